@@ -1,0 +1,127 @@
+"""The tree of errors. Each says whose fault it is and which status it hints.
+
+    LuminError
+    ├── ConfigurationError            the operator's: a wrong setting, found at start
+    ├── LoginRequired                 nobody is signed in                          401
+    │   └── SessionEnded              somebody was, and no longer is               401
+    ├── InsufficientScope             somebody is, but may not do this             403
+    ├── RequestRefused                the request's: it breaks a rule              400
+    ├── ClientMisused                 the application's: the client's rules        500
+    ├── AuthorizationServerError      the authorization server's                   502
+    │   ├── OAuthError                it answered with an OAuth error              502
+    │   └── ServerUnavailable         it gave no usable answer                     503
+    └── StoreUnavailable              the store's                                  503
+
+`status_hint` is what an HTTP server might answer; `reason` is a short fixed word for programs and
+logs. No message ever holds a token, a secret, or a cookie.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LuminError(Exception):
+    """The root of every error that this package raises."""
+
+    status_hint: ClassVar[int] = 500
+    reason: str = "error"
+
+
+class ConfigurationError(LuminError):
+    """A setting is wrong. Raised where the setting is made, so that a wrong one never serves.
+
+    `field` names the setting.
+    """
+
+    reason = "configuration"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class LoginRequired(LuminError):
+    """Nobody is signed in here."""
+
+    status_hint = 401
+    reason = "no_session"
+
+
+class SessionEnded(LoginRequired):
+    """The session is over: signed out, refused by the server, or past one of its limits."""
+
+    def __init__(self, message: str, reason: str = "ended") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class InsufficientScope(LuminError):
+    """The session lacks a scope. `scope` holds what is missing, space-separated (RFC 6750, 3.1)."""
+
+    status_hint = 403
+    reason = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this needs the scope {scope!r}")
+        self.scope = scope
+
+
+class RequestRefused(LuminError):
+    """The request breaks a rule of the protocol or of ours; nothing was done."""
+
+    status_hint = 400
+
+    def __init__(self, reason: str, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.status = status
+
+
+class ClientMisused(LuminError):
+    """The application used the client in a way that would leak a token, or after its request."""
+
+    reason = "client_misused"
+
+
+class AuthorizationServerError(LuminError):
+    """The authorization server answered in a way that cannot be accepted."""
+
+    status_hint = 502
+    reason = "server_error"
+
+    def __init__(self, message: str, reason: str = "server_error") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class OAuthError(AuthorizationServerError):
+    """An error response of the token or revocation endpoint (RFC 6749, 5.2).
+
+    `error` and `error_description` are the wire's.
+    """
+
+    def __init__(self, error: str, error_description: str = "") -> None:
+        super().__init__(f"{error}: {error_description}" if error_description else error, error)
+        self.error = error
+        self.error_description = error_description
+
+
+class ServerUnavailable(AuthorizationServerError):
+    """No usable answer: no connection, too late, a 5xx or 429, or a body that isn't one.
+
+    Whether the server acted on the request is unknown. `retry_after` is in seconds.
+    """
+
+    status_hint = 503
+
+    def __init__(self, message: str, *, retry_after: float = 30.0) -> None:
+        super().__init__(message, "server_unavailable")
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(LuminError):
+    """The store gave no answer. Never means "not found"."""
+
+    status_hint = 503
+    reason = "store_unavailable"

@@ -1,0 +1,124 @@
+"""The values that the core passes around: one request, one response, tokens, a session, a login.
+
+They know how to write and read themselves and nothing else; no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, as it came. Nothing in it is believed."""
+
+    method: str
+    path: str
+    """Decoded, with the mount prefix: what the application routes on."""
+    raw_path: str
+    """The same as it stood on the wire, still percent-encoded."""
+    query: str
+    headers: Sequence[tuple[bytes, bytes]]
+    """Names in lower case."""
+    cookie: bytes = b""
+    """The `Cookie` headers, joined (RFC 9113, section 8.2.3)."""
+    mount: str = ""
+    """The prefix of `path` under which the application is mounted."""
+    websocket: bool = False
+
+    def header(self, name: bytes) -> str:
+        """The value of a header that may come once; empty when absent, or when it came twice."""
+        values = [value for key, value in self.headers if key == name]
+        return values[0].decode("latin-1").strip() if len(values) == 1 else ""
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer of ours."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    undo: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
+    """What to do when nobody is there to take the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """What the token endpoint gave (RFC 6749, section 5.1). Times are epoch seconds."""
+
+    access_token: str = field(repr=False)
+    expires_at: float
+    lifetime: float
+    scope: tuple[str, ...]
+    refresh_token: str | None = field(default=None, repr=False)
+    id_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Somebody's sign-in: random `id` for its whole life, and a generation that each renewal raises."""
+
+    id: str = field(repr=False)
+    generation: int
+    began: float
+    seen: float
+    """When it was last written, which is at most a tenth of the idle time after it was last used."""
+    tokens: TokenSet
+    claims: Mapping[str, Any] = field(repr=False)
+
+    def dump(self) -> bytes:
+        tokens = self.tokens
+        return _json(
+            {
+                "id": self.id,
+                "gen": self.generation,
+                "began": self.began,
+                "access": tokens.access_token,
+                "refresh": tokens.refresh_token,
+                "expires": tokens.expires_at,
+                "life": tokens.lifetime,
+                "scope": " ".join(tokens.scope),
+                "idt": tokens.id_token,
+                "claims": self.claims,
+            }
+        )
+
+    @classmethod
+    def load(cls, data: bytes, seen: float) -> Self:
+        """The session that `dump` wrote. Raises `ValueError` or `KeyError` for anything else."""
+        item = json.loads(data)
+        tokens = TokenSet(
+            access_token=item["access"],
+            expires_at=item["expires"],
+            lifetime=item["life"],
+            scope=tuple(item["scope"].split()),
+            refresh_token=item["refresh"],
+            id_token=item["idt"],
+        )
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"])
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A login in flight: what has to come back, and what it was begun for."""
+
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    code_verifier: str = field(repr=False)
+    return_to: str
+    scope: str
+
+    def dump(self) -> bytes:
+        return _json([self.state, self.nonce, self.code_verifier, self.return_to, self.scope])
+
+    @classmethod
+    def load(cls, data: bytes) -> Self:
+        return cls(*json.loads(data))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,104 @@
+"""Sealing: what leaves the process is encrypted, signed, and good for one purpose only.
+
+AES-256-GCM inside, itsdangerous' `TimestampSigner` outside. Every purpose has keys of its own (HKDF), and
+its name is authenticated data as well, so that a login can never be read as a session. Any key of
+the list opens; the first, newest, seals. Whatever cannot be opened is `None`: there is one answer for every
+way in which a value can be bad.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from itsdangerous import BadSignature, Signer, TimestampSigner
+from itsdangerous.encoding import base64_decode, bytes_to_int
+
+VERSION = b"\x01"
+"""The format of what is inside. Version N also reads N-1; there is no version 0."""
+
+NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.2: random, 96 bits
+
+# 32 bytes are 43 characters, of which the last carries two spare bits. Only the spelling that we write is
+# taken, or one signature would have four.
+_SIGNATURE = re.compile(rb"\.[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
+_SIGNATURE_LENGTH = 44
+
+
+class Unsealed(NamedTuple):
+    """What was inside, when it was sealed (epoch seconds, whole), and whether by the newest key."""
+
+    data: bytes
+    sealed_at: int
+    newest_key: bool
+
+
+class _Signer(TimestampSigner):
+    """`TimestampSigner` on our clock, reading the time as a number."""
+
+    def __init__(self, keys: list[bytes], salt: bytes, clock: Callable[[], float]) -> None:
+        super().__init__(keys, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
+        self._clock = clock
+
+    def get_timestamp(self) -> int:
+        return int(self._clock())
+
+    def unsign_at(self, signed: bytes) -> tuple[bytes, int]:
+        value, _, timestamp = Signer.unsign(self, signed).rpartition(b".")
+        return value, bytes_to_int(base64_decode(timestamp))
+
+
+class Sealer:
+    """Seals and opens the values of one purpose."""
+
+    def __init__(self, keys: Sequence[bytes], purpose: str, clock: Callable[[], float]) -> None:
+        self._aad = VERSION + purpose.encode()
+        self._keys = [_derive(key, f"lumin seal {purpose}") for key in keys]
+        self._ciphers = [AESGCM(key) for key in self._keys]
+        # itsdangerous signs with the last key of its list and reads from the last to the first.
+        signing = [_derive(key, f"lumin sign {purpose}") for key in reversed(keys)]
+        self._signer = _Signer(signing, purpose.encode(), clock)
+
+    def seal(self, data: bytes, handle: str = "") -> str:
+        """Text that is safe in a cookie. With a `handle`, whoever opens it must have the handle too."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._cipher(0, handle).encrypt(nonce, data, self._aad)
+        return self._signer.sign(urlsafe_b64encode(VERSION + nonce + sealed).rstrip(b"=")).decode()
+
+    def unseal(self, value: bytes, handle: str = "") -> Unsealed | None:
+        """What `seal` was given, or None."""
+        if not _SIGNATURE.fullmatch(value, max(len(value) - _SIGNATURE_LENGTH, 0)):
+            return None
+        try:
+            text, sealed_at = self._signer.unsign_at(value)
+            raw = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+        except (BadSignature, ValueError):
+            return None
+        if raw[:1] != VERSION:
+            return None
+        nonce, sealed = raw[1 : 1 + NONCE_BYTES], raw[1 + NONCE_BYTES :]
+        for position in range(len(self._keys)):
+            try:
+                data = self._cipher(position, handle).decrypt(nonce, sealed, self._aad)
+            except (InvalidTag, ValueError):
+                continue
+            return Unsealed(data, sealed_at, position == 0)
+        return None
+
+    def _cipher(self, position: int, handle: str) -> AESGCM:
+        if not handle:
+            return self._ciphers[position]
+        return AESGCM(hmac.digest(self._keys[position], handle.encode(), "sha256"))
+
+
+def _derive(key: bytes, purpose: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose.encode()).derive(key)

@@ -1,0 +1,1 @@
+"""OpenID servers that nobody here wrote, started for the tests: see `fixtures`."""

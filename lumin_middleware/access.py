@@ -101,8 +101,8 @@ _UNSAFE_TARGET = re.compile(r"[\x00-\x1F\x7F\\]|^/+\s*/|(?:^|/)\.{1,2}(?:;[^/]*)
 def return_to(target: str, default: str) -> str:
     """`target` if it is a path of this site, percent-encoded where it must be; else `default`.
 
-    Judged by its characters, not by a URL parser, since parsers differ: it begins with one slash; its
-    path, however often decoded, holds no backslash, control character or dot segment, and never begins with two slashes.
+    Judged by its characters, not by a URL parser, since parsers differ: its path begins with one slash and,
+    however often decoded, holds no backslash, control character or dot segment.
     """
     if not target.startswith("/") or len(target.encode("utf-8", "surrogatepass")) > RETURN_TO_LIMIT:
         return default
@@ -123,7 +123,9 @@ _PREFETCH_HEADERS = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
 
 def is_prefetch(request: Request) -> bool:
     """Whether the browser asks ahead of the person (Fetch Standard, `Sec-Purpose`; older names besides)."""
-    return any(key in _PREFETCH_HEADERS and re.search(rb"prefetch|prerender|preview", value) for key, value in request.headers)
+    return any(
+        key in _PREFETCH_HEADERS and re.search(rb"prefetch|prerender|preview", value) for key, value in request.headers
+    )
 
 
 def is_navigation(request: Request) -> bool:

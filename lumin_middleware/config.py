@@ -7,25 +7,35 @@ kind of cookies. Nothing here, and nothing that reads it, looks at `Host` or `X-
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from .ports import AsyncStore, Store
+from .ports import AsyncStore, Store
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
 # header can talk us into them (RFC 8725, 3.1).
-ID_TOKEN_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+ID_TOKEN_ALGORITHMS = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+)
 
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749, 3.3
 
@@ -81,7 +91,9 @@ def _seconds(name: str, value: object, low: float, high: float) -> None:
 def _scope(name: str, value: object) -> tuple[str, ...]:
     tokens = tuple(value.split(" ")) if isinstance(value, str) else ()
     if not tokens or not all(SCOPE_TOKEN.fullmatch(token) for token in tokens):
-        raise ConfigurationError(name, f"{value!r} must be scopes separated by one space, such as 'openid sign:requests'")
+        raise ConfigurationError(
+            name, f"{value!r} must be scopes separated by one space, such as 'openid sign:requests'"
+        )
     return tokens
 
 
@@ -108,14 +120,28 @@ def _patterns(name: str, value: object) -> tuple[str, ...]:
     return patterns
 
 
-TELLTALE_WORDS = ("secret", "password", "passphrase", "changeme", "change-me", "change_me", "example", "your-", "your_", "replace")
+TELLTALE_WORDS = (
+    "secret",
+    "password",
+    "passphrase",
+    "changeme",
+    "change-me",
+    "change_me",
+    "example",
+    "your-",
+    "your_",
+    "replace",
+)
 
 # What makes a key weak: (test, what is wrong with it).
 _WEAKNESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
     (lambda key: len(key) < 32, "is shorter than 32 bytes"),
     (lambda key: len(set(key)) < 10, "has too few different characters"),
     (lambda key: (key + key).find(key, 1) < len(key), "repeats itself"),
-    (lambda key: sum(abs(a - b) <= 1 for a, b in zip(key, key[1:], strict=False)) * 2 > len(key), "is a sequence"),
+    (
+        lambda key: sum(abs(a - b) <= 1 for a, b in itertools.pairwise(key)) * 2 > len(key),
+        "is a sequence",
+    ),
     (lambda key: any(word in key.lower().decode("latin-1") for word in TELLTALE_WORDS), "is a placeholder"),
     (lambda key: key.isascii() and (b" " in key.strip() or b"\n" in key), "is words, not random"),
 )
@@ -203,7 +229,17 @@ class AuthorizationServer:
 LUMIN = AuthorizationServer.at("https://auth.luminpdf.com")
 """Lumin's authorization server."""
 
-CLAIMS = ("sub", "email", "email_verified", "name", "given_name", "family_name", "preferred_username", "picture", "locale")
+CLAIMS = (
+    "sub",
+    "email",
+    "email_verified",
+    "name",
+    "given_name",
+    "family_name",
+    "preferred_username",
+    "picture",
+    "locale",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +264,7 @@ class LuminConfig:
     """The authorization server."""
     api_url: str = "https://api.luminpdf.com/v1"
     """The base of the API. The access token is sent to this origin and to no other."""
-    token_endpoint_auth_method: Literal["client_secret_post", "client_secret_basic"] = "client_secret_post"  # noqa: S105
+    token_endpoint_auth_method: Literal["client_secret_post", "client_secret_basic"] = "client_secret_post"
     """How the client proves itself at the token endpoint, as registered (RFC 6749, section 2.3.1)."""
     id_token: Literal["auto", "required"] = "auto"
     """`auto`: without an ID token the claims come from the API's `user/info`. `required`: sign-in fails."""
@@ -273,9 +309,15 @@ class LuminConfig:
         if "openid" not in _scope("scope", self.scope):
             raise ConfigurationError("scope", f"{self.scope!r} must name 'openid', or no identity can be verified")
         if not isinstance(self.server, AuthorizationServer):
-            raise ConfigurationError("server", "must be an AuthorizationServer, such as LUMIN or AuthorizationServer.at(url)")
+            raise ConfigurationError(
+                "server", "must be an AuthorizationServer, such as LUMIN or AuthorizationServer.at(url)"
+            )
         _url("api_url", self.api_url)
-        _one_of("token_endpoint_auth_method", self.token_endpoint_auth_method, ("client_secret_post", "client_secret_basic"))
+        _one_of(
+            "token_endpoint_auth_method",
+            self.token_endpoint_auth_method,
+            ("client_secret_post", "client_secret_basic"),
+        )
         _one_of("id_token", self.id_token, ("auto", "required"))
         _one_of("id_token_signed_response_alg", self.id_token_signed_response_alg, ID_TOKEN_ALGORITHMS)
         _one_of("sessions", self.sessions, ("cookie", "store"))
@@ -295,14 +337,18 @@ class LuminConfig:
     def _check_redirect_uri(self) -> None:
         parts = _url("redirect_uri", self.redirect_uri, query=True)
         if not parts.path.strip("/") or parts.path.endswith("/"):
-            raise ConfigurationError("redirect_uri", f"{self.redirect_uri!r} needs a path of its own, such as /auth/callback")
+            raise ConfigurationError(
+                "redirect_uri", f"{self.redirect_uri!r} needs a path of its own, such as /auth/callback"
+            )
         _pattern("redirect_uri", parts.path)
 
     def _check_rules(self) -> None:
         for name in ("public", "optional"):
             object.__setattr__(self, name, _patterns(name, getattr(self, name)))
         if not isinstance(self.required_scopes, Mapping):
-            raise ConfigurationError("required_scopes", "must map patterns to scopes, such as {'/sign/*': 'sign:requests'}")
+            raise ConfigurationError(
+                "required_scopes", "must map patterns to scopes, such as {'/sign/*': 'sign:requests'}"
+            )
         for pattern, scope in self.required_scopes.items():
             _pattern("required_scopes", pattern)
             _scope("required_scopes", scope)

@@ -120,5 +120,26 @@ class Transaction:
         return cls(*json.loads(data))
 
 
+class AuthorizationCode:
+    """A code that came back to the login that asked for it.
+
+    Only `oauth.authorization_response` makes one, after its checks; what redeems takes nothing else.
+    """
+
+    __slots__ = ("code", "transaction")
+
+    def __init__(self, code: str, transaction: Transaction, *, checked: object) -> None:
+        if checked is not _CHECKED:
+            raise TypeError("an AuthorizationCode is made by oauth.authorization_response() only")
+        self.code = code
+        self.transaction = transaction
+
+    def __repr__(self) -> str:
+        return "AuthorizationCode(…)"
+
+
+_CHECKED = object()
+
+
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

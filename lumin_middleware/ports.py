@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from .oauth import AuthorizationCode
+from .model import AuthorizationCode
 
 T = TypeVar("T")
 

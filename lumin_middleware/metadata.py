@@ -1,0 +1,142 @@
+"""What the server says of itself: its discovery document and its keys.
+
+Read when first needed, never at boot; asked for once however many wait; the last good copy stays until
+there is a better one. Only the names that we know are taken, and only from the issuer that was configured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from typing import Any
+
+from .config import AuthorizationServer, LuminConfig
+from .errors import AuthorizationServerError, ConfigurationError, ServerUnavailable
+from .identity import Key, UnknownKey, id_token_claims, json_web_keys
+from .oauth import same_issuer
+from .ports import World
+
+logger = logging.getLogger("lumin_middleware")
+
+DISCOVERY_LIFETIME = 86_400.0
+"""Seconds: endpoints move with deployments, which are announced."""
+
+KEYS_LIFETIME = 3_600.0
+"""Seconds: a key that was withdrawn is not believed for longer."""
+
+UNKNOWN_KEY_PAUSE = 60.0
+"""Seconds between two looks for a key that we don't know; anybody can make such a token."""
+
+TROUBLE_PAUSE = 30.0
+"""Seconds that a good old copy is used before the server, which was in trouble, is asked again."""
+
+
+class Metadata:
+    """The server's endpoints and keys."""
+
+    def __init__(self, server: AuthorizationServer, world: World) -> None:
+        self._configured = server
+        self._world = world
+        self._server = None if server.discovery else server
+        self._server_until = float("-inf")
+        self._keys: list[Key] = []
+        self._keys_until = float("-inf")
+        self._looked_at = float("-inf")
+
+    async def server(self) -> AuthorizationServer:
+        """The server with its endpoints. Raises `ServerUnavailable` or `AuthorizationServerError`."""
+        if self._server is not None and (not self._configured.discovery or self._world.clock() < self._server_until):
+            return self._server
+        async with self._world.lock("discovery"):
+            if self._server is None or self._world.clock() >= self._server_until:
+                try:
+                    self._server = await self._discover()
+                    self._server_until = self._world.clock() + DISCOVERY_LIFETIME
+                except ServerUnavailable:
+                    if self._server is None:
+                        raise
+                    self._server_until = self._world.clock() + TROUBLE_PAUSE
+        return self._server
+
+    async def _discover(self) -> AuthorizationServer:
+        issuer = self._configured.issuer
+        document = await self._document(f"{issuer.removesuffix('/')}/.well-known/openid-configuration")
+        if not same_issuer(document.get("issuer"), issuer):
+            logger.error(
+                "The discovery document is from issuer %r, not %r; set server.issuer if that is right.",
+                str(document.get("issuer"))[:200],
+                issuer,
+            )
+            raise AuthorizationServerError("the discovery document is another issuer's", "wrong_issuer")
+        found = {
+            name: document[name]
+            for name in AuthorizationServer.ENDPOINTS
+            if isinstance(document.get(name), str) and getattr(self._configured, name) is None
+        }
+        # The issuer as the server spells it, and whether it signs its answers with it (RFC 9207, section 3).
+        found |= {"issuer": document["issuer"], "discovery": False}
+        if document.get("authorization_response_iss_parameter_supported") is True:
+            found["authorization_response_iss_parameter_supported"] = True
+        try:
+            return dataclasses.replace(self._configured, **found)
+        except ConfigurationError as error:
+            logger.error("The discovery document cannot be used: %s", error)
+            raise AuthorizationServerError("the discovery document cannot be used", "bad_discovery") from None
+
+    async def keys(self, *, other_than: list[Key] | None = None) -> list[Key]:
+        """The keys that the server signs with; with `other_than`, newer ones than those, if it is time to look.
+
+        Raises `ServerUnavailable` when there are none to be had.
+        """
+        now = self._world.clock()
+        if self._keys and other_than is None and now < self._keys_until:
+            return self._keys
+        async with self._world.lock("keys"):
+            now = self._world.clock()
+            if other_than is not None and self._keys is other_than and now >= self._looked_at + UNKNOWN_KEY_PAUSE:
+                self._looked_at = now
+                await self._read_keys()
+            elif not self._keys or now >= self._keys_until:
+                await self._read_keys()
+        return self._keys
+
+    async def id_token_claims(self, id_token: str, config: LuminConfig, **expected: Any) -> dict[str, Any]:
+        """`identity.id_token_claims` with the server's keys, newer ones if it names one that we don't know.
+
+        Raises `ServerUnavailable` when the token cannot be verified now, `AuthorizationServerError` when it is wrong.
+        """
+        server, keys = await self.server(), await self.keys()
+        try:
+            return id_token_claims(id_token, keys, config, server, now=self._world.clock(), **expected)
+        except UnknownKey:
+            newer = await self.keys(other_than=keys)
+            if newer is keys:
+                raise ServerUnavailable(
+                    "an ID token names a key that we don't know; it is too early to ask again"
+                ) from None
+            return id_token_claims(id_token, newer, config, server, now=self._world.clock(), **expected)
+
+    async def _read_keys(self) -> None:
+        try:
+            uri = (await self.server()).jwks_uri
+            if uri is None:
+                raise AuthorizationServerError("no jwks_uri is known, so no ID token can be verified", "no_keys")
+            keys = json_web_keys(await self._document(uri))
+            if not keys:
+                raise ServerUnavailable("the JWK Set holds no key that can be used")
+            self._keys, self._keys_until = keys, self._world.clock() + KEYS_LIFETIME
+        except ServerUnavailable:
+            if not self._keys:
+                raise
+            self._keys_until = self._world.clock() + TROUBLE_PAUSE
+
+    async def _document(self, url: str) -> dict[str, Any]:
+        answer = await self._world.exchange.fetch(url)
+        try:
+            document = json.loads(answer.body) if answer.status == 200 else None
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise ServerUnavailable(f"{url} answered {answer.status}, not a JSON object")
+        return document

@@ -33,10 +33,10 @@ class ForeignServer:
 
     redirect_uri = "http://127.0.0.1:8000/auth/callback"
 
-    def __init__(self, command: Sequence[str], *, access_token_lifetime: int = 3600) -> None:
+    def __init__(self, command: Sequence[str], **settings: int) -> None:
         self._process = subprocess.Popen(
             command,
-            env=os.environ | {"ACCESS_TOKEN_LIFETIME": str(access_token_lifetime)},
+            env=os.environ | {name.upper(): str(value) for name, value in settings.items()},
             stdin=subprocess.PIPE,  # closed with this process, however it ends: the server then ends too
             stdout=subprocess.PIPE,
             text=True,
@@ -79,6 +79,7 @@ class ForeignServer:
             "redirect_uris": list(redirect_uris),
             "post_logout_redirect_uris": list(post_logout_redirect_uris),
             "backchannel_logout_uri": backchannel_logout_uri,
+            "backchannel_logout_session_required": backchannel_logout_uri and True,  # `sid`, as Hydra
             "token_endpoint_auth_method": token_endpoint_auth_method,
             "grant_types": ["authorization_code", "refresh_token"],
             "access_token_lifetime": access_token_lifetime,
@@ -144,8 +145,8 @@ class ForeignServer:
     def stop(self) -> None:
         """End the server. A second time does nothing."""
         self._http.close()
-        self._process.terminate()
-        self._process.communicate()
+        with self._process:  # closes its pipes and waits
+            self._process.terminate()
 
 
 def start_oidc_provider(*, access_token_lifetime: int = 3600) -> ForeignServer:
@@ -155,10 +156,14 @@ def start_oidc_provider(*, access_token_lifetime: int = 3600) -> ForeignServer:
     return ForeignServer(command, access_token_lifetime=access_token_lifetime)
 
 
-def start_oauth_toolkit(*, access_token_lifetime: int = 3600) -> ForeignServer:
-    """A new django-oauth-toolkit. The lifetime is in seconds."""
+def start_oauth_toolkit(*, access_token_lifetime: int = 3600, refresh_token_grace_period: int = 0) -> ForeignServer:
+    """A new django-oauth-toolkit. The lifetime and the grace period are in seconds."""
     command = [sys.executable, str(HERE / "django_oauth_toolkit" / "server.py")]
-    return ForeignServer(command, access_token_lifetime=access_token_lifetime)
+    return ForeignServer(
+        command,
+        access_token_lifetime=access_token_lifetime,
+        refresh_token_grace_period=refresh_token_grace_period,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -170,6 +175,6 @@ def oidc_provider() -> Iterator[ForeignServer]:
 
 @pytest.fixture(scope="session")
 def oauth_toolkit() -> Iterator[ForeignServer]:
-    """django-oauth-toolkit: no back-channel logout, no `next_token_answer`."""
+    """django-oauth-toolkit: no back-channel logout, no `prompt=none`, no `next_token_answer`."""
     with start_oauth_toolkit() as server:
         yield server

@@ -57,7 +57,7 @@ const configuration = {
   rotateRefreshToken: true,
   revokeGrantPolicy: () => true, // as Hydra: revoking an access token ends the whole grant
   ttl: {
-    AccessToken: (ctx, token, client) => client.accessTokenLifetime ?? ACCESS_TOKEN_LIFETIME,
+    AccessToken: (ctx, token, client) => client.access_token_lifetime ?? ACCESS_TOKEN_LIFETIME,
     AuthorizationCode: 600,
     IdToken: 3600,
     Interaction: 1800,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from lumin_middleware.stores.base import AsyncStore as AsyncStore
-from lumin_middleware.stores.base import Store as Store
-from lumin_middleware.stores.memory import MemoryStore as MemoryStore
+from .base import AsyncStore as AsyncStore
+from .base import Store as Store
+from .local import local_store as local_store
+from .memory import MemoryStore as MemoryStore
+from .sqlite import SQLiteStore as SQLiteStore

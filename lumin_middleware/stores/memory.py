@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
-from lumin_middleware.errors import StoreUnavailable
+from ..errors import StoreUnavailable
 
 # What an entry costs beside its key and value: both objects' headers, the tuple that holds them, the
 # slots in the table and in the queue. Measured on CPython 3.11 with sys.getsizeof, rounded up.

@@ -1,0 +1,62 @@
+"""The default store: a file of this user, this configuration and this machine, shared by its workers.
+
+Where no directory can be had that only this user can write to, it is memory, with one warning: each
+worker then renews for itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+from ..errors import ConfigurationError
+from .memory import MemoryStore
+from .sqlite import SQLiteStore
+
+logger = logging.getLogger(__name__)
+
+
+def local_store(fingerprint: str, *, clock: Callable[[], float] = time.time) -> SQLiteStore | MemoryStore:
+    """The store of the configuration that `fingerprint` (letters, digits, `-`, `_`) stands for.
+
+    It is in the first of `directories()` that only this user can write to, so that workers that were
+    started alike find the same one. The machine's name is part of the file's: a home directory may be
+    on a network, and SQLite must never see two machines in one file.
+
+    Raises `StoreUnavailable` where the file is there but broken, or the disk full: to fall back to
+    memory then would part this worker from the others.
+    """
+    if not re.fullmatch(r"[\w-]+", fingerprint, re.ASCII):
+        raise ValueError("a fingerprint is letters, digits, '-' and '_'")
+    machine = re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)
+    refusals = []
+    for directory in directories():
+        try:
+            os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
+            return SQLiteStore(os.path.join(directory, f"{fingerprint}@{machine}.sqlite3"), clock=clock)
+        except (ConfigurationError, OSError) as refusal:
+            refusals.append(str(refusal))
+    logger.warning(
+        "no directory can be written to by this user alone, so workers of this machine cannot share a store, "
+        "and this one keeps it in memory; set `store` to sqlite:///path or redis://… (tried: %s)",
+        "; ".join(refusals),
+    )
+    return MemoryStore(clock=clock)
+
+
+def directories() -> Iterator[str]:
+    """Where to look, in order. Those that outlive a restart come first, because end marks must.
+
+    XDG Base Directory Specification: a path that is not absolute is ignored.
+    """
+    state = os.environ.get("XDG_STATE_HOME", ""), os.path.expanduser("~/.local/state")
+    for base in (*state, os.environ.get("XDG_RUNTIME_DIR", "")):
+        if os.path.isabs(base):
+            yield os.path.join(base, "lumin-middleware")
+    user = os.geteuid() if hasattr(os, "geteuid") else ""
+    yield os.path.join(tempfile.gettempdir(), f"lumin-middleware-{user}")

@@ -1,0 +1,160 @@
+"""The emulator as one object: an authorization server and the Lumin API, with state that tests can see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from urllib.parse import parse_qsl
+
+from authlib.oauth2 import OAuth2Error
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from ..errors import RequestRefused
+from .api import Api
+from .authorization_request import error_callback
+from .authorization_server import HydraServer
+from .calls import Call, CallRecorder
+from .clock import Clock
+from .endpoints import ClientEndpoints
+from .faults import FaultInjector, Faults
+from .grants import Grants
+from .pages import home_page
+from .registry import DEMO_CLIENT, DEMO_USERS, Client, User
+from .sign_in import AuthorizationEndpoint, SignIn, SignIns
+from .tokens import Forger, TokenSigner
+
+
+class Emulator:
+    """A local Lumin. `app` is the ASGI application; the API is at `base + "/v1"`.
+
+    Lifetimes and `refresh_token_grace` are in seconds, measured with `clock`. `id_token=False` leaves the
+    ID token out of token responses, as Lumin's documentation shows them. `issuer` differs from `base` only
+    where a test wants it to.
+    """
+
+    def __init__(
+        self,
+        base: str = "http://127.0.0.1:4444",
+        *,
+        issuer: str | None = None,
+        clock: Callable[[], float] = time.time,
+        clients: Iterable[Client] = (DEMO_CLIENT,),
+        users: Iterable[User] = DEMO_USERS,
+        access_token_lifetime: float = 3600,
+        refresh_token_lifetime: float = 30 * 86400,
+        code_lifetime: float = 600,
+        id_token: bool = True,
+        refresh_token_grace: float = 0.0,
+    ) -> None:
+        self.base = base.rstrip("/")
+        self.clients = {client.client_id: client for client in clients}
+        self.users = {user.sub: user for user in users}
+        self.calls: list[Call] = []
+        self.faults = Faults()
+        self._clock = Clock(clock)
+        self.grants = Grants(
+            self._clock,
+            lifetimes={
+                "access_token": access_token_lifetime,
+                "refresh_token": refresh_token_lifetime,
+                "code": code_lifetime,
+            },
+            grace=refresh_token_grace,
+        )
+        self._signer = TokenSigner(issuer or self.base, self._clock)
+        self._sign_ins = SignIns(secure=self.base.startswith("https:"))
+        self._authorization = AuthorizationEndpoint(self.clients, self.users, self.grants, self._clock, self._sign_ins)
+        self._server = HydraServer(self.clients, self.grants, self._signer, id_tokens=id_token)
+        self._api = Api(self.grants, self._clock, self.base)
+        self.app: ASGIApp = self._build()
+
+    def _build(self) -> ASGIApp:
+        routes = [
+            Route("/", self._home),
+            *self._authorization.routes,
+            *ClientEndpoints(self._server, self.base).routes,
+            *self._api.routes,
+        ]
+        return CallRecorder(FaultInjector(Starlette(routes=routes), self.faults, self._clock), self.calls)
+
+    async def _home(self, http: Request) -> Response:
+        return home_page(self.base, self.clients, self.users)
+
+    def sign_in(
+        self, authorization_url: str, *, sub: str | None = None, deny: bool | str = False, scope: str | None = None
+    ) -> str:
+        """What a browser with a person at it would do, without HTTP. Returns the redirect to the client.
+
+        The person is `sub`, or who `login_hint` names, or the first; they grant all of what is asked, or
+        `scope`, a subset. `deny` refuses, with `access_denied` or an error of your own. The browser is a new
+        one each time, so that `prompt=none` ends in `login_required`. Raises `RequestRefused` where the
+        person would see an error page.
+        """
+        endpoint, _, query = authorization_url.partition("?")
+        if endpoint != f"{self.base}/oauth2/auth":
+            raise RequestRefused("unknown_endpoint", f"{endpoint} is not the authorization endpoint")
+        try:
+            request = self._authorization.check(parse_qsl(query.partition("#")[0], keep_blank_values=True))
+        except OAuth2Error as error:
+            if error.redirect_uri:
+                return error_callback(error)
+            raise RequestRefused(error.error, error.description) from None
+        if deny:
+            return self._authorization.deny(request, deny if isinstance(deny, str) else "access_denied")
+        if "none" in request.prompt:
+            return self._authorization.deny(request, "login_required")
+        now = self._clock()
+        sign_in = SignIn(self._person(sub, request.login_hint), now)
+        self._sign_ins.begin(sign_in)
+        wanted = set(request.scope if scope is None else scope.split())
+        granted = tuple(each for each in request.scope if each in wanted)
+        return self._authorization.approve(request, sign_in, granted, now)
+
+    def _person(self, sub: str | None, login_hint: str) -> User:
+        if sub is not None:
+            return self.users[sub]
+        people = self.users.values()
+        return next((user for user in people if login_hint in (user.sub, user.email)), next(iter(people)))
+
+    def calls_to(self, path: str) -> list[Call]:
+        """The recorded requests for this path, oldest first."""
+        return [call for call in self.calls if call.path == path]
+
+    @property
+    def reuse_events(self) -> int:
+        """How often a spent code or refresh token was presented, outside grace."""
+        return self.grants.reuse_events
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds by which this server's clock is wrong in what it issues: iat, exp, auth_time, Date."""
+        return self._clock.skew
+
+    @clock_skew.setter
+    def clock_skew(self, seconds: float) -> None:
+        self._clock.skew = seconds
+
+    @property
+    def forge_id_token(self) -> Forger | None:
+        """Given header, claims and key of each ID token; what it returns is sent instead."""
+        return self._signer.forge
+
+    @forge_id_token.setter
+    def forge_id_token(self, forger: Forger | None) -> None:
+        self._signer.forge = forger
+
+    def rotate_keys(self, *, keep: bool = True) -> None:
+        """Sign with a new key from now on. The old one stays in the JWKS, unless `keep` is false."""
+        self._signer.keys.rotate(keep=keep)
+
+    def revoke_all(self) -> None:
+        """Kill every grant, with all that was issued for it."""
+        self.grants.revoke_all()
+
+    def expire_access_tokens(self) -> None:
+        """Let every access token issued so far be expired. Refresh tokens live on."""
+        self.grants.expire_access_tokens()

@@ -1,0 +1,100 @@
+"""Serving the emulator over a real socket, in a thread for tests or in the foreground for people."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .emulator import Emulator
+from .faults import TRANSPORT
+
+if TYPE_CHECKING:
+    import uvicorn
+
+
+@dataclass(frozen=True)
+class Running:
+    """An emulator that answers at `base`."""
+
+    emulator: Emulator
+    base: str
+
+
+@contextmanager
+def serve(
+    make: Callable[..., Emulator] = Emulator, *, host: str = "127.0.0.1", port: int = 0, **options: Any
+) -> Iterator[Running]:
+    """Serve an emulator in a thread, on a free port of the loopback interface unless told otherwise.
+
+    `make(base=…, **options)` builds it once the port is known. It is stopped when the block ends.
+    """
+    with _listen(host, port) as listener:
+        emulator = make(base=_base(listener), **options)
+        server = _uvicorn(emulator)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lumin-emulator")
+        thread.start()
+        try:
+            yield Running(emulator, emulator.base)  # connections wait in the socket's queue until it is up
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def run(
+    emulator: Emulator | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 4444,
+    ready: Callable[[Running], object] | None = None,
+    **options: Any,
+) -> None:
+    """Serve an emulator in the foreground until a signal ends it. Prints nothing.
+
+    Without `emulator` one is built with `options`. `ready` is called once the port is bound.
+    """
+    with _listen(host, port) as listener:
+        emulator = emulator or Emulator(**{"base": _base(listener), **options})
+        if ready:
+            ready(Running(emulator, emulator.base))
+        _uvicorn(emulator).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _base(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _uvicorn(emulator: Emulator) -> uvicorn.Server:
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Protocol(H11Protocol):
+        """Shows each request the transport it came by, so that a fault can close it."""
+
+        def connection_made(self, transport: Any) -> None:
+            self.app_state = {**self.app_state, TRANSPORT: transport}
+            super().connection_made(transport)
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            emulator.app,
+            http=Protocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            date_header=False,  # the emulator writes it: its clock may be wrong on purpose
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+    )

@@ -10,6 +10,8 @@ from urllib.parse import urljoin
 
 import httpx2
 
+MOST_PAGES = 20  # the longest way out has seven; a form that comes back and back has no end
+
 
 class Unexpected(Exception):
     """The server showed a page that a user cannot answer, such as an error page. `response` is that page."""
@@ -48,18 +50,18 @@ def leave(client: httpx2.Client, url: str, entries: dict[str, str], *, deny: boo
     `entries` are typed into the fields of those names. Of a form's buttons those with a name agree,
     and `deny` presses the one without. Raises Unexpected on a page that has no form.
     """
-    origin = httpx2.URL(url).copy_with(path="/", query=None)
     response = client.get(url, follow_redirects=False)
-    while True:
+    for _ in range(MOST_PAGES):
         if response.has_redirect_location:
             target = urljoin(str(response.url), response.headers["location"])
-            if httpx2.URL(target).copy_with(path="/", query=None) != origin:
+            if httpx2.URL(target).netloc != response.url.netloc:
                 return target
             response = client.get(target, follow_redirects=False)
             continue
         form = Form(response.text)
         if form.action is None:
-            raise Unexpected(response)
+            break
         typed = {name: entries[name] for name in form.fields.keys() & entries.keys()}
         data = form.fields | typed | ({} if deny else form.buttons)
         response = client.post(urljoin(str(response.url), form.action), data=data, follow_redirects=False)
+    raise Unexpected(response)

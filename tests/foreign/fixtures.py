@@ -28,25 +28,26 @@ class ForeignServer:
     """A running server. Its endpoints have RFC 8414's names and lie at Ory Hydra's paths.
 
     `client_id` and `client_secret` authenticate by client_secret_post, `basic_client_id` and
-    `basic_client_secret` by client_secret_basic; both clients return to `redirect_uri`.
+    `basic_client_secret` by client_secret_basic; both clients return to `redirect_uri`. Users are
+    "ada" and "grace"; their subject is their name, their address <name>@example.com.
     """
 
     redirect_uri = "http://127.0.0.1:8000/auth/callback"
 
     def __init__(self, command: Sequence[str], **settings: int) -> None:
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             command,
             env=os.environ | {name.upper(): str(value) for name, value in settings.items()},
             stdin=subprocess.PIPE,  # closed with this process, however it ends: the server then ends too
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._process.stdout is not None
-        self.base = self.issuer = self._process.stdout.readline().strip()
+        assert self.process.stdout is not None
+        self.base = self.issuer = self.process.stdout.readline().strip()
         self._http = httpx2.Client(base_url=self.base)
         if not self.base:
             self.stop()
-            raise RuntimeError(f"{command[-1]} did not start: it ended with {self._process.returncode}")
+            raise RuntimeError(f"{' '.join(command)} did not start; what it said is on stderr")
         self.authorization_endpoint = f"{self.base}/oauth2/auth"
         self.token_endpoint = f"{self.base}/oauth2/token"
         self.revocation_endpoint = f"{self.base}/oauth2/revoke"
@@ -114,9 +115,10 @@ class ForeignServer:
     def counts(self, client_id: str | None = None) -> Counter[tuple[str, str]]:
         """How often the token endpoint was asked, by (grant_type, outcome); of one client, or of all.
 
-        An outcome is "success", an OAuth error, or "reused": a code or refresh token that was seen
-        before. What `next_token_answer` asked for counts as "injected", or "dropped" when the
-        request never reached the server.
+        An outcome is "success", an OAuth error, or "reused": a code or refresh token was refused
+        because it had been used before (django-oauth-toolkit: a refresh token, or it was revoked).
+        What `next_token_answer` asked for counts as "injected", or "dropped" when the request never
+        reached the server.
         """
         answer = self._http.get("/control/token-requests").raise_for_status()
         counter: Counter[tuple[str, str]] = Counter()
@@ -145,8 +147,8 @@ class ForeignServer:
     def stop(self) -> None:
         """End the server. A second time does nothing."""
         self._http.close()
-        with self._process:  # closes its pipes and waits
-            self._process.terminate()
+        with self.process:  # closes its pipes and waits
+            self.process.terminate()
 
 
 def start_oidc_provider(*, access_token_lifetime: int = 3600) -> ForeignServer:

@@ -7,7 +7,7 @@ from typing import Any
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 
-class Validator(OAuth2Validator):
+class Validator(OAuth2Validator):  # type: ignore[misc]  # the package has no types
     """The package's validator, and claims."""
 
     def get_additional_claims(self, request: Any) -> dict[str, Any]:

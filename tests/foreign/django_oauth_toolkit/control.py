@@ -3,8 +3,8 @@
     POST /oauth2/register          RFC 7591 metadata; the package's own endpoint takes too few fields
     GET  /control/token-requests   [[client_id, grant_type, outcome, count], …]
 
-An outcome is `success`, an OAuth error, `reused` (a refresh token that was seen before), or
-`server_error`.
+An outcome is `success`, an OAuth error, `reused` (a refresh token that was superseded or revoked;
+the package does not remember which, nor codes that were used), or `server_error`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def lifetime_of(request: Any) -> int:
     return lifetimes.get(request.client.client_id, ACCESS_TOKEN_LIFETIME)
 
 
-@csrf_exempt
+@csrf_exempt  # type: ignore[untyped-decorator]  # Django has no types
 def register(request: HttpRequest) -> JsonResponse:
     """A new confidential client. The package lets each authenticate in either way."""
     from oauth2_provider.generators import generate_client_secret
@@ -64,14 +64,14 @@ def token_requests(request: HttpRequest) -> JsonResponse:
 def _client_id(request: HttpRequest) -> str:
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        return request.POST.get("client_id", "")
+        return str(request.POST.get("client_id", ""))
     return unquote_plus(base64.b64decode(credentials).decode().partition(":")[0])
 
 
-def _is_superseded(refresh_token: str) -> bool:
+def _was_revoked(refresh_token: str) -> bool:
     checksum = hashlib.sha256(refresh_token.encode()).hexdigest()
     tokens = apps.get_model("oauth2_provider", "RefreshToken").objects
-    return tokens.filter(token_checksum=checksum, revoked__isnull=False).exists()
+    return bool(tokens.filter(token_checksum=checksum, revoked__isnull=False).exists())
 
 
 def _outcome(request: HttpRequest, response: HttpResponse) -> str:
@@ -80,7 +80,7 @@ def _outcome(request: HttpRequest, response: HttpResponse) -> str:
     if response.status_code >= 500:
         return "server_error"
     error: str = json.loads(response.content)["error"]
-    reused = error == "invalid_grant" and _is_superseded(request.POST.get("refresh_token", ""))
+    reused = error == "invalid_grant" and _was_revoked(request.POST.get("refresh_token", ""))
     return "reused" if reused else error
 
 

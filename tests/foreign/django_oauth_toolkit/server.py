@@ -1,7 +1,9 @@
 """The package django-oauth-toolkit as a server at Ory Hydra's paths, for the tests; on loopback only.
 
+    python server.py [PORT]
+
 Prints its base URL as one line when it listens, and ends with SIGTERM or when stdin closes.
-PORT, ACCESS_TOKEN_LIFETIME and REFRESH_TOKEN_GRACE_PERIOD (both seconds) come from the environment.
+ACCESS_TOKEN_LIFETIME and REFRESH_TOKEN_GRACE_PERIOD, in seconds, come from the environment.
 Keeps everything in a temporary directory, which it removes.
 """
 
@@ -31,7 +33,13 @@ USERS = ["ada", "grace"]
 PASSWORD = "correct horse battery staple"
 
 
-class Handler(WSGIRequestHandler):
+class Server(ThreadedWSGIServer):  # type: ignore[misc]  # Django has no types
+    """Django's, which would reset connections when more than ten come at once."""
+
+    request_queue_size = 128
+
+
+class Handler(WSGIRequestHandler):  # type: ignore[misc]
     """Django's, which would wait 40 ms between the headers and the body."""
 
     disable_nagle_algorithm = True
@@ -124,10 +132,10 @@ def create_users() -> None:
 def main() -> None:
     """Serve until told to stop."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    port = int(os.environ.get("PORT", "0"))
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        ThreadedWSGIServer(("127.0.0.1", port), Handler) as server,
+        Server(("127.0.0.1", port), Handler) as server,
     ):
         issuer = f"http://127.0.0.1:{server.server_port}"
         configure(issuer, folder)

@@ -3,7 +3,7 @@
 //   POST /control/token-answers   {status, body, delay, drop}: what befalls the next token request
 //   GET  /control/token-requests  [[client_id, grant_type, outcome, count], …]
 //
-// An outcome is `success`, an OAuth error, `reused` (a code or refresh token that was seen before),
+// An outcome is `success`, an OAuth error, `reused` (a code or refresh token that had been used before),
 // or what the tests had asked for: `injected`, or `dropped` before the package saw the request.
 import { text, json } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,7 +1,9 @@
 // The package `oidc-provider` as a server at Ory Hydra's paths, for the tests; on loopback only.
 //
+//   node server.mjs [PORT]
+//
 // Prints its base URL as one line when it listens, and ends with SIGTERM or when stdin closes.
-// PORT and ACCESS_TOKEN_LIFETIME (seconds) come from the environment.
+// ACCESS_TOKEN_LIFETIME, in seconds, comes from the environment.
 // Never has state of its own: all of it is the package's, in memory, except what `control.mjs` counts.
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -102,7 +104,7 @@ function consentForOfflineAccess(ctx, next) {
 }
 
 const server = createServer({ keepAliveTimeout: 60_000 });
-server.listen(Number(process.env.PORT ?? 0), '127.0.0.1', () => {
+server.listen(Number(process.argv[2] ?? 0), '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
   provider.use(consentForOfflineAccess);

@@ -7,6 +7,7 @@ kind of cookies. Nothing here, and nothing that reads it, looks at `Host` or `X-
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -385,6 +386,11 @@ class LuminConfig:
     def prefix(self) -> str:
         """The parent path of the callback; our routes are below it. Empty at the top of the site."""
         return self.callback_path.rpartition("/")[0]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A name for what belongs to this site alone. Keys are left out: records outlive their rotation."""
+        return hashlib.sha256(f"{self.client_id}\0{self.redirect_uri}".encode()).hexdigest()[:32]
 
     @property
     def keys(self) -> tuple[bytes, ...]:

@@ -42,7 +42,7 @@ class Response:
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
-    undo: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
+    undo: Callable[[], Awaitable[object]] | None = field(default=None, repr=False)
     """What to do when nobody is there to take the answer."""
 
 

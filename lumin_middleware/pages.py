@@ -62,7 +62,9 @@ class Page:
     """(words, where it posts to)."""
 
 
-def page(status: int, content: Page, *, form_action: str = "'self'", headers: Iterable[tuple[str, str]] = ()) -> Response:
+def page(
+    status: int, content: Page, *, form_action: str = "'self'", headers: Iterable[tuple[str, str]] = ()
+) -> Response:
     """A page for a person. `form_action` says where its form, and what that redirects to, may lead."""
     policy = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {form_action}; "
@@ -108,7 +110,7 @@ def problem(
 ) -> Response:
     """A problem for a program (RFC 9457, 3.1). `reason` is one of a fixed list."""
     content: Mapping[str, object] = {
-        "type": "about:blank",
+        "type": f"urn:lumin-middleware:{reason}",
         "title": title,
         "status": status,
         "reason": reason,
@@ -126,9 +128,7 @@ def document(
 ) -> Response:
     """A JSON document that nobody stores."""
     body = json.dumps(content).encode()
-    return Response(
-        status, [("Content-Type", media_type), ("Content-Length", str(len(body))), *SAFETY, *headers], body
-    )
+    return Response(status, [("Content-Type", media_type), ("Content-Length", str(len(body))), *SAFETY, *headers], body)
 
 
 def redirect(location: str, cookies: Iterable[str] = ()) -> Response:

@@ -247,7 +247,7 @@ class Renewal:
             except SessionEnded:
                 # It was ended meanwhile: the end wins, and nobody gets the new tokens.
                 self._unsaved.pop(renewed.id, None)
-                await self._revoke(renewed.tokens)
+                await self.revoke(renewed.tokens)
                 raise
             except StoreUnavailable as error:
                 logger.error("A renewed session could not be saved: %s", error)
@@ -260,9 +260,10 @@ class Renewal:
 
     async def _end(self, session: Session, tokens: TokenSet) -> None:
         await self._sessions.end(session)
-        await self._revoke(tokens)
+        await self.revoke(tokens)
 
-    async def _revoke(self, tokens: TokenSet) -> None:
+    async def revoke(self, tokens: TokenSet) -> None:
+        """RFC 7009, as far as it goes: a server that does not take part delays nobody for long and stops nothing."""
         try:
             endpoint = (await self._metadata.server()).revocation_endpoint
             if endpoint is not None:

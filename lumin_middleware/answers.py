@@ -1,0 +1,166 @@
+"""How each failure is told: the status, the words, and to whom.
+
+The words are data. A person gets a page that says what to do next and nothing that helps an attacker; a program
+gets the same as a problem with a `reason` from a fixed list; the log gets the particulars.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import quote, urlsplit
+
+from . import oauth, pages
+from .access import accepts_html, is_navigation, return_to
+from .config import LuminConfig
+from .cookies import SessionTooLarge
+from .errors import (
+    AuthorizationServerError,
+    InsufficientScope,
+    LuminError,
+    OAuthError,
+    RequestRefused,
+    ServerUnavailable,
+    StoreUnavailable,
+)
+from .model import Request, Response
+
+logger = logging.getLogger("lumin_middleware")
+
+DETAIL_LIMIT = 300
+"""Characters of the server's words that a page repeats."""
+
+# What the server says at the callback: (status, title, text). Hydra's first two are its own, with spaces.
+_DENIED = (403, "Access was denied", "You, or Lumin, did not allow this application to sign you in.")
+_ERRORS: dict[str, tuple[int, str, str]] = {
+    "access_denied": _DENIED,
+    "consent request denied": _DENIED,
+    "login request denied": _DENIED,
+    "server_error": (502, "Lumin has a problem", "Lumin's sign-in has an error of its own. Please try again later."),
+    "temporarily_unavailable": (503, "Lumin is busy", "Lumin's sign-in is not available now. Please try again soon."),
+}
+_FAILED = (400, "Sign-in failed", "The sign-in could not be completed. Please start again.")
+
+_TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
+    (StoreUnavailable, "Not available now", "Your session cannot be looked up at the moment. You are still signed in."),
+    (ServerUnavailable, "Lumin is not available", "Lumin's sign-in does not answer at the moment. Please try again."),
+    (SessionTooLarge, "Sign-in failed", "The session is too large for this browser's cookies."),
+    (AuthorizationServerError, "Sign-in failed", "Lumin's answer could not be accepted. Please start again."),
+)
+
+_LOOP = pages.Page(
+    title="Too many sign-ins in a row",
+    text="You signed in, and yet this site does not know you. Going round again would not help. Likely causes:",
+    points=(
+        "The browser refuses cookies, or an extension removes them.",
+        "The site was opened under another name, or with http instead of https, than it signs in with.",
+        "The clock of the server or of this device is wrong.",
+    ),
+)
+
+
+class Answers:
+    """Our answers for one site."""
+
+    def __init__(self, config: LuminConfig) -> None:
+        self._config = config
+        self.login_path = f"{config.prefix}/login"
+        self.logout_path = f"{config.prefix}/logout"
+
+    # --- nobody is signed in, or may not do this ---
+
+    def login_url(self, request: Request) -> str:
+        """The login that leads back to where the person is: this page, or the page that made this call."""
+        here = target(request) if request.method in ("GET", "HEAD") else ""
+        page = request.header(b"hx-current-url") or request.header(b"referer")
+        if page.startswith(f"{self._config.origin}/") and not is_navigation(request):
+            here = page[len(self._config.origin) :]
+        wanted = return_to(here, self._config.after_login)
+        return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
+
+    def unauthorized(self, request: Request, reason: str) -> Response:
+        """401 for whoever cannot be redirected (RFC 9110, 15.5.2)."""
+        login_url = self.login_url(request)
+        error = "invalid_token" if reason in ("expired", "ended") else ""
+        headers = [("WWW-Authenticate", oauth.challenge(error=error))]
+        if request.header(b"hx-request"):
+            headers.append(("HX-Redirect", login_url))
+        return pages.problem(401, reason, "Sign in to go on", headers=headers, login_url=login_url)
+
+    def insufficient_scope(self, request: Request, error: InsufficientScope) -> Response:
+        """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1)."""
+        challenge = [("WWW-Authenticate", oauth.challenge(error=error.reason, scope=error.scope))]
+        if accepts_html(request):
+            content = pages.Page("Not allowed", f"This needs a permission that was not given: {error.scope}.")
+            return pages.page(403, content, headers=challenge)
+        login_url = self.login_url(request)
+        return pages.problem(
+            403, error.reason, "A permission is missing", headers=challenge, scope=error.scope, login_url=login_url
+        )
+
+    def looping(self, again: str) -> Response:
+        """The sign-ins of this browser lead nowhere."""
+        return pages.page(400, pages.Page(_LOOP.title, _LOOP.text, _LOOP.points, links=(("Try again", again),)))
+
+    # --- something went wrong ---
+
+    def failure(self, request: Request, error: LuminError) -> Response:
+        """The answer to an error of the request, the server, or the store."""
+        headers: list[tuple[str, str]] = []
+        match error:
+            case OAuthError():
+                status, title, text = _ERRORS.get(error.error, _FAILED)
+            case RequestRefused():
+                status, title, text = error.status, *_FAILED[1:]
+                if request.path != self._config.callback_path:
+                    title, text = "This request was refused", str(error)
+            case _:
+                status = error.status_hint
+                title, text = next((words for kind, *words in _TROUBLE if isinstance(error, kind)), _FAILED[1:])
+        if isinstance(error, ServerUnavailable):
+            headers.append(("Retry-After", str(max(int(error.retry_after), 1))))
+        elif isinstance(error, StoreUnavailable):
+            headers.append(("Retry-After", "5"))
+        log = logger.warning if status >= 500 else logger.info
+        log("%s %s was answered %d: %s: %r", request.method, request.path, status, error.reason, str(error))
+        if not self._wants_page(request):
+            reason = "sign_in_failed" if isinstance(error, OAuthError) and error.error not in _ERRORS else error.reason
+            return pages.problem(status, reason, title, headers=headers)
+        detail = error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else ""
+        links = (("Start again", self.login_path),) if request.path == self._config.callback_path else ()
+        return pages.page(status, pages.Page(title, text, detail=detail, links=links), headers=headers)
+
+    def method_not_allowed(self, allow: str) -> Response:
+        """405 (RFC 9110, 15.5.6)."""
+        return pages.problem(
+            405, "method_not_allowed", "This method is not for this address", headers=[("Allow", allow)]
+        )
+
+    def _wants_page(self, request: Request) -> bool:
+        return accepts_html(request) or is_navigation(request)
+
+    # --- logout ---
+
+    def logout_page(self) -> Response:
+        """The page with the button: a GET signs nobody out."""
+        content = pages.Page(
+            "Sign out?", "You will have to sign in again to go on.", button=("Sign out", self.logout_path)
+        )
+        return pages.page(200, content, form_action=self._form_action())
+
+    def _form_action(self) -> str:
+        # Browsers hold a form to this through redirects as well, and a logout may go on to the server.
+        endpoint = self._config.server.end_session_endpoint if self._config.end_session else None
+        if self._config.end_session and endpoint is None:
+            return "'self' https:"  # known only once discovered
+        parts = urlsplit(endpoint or "")
+        return f"'self' {parts.scheme}://{parts.netloc}" if endpoint else "'self'"
+
+    def signed_out(self) -> Response:
+        """The page for whoever is not signed in any more."""
+        content = pages.Page("You are signed out", "You can close this page.", links=(("Sign in", self.login_path),))
+        return pages.page(200, content)
+
+
+def target(request: Request) -> str:
+    """The request target in origin form (RFC 9112, 3.2.1), as it came."""
+    return f"{request.raw_path}?{request.query}" if request.query else request.raw_path

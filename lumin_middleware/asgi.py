@@ -1,0 +1,400 @@
+"""The ASGI edge: requests in, outcomes out, and the event loop's side of the core's ports.
+
+A pure ASGI middleware. Scopes are copied before they are changed; nothing of one request is kept for the next. What
+it decides, it has from `RelyingParty`; here it only translates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+import httpx2
+from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response as StarletteResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .client import AsyncLuminClient, api_client
+from .config import LuminConfig
+from .errors import ConfigurationError, LoginRequired
+from .exchange import AsyncExchange
+from .model import Request, Response, Session
+from .ports import AsyncStore, Store
+from .relying_party import RelyingParty, Visit
+
+T = TypeVar("T")
+
+THREADS = 20
+"""Threads that wait for a synchronous store at once, apart from those of the application."""
+
+# What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
+_CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
+
+_IDENTITY_HEADERS = b"x-auth-request-"
+_MARK = "lumin_middleware"
+
+
+# --- the loop's side of the ports -----------------------------------------------------------------------
+
+
+class DirectStore:
+    """A synchronous store whose verbs never wait, called as it is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.local = getattr(store, "local", False)
+
+    async def get(self, key: str) -> bytes | None:
+        return self._store.get(key)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return self._store.swap(key, old, new, ttl)
+
+
+class ThreadedStore:
+    """A synchronous store, called in threads of its own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._limiter = anyio.CapacityLimiter(THREADS)
+        self.local = getattr(store, "local", False)
+
+    async def get(self, key: str) -> bytes | None:
+        return await anyio.to_thread.run_sync(self._store.get, key, limiter=self._limiter)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return await anyio.to_thread.run_sync(self._store.swap, key, old, new, ttl, limiter=self._limiter)
+
+
+def asynchronous(store: Store | AsyncStore) -> AsyncStore:
+    """The store as the loop can use it."""
+    if asyncio.iscoroutinefunction(store.get):
+        return store  # type: ignore[return-value]
+    kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
+    return kind(store)  # type: ignore[arg-type]
+
+
+class AsyncWorld:
+    """`ports.World` on one event loop."""
+
+    def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
+        context = httpx2.create_ssl_context()  # 20 ms, so once
+        self.store = asynchronous(store)
+        self.exchange = AsyncExchange(config, context)
+        self.clock = clock
+        self.api = api_client(config, context)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._shielded: set[asyncio.Future[Any]] = set()
+        self._patience = config.timeout
+
+    def token(self, size: int) -> str:
+        return secrets.token_urlsafe(size)
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+
+    def locked(self, key: str) -> bool:
+        lock = self._locks.get(key)
+        return lock is not None and lock.locked()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.ensure_future(action())
+        self._shielded.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Future[Any]) -> None:
+        self._shielded.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to hear of it
+
+    async def aclose(self) -> None:
+        """Waits for what must not be cut short, then closes the connections."""
+        if self._shielded:
+            await asyncio.wait(set(self._shielded), timeout=self._patience)
+        await self.exchange.aclose()
+        await self.api.aclose()
+
+
+# --- what the application sees --------------------------------------------------------------------------
+
+
+class LuminUser(BaseUser):
+    """Who is signed in, as Starlette's authentication has it."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        claims = self._session.claims
+        return str(claims.get("name") or claims.get("email") or claims.get("sub") or "")
+
+    @property
+    def identity(self) -> str:
+        return str(self._session.claims.get("sub") or "")
+
+
+class _Challenge(StarletteResponse):
+    """A response that is worked out when it is sent, since only then is there a loop to ask the server in."""
+
+    def __init__(self, visit: Visit, scope: str) -> None:
+        super().__init__(status_code=401)
+        self._visit = visit
+        self._scope = scope
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _send(await self._visit.challenge(scope=self._scope), scope, send)
+
+
+# --- the middleware -------------------------------------------------------------------------------------
+
+
+class LuminMiddleware:
+    """Signs people in with Lumin before they reach an ASGI application.
+
+    `LuminMiddleware(app, config)` around anything that speaks ASGI, or `app.add_middleware(LuminMiddleware,
+    config=config)`. Without a config the settings come from the environment (`LuminConfig.from_env`). `clock`
+    gives epoch seconds; every lifetime is measured with it.
+
+    A request that passes finds an `AsyncLuminClient` (None on `public` pages, and on `optional` ones when nobody is
+    signed in) in `request.state.lumin`, and `scope["user"]` and `scope["auth"]` set. Raises
+    `ConfigurationError` for wrong settings.
+    """
+
+    def __init__(
+        self, app: ASGIApp, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        if isinstance(app, LuminMiddleware):
+            raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
+        self.app = app
+        self.config = config if config is not None else LuminConfig.from_env()
+        self._clock = clock
+        self._store = _store(self.config, clock)
+        self._api_url = httpx2.URL(self.config.api_url)
+        self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
+            WeakKeyDictionary()
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif kind not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+        elif _MARK in scope:
+            raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
+        else:
+            await self._request(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        party, world = self._party()
+        request = _read(scope)
+        outcome = await party.handle(request)
+        if isinstance(outcome, Visit):
+            await self._pass_on(outcome, world, scope, receive, send)
+        elif request.websocket:
+            await _deny(outcome, scope, receive, send)
+        else:
+            await _deliver(outcome, world, scope, receive, send)
+
+    async def _pass_on(self, visit: Visit, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
+        client = None
+        if visit.session is not None:
+            client = AsyncLuminClient(visit, world.api, self._api_url, lambda scope: _Challenge(visit, scope))
+        started = False
+
+        async def send_with_cookies(message: Message) -> None:
+            nonlocal started
+            if not started and message["type"] in ("http.response.start", "websocket.accept"):
+                started = True
+                if cookies := visit.set_cookies():
+                    _add_cookies(message, cookies)
+            await send(message)
+
+        try:
+            await self.app(_scope_for_app(scope, visit, client), receive, send_with_cookies if client else send)
+        except LoginRequired:
+            if started or visit.request.websocket:
+                raise
+            await _send(await visit.challenge(), scope, send)
+        finally:
+            if client is not None:
+                client.close()
+
+    # --- once for each loop ---
+
+    def _party(self) -> tuple[RelyingParty, AsyncWorld]:
+        loop = asyncio.get_running_loop()
+        if (found := self._parties.get(loop)) is None:
+            world = AsyncWorld(self.config, self._store, self._clock)
+            found = self._parties[loop] = RelyingParty(self.config, world), world
+        return found
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application's lifespan, and after it ours; alone ours where the application has none."""
+        asked = answered = False
+
+        async def watch_receive() -> Message:
+            nonlocal asked
+            message = await receive()
+            asked = True
+            return message
+
+        async def watch_send(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            if message["type"].startswith("lifespan.shutdown."):
+                await self._close()
+            await send(message)
+
+        try:
+            await self.app(scope, watch_receive, watch_send)
+        except Exception:
+            if asked or answered:  # it has a lifespan, and it failed
+                raise
+        if not answered:
+            await self._own_lifespan(receive, send, asked=asked)
+
+    async def _own_lifespan(self, receive: Receive, send: Send, *, asked: bool) -> None:
+        if not asked:
+            await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _close(self) -> None:
+        found = self._parties.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            await found[1].aclose()
+
+
+def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:
+    if not isinstance(config.store, str):
+        return config.store
+    from .stores import store_from_url
+
+    return store_from_url(config.store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
+
+
+# --- translating ----------------------------------------------------------------------------------------
+
+
+def _read(scope: Scope) -> Request:
+    headers = scope["headers"]
+    cookies = [value for name, value in headers if name == b"cookie"]
+    path, mount = scope["path"], scope.get("root_path", "")
+    raw = scope.get("raw_path")
+    return Request(
+        method=scope.get("method", "GET"),
+        path=path,
+        raw_path=raw.decode("latin-1") if raw else path,
+        query=scope.get("query_string", b"").decode("latin-1"),
+        headers=headers,
+        cookie=cookies[0] if len(cookies) == 1 else b"; ".join(cookies),
+        mount=mount,
+        websocket=scope["type"] == "websocket",
+    )
+
+
+def _scope_for_app(scope: Scope, visit: Visit, client: AsyncLuminClient | None) -> Scope:
+    """A copy of the scope with who is signed in, and without what only we may say or see."""
+    cookie = visit.cookie
+    headers = [
+        item
+        for item in scope["headers"]
+        if item[0] != b"cookie" and not (item[0][:1] == b"x" and _is_identity(item[0]))
+    ]
+    if cookie:
+        headers.append((b"cookie", cookie))
+    session = visit.session
+    user: BaseUser = UnauthenticatedUser() if session is None else LuminUser(session)
+    scopes = [] if session is None else ["authenticated", *session.tokens.scope]
+    return {
+        **scope,
+        "headers": headers,
+        "state": {**scope.get("state", {}), "lumin": client},
+        "user": user,
+        "auth": AuthCredentials(scopes),
+        _MARK: True,
+    }
+
+
+def _is_identity(name: bytes) -> bool:
+    # WSGI and CGI make one of dashes and underscores, so an application cannot tell them apart.
+    return name.replace(b"_", b"-").startswith(_IDENTITY_HEADERS)
+
+
+def _add_cookies(message: Message, cookies: list[str]) -> None:
+    message.setdefault("headers", [])
+    headers = MutableHeaders(scope=message)
+    for cookie in cookies:
+        headers.append("set-cookie", cookie)
+    headers.add_vary_header("Cookie")
+    control = headers.get("cache-control", "").lower()
+    if "private" not in control and "no-store" not in control:
+        # Whoever stores this answer for others hands out somebody's session.
+        headers["cache-control"] = "private" if not control or "public" in control else f"private, {control}"
+
+
+async def _send(response: Response, scope: MutableMapping[str, Any], send: Send, prefix: str = "http.response") -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
+    body = b"" if scope.get("method") == "HEAD" else response.body
+    await send({"type": f"{prefix}.body", "body": body})
+
+
+async def _deliver(response: Response, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends an answer of ours; where nobody is left to take one that matters, it is undone."""
+    undo = response.undo
+    if undo is None:
+        await _send(response, scope, send)
+        return
+    try:
+        if await _is_gone(receive):
+            raise OSError("the client has gone")
+        await _send(response, scope, send)
+    except (OSError, asyncio.CancelledError) as error:
+        await world.shield(undo)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+
+
+async def _is_gone(receive: Receive) -> bool:
+    """Whether the client has disconnected, as far as the server has noticed."""
+    with anyio.move_on_after(0):
+        while True:
+            if (await receive())["type"] == "http.disconnect":
+                return True
+    return False
+
+
+async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuses a WebSocket handshake, with the answer itself where the server can send it."""
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await _send(response, scope, send, "websocket.http.response")
+    else:
+        await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})

@@ -1,0 +1,190 @@
+"""What the application finds on its request: a client for the Lumin API that is always signed in.
+
+A thin one: httpx2's arguments and responses, one connection pool for everybody, and an `httpx2.Auth` that puts
+the token in. The token goes to the API's origin and to no other, and the client ends with its request.
+"""
+
+from __future__ import annotations
+
+import http.cookiejar
+import ssl
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+import httpx2
+
+from .config import LuminConfig
+from .errors import ClientMisused, LoginRequired, ServerUnavailable, StoreUnavailable
+from .exchange import CONNECT_TIMEOUT
+from .model import Session
+from .oauth import bearer
+
+
+class Holder(Protocol):
+    """Whoever holds the session of one request, and renews it."""
+
+    @property
+    def session(self) -> Session | None: ...
+
+    async def fresh(self, *, rejected: str | None = None) -> Session: ...
+
+
+def api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.AsyncClient:
+    """The connection pool that all share. It keeps no cookies: they would be one person's in another's call."""
+    nobody = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    return httpx2.AsyncClient(
+        base_url=config.api_url,
+        verify=context,
+        cookies=nobody,
+        timeout=httpx2.Timeout(config.api_timeout, connect=CONNECT_TIMEOUT),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+    )
+
+
+class LuminAuth(httpx2.Auth):
+    """Puts the access token into a request, and once more with a new one if the API answers 401."""
+
+    def __init__(self, holder: Holder, origin: httpx2.Origin) -> None:
+        self._holder = holder
+        self._origin = origin
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        check_origin(request.url, self._origin)
+        sent = (await self._holder.fresh()).tokens.access_token
+        request.headers["Authorization"] = bearer(sent)
+        response = yield request
+        if response.status_code != 401 or not isinstance(request.stream, httpx2.ByteStream):
+            return  # a body that came from a stream cannot be sent again
+        try:
+            renewed = (await self._holder.fresh(rejected=sent)).tokens.access_token
+        except (ServerUnavailable, StoreUnavailable):
+            return  # the API's 401 is the best answer there is
+        request.headers["Authorization"] = bearer(renewed)
+        yield request
+
+
+def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
+    """Raises `ClientMisused` for a URL whose origin is another: the token must not go there."""
+    if not url.is_absolute_url or url.origin != origin:
+        raise ClientMisused(f"{str(url)!r} is not on {origin}, and the access token goes nowhere else")
+
+
+class AsyncLuminClient:
+    """The Lumin API as the person who is signed in. Lives as long as its request.
+
+    Paths are below the API's base: `await client.get("user/info")`. Arguments and responses are httpx2's. The
+    token is renewed before it expires, and once when the API refuses it. Every call may raise `LoginRequired`
+    when the session has ended, `ServerUnavailable` when no token can be had now, `ClientMisused` for a URL
+    elsewhere or a call after the request, and httpx2's own errors.
+    """
+
+    __slots__ = ("_api_url", "_challenge", "_holder", "_http")
+
+    def __init__(
+        self,
+        holder: Holder,
+        http: httpx2.AsyncClient,
+        api_url: httpx2.URL,
+        challenge: Callable[[str], Any],
+    ) -> None:
+        self._holder: Holder | None = holder
+        self._http = http
+        self._api_url = api_url
+        self._challenge = challenge
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'open' if self._holder else 'closed'}>"
+
+    # --- who ---
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """What is known of the person: `sub`, `email`, `name`, … as far as Lumin gave it."""
+        return self._session.claims
+
+    @property
+    def subject(self) -> str | None:
+        """The person's identifier at Lumin, if it is known."""
+        return self._session.claims.get("sub")
+
+    @property
+    def scope(self) -> frozenset[str]:
+        """The scopes that were granted, which may be fewer than were asked for (RFC 6749, 3.3)."""
+        return frozenset(self._session.tokens.scope)
+
+    @property
+    def expires_at(self) -> float:
+        """When the access token expires, in seconds since the epoch. It is renewed by then."""
+        return self._session.tokens.expires_at
+
+    async def access_token(self) -> str:
+        """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""
+        return (await self._open().fresh()).tokens.access_token
+
+    def challenge(self, *, scope: str = "") -> Any:
+        """The response that asks for what is missing: return it from your handler.
+
+        Without `scope` it asks for a sign-in, with it for these scopes, space-separated.
+        """
+        self._open()
+        return self._challenge(scope)
+
+    # --- the API ---
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Any method, with httpx2's arguments (`json=`, `params=`, `files=`, `content=`, `headers=`, `timeout=` …)."""
+        return await self._http.request(method, path, auth=self._auth(path, options), **options)
+
+    def stream(self, method: str, path: str, **options: Any) -> AbstractAsyncContextManager[httpx2.Response]:
+        """The same, with the response's body left to be read: `async with client.stream("GET", …) as response`."""
+        return self._http.stream(method, path, auth=self._auth(path, options), **options)
+
+    async def get(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.request("GET", path, **options)
+
+    async def head(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.request("HEAD", path, **options)
+
+    async def options(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.request("OPTIONS", path, **options)
+
+    async def post(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.request("POST", path, **options)
+
+    async def put(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.request("PUT", path, **options)
+
+    async def patch(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.request("PATCH", path, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.request("DELETE", path, **options)
+
+    # --- inside ---
+
+    def close(self) -> None:
+        """The request is over; the middleware calls this."""
+        self._holder = None
+
+    def _open(self) -> Holder:
+        if self._holder is None:
+            raise ClientMisused(
+                "this Lumin client belongs to a request that is over; make the call before the answer is complete"
+            )
+        return self._holder
+
+    @property
+    def _session(self) -> Session:
+        session = self._open().session
+        if session is None:
+            raise LoginRequired("nobody is signed in")
+        return session
+
+    def _auth(self, path: str, options: Mapping[str, Any]) -> LuminAuth:
+        if "auth" in options:
+            raise ClientMisused("auth= is the middleware's; use another HTTP client for another sign-in")
+        url = httpx2.URL(path)
+        if url.host or url.scheme:  # httpx2 would take "//elsewhere/x" for a path below the base
+            check_origin(url, self._api_url.origin)
+        return LuminAuth(self._open(), self._api_url.origin)

@@ -1,0 +1,343 @@
+"""The relying party: one request in, one outcome out.
+
+The outcome is a `Response` of ours, or a `Visit`: the request goes on to the application, with or without a
+session. Everything that decides is here and below; everything that does is handed in as a `World`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from . import access, oauth, pages
+from .access import Rules, is_navigation, is_prefetch, is_same_origin
+from .answers import Answers, target
+from .config import LuminConfig
+from .cookies import Cookies, Jar, SessionTooLarge
+from .errors import (
+    AuthorizationServerError,
+    InsufficientScope,
+    LoginRequired,
+    LuminError,
+    OAuthError,
+    RequestRefused,
+    ServerUnavailable,
+    SessionEnded,
+    StoreUnavailable,
+)
+from .identity import kept_claims, user_info_claims
+from .logins import Logins
+from .metadata import Metadata
+from .model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
+from .ports import World
+from .renewal import Renewal
+from .sessions import ID_BYTES, Carried, sessions
+
+logger = logging.getLogger("lumin_middleware")
+
+Route = Callable[[Request, Jar], Awaitable[Response]]
+
+
+class Visit:
+    """A request that goes on to the application."""
+
+    __slots__ = ("_carried", "_jar", "_party", "request", "session")
+
+    def __init__(self, party: RelyingParty, request: Request, jar: Jar, carried: Carried | None = None) -> None:
+        self._party = party
+        self._jar = jar
+        self._carried = carried
+        self.request = request
+        self.session = carried.session if carried else None
+
+    @property
+    def cookie(self) -> bytes:
+        """The `Cookie` header as the application may see it."""
+        return self._jar.rest
+
+    async def fresh(self, *, rejected: str | None = None) -> Session:
+        """The session with tokens that can be used now; `rejected` is an access token that the API did not take.
+
+        Raises `LoginRequired`, `ServerUnavailable`, `StoreUnavailable`.
+        """
+        if self.session is None:
+            raise LoginRequired("nobody is signed in")
+        self.session = await self._party.renewal.fresh(self.session, rejected=rejected)
+        return self.session
+
+    def set_cookies(self) -> list[str]:
+        """The `Set-Cookie` values that this answer must carry: none, unless the session changed."""
+        carried, session = self._carried, self.session
+        if carried is None or session is None or (session is carried.session and not carried.stale):
+            return []
+        try:
+            return self._party.sessions.set_cookies(session, self._jar)
+        except SessionTooLarge as error:
+            logger.error("The browser keeps an older copy of its session: %s", error)
+            return []
+
+    async def challenge(self, *, scope: str = "") -> Response:
+        """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
+        return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
+
+
+class RelyingParty:
+    """A site that signs people in with Lumin."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        self.config = config
+        self.world = world
+        self.cookies = Cookies(secure=config.secure)
+        self.metadata = Metadata(config.server, world)
+        self.sessions = sessions(config, world, self.cookies)
+        self.renewal = Renewal(config, world, self.sessions, self.metadata)
+        self.logins = Logins(config, world, self.cookies)
+        self.answers = Answers(config)
+        self._rules = Rules(config.public, config.optional, config.required_scopes)
+        self._routes: dict[str, Route] = {
+            config.callback_path: self.callback,
+            self.answers.login_path: self.login,
+            self.answers.logout_path: self.logout,
+            f"{config.prefix}/session": self.session,
+        }
+
+    async def handle(self, request: Request) -> Response | Visit:
+        """What becomes of a request. Raises nothing that is ours."""
+        jar = Jar(request.cookie, self.cookies)
+        try:
+            if (route := self._routes.get(request.path)) is not None and not request.websocket:
+                return await route(request, jar)
+            return await self._authenticate(request, jar)
+        except LuminError as error:
+            return self.answers.failure(request, error)
+
+    # --- the application's own paths ---
+
+    async def _authenticate(self, request: Request, jar: Jar) -> Response | Visit:
+        rule = self._rules.rule(request)
+        if rule.public:
+            return Visit(self, request, jar)
+        if request.websocket and request.header(b"origin") != self.config.origin:
+            # No same-origin policy guards a handshake (RFC 6455, 10.2).
+            raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
+        try:
+            carried = await self.sessions.load(jar)
+            if carried is None:
+                raise LoginRequired("nobody is signed in")
+            visit = Visit(self, request, jar, carried)
+            session = await visit.fresh()
+        except LoginRequired as error:
+            return Visit(self, request, jar) if rule.optional else await self._require_login(request, jar, error)
+        except (ServerUnavailable, StoreUnavailable):
+            if rule.optional:
+                return Visit(self, request, jar)
+            raise
+        if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
+            return await self.challenge(request, jar, session, scope=rule.scope)
+        return visit
+
+    async def challenge(
+        self, request: Request, jar: Jar, session: Session | None, *, scope: tuple[str, ...] = ()
+    ) -> Response:
+        """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
+        if session is None:
+            return await self._require_login(request, jar, LoginRequired("nobody is signed in"))
+        missing = [token for token in scope if token not in session.tokens.scope]
+        return self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing or scope)))
+
+    async def _require_login(self, request: Request, jar: Jar, error: LoginRequired) -> Response:
+        if not is_navigation(request):
+            return self.answers.unauthorized(request, error.reason)
+        return await self._begin_login(request, jar, access.return_to(target(request), self.config.after_login))
+
+    # --- login ---
+
+    async def login(self, request: Request, jar: Jar) -> Response:
+        """`GET login`: off to the authorization endpoint."""
+        if request.method not in ("GET", "HEAD"):
+            return self.answers.method_not_allowed("GET, HEAD")
+        if is_prefetch(request):  # nobody asked to sign in yet
+            return self.answers.unauthorized(request, "no_session")
+        found = oauth.parameters(request.query)
+        return_to = access.return_to(found.get("return_to", ""), self.config.after_login)
+        if return_to.partition("?")[0] in self._routes:  # back here would be a loop
+            return_to = self.config.after_login
+        extra = {name: found[name] for name in oauth.PASSED_ON if found.get(name)}
+        return await self._begin_login(request, jar, return_to, extra)
+
+    async def _begin_login(
+        self, request: Request, jar: Jar, return_to: str, extra: Mapping[str, str] | None = None
+    ) -> Response:
+        if self.logins.is_looping(jar) and await self._signed_in(jar) is None:
+            return self.answers.looping(self.answers.login_url(request))
+        server = await self.metadata.server()
+        transaction = self.logins.begin(return_to, self.config.scope)
+        location = oauth.authorization_request(self.config, server, transaction, extra or {})
+        return pages.redirect(location, self.logins.set_cookies(transaction, jar))
+
+    async def _signed_in(self, jar: Jar) -> Session | None:
+        try:
+            carried = await self.sessions.load(jar)
+        except SessionEnded:
+            return None
+        return carried.session if carried else None
+
+    # --- callback ---
+
+    async def callback(self, request: Request, jar: Jar) -> Response:
+        """`GET` at the redirect URI. The order of the checks is the protocol's defence: see `oauth`."""
+        if request.method != "GET":
+            return self.answers.method_not_allowed("GET")
+        if is_prefetch(request):
+            raise RequestRefused("prefetch", "A sign-in is not completed ahead of time.")
+        found = oauth.parameters(request.query)
+        state = found.get("state") or ""
+        transaction = self.logins.find(state, jar)
+        if transaction is None:
+            return await self._stray_callback(state, jar)
+        forget = self.logins.forget(state)
+        try:
+            server = await self.metadata.server()
+            code = oauth.authorization_response(found, transaction, self.config, server)
+            if not await self.logins.use(transaction):
+                return await self._stray_callback(state, jar)
+            session, cookies = await self.world.shield(lambda: self._sign_in(code, jar))
+        except LuminError as error:
+            answer = self.answers.failure(request, error)
+            answer.headers += pages.set_cookies([forget])
+            return answer
+        answer = pages.redirect(transaction.return_to, [*cookies, forget, self.logins.count(jar)])
+        answer.undo = lambda: self._sign_out(session)
+        return answer
+
+    async def _stray_callback(self, state: str, jar: Jar) -> Response:
+        """A callback of no login in flight; a repeated one leads where the first led, if it signed this browser in."""
+        led_to = await self.logins.used_for(state) if state else None
+        if led_to is not None and await self._signed_in(jar) is not None:
+            return pages.redirect(led_to)
+        raise RequestRefused("unknown_login", "This sign-in is unknown, was used, or took too long.")
+
+    async def _sign_in(self, code: AuthorizationCode, jar: Jar) -> tuple[Session, list[str]]:
+        """Redeems the code and makes the session. From here on, what fails must not leave tokens behind."""
+        transaction = code.transaction
+        tokens = await self._redeem(code)
+        try:
+            claims = await self._claims(tokens, transaction)
+            now = self.world.clock()
+            session = Session(
+                id=self.world.token(ID_BYTES),
+                generation=0,
+                began=now,
+                seen=now,
+                tokens=self._kept(tokens),
+                claims=claims,
+            )
+            cookies = self.sessions.set_cookies(session, jar)
+            await self.sessions.begin(session, await self._signed_in(jar))
+        except LuminError:
+            await self.renewal.revoke(tokens)
+            raise
+        return session, cookies
+
+    async def _redeem(self, code: AuthorizationCode) -> TokenSet:
+        now = self.world.clock()
+        server = await self.metadata.server()
+        try:
+            found = await self.world.exchange.redeem(server.token_endpoint or "", code)
+        except OAuthError as error:
+            if error.error == "invalid_grant":
+                raise RequestRefused("invalid_grant", "Lumin did not accept this sign-in any more.") from None
+            logger.error("The token endpoint refused a code: %r", str(error))
+            raise AuthorizationServerError(f"the token endpoint answered {error.error}", "token_refused") from None
+        return oauth.token_set(found, requested=code.transaction.scope, before=None, now=now)
+
+    async def _claims(self, tokens: TokenSet, transaction: Transaction) -> Mapping[str, Any]:
+        if tokens.id_token is not None:
+            claims = await self.metadata.id_token_claims(
+                tokens.id_token, self.config, access_token=tokens.access_token, nonce=transaction.nonce
+            )
+            return kept_claims(claims, self.config)
+        if self.config.id_token == "required":
+            raise AuthorizationServerError("the token response has no ID token", "no_id_token")
+        answer = await self.world.exchange.fetch(f"{self.config.api_url.rstrip('/')}/user/info", tokens.access_token)
+        found = user_info_claims(answer)
+        if found is None:
+            logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
+        return kept_claims(found or {}, self.config)
+
+    def _kept(self, tokens: TokenSet) -> TokenSet:
+        """Without the ID token, unless a logout at the server will need it as a hint."""
+        if self.config.end_session:
+            return tokens
+        return TokenSet(tokens.access_token, tokens.expires_at, tokens.lifetime, tokens.scope, tokens.refresh_token)
+
+    # --- logout ---
+
+    async def logout(self, request: Request, jar: Jar) -> Response:
+        """`GET logout`: a page with a button. `POST logout`: signed out here, and at Lumin as far as it can be."""
+        if request.method in ("GET", "HEAD"):
+            signed_in = await self._signed_in(jar)
+            return self.answers.logout_page() if signed_in else self.answers.signed_out()
+        if request.method != "POST":
+            return self.answers.method_not_allowed("GET, HEAD, POST")
+        if not is_same_origin(request, self.config.origin):
+            raise RequestRefused("cross_origin", "Only this site's own pages may sign you out.", status=403)
+        cookies = pages.set_cookies(self.cookies.delete_all(jar.ours))
+        try:
+            session = await self._signed_in(jar)
+            if session is not None:
+                session = await self._sign_out(session)
+        except StoreUnavailable as error:
+            answer = self.answers.failure(request, error)
+        else:
+            answer = await self._signed_out(request, session)
+        answer.headers += cookies
+        return answer
+
+    async def _sign_out(self, session: Session) -> Session:
+        """Ends a session for every copy and revokes its newest tokens. Raises `StoreUnavailable`."""
+        try:
+            session = (await self.sessions.newest(session)).session
+        except SessionEnded:
+            return session
+        await self.sessions.end(session)
+        await self.renewal.revoke(session.tokens)
+        return session
+
+    async def _signed_out(self, request: Request, session: Session | None) -> Response:
+        if request.header(b"sec-fetch-mode") not in ("", "navigate") or not access.accepts_html(request):
+            return Response(204, list(pages.SAFETY))
+        location = self.config.after_logout
+        if self.config.end_session and session is not None:
+            try:
+                if endpoint := (await self.metadata.server()).end_session_endpoint:
+                    location = oauth.end_session_request(
+                        self.config, endpoint, session.tokens.id_token, self.world.token(16)
+                    )
+            except AuthorizationServerError as error:
+                logger.warning("Signed out here, but not at the server: %s", error)
+        return pages.redirect(location)
+
+    # --- session ---
+
+    async def session(self, request: Request, jar: Jar) -> Response:
+        """`GET session`: who is signed in, without a token in sight."""
+        if request.method not in ("GET", "HEAD"):
+            return self.answers.method_not_allowed("GET, HEAD")
+        try:
+            carried = await self.sessions.load(jar)
+        except SessionEnded as error:
+            return self.answers.unauthorized(request, error.reason)
+        if carried is None:
+            return self.answers.unauthorized(request, "no_session")
+        session = carried.session
+        content = {
+            "subject": session.claims.get("sub"),
+            "claims": session.claims,
+            "scope": list(session.tokens.scope),
+            "expires_at": min(session.began + self.config.absolute_timeout, session.seen + self.config.idle_timeout),
+            "login_url": self.answers.login_path,
+            "logout_url": self.answers.logout_path,
+        }
+        return pages.document(200, content)

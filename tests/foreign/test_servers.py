@@ -408,7 +408,7 @@ class TestProcesses:
 
     def test_a_server_that_cannot_start_is_an_error(self) -> None:
         with pytest.raises(RuntimeError, match="did not start"):
-            ForeignServer([node.find_node().node, "--eval", "0"])
+            ForeignServer([node.find_node().path, "--eval", "0"])
 
     def test_a_missing_node_is_said_with_the_way_to_get_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shutil, "which", lambda name: None)

@@ -11,7 +11,7 @@ import base64
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import unquote_plus
 
 from authlib.oauth2 import AuthorizationServer, OAuth2Request
@@ -182,8 +182,6 @@ class CodeGrant(grants.AuthorizationCodeGrant):  # type: ignore[misc]
 
 class ProofKey(CodeChallenge):  # type: ignore[misc]
     """PKCE (RFC 7636). To Hydra every fault of the verifier is `invalid_grant`."""
-
-    SUPPORTED_CODE_CHALLENGE_METHOD: ClassVar = ["S256"]
 
     def validate_code_verifier(self, grant: CodeGrant, result: object) -> None:
         try:

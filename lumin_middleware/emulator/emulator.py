@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qsl
 
+import httpx2
 from authlib.oauth2 import OAuth2Error
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ..errors import RequestRefused
-from .api import Api
+from .api import Api, ApiError
 from .authorization_request import error_callback
 from .authorization_server import HydraServer
 from .calls import Call, CallRecorder
@@ -22,9 +24,11 @@ from .clock import Clock
 from .endpoints import ClientEndpoints
 from .faults import FaultInjector, Faults
 from .grants import Grants
-from .pages import home_page
+from .logout import LogoutEndpoint
+from .pages import error_page, home_page
 from .registry import DEMO_CLIENT, DEMO_USERS, Client, User
 from .sign_in import AuthorizationEndpoint, SignIn, SignIns
+from .signature_requests import SignatureRequest
 from .tokens import Forger, TokenSigner
 
 
@@ -33,7 +37,8 @@ class Emulator:
 
     Lifetimes and `refresh_token_grace` are in seconds, measured with `clock`. `id_token=False` leaves the
     ID token out of token responses, as Lumin's documentation shows them. `issuer` differs from `base` only
-    where a test wants it to.
+    where a test wants it to. `access_token_length` is in characters. Back-channel logout goes out through
+    `backchannel_transport`, where one is given.
     """
 
     def __init__(
@@ -49,6 +54,8 @@ class Emulator:
         code_lifetime: float = 600,
         id_token: bool = True,
         refresh_token_grace: float = 0.0,
+        access_token_length: int = 94,
+        backchannel_transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.base = base.rstrip("/")
         self.clients = {client.client_id: client for client in clients}
@@ -64,11 +71,13 @@ class Emulator:
                 "code": code_lifetime,
             },
             grace=refresh_token_grace,
+            access_token_length=access_token_length,
         )
         self._signer = TokenSigner(issuer or self.base, self._clock)
         self._sign_ins = SignIns(secure=self.base.startswith("https:"))
         self._authorization = AuthorizationEndpoint(self.clients, self.users, self.grants, self._clock, self._sign_ins)
         self._server = HydraServer(self.clients, self.grants, self._signer, id_tokens=id_token)
+        self._logout = LogoutEndpoint(self.clients, self.grants, self._signer, self._sign_ins, backchannel_transport)
         self._api = Api(self.grants, self._clock, self.base)
         self.app: ASGIApp = self._build()
 
@@ -77,9 +86,11 @@ class Emulator:
             Route("/", self._home),
             *self._authorization.routes,
             *ClientEndpoints(self._server, self.base).routes,
+            *self._logout.routes,
             *self._api.routes,
         ]
-        return CallRecorder(FaultInjector(Starlette(routes=routes), self.faults, self._clock), self.calls)
+        app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+        return CallRecorder(FaultInjector(app, self.faults, self._clock), self.calls)
 
     async def _home(self, http: Request) -> Response:
         return home_page(self.base, self.clients, self.users)
@@ -114,11 +125,35 @@ class Emulator:
         granted = tuple(each for each in request.scope if each in wanted)
         return self._authorization.approve(request, sign_in, granted, now)
 
+    async def sign_out(self, end_session_url: str) -> str | None:
+        """What a browser would do whose person confirms: end the sign-in that `id_token_hint` names.
+
+        Sends the back-channel logout, and returns where the browser is sent, if anywhere. Raises
+        `RequestRefused` where the person would see an error page.
+        """
+        query = end_session_url.partition("?")[2]
+        try:
+            request = self._logout.check(parse_qsl(query, keep_blank_values=True), None)
+        except OAuth2Error as error:
+            raise RequestRefused(error.error, error.description) from None
+        if request.sign_in is not None:
+            await self._logout.end(request.sign_in)
+        return request.location
+
+    def logout_token(self, client_id: str, sid: str) -> str:
+        """A logout token for this client and `sid`, as back-channel logout would send it."""
+        return self._signer.logout_token(self.clients[client_id], sid)
+
     def _person(self, sub: str | None, login_hint: str) -> User:
         if sub is not None:
             return self.users[sub]
         people = self.users.values()
         return next((user for user in people if login_hint in (user.sub, user.email)), next(iter(people)))
+
+    @property
+    def signature_requests(self) -> dict[str, SignatureRequest]:
+        """The API's signature requests, by id."""
+        return self._api.signature_requests
 
     def calls_to(self, path: str) -> list[Call]:
         """The recorded requests for this path, oldest first."""
@@ -158,3 +193,11 @@ class Emulator:
     def expire_access_tokens(self) -> None:
         """Let every access token issued so far be expired. Refresh tokens live on."""
         self.grants.expire_access_tokens()
+
+
+async def _http_error(http: Request, error: Exception) -> Response:
+    """No such path, or not with this method: in the API's words or on a page."""
+    assert isinstance(error, HTTPException)
+    if http.url.path.startswith("/v1/"):
+        return ApiError(error.status_code, "not_found", error.detail, dict(error.headers or {})).response
+    return error_page("not_found", error.detail, error.status_code)

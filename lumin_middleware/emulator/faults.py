@@ -133,7 +133,8 @@ class FaultInjector:
             await self.app(scope, receive, _collect(held))
         if fault.after:
             await fault.after()
-        await anyio.sleep(fault.delay)
+        if fault.delay and await _gone_within(fault.delay, receive):
+            return
         if fault.drop:
             await drop_connection(scope, receive)
         elif fault.status is not None:
@@ -148,6 +149,15 @@ def _collect(held: list[Message]) -> Send:
         held.append(message)
 
     return collect
+
+
+async def _gone_within(seconds: float, receive: Receive) -> bool:
+    """Wait so long. Whether the client went away meanwhile."""
+    with anyio.move_on_after(seconds):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return True
+    return False
 
 
 async def drop_connection(scope: Scope, receive: Receive) -> None:

@@ -21,9 +21,9 @@ Kind = Literal["access_token", "refresh_token"]
 _PREFIXES: dict[str, str] = {"access_token": "ory_at_", "refresh_token": "ory_rt_", "code": "ory_ac_"}
 
 
-def opaque(kind: str) -> str:
-    """A new code or token that looks like Hydra's: a prefix and two random halves, 94 characters."""
-    return f"{_PREFIXES[kind]}{secrets.token_urlsafe(32)}.{secrets.token_urlsafe(32)}"
+def opaque(kind: str, length: int = 94) -> str:
+    """A new code or token that looks like Hydra's: a prefix and two random halves, 94 characters, or longer."""
+    return f"{_PREFIXES[kind]}{secrets.token_urlsafe(32)}.{secrets.token_urlsafe(32)}".ljust(length, "A")
 
 
 @dataclass(eq=False)
@@ -88,10 +88,11 @@ class Token:
 class Grants:
     """Every grant, code and token of one server. `lock` makes a request atomic."""
 
-    def __init__(self, clock: Clock, *, lifetimes: dict[str, float], grace: float) -> None:
+    def __init__(self, clock: Clock, *, lifetimes: dict[str, float], grace: float, access_token_length: int) -> None:
         self.clock = clock
         self.lifetimes = lifetimes
         self.grace = grace
+        self.access_token_length = access_token_length
         self.lock = threading.RLock()
         self.reuse_events = 0
         self._grants: list[Grant] = []
@@ -137,7 +138,8 @@ class Grants:
 
     def _issue(self, kind: Kind, grant: Grant) -> Token:
         now = self.clock()
-        token = Token(kind, opaque(kind), grant, now, now + self.lifetimes[kind])
+        value = opaque(kind, self.access_token_length) if kind == "access_token" else opaque(kind)
+        token = Token(kind, value, grant, now, now + self.lifetimes[kind])
         self._tokens[token.value] = token
         grant.tokens.append(token)
         return token

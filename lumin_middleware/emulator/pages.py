@@ -143,17 +143,24 @@ def error_page(error: str, description: str, status: int = 400) -> HTMLResponse:
     return _page("This request cannot go on", body, status=status)
 
 
-def sign_out_page(user: User | None, challenge: str, leads_to: str | None) -> HTMLResponse:
+def sign_out_page(user: User, challenge: str, leads_to: str | None) -> HTMLResponse:
     """Ask before signing somebody out."""
-    who = f"You are signed in as <strong>{escape(user.name)}</strong>." if user else "You are signed in."
-    buttons = '<button class="main" name="confirm" value="yes" autofocus>Sign out</button>'
-    return _page(
-        "Sign out?", f"<p>{who}</p>" + _form("logout", challenge, buttons), leads_to=[leads_to] if leads_to else []
+    body = f"<p>You are signed in as <strong>{escape(user.name)}</strong>.</p>" + _form(
+        "logout", challenge, '<button class="main" name="confirm" value="yes" autofocus>Sign out</button>'
     )
+    return _page("Sign out?", body, leads_to=[leads_to] if leads_to else [])
 
 
 def signed_out_page() -> HTMLResponse:
     return _page("You are signed out", '<p class="soft">You can close this window.</p>')
+
+
+def signing_page(title: str, name: str, *, signed: bool) -> HTMLResponse:
+    """Where a signing link leads."""
+    if signed:
+        return _page("Signed", f"<p><strong>{escape(name)}</strong> has signed “{escape(title)}”.</p>")
+    button = '<form method="post"><button class="main" autofocus>Sign</button></form>'
+    return _page(title, f"<p>For <strong>{escape(name)}</strong> to sign.</p>{button}")
 
 
 def home_page(base: str, clients: Mapping[str, Client], users: Mapping[str, User]) -> HTMLResponse:

@@ -35,7 +35,6 @@ ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The authorization server does not support obtaining a token using this method.",
     ),
-    "scope_not_granted": (403, "The token was not granted the requested scope."),
     "access_denied": (403, "The resource owner or authorization server denied the request."),
     "login_required": (400, "The Authorization Server requires End-User authentication."),
     "consent_required": (400, "The Authorization Server requires End-User consent."),

@@ -84,7 +84,15 @@ def _uvicorn(emulator: Emulator) -> uvicorn.Server:
             self.app_state = {**self.app_state, TRANSPORT: transport}
             super().connection_made(transport)
 
-    return uvicorn.Server(
+    class Server(uvicorn.Server):
+        """Ends at once: whoever still waits for an answer loses the connection."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await super().shutdown(sockets)
+
+    return Server(
         uvicorn.Config(
             emulator.app,
             http=Protocol,

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from ..errors import ConfigurationError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is in use cannot be replaced anyway
+    fcntl = None  # type: ignore[assignment]
 
 
 def private_directory(path: str) -> None:
@@ -24,6 +30,20 @@ def private_directory(path: str) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigurationError("store", f"{path} is no directory; where it is a link, name what it leads to")
     _require_ours(path, found, forbidden=stat.S_IWGRP | stat.S_IWOTH, cure=f"chmod go-w {path}")
+
+
+@contextmanager
+def locked_directory(path: str) -> Iterator[None]:
+    """One process at a time, by flock(2) on the directory itself; the lock goes with its holder."""
+    if fcntl is None:
+        yield
+        return
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def require_private_file(path: str) -> None:

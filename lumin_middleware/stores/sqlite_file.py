@@ -18,7 +18,7 @@ from errno import EACCES, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .private import private_directory, require_private_file
+from .private import locked_directory, private_directory, require_private_file
 from .wal_index import WalIndex, is_known
 
 APPLICATION_ID = 0x4C4D4E01  # tells our files from other programs'; its last byte is the schema's version
@@ -181,16 +181,21 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 def _create(path: str) -> None:
-    """Makes the file complete beside its place and links it there, for processes that start together."""
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(path), prefix=".new-") as directory:
-        new = os.path.join(directory, "store")
+    """Makes the file complete beside its place, and moves it there; one process at a time."""
+    directory = os.path.dirname(path)
+    with locked_directory(directory), tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as beside:
+        if os.path.lexists(path):
+            return
+        new = os.path.join(beside, "store")
         with closing(sqlite3.connect(new)) as connection:
             if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
                 raise ConfigurationError("store", f"{path}: this file system cannot share memory; name a local disk")
             connection.executescript(SCHEMA)
         os.chmod(new, 0o600)
-        with suppress(FileExistsError):
-            os.link(new, path)
+        for log in (f"{path}-wal", f"{path}-shm"):  # of a file that was deleted; SQLite would play it back
+            with suppress(FileNotFoundError):
+                os.unlink(log)
+        os.rename(new, path)
 
 
 def _require_application(path: str) -> None:

@@ -31,6 +31,8 @@ main { max-width: 28rem; margin: 2.5rem auto; padding: 0 1rem; }
 h1 { font-size: 1.375rem; line-height: 1.25; margin: 0 0 .75rem; }
 h2 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 p { margin: 0 0 1rem; }
+p:last-child { margin-bottom: 0; }
+a { color: var(--accent); }
 .soft, small { color: var(--soft); font-size: .875rem; }
 button { display: block; width: 100%; min-height: 2.9rem; margin: .6rem 0 0; padding: .6rem 1rem; border-radius: .5rem;
   border: 1px solid var(--line); background: transparent; color: inherit; font: inherit; cursor: pointer; }
@@ -46,7 +48,10 @@ label small { display: block; }
 label.plain { border: 0; }
 input { flex: none; width: 1.15rem; height: 1.15rem; margin: .2rem 0 0; accent-color: var(--accent); }
 code { font-size: .875em; }
-ul { padding-left: 1.1rem; margin: .25rem 0; }
+ul { list-style: none; padding: 0; margin: 0 0 1.5rem; }
+li { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+li small { display: block; }
+form > button.away { margin-top: 1.5rem; border-style: dashed; }
 @media (max-width: 30rem) { main { margin: 1rem auto; } .card { padding: 1.1rem; } }
 """.strip()
 
@@ -74,7 +79,7 @@ def _page(title: str, body: str, *, status: int = 200, leads_to: Iterable[str] =
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)} · Lumin emulator</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head>\n<body>"
-        '<div class="mark"><strong>Lumin emulator</strong> — for development, not the real Lumin</div>\n'
+        '<div class="mark"><strong>Lumin emulator</strong> — for development only</div>\n'
         f'<main><div class="card"><h1>{escape(title)}</h1>\n{body}\n</div></main></body></html>\n'
     )
     headers = {
@@ -110,7 +115,7 @@ def sign_in_page(request: AuthorizationRequest, users: Iterable[User], challenge
             "login",
             challenge,
             "".join(_person(user, first=index == 0) for index, user in enumerate(people))
-            + '<button name="deny" value="yes">Cancel</button>',
+            + '<button class="away" name="deny" value="yes">Cancel</button>',
         )
     )
     return _page("Sign in", body, leads_to=[request.redirect_uri])
@@ -166,13 +171,16 @@ def signing_page(title: str, name: str, *, signed: bool) -> HTMLResponse:
 def home_page(base: str, clients: Mapping[str, Client], users: Mapping[str, User]) -> HTMLResponse:
     """What is here: who may connect, who can sign in, and where."""
     applications = "".join(
-        f"<li>{escape(client.name)} <small><code>{escape(client.client_id)}</code>, "
-        f"{escape(client.token_endpoint_auth_method)}, {escape(', '.join(client.redirect_uris))}</small></li>"
+        f"<li>{escape(client.name)}<small><code>{escape(client.client_id)}</code> · "
+        f"{escape(client.token_endpoint_auth_method)}</small>"
+        + "".join(f"<small>{escape(uri)}</small>" for uri in client.redirect_uris)
+        + "</li>"
         for client in clients.values()
     )
-    people = "".join(f"<li>{escape(user.name)} <small>{escape(user.email)}</small></li>" for user in users.values())
+    people = "".join(f"<li>{escape(user.name)}<small>{escape(user.email)}</small></li>" for user in users.values())
     body = (
-        f"<p>Issuer <code>{escape(base)}</code>, API <code>{escape(base)}/v1</code></p>"
+        f"<ul><li>Authorization server<small><code>{escape(base)}</code></small></li>"
+        f"<li>API<small><code>{escape(base)}/v1</code></small></li></ul>"
         f"<h2>Applications</h2><ul>{applications}</ul><h2>People</h2><ul>{people}</ul>"
         '<p><a href=".well-known/openid-configuration">OpenID configuration</a> · '
         '<a href="oauth2/sessions/logout">Sign out</a></p>'

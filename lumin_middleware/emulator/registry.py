@@ -96,5 +96,5 @@ DEMO_CLIENT = Client(
 DEMO_USERS = (
     User(sub="0b9f7c52-5a5e-4d1c-9a58-1f6f2f3e7a01", email="mira.halden@example.com", name="Mira Halden"),
     User(sub="0b9f7c52-5a5e-4d1c-9a58-1f6f2f3e7a02", email="tobias.okoro@example.com", name="Tobias Okoro"),
-    User(sub="0b9f7c52-5a5e-4d1c-9a58-1f6f2f3e7a03", email="yuki.sørensen@example.com", name="Yuki Sørensen"),
+    User(sub="0b9f7c52-5a5e-4d1c-9a58-1f6f2f3e7a03", email="yuki.sorensen@example.com", name="Yuki Sørensen"),
 )

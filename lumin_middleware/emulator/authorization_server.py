@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_plus
 
-from authlib.oauth2 import AuthorizationServer, OAuth2Request
+from authlib.oauth2 import AuthorizationServer, OAuth2Error, OAuth2Request
 from authlib.oauth2.rfc6749 import InvalidRequestError, grants
 from authlib.oauth2.rfc6749.requests import OAuth2Payload
 from authlib.oauth2.rfc7009 import RevocationEndpoint
@@ -132,6 +132,12 @@ class HydraServer(AuthorizationServer):  # type: ignore[misc]
         if not body:
             return Response(status_code=status, headers=NO_STORE)
         return JSONResponse(body, status, headers=NO_STORE, media_type=JSON)
+
+    def handle_error_response(self, request: TokenRequest, error: OAuth2Error) -> Response:
+        """Authlib's own errors in Hydra's words."""
+        told = error if type(error) is OAuth2Error else refusal(error.error, error.get_error_description())
+        response: Response = super().handle_error_response(request, told)
+        return response
 
     def _tokens(self, *, user: Grant, client: Client, include_refresh_token: bool, **_: object) -> dict[str, Any]:
         offline = include_refresh_token and not {"offline", "offline_access"}.isdisjoint(user.scope)

@@ -88,8 +88,7 @@ class ClientEndpoints:
         given = await parameters(http)
         request = TokenRequest(http.method, http.headers, given)
         if hint := _malformed(given):
-            refused: Response = self.server.handle_error_response(request, refusal("invalid_request", hint))
-            return refused
+            return self.server.handle_error_response(request, refusal("invalid_request", hint))
         with self.server.state.lock:
             return answer(request)
 

@@ -31,6 +31,8 @@ ERRORS: dict[str, tuple[int, str]] = {
         400,
         "The request used a security parameter (e.g., anti-replay, anti-csrf) with insufficient entropy.",
     ),
+    "unauthorized_client": (400, "The client is not authorized to request a token using this method."),
+    "unsupported_grant_type": (400, "The authorization grant type is not supported by the authorization server."),
     "unsupported_response_type": (
         400,
         "The authorization server does not support obtaining a token using this method.",

@@ -1,9 +1,9 @@
 """Sign in with Lumin, as middleware: an authenticated Lumin API client on every request.
 
-    app = LuminMiddleware(app, LuminConfig(client_id=…, client_secret=…, redirect_uri=…, secret_key=…))
+app = LuminMiddleware(app, LuminConfig(client_id=…, client_secret=…, redirect_uri=…, secret_key=…))
 
-    async def view(request):
-        response = await request.state.lumin.get("user/info")
+async def view(request):
+    response = await request.state.lumin.get("user/info")
 """
 
 from .asgi import LuminMiddleware as LuminMiddleware

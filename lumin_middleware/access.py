@@ -27,7 +27,8 @@ _REFUSED = re.compile(r"[\x00-\x1F\x7F\\]|(?:^|/)\.{1,2}(?:;[^/]*)?(?:/|$)")
 # that are still escapes once decoded, empty segments, path parameters.
 _AMBIGUOUS_RAW = re.compile(r"%(?:2[fFeE]|5[cC]|00|25)|//|;")
 
-_WORD = re.compile(r"[A-Za-z0-9_/-]*")
+# What nobody can read in two ways; most paths are like this.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +41,23 @@ class Rule:
 
 
 PROTECTED = Rule()
+PUBLIC = Rule(public=True)
 
 
 class Rules:
     """The access rules of one site: everything is protected unless a pattern names it."""
 
     def __init__(self, public: Iterable[str], optional: Iterable[str], required_scopes: Mapping[str, str]) -> None:
-        self._public = _Patterns(public)
-        self._optional = _Patterns(optional)
-        self._scopes = [(_Patterns([pattern]), tuple(scope.split())) for pattern, scope in required_scopes.items()]
+        self._public = _patterns(public)
+        self._optional = _patterns(optional)
+        self._scopes = [(_patterns([pattern]), tuple(scope.split())) for pattern, scope in required_scopes.items()]
 
     def rule(self, request: Request) -> Rule:
         """The rule for this request. Raises `RequestRefused` for a path that is a trick."""
-        path, raw = _below(request.mount, request.path), _below(request.mount, request.raw_path)
-        if path == raw and _WORD.fullmatch(path) and "//" not in path:
+        path, raw = request.path, request.raw_path
+        if request.mount:
+            path, raw = _below(request.mount, path), _below(request.mount, raw)
+        if path == raw and _PLAIN.fullmatch(path):
             return self._match(path)
         if _REFUSED.search(path) or _REFUSED.search(_decoded(raw)):
             raise RequestRefused("bad_path", "The path holds dot segments, a backslash or control characters.")
@@ -62,31 +66,25 @@ class Rules:
         return self._match(path)
 
     def _match(self, path: str) -> Rule:
-        if path in self._public:
-            return Rule(public=True)
+        if self._public.match(path):
+            return PUBLIC
         scope = self._required(path) if self._scopes else ()
-        if path in self._optional:
+        if self._optional.match(path):
             return Rule(optional=True, scope=scope)
         return Rule(scope=scope) if scope else PROTECTED
 
     def _required(self, path: str) -> tuple[str, ...]:
-        return tuple(token for patterns, scope in self._scopes if path in patterns for token in scope)
+        return tuple(token for pattern, scope in self._scopes if pattern.match(path) for token in scope)
 
 
-class _Patterns:
+def _patterns(patterns: Iterable[str]) -> re.Pattern[str]:
     """`/healthz` is exactly that path; `/static/*` everything below `/static/`."""
-
-    def __init__(self, patterns: Iterable[str]) -> None:
-        patterns = tuple(patterns)
-        self._exact = frozenset(pattern for pattern in patterns if not pattern.endswith("/*"))
-        self._below = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("/*"))
-
-    def __contains__(self, path: str) -> bool:
-        return path in self._exact or path.startswith(self._below)
+    each = [re.escape(pattern[:-1]) if pattern.endswith("/*") else re.escape(pattern) + r"\Z" for pattern in patterns]
+    return re.compile("|".join(each) or r"(?!)")
 
 
 def _below(mount: str, path: str) -> str:
-    return path[len(mount) :] if mount and path.startswith(mount) else path
+    return path[len(mount) :] if path.startswith(mount) else path
 
 
 def _decoded(raw: str) -> str:

@@ -7,13 +7,13 @@ it decides, it has from `RelyingParty`; here it only translates.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 import anyio
 import anyio.to_thread
@@ -39,7 +39,9 @@ THREADS = 20
 # What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
 _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 
-_IDENTITY_HEADERS = b"x-auth-request-"
+# Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
+_X = frozenset((b"x", b"X"))
+_IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _MARK = "lumin_middleware"
 
 
@@ -196,6 +198,7 @@ class LuminMiddleware:
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
             WeakKeyDictionary()
         )
+        self._last: tuple[Callable[[], object], tuple[RelyingParty, AsyncWorld] | None] = (lambda: None), None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -220,9 +223,7 @@ class LuminMiddleware:
             await _deliver(outcome, world, scope, receive, send)
 
     async def _pass_on(self, visit: Visit, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
-        client = None
-        if visit.session is not None:
-            client = AsyncLuminClient(visit, world.api, self._api_url, lambda scope: _Challenge(visit, scope))
+        client = None if visit.session is None else AsyncLuminClient(visit, world.api, self._api_url, _Challenge)
         started = False
 
         async def send_with_cookies(message: Message) -> None:
@@ -247,9 +248,13 @@ class LuminMiddleware:
 
     def _party(self) -> tuple[RelyingParty, AsyncWorld]:
         loop = asyncio.get_running_loop()
+        last, found = self._last
+        if last() is loop and found is not None:
+            return found
         if (found := self._parties.get(loop)) is None:
             world = AsyncWorld(self.config, self._store, self._clock)
             found = self._parties[loop] = RelyingParty(self.config, world), world
+        self._last = ref(loop), found
         return found
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -286,6 +291,7 @@ class LuminMiddleware:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _close(self) -> None:
+        self._last = (lambda: None), None
         found = self._parties.pop(asyncio.get_running_loop(), None)
         if found is not None:
             await found[1].aclose()
@@ -303,48 +309,41 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 
 
 def _read(scope: Scope) -> Request:
-    headers = scope["headers"]
-    cookies = [value for name, value in headers if name == b"cookie"]
-    path, mount = scope["path"], scope.get("root_path", "")
+    cookie, headers = b"", []
+    for item in scope["headers"]:
+        name = item[0]
+        if name == b"cookie":
+            cookie = cookie + b"; " + item[1] if cookie else item[1]
+        elif name[:1] not in _X or not _IDENTITY_HEADER.match(name):
+            headers.append(item)
     raw = scope.get("raw_path")
     return Request(
         method=scope.get("method", "GET"),
-        path=path,
-        raw_path=raw.decode("latin-1") if raw else path,
-        query=scope.get("query_string", b"").decode("latin-1"),
+        path=scope["path"],
+        raw_path=raw.decode("latin-1") if raw else scope["path"],
+        query=scope["query_string"].decode("latin-1"),
         headers=headers,
-        cookie=cookies[0] if len(cookies) == 1 else b"; ".join(cookies),
-        mount=mount,
+        cookie=cookie,
+        mount=scope.get("root_path", ""),
         websocket=scope["type"] == "websocket",
     )
 
 
 def _scope_for_app(scope: Scope, visit: Visit, client: AsyncLuminClient | None) -> Scope:
     """A copy of the scope with who is signed in, and without what only we may say or see."""
-    cookie = visit.cookie
-    headers = [
-        item
-        for item in scope["headers"]
-        if item[0] != b"cookie" and not (item[0][:1] == b"x" and _is_identity(item[0]))
-    ]
-    if cookie:
+    passed: dict[str, Any] = dict(scope)
+    headers = passed["headers"] = list(visit.request.headers)
+    if cookie := visit.cookie:
         headers.append((b"cookie", cookie))
-    session = visit.session
-    user: BaseUser = UnauthenticatedUser() if session is None else LuminUser(session)
-    scopes = [] if session is None else ["authenticated", *session.tokens.scope]
-    return {
-        **scope,
-        "headers": headers,
-        "state": {**scope.get("state", {}), "lumin": client},
-        "user": user,
-        "auth": AuthCredentials(scopes),
-        _MARK: True,
-    }
-
-
-def _is_identity(name: bytes) -> bool:
-    # WSGI and CGI make one of dashes and underscores, so an application cannot tell them apart.
-    return name.replace(b"_", b"-").startswith(_IDENTITY_HEADERS)
+    state = passed["state"] = dict(scope.get("state") or {})
+    state["lumin"] = client
+    if (session := visit.session) is None:
+        passed["user"], passed["auth"] = UnauthenticatedUser(), AuthCredentials()
+    else:
+        passed["user"] = LuminUser(session)
+        passed["auth"] = AuthCredentials(("authenticated", *session.tokens.scope))
+    passed[_MARK] = True
+    return passed
 
 
 def _add_cookies(message: Message, cookies: list[str]) -> None:

@@ -86,7 +86,7 @@ class AsyncLuminClient:
         holder: Holder,
         http: httpx2.AsyncClient,
         api_url: httpx2.URL,
-        challenge: Callable[[str], Any],
+        challenge: Callable[[Any, str], Any],
     ) -> None:
         self._holder: Holder | None = holder
         self._http = http
@@ -127,8 +127,7 @@ class AsyncLuminClient:
 
         Without `scope` it asks for a sign-in, with it for these scopes, space-separated.
         """
-        self._open()
-        return self._challenge(scope)
+        return self._challenge(self._open(), scope)
 
     # --- the API ---
 

@@ -7,8 +7,10 @@ one name of ours count as none. No value is understood here; that is the sealers
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import Any, Generic, TypeVar
 
 from .errors import LuminError
 
@@ -18,7 +20,24 @@ SET_COOKIE_LIMIT = 4000
 PIECES_LIMIT = 5
 """Pieces of one session: 20,000 bytes, which is more than common servers take in a header."""
 
-_VALUE = re.compile(rb"[A-Za-z0-9_.-]+")
+MEMO_LIMIT = 1000
+"""Jars that a process remembers: a few MB, and only somebody who is signed in gets in."""
+
+T = TypeVar("T")
+
+
+class Memo(Generic[T]):
+    """A bounded dictionary that forgets its oldest entry."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[bytes, T] = OrderedDict()
+        self.get = self._entries.get
+
+    def put(self, key: bytes, value: T) -> None:
+        if len(self._entries) >= self._limit:
+            self._entries.popitem(last=False)
+        self._entries[key] = value
 
 
 class SessionTooLarge(LuminError):
@@ -39,6 +58,16 @@ class Cookies:
         self.pieces = tuple(f"{self.session}-{index}" for index in range(PIECES_LIMIT))
         self.marker = self.session.encode()
         self.ours = re.compile(rb"%s(?:-[0-4]|-tries|-login-[0-9a-f]{16})?" % re.escape(self.marker))
+
+        self._jars: Memo[Jar[Any]] = Memo(MEMO_LIMIT)
+
+    def jar(self, header: bytes) -> Jar[Any]:
+        """The jar of a `Cookie` header."""
+        return self._jars.get(header) or Jar(header, self)
+
+    def remember(self, jar: Jar[Any]) -> None:
+        """Keeps a jar that held a session, so that the next request with the same cookies need not open it."""
+        self._jars.put(jar.header, jar)
 
     def set(self, name: str, value: str, max_age: float) -> str:
         return f"{name}={value}; Max-Age={int(max_age)}{self.attributes}"
@@ -80,35 +109,39 @@ class Cookies:
         return [self.delete(name) for name in carried]
 
 
-class Jar:
-    """The cookies of one request: `ours` by name, and `rest`, the header as the application may see it."""
+class Jar(Generic[T]):
+    """The cookies of one request: `ours` by name, and `rest`, the header as the application may see it.
+
+    Equal headers have equal jars, so one that held a session is remembered, with what was opened in it.
+    """
 
     def __init__(self, header: bytes, cookies: Cookies) -> None:
         self.header = header
+        self.opened: T | None = None
         self._cookies = cookies
 
     @cached_property
     def _read(self) -> tuple[dict[str, bytes | None], bytes]:
-        if self._cookies.marker not in self.header:
+        marker = self._cookies.marker
+        if marker not in self.header:
             return {}, self.header
         ours: dict[str, bytes | None] = {}
         rest = []
         for pair in self.header.split(b";"):
             name, equals, value = pair.strip().partition(b"=")
-            if not equals or not self._cookies.ours.fullmatch(name):
+            if not equals or not name.startswith(marker) or not self._cookies.ours.fullmatch(name):
                 rest.append(pair)
-            elif _VALUE.fullmatch(value) and ours.get(key := name.decode(), value) == value:
-                ours[key] = value
             else:
-                ours[name.decode()] = None
+                key = name.decode()
+                ours[key] = value if ours.get(key, value) == value else None
         return ours, b";".join(rest).strip()
 
-    @property
+    @cached_property
     def ours(self) -> dict[str, bytes | None]:
-        """Our cookies; None where one cannot be what we wrote or came twice."""
+        """Our cookies; None where one came twice with different values."""
         return self._read[0]
 
-    @property
+    @cached_property
     def rest(self) -> bytes:
         """The `Cookie` header without ours."""
         return self._read[1]

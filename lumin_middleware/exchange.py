@@ -96,7 +96,7 @@ class AsyncExchange:
 
     async def redeem(self, token_endpoint: str, code: AuthorizationCode) -> Mapping[str, Any]:
         """RFC 6749, 4.1.3 with RFC 7636, 4.5."""
-        return await self._ask(
+        found: Mapping[str, Any] = await self._ask(
             lambda client: client.fetch_token(
                 token_endpoint,
                 headers=None,
@@ -105,16 +105,20 @@ class AsyncExchange:
                 code_verifier=code.transaction.code_verifier,
             )
         )
+        return found
 
     async def refresh(self, token_endpoint: str, refresh_token: str) -> Mapping[str, Any]:
         """RFC 6749, 6."""
-        return await self._ask(lambda client: client.refresh_token(token_endpoint, refresh_token=refresh_token))
+        found: Mapping[str, Any] = await self._ask(
+            lambda client: client.refresh_token(token_endpoint, refresh_token=refresh_token)
+        )
+        return found
 
     async def revoke(self, revocation_endpoint: str, token: str) -> None:
         """RFC 7009, 2.1."""
         answer: httpx2.Response = await self._ask(
             lambda client: client.revoke_token(revocation_endpoint, token=token),
-            timeout=min(REVOKE_TIMEOUT, self._config.timeout),
+            seconds=min(REVOKE_TIMEOUT, self._config.timeout),
         )
         if answer.status_code != 200:
             raise OAuthError("revocation_refused", f"the revocation endpoint answered {answer.status_code}")
@@ -126,7 +130,7 @@ class AsyncExchange:
         response = await self._in_time(lambda: self._pool.handle_async_request(request), self._config.timeout)
         return Answer(response.status_code, media_type(response), response.content)
 
-    async def _ask(self, operation: Any, timeout: float | None = None) -> Any:
+    async def _ask(self, operation: Any, seconds: float | None = None) -> Any:
         config = self._config
         client = _StrictClient(
             client_id=config.client_id,
@@ -140,7 +144,7 @@ class AsyncExchange:
             headers=_HEADERS,
         )
         client.register_client_auth_method(("client_secret_basic", client_secret_basic))
-        return await self._in_time(lambda: operation(client), timeout or config.timeout)
+        return await self._in_time(lambda: operation(client), seconds or config.timeout)
 
     async def _in_time(self, operation: Any, seconds: float) -> Any:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from typing import Any
 from .config import LuminConfig
 from .cookies import Cookies, Jar
 from .model import Transaction
@@ -53,7 +54,7 @@ class Logins:
         token = self._world.token
         return Transaction(state=token(24), nonce=token(24), code_verifier=token(32), return_to=return_to, scope=scope)
 
-    def set_cookies(self, transaction: Transaction, jar: Jar) -> list[str]:
+    def set_cookies(self, transaction: Transaction, jar: Jar[Any]) -> list[str]:
         """The `Set-Cookie` values for a login begun, and for those that it pushes out: dead ones, then the oldest."""
         written = self._cookies.set(self._name(transaction.state), self._sealer.seal(transaction.dump()), LIFETIME)
         alive = sorted(self._alive(jar).items(), key=lambda item: item[1], reverse=True)
@@ -66,7 +67,7 @@ class Logins:
         gone = [name for name in jar.logins() if name not in kept]
         return [written, *map(self._cookies.delete, gone[:DELETIONS_LIMIT])]
 
-    def _alive(self, jar: Jar) -> dict[str, int]:
+    def _alive(self, jar: Jar[Any]) -> dict[str, int]:
         """When each login in flight was begun."""
         found = {}
         for name, value in list(jar.logins().items())[:DELETIONS_LIMIT]:
@@ -75,7 +76,7 @@ class Logins:
                 found[name] = unsealed.sealed_at
         return found
 
-    def find(self, state: str, jar: Jar) -> Transaction | None:
+    def find(self, state: str, jar: Jar[Any]) -> Transaction | None:
         """The login of this browser that `state` belongs to, if it is still good (RFC 6749, 10.12)."""
         value = jar.ours.get(self._name(state))
         unsealed = self._sealer.unseal(value) if value else None
@@ -114,16 +115,16 @@ class Logins:
 
     # --- how many there were ---
 
-    def is_looping(self, jar: Jar) -> bool:
+    def is_looping(self, jar: Jar[Any]) -> bool:
         """Whether this browser has just signed in again and again, and yet has no session."""
         return len(self._tries(jar)) >= TRIES_LIMIT
 
-    def count(self, jar: Jar) -> str:
+    def count(self, jar: Jar[Any]) -> str:
         """The `Set-Cookie` value that counts a sign-in."""
         tries = [*self._tries(jar), self._world.clock()][-TRIES_LIMIT:]
         return self._cookies.set(self._cookies.tries, self._tries_sealer.seal(json.dumps(tries).encode()), TRIES_WINDOW)
 
-    def _tries(self, jar: Jar) -> list[float]:
+    def _tries(self, jar: Jar[Any]) -> list[float]:
         value = jar.ours.get(self._cookies.tries)
         unsealed = self._tries_sealer.unseal(value) if value else None
         now = self._world.clock()

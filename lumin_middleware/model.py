@@ -22,7 +22,7 @@ class Request:
     """The same as it stood on the wire, still percent-encoded."""
     query: str
     headers: Sequence[tuple[bytes, bytes]]
-    """Names in lower case."""
+    """Names in lower case; without cookies, and without those that only we may set."""
     cookie: bytes = b""
     """The `Cookie` headers, joined (RFC 9113, section 8.2.3)."""
     mount: str = ""

@@ -32,11 +32,11 @@ from .metadata import Metadata
 from .model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
 from .ports import World
 from .renewal import Renewal
-from .sessions import ID_BYTES, Carried, sessions
+from .sessions import ID_BYTES, Carried, Opened, sessions
 
 logger = logging.getLogger("lumin_middleware")
 
-Route = Callable[[Request, Jar], Awaitable[Response]]
+Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 
 
 class Visit:
@@ -44,7 +44,7 @@ class Visit:
 
     __slots__ = ("_carried", "_jar", "_party", "request", "session")
 
-    def __init__(self, party: RelyingParty, request: Request, jar: Jar, carried: Carried | None = None) -> None:
+    def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
         self._jar = jar
         self._carried = carried
@@ -104,7 +104,7 @@ class RelyingParty:
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""
-        jar = Jar(request.cookie, self.cookies)
+        jar = self.cookies.jar(request.cookie)
         try:
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
                 return await route(request, jar)
@@ -114,7 +114,7 @@ class RelyingParty:
 
     # --- the application's own paths ---
 
-    async def _authenticate(self, request: Request, jar: Jar) -> Response | Visit:
+    async def _authenticate(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
         rule = self._rules.rule(request)
         if rule.public:
             return Visit(self, request, jar)
@@ -125,8 +125,9 @@ class RelyingParty:
             carried = await self.sessions.load(jar)
             if carried is None:
                 raise LoginRequired("nobody is signed in")
-            visit = Visit(self, request, jar, carried)
-            session = await visit.fresh()
+            visit, session = Visit(self, request, jar, carried), carried.session
+            if self.renewal.is_due(session):
+                session = await visit.fresh()
         except LoginRequired as error:
             return Visit(self, request, jar) if rule.optional else await self._require_login(request, jar, error)
         except (ServerUnavailable, StoreUnavailable):
@@ -138,7 +139,7 @@ class RelyingParty:
         return visit
 
     async def challenge(
-        self, request: Request, jar: Jar, session: Session | None, *, scope: tuple[str, ...] = ()
+        self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()
     ) -> Response:
         """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
         if session is None:
@@ -146,14 +147,14 @@ class RelyingParty:
         missing = [token for token in scope if token not in session.tokens.scope]
         return self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing or scope)))
 
-    async def _require_login(self, request: Request, jar: Jar, error: LoginRequired) -> Response:
+    async def _require_login(self, request: Request, jar: Jar[Opened], error: LoginRequired) -> Response:
         if not is_navigation(request):
             return self.answers.unauthorized(request, error.reason)
         return await self._begin_login(request, jar, access.return_to(target(request), self.config.after_login))
 
     # --- login ---
 
-    async def login(self, request: Request, jar: Jar) -> Response:
+    async def login(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET login`: off to the authorization endpoint."""
         if request.method not in ("GET", "HEAD"):
             return self.answers.method_not_allowed("GET, HEAD")
@@ -167,7 +168,7 @@ class RelyingParty:
         return await self._begin_login(request, jar, return_to, extra)
 
     async def _begin_login(
-        self, request: Request, jar: Jar, return_to: str, extra: Mapping[str, str] | None = None
+        self, request: Request, jar: Jar[Opened], return_to: str, extra: Mapping[str, str] | None = None
     ) -> Response:
         if self.logins.is_looping(jar) and await self._signed_in(jar) is None:
             return self.answers.looping(self.answers.login_url(request))
@@ -176,7 +177,7 @@ class RelyingParty:
         location = oauth.authorization_request(self.config, server, transaction, extra or {})
         return pages.redirect(location, self.logins.set_cookies(transaction, jar))
 
-    async def _signed_in(self, jar: Jar) -> Session | None:
+    async def _signed_in(self, jar: Jar[Opened]) -> Session | None:
         try:
             carried = await self.sessions.load(jar)
         except SessionEnded:
@@ -185,7 +186,7 @@ class RelyingParty:
 
     # --- callback ---
 
-    async def callback(self, request: Request, jar: Jar) -> Response:
+    async def callback(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET` at the redirect URI. The order of the checks is the protocol's defence: see `oauth`."""
         if request.method != "GET":
             return self.answers.method_not_allowed("GET")
@@ -211,14 +212,14 @@ class RelyingParty:
         answer.undo = lambda: self._sign_out(session)
         return answer
 
-    async def _stray_callback(self, state: str, jar: Jar) -> Response:
+    async def _stray_callback(self, state: str, jar: Jar[Opened]) -> Response:
         """A callback of no login in flight; a repeated one leads where the first led, if it signed this browser in."""
         led_to = await self.logins.used_for(state) if state else None
         if led_to is not None and await self._signed_in(jar) is not None:
             return pages.redirect(led_to)
         raise RequestRefused("unknown_login", "This sign-in is unknown, was used, or took too long.")
 
-    async def _sign_in(self, code: AuthorizationCode, jar: Jar) -> tuple[Session, list[str]]:
+    async def _sign_in(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         """Redeems the code and makes the session. From here on, what fails must not leave tokens behind."""
         transaction = code.transaction
         tokens = await self._redeem(code)
@@ -274,7 +275,7 @@ class RelyingParty:
 
     # --- logout ---
 
-    async def logout(self, request: Request, jar: Jar) -> Response:
+    async def logout(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET logout`: a page with a button. `POST logout`: signed out here, and at Lumin as far as it can be."""
         if request.method in ("GET", "HEAD"):
             signed_in = await self._signed_in(jar)
@@ -321,7 +322,7 @@ class RelyingParty:
 
     # --- session ---
 
-    async def session(self, request: Request, jar: Jar) -> Response:
+    async def session(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET session`: who is signed in, without a token in sight."""
         if request.method not in ("GET", "HEAD"):
             return self.answers.method_not_allowed("GET, HEAD")

@@ -95,6 +95,10 @@ class Renewal:
         self._lease_time = config.timeout + LEASE_MARGIN
         self._unsaved: dict[str, Session] = {}
 
+    def is_due(self, session: Session) -> bool:
+        """Whether `fresh` has anything to do; soon enough for every lifetime."""
+        return session.tokens.expires_at - self._world.clock() <= SOFT_WINDOW[1]
+
     async def fresh(self, session: Session, *, rejected: str | None = None) -> Session:
         """The session with an access token that can be used; `rejected` is one that the API did not take.
 
@@ -252,8 +256,8 @@ class Renewal:
             except StoreUnavailable as error:
                 logger.error("A renewed session could not be saved: %s", error)
                 continue
-            if record.session is not renewed and record.session.generation >= renewed.generation:
-                return record.session  # ours, if only the answer of the swap was lost; else the winner's
+            if record.session is not renewed:
+                return record.session
         # This process remembers it, and so does the browser with the next answer; others see the old one until then.
         self._unsaved[renewed.id] = renewed
         return renewed

@@ -48,6 +48,11 @@ class _Signer(TimestampSigner):
     def __init__(self, keys: list[bytes], salt: bytes, clock: Callable[[], float]) -> None:
         super().__init__(keys, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
         self._clock = clock
+        self._derived = {key: super(_Signer, self).derive_key(key) for key in self.secret_keys}
+
+    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
+        # The same for each value, so worked out once.
+        return self._derived[self.secret_key if secret_key is None else secret_key]  # type: ignore[index]
 
     def get_timestamp(self) -> int:
         return int(self._clock())

@@ -11,24 +11,19 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple
 
 from .config import LuminConfig
-from .cookies import Cookies, Jar
+from .cookies import MEMO_LIMIT, Cookies, Jar, Memo
 from .errors import SessionEnded, StoreUnavailable
 from .model import Session
 from .ports import World
-from .sealing import Sealer
+from .sealing import Sealer, Unsealed
 
 logger = logging.getLogger("lumin_middleware")
 
 ID_BYTES = 24  # 192 bits; OWASP ASVS 5, 7.2.3 asks for 128
-
-MEMO_LIMIT = 1000
-"""Sessions that a process keeps opened: a few MB, and only somebody who is signed in gets in."""
 
 WARNING_PAUSE = 60.0
 """Seconds between two warnings about the same trouble."""
@@ -37,8 +32,6 @@ SWAP_ATTEMPTS = 8
 """Times that a mark is tried to be set while others write; each loser had a winner."""
 
 _ENDED = b"ended"
-
-T = TypeVar("T")
 
 
 class Record(NamedTuple):
@@ -56,17 +49,14 @@ class Carried:
     stale: bool
 
 
-class Memo(Generic[T]):
-    """A bounded dictionary that forgets its oldest entry."""
+@dataclass(slots=True)
+class Opened:
+    """What a cookie held: the session, or in a store its id; where its record is; and by which key it was sealed."""
 
-    def __init__(self) -> None:
-        self._entries: dict[bytes, T] = {}
-        self.get = self._entries.get
-
-    def put(self, key: bytes, value: T) -> None:
-        if len(self._entries) >= MEMO_LIMIT:
-            self._entries.pop(next(iter(self._entries)), None)
-        self._entries[key] = value
+    session: Session | None
+    session_id: str
+    key: str
+    newest_key: bool
 
 
 def digest(text: str) -> str:
@@ -74,22 +64,31 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def record_key(session_id: str) -> str:
+    """Where a session's record is in the store."""
+    return "session:" + digest(session_id)
+
+
 class Sessions(ABC):
     """What both kinds share: limits, the record, and the cookie."""
+
+    purpose: ClassVar[str]
+    """What the cookie is sealed for."""
 
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         self._config = config
         self._world = world
         self._cookies = cookies
+        self._sealer = Sealer(config.keys, self.purpose, world.clock)
         self._records = Sealer(config.keys, "record", world.clock)
-        self._opened: Memo[Session] = Memo()
+        self._opened: Memo[Session] = Memo(MEMO_LIMIT)
         self._slide = config.idle_timeout / 10
         self._warned_at = float("-inf")
 
     # --- what differs ---
 
     @abstractmethod
-    async def load(self, jar: Jar) -> Carried | None:
+    async def load(self, jar: Jar[Opened]) -> Carried | None:
         """The session that the cookies carry, if any.
 
         Raises `SessionEnded` when there was one, `StoreUnavailable` when it cannot be known.
@@ -112,6 +111,10 @@ class Sessions(ABC):
         """Seconds that the record must live."""
 
     @abstractmethod
+    def _opened_from(self, unsealed: Unsealed) -> Opened:
+        """What the cookie's content is."""
+
+    @abstractmethod
     def _value(self, session: Session) -> str:
         """What the cookie holds."""
 
@@ -125,21 +128,32 @@ class Sessions(ABC):
 
     async def newest(self, session: Session) -> Record:
         """The newest generation that anybody knows. Raises `SessionEnded`, `StoreUnavailable`."""
-        raw = await self._world.store.get(self._key(session.id))
-        if raw is None:
-            return self._unrecorded(session)
+        raw = await self._world.store.get(record_key(session.id))
+        return self._unrecorded(session) if raw is None else Record(raw, self._recorded(raw, session))
+
+    def _recorded(self, raw: bytes, session: Session) -> Session:
         recorded = self._read(raw, session.id)
-        return Record(raw, recorded if recorded.generation >= session.generation else session)
+        return recorded if recorded.generation > session.generation else session
 
     async def replace(self, record: Record, session: Session) -> bool:
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
         raw = self._seal(session.dump(), session.id)
-        return await self._world.store.swap(self._key(session.id), record.raw, raw, self._lifetime(session))
+        return await self._world.store.swap(record_key(session.id), record.raw, raw, self._lifetime(session))
 
-    def set_cookies(self, session: Session, jar: Jar) -> list[str]:
+    def set_cookies(self, session: Session, jar: Jar[Opened]) -> list[str]:
         """The `Set-Cookie` values that give the browser this session. Raises `SessionTooLarge`."""
         max_age = min(self._config.idle_timeout, self._remaining(session))
         return self._cookies.write_session(self._value(session), max_age, jar.ours)
+
+    def _open(self, jar: Jar[Opened]) -> Opened | None:
+        """What the cookies hold, read once for equal cookies."""
+        if jar.opened is None:
+            for value in jar.session_values():
+                if unsealed := self._sealer.unseal(value):
+                    jar.opened = self._opened_from(unsealed)
+                    self._cookies.remember(jar)
+                    break
+        return jar.opened
 
     def warn(self, message: str, error: Exception) -> None:
         """Logs trouble that each request would meet: once in a while."""
@@ -161,9 +175,6 @@ class Sessions(ABC):
     def _seal(self, data: bytes, session_id: str) -> bytes:
         return self._records.seal(data, session_id).encode()
 
-    def _key(self, session_id: str) -> str:
-        return "session:" + digest(session_id)
-
     def _remaining(self, session: Session) -> float:
         return session.began + self._config.absolute_timeout - self._world.clock()
 
@@ -174,43 +185,35 @@ class Sessions(ABC):
 class CookieSessions(Sessions):
     """The sealed session travels in the cookie."""
 
+    purpose = "session"
+
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         super().__init__(config, world, cookies)
-        self._sealer = Sealer(config.keys, "session", world.clock)
-        self._carried: Memo[tuple[Session, bool]] = Memo()
         self._ask = config.strict_logout or getattr(world.store, "local", False)
 
-    async def load(self, jar: Jar) -> Carried | None:
-        opened = self._carried.get(jar.header) or self._open(jar)
-        if opened is None:
+    async def load(self, jar: Jar[Opened]) -> Carried | None:
+        opened = self._open(jar)
+        if opened is None or opened.session is None:
             return None
-        session, newest_key = opened
+        session = opened.session
         self.check_limits(session)
-        stale = not newest_key or self._is_sliding(session)
-        if not self._ask:
-            return Carried(session, stale)
-        with self._tolerating_trouble():
-            newest = (await self.newest(session)).session
-            return Carried(newest, stale or newest.generation != session.generation)
+        stale = not opened.newest_key or self._is_sliding(session)
+        if self._ask:
+            try:
+                raw = await self._world.store.get(opened.key)
+            except StoreUnavailable as error:
+                # A cookie proves itself: without the store only an end mark can be missed.
+                if self._config.strict_logout:
+                    raise
+                self.warn("The store is not available; sessions that were ended elsewhere go on", error)
+            else:
+                if raw is not None and (newest := self._recorded(raw, session)) is not session:
+                    return Carried(newest, stale=True)
         return Carried(session, stale)
 
-    def _open(self, jar: Jar) -> tuple[Session, bool] | None:
-        for value in jar.session_values():
-            if unsealed := self._sealer.unseal(value):
-                opened = Session.load(unsealed.data, unsealed.sealed_at), unsealed.newest_key
-                self._carried.put(jar.header, opened)
-                return opened
-        return None
-
-    @contextmanager
-    def _tolerating_trouble(self) -> Iterator[None]:
-        """A cookie proves itself: without the store only an end mark can be missed, unless that is not to be."""
-        try:
-            yield
-        except StoreUnavailable as error:
-            if self._config.strict_logout:
-                raise
-            self.warn("The store is not available; sessions that were ended elsewhere go on", error)
+    def _opened_from(self, unsealed: Unsealed) -> Opened:
+        session = Session.load(unsealed.data, unsealed.sealed_at)
+        return Opened(session, session.id, record_key(session.id), unsealed.newest_key)
 
     async def begin(self, session: Session, replaced: Session | None) -> None:
         """A new cookie is all there is to it."""
@@ -218,8 +221,8 @@ class CookieSessions(Sessions):
     async def end(self, session: Session) -> None:
         mark = self._seal(_ENDED, session.id)
         for _ in range(SWAP_ATTEMPTS):
-            raw = await self._world.store.get(self._key(session.id))
-            if await self._world.store.swap(self._key(session.id), raw, mark, max(self._remaining(session), 1)):
+            raw = await self._world.store.get(record_key(session.id))
+            if await self._world.store.swap(record_key(session.id), raw, mark, self._lifetime(session)):
                 return
         raise StoreUnavailable("the session's record changes too fast to be ended")
 
@@ -236,34 +239,26 @@ class CookieSessions(Sessions):
 class StoreSessions(Sessions):
     """The cookie holds a handle, the session's id; the record in the store is the session."""
 
-    def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
-        super().__init__(config, world, cookies)
-        self._sealer = Sealer(config.keys, "handle", world.clock)
-        self._handles: Memo[tuple[str, bool]] = Memo()
+    purpose = "handle"
 
-    async def load(self, jar: Jar) -> Carried | None:
-        opened = self._handles.get(jar.header) or self._open(jar)
+    async def load(self, jar: Jar[Opened]) -> Carried | None:
+        opened = self._open(jar)
         if opened is None:
             return None
-        session_id, newest_key = opened
-        raw = await self._world.store.get(self._key(session_id))
+        raw = await self._world.store.get(opened.key)
         if raw is None:
             return None
-        session = self._read(raw, session_id)
+        session = self._read(raw, opened.session_id)
         self.check_limits(session)
         if not self._is_sliding(session):
-            return Carried(session, not newest_key)
+            return Carried(session, not opened.newest_key)
         # Whoever wins writes the same session; sealing it now is what says that it was used.
         await self.replace(Record(raw, session), session)
-        return Carried(session, True)
+        return Carried(session, stale=True)
 
-    def _open(self, jar: Jar) -> tuple[str, bool] | None:
-        for value in jar.session_values():
-            if unsealed := self._sealer.unseal(value):
-                opened = unsealed.data.decode(), unsealed.newest_key
-                self._handles.put(jar.header, opened)
-                return opened
-        return None
+    def _opened_from(self, unsealed: Unsealed) -> Opened:
+        session_id = unsealed.data.decode()
+        return Opened(None, session_id, record_key(session_id), unsealed.newest_key)
 
     async def begin(self, session: Session, replaced: Session | None) -> None:
         if not await self.replace(Record(None, session), session):
@@ -273,8 +268,8 @@ class StoreSessions(Sessions):
 
     async def end(self, session: Session) -> None:
         for _ in range(SWAP_ATTEMPTS):
-            raw = await self._world.store.get(self._key(session.id))
-            if raw is None or await self._world.store.swap(self._key(session.id), raw, None, 0):
+            raw = await self._world.store.get(record_key(session.id))
+            if raw is None or await self._world.store.swap(record_key(session.id), raw, None, 0):
                 return
         raise StoreUnavailable("the session's record changes too fast to be ended")
 

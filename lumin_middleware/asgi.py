@@ -30,6 +30,7 @@ from .exchange import AsyncExchange
 from .model import Request, Response, Session
 from .ports import AsyncStore, Store
 from .relying_party import RelyingParty, Visit
+from .stores import store_from_url
 
 T = TypeVar("T")
 
@@ -271,7 +272,7 @@ class LuminMiddleware:
             nonlocal answered
             answered = True
             if message["type"].startswith("lifespan.shutdown."):
-                await self._close()
+                await self.aclose()
             await send(message)
 
         try:
@@ -287,10 +288,14 @@ class LuminMiddleware:
             await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._close()
+        await self.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _close(self) -> None:
+    async def aclose(self) -> None:
+        """Finishes what must not be cut short and closes the connections of this event loop.
+
+        The server's lifespan does this; call it where there is none. The next request makes new ones.
+        """
         self._last = (lambda: None), None
         found = self._parties.pop(asyncio.get_running_loop(), None)
         if found is not None:
@@ -300,8 +305,6 @@ class LuminMiddleware:
 def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:
     if not isinstance(config.store, str):
         return config.store
-    from .stores import store_from_url
-
     return store_from_url(config.store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from tests.foreign.fixtures import oauth_toolkit, oidc_provider
 from tests.site import Browser, Site
 from tests.site import site as make_site
+
+__all__ = ["oauth_toolkit", "oidc_provider"]
 
 
 @pytest.fixture
@@ -18,10 +21,16 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def new_site() -> Iterator[Callable[..., Site]]:
+async def new_site() -> AsyncIterator[Callable[..., Site]]:
     """Makes sites: `new_site(public=["/free"], emulator={"id_token": False})`."""
-    with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(make_site(**options))
+    async with AsyncExitStack() as stack:
+
+        def new(**options: Any) -> Site:
+            site = stack.enter_context(make_site(**options))
+            stack.push_async_callback(site.aclose)
+            return site
+
+        yield new
 
 
 @pytest.fixture

@@ -133,6 +133,7 @@ class Site:
             }
         )
         self.middleware = LuminMiddleware(self.app, self.config, clock=clock)
+        self.processes = [self.middleware]
 
     def with_settings(self, **settings: Any) -> Site:
         """Another process of this site: same store, same emulator, other settings where given."""
@@ -141,7 +142,12 @@ class Site:
         other.app = App()
         other.config = replace(self.config, **settings)
         other.middleware = LuminMiddleware(other.app, other.config, clock=self.clock)
+        self.processes.append(other.middleware)
         return other
+
+    async def aclose(self) -> None:
+        for middleware in self.processes:
+            await middleware.aclose()
 
     def browser(self) -> Browser:
         return Browser(self.middleware, self)

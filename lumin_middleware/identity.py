@@ -16,7 +16,7 @@ from typing import Any
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
-from joserfc.jwt import JWTClaimsRegistry
+from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
 
 from .config import AuthorizationServer, LuminConfig
 from .errors import AuthorizationServerError, ServerUnavailable
@@ -86,20 +86,54 @@ def id_token_claims(
     With `nonce` the token must hold it (a login); without, it is not asked for (a refresh, 12.2). Raises
     `UnknownKey` when other keys might help, `AuthorizationServerError` otherwise.
     """
-    payload = _verified(id_token, keys, config.id_token_signed_response_alg)
-    try:
-        claims = json.loads(payload)
-    except (ValueError, RecursionError):
-        raise bad_id_token("is not JSON") from None
-    if not isinstance(claims, dict):
-        raise bad_id_token("is not a JSON object")
-    _check_claims(claims, config, server, int(now), tolerance)
+    claims = _signed_claims(id_token, keys, config.id_token_signed_response_alg)
+    _check_claims(claims, config, server, int(now), tolerance, sub={"essential": True}, exp={"essential": True})
+    if not claims["sub"]:
+        raise bad_id_token("names nobody (sub)")
     if nonce is not None and not _equal(claims.get("nonce"), nonce):
         raise bad_id_token("is for another login (nonce)")
     if "at_hash" in claims and not _equal(
         claims["at_hash"], _at_hash(access_token, config.id_token_signed_response_alg)
     ):
         raise bad_id_token("is for another access token (at_hash)")
+    return claims
+
+
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+
+LOGOUT_TOKEN_AGE = 300
+"""Seconds after which a logout token is stale; Hydra sends it within 30."""
+
+
+def logout_token_claims(
+    logout_token: str, keys: Sequence[Key], config: LuminConfig, server: AuthorizationServer, *, now: float
+) -> dict[str, Any]:
+    """OpenID Connect Back-Channel Logout 1.0, 2.6: the claims of a logout token that is this server's, for us, now.
+
+    Raises as `id_token_claims`. Whether its `jti` was seen before is the caller's to know.
+    """
+    claims = _signed_claims(logout_token, keys, config.id_token_signed_response_alg)
+    _check_claims(claims, config, server, int(now), TOLERANCE, jti={"essential": True})
+    events = claims.get("events")
+    if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
+        raise bad_id_token("is no logout token (events)")
+    if "nonce" in claims:  # what tells an ID token that somebody passes off as a logout token
+        raise bad_id_token("is no logout token (nonce)")
+    named = [claims[name] for name in ("sub", "sid") if name in claims]
+    if not named or not all(isinstance(value, str) and value for value in named):
+        raise bad_id_token("names neither a person nor a session (sub, sid)")
+    if now - claims["iat"] > LOGOUT_TOKEN_AGE + TOLERANCE:
+        raise bad_id_token("is too old (iat)")
+    return claims
+
+
+def _signed_claims(token: str, keys: Sequence[Key], algorithm: str) -> dict[str, Any]:
+    try:
+        claims = json.loads(_verified(token, keys, algorithm))
+    except (ValueError, RecursionError):
+        raise bad_id_token("is not JSON") from None
+    if not isinstance(claims, dict):
+        raise bad_id_token("is not a JSON object")
     return claims
 
 
@@ -132,28 +166,25 @@ def _candidates(keys: Sequence[Key], algorithm: str, kid: object) -> list[Key]:
 
 
 def _check_claims(
-    claims: dict[str, Any], config: LuminConfig, server: AuthorizationServer, now: int, tolerance: int
+    claims: dict[str, Any],
+    config: LuminConfig,
+    server: AuthorizationServer,
+    now: int,
+    tolerance: int,
+    **options: ClaimsOption,
 ) -> None:
+    """What both kinds of token have in common; `options` are what one kind must have besides."""
     if not same_issuer(claims.get("iss"), server.issuer):
         raise bad_id_token(
             f"is from issuer {str(claims.get('iss'))[:200]!r}, not {server.issuer!r}; set server.issuer if that's right"
         )
-    registry = JWTClaimsRegistry(
-        now=now,
-        leeway=tolerance,
-        sub={"essential": True},
-        aud={"essential": True, "value": config.client_id},
-        exp={"essential": True},
-        iat={"essential": True},
-    )
+    options |= {"aud": {"essential": True, "value": config.client_id}, "iat": {"essential": True}}
     try:
-        registry.validate(claims)
+        JWTClaimsRegistry(now=now, leeway=tolerance, **options).validate(claims)
     except (JoseError, OverflowError) as error:
         raise bad_id_token(
             f"has a claim that is missing or wrong ({getattr(error, 'claim', None) or type(error).__name__})"
         ) from None
-    if not claims["sub"]:
-        raise bad_id_token("names nobody (sub)")
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if claims.get("azp", None if len(audience) > 1 else config.client_id) != config.client_id:
         raise bad_id_token("was issued to another client (azp)")

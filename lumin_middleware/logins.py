@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from typing import Any
+
 from .config import LuminConfig
 from .cookies import Cookies, Jar
 from .model import Transaction

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from .config import AuthorizationServer, LuminConfig
 from .errors import AuthorizationServerError, ConfigurationError, ServerUnavailable
-from .identity import Key, UnknownKey, id_token_claims, json_web_keys
+from .identity import Key, UnknownKey, id_token_claims, json_web_keys, logout_token_claims
 from .oauth import same_issuer
 from .ports import World
 
@@ -102,20 +103,30 @@ class Metadata:
         return self._keys
 
     async def id_token_claims(self, id_token: str, config: LuminConfig, **expected: Any) -> dict[str, Any]:
-        """`identity.id_token_claims` with the server's keys, newer ones if it names one that we don't know.
+        """`identity.id_token_claims` with the server's keys. Raises as `_verified`."""
+        return await self._verified(id_token_claims, id_token, config, **expected)
 
-        Raises `ServerUnavailable` when the token cannot be verified now, `AuthorizationServerError` when it is wrong.
+    async def logout_token_claims(self, logout_token: str, config: LuminConfig) -> dict[str, Any]:
+        """`identity.logout_token_claims` with the server's keys. Raises as `_verified`."""
+        return await self._verified(logout_token_claims, logout_token, config)
+
+    async def _verified(
+        self, verify: Callable[..., dict[str, Any]], token: str, config: LuminConfig, **expected: Any
+    ) -> dict[str, Any]:
+        """The claims of a token; with newer keys if it names one that we don't know.
+
+        Raises `ServerUnavailable` when it cannot be verified now, `AuthorizationServerError` when it is wrong.
         """
         server, keys = await self.server(), await self.keys()
         try:
-            return id_token_claims(id_token, keys, config, server, now=self._world.clock(), **expected)
+            return verify(token, keys, config, server, now=self._world.clock(), **expected)
         except UnknownKey:
             newer = await self.keys(other_than=keys)
             if newer is keys:
                 raise ServerUnavailable(
-                    "an ID token names a key that we don't know; it is too early to ask again"
+                    "a token names a key that we don't know; it is too early to ask again"
                 ) from None
-            return id_token_claims(id_token, newer, config, server, now=self._world.clock(), **expected)
+            return verify(token, newer, config, server, now=self._world.clock(), **expected)
 
     async def _read_keys(self) -> None:
         try:

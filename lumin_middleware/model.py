@@ -28,6 +28,8 @@ class Request:
     mount: str = ""
     """The prefix of `path` under which the application is mounted."""
     websocket: bool = False
+    body: Callable[[], Awaitable[bytes]] | None = None
+    """Reads the body, which is refused past 64 KiB. Only our own routes do."""
 
     def header(self, name: bytes) -> str:
         """The value of a header that may come once; empty when absent, or when it came twice."""

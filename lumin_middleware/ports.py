@@ -69,9 +69,15 @@ class Exchange(Protocol):
 class World(Protocol):
     """Everything else: the store, the time, randomness, and order among those who run at once."""
 
-    store: AsyncStore
-    exchange: Exchange
-    clock: Callable[[], float]
+    @property
+    def store(self) -> AsyncStore: ...
+
+    @property
+    def exchange(self) -> Exchange: ...
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Epoch seconds; every lifetime is measured with it."""
 
     def token(self, size: int) -> str:
         """URL-safe text from `size` random bytes."""

@@ -7,12 +7,14 @@ session. Everything that decides is here and below; everything that does is hand
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from . import access, oauth, pages
-from .access import Rules, is_navigation, is_prefetch, is_same_origin
+from .access import Rules, is_navigation, is_prefetch
+from .account import Account, Route
 from .answers import Answers, target
+from .breaker import CircuitBreaker
 from .config import LuminConfig
 from .cookies import Cookies, Jar, SessionTooLarge
 from .errors import (
@@ -23,7 +25,6 @@ from .errors import (
     OAuthError,
     RequestRefused,
     ServerUnavailable,
-    SessionEnded,
     StoreUnavailable,
 )
 from .identity import kept_claims, user_info_claims
@@ -35,8 +36,6 @@ from .renewal import Renewal
 from .sessions import ID_BYTES, Carried, Opened, sessions
 
 logger = logging.getLogger("lumin_middleware")
-
-Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 
 
 class Visit:
@@ -91,15 +90,16 @@ class RelyingParty:
         self.cookies = Cookies(secure=config.secure)
         self.metadata = Metadata(config.server, world)
         self.sessions = sessions(config, world, self.cookies)
-        self.renewal = Renewal(config, world, self.sessions, self.metadata)
+        self.breaker = CircuitBreaker(world.clock)
+        self.renewal = Renewal(config, world, self.sessions, self.metadata, self.breaker)
         self.logins = Logins(config, world, self.cookies)
         self.answers = Answers(config)
+        self.account = Account(config, world, self.cookies, self.sessions, self.renewal, self.metadata, self.answers)
         self._rules = Rules(config.public, config.optional, config.required_scopes)
         self._routes: dict[str, Route] = {
             config.callback_path: self.callback,
             self.answers.login_path: self.login,
-            self.answers.logout_path: self.logout,
-            f"{config.prefix}/session": self.session,
+            **self.account.routes,
         }
 
     async def handle(self, request: Request) -> Response | Visit:
@@ -109,6 +109,8 @@ class RelyingParty:
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
                 return await route(request, jar)
             return await self._authenticate(request, jar)
+        except LoginRequired as error:
+            return self.answers.unauthorized(request, error.reason)
         except LuminError as error:
             return self.answers.failure(request, error)
 
@@ -170,19 +172,12 @@ class RelyingParty:
     async def _begin_login(
         self, request: Request, jar: Jar[Opened], return_to: str, extra: Mapping[str, str] | None = None
     ) -> Response:
-        if self.logins.is_looping(jar) and await self._signed_in(jar) is None:
+        if self.logins.is_looping(jar) and await self.sessions.current(jar) is None:
             return self.answers.looping(self.answers.login_url(request))
         server = await self.metadata.server()
         transaction = self.logins.begin(return_to, self.config.scope)
         location = oauth.authorization_request(self.config, server, transaction, extra or {})
         return pages.redirect(location, self.logins.set_cookies(transaction, jar))
-
-    async def _signed_in(self, jar: Jar[Opened]) -> Session | None:
-        try:
-            carried = await self.sessions.load(jar)
-        except SessionEnded:
-            return None
-        return carried.session if carried else None
 
     # --- callback ---
 
@@ -209,13 +204,13 @@ class RelyingParty:
             answer.headers += pages.set_cookies([forget])
             return answer
         answer = pages.redirect(transaction.return_to, [*cookies, forget, self.logins.count(jar)])
-        answer.undo = lambda: self._sign_out(session)
+        answer.undo = lambda: self.account.sign_out(session)
         return answer
 
     async def _stray_callback(self, state: str, jar: Jar[Opened]) -> Response:
         """A callback of no login in flight; a repeated one leads where the first led, if it signed this browser in."""
         led_to = await self.logins.used_for(state) if state else None
-        if led_to is not None and await self._signed_in(jar) is not None:
+        if led_to is not None and await self.sessions.current(jar) is not None:
             return pages.redirect(led_to)
         raise RequestRefused("unknown_login", "This sign-in is unknown, was used, or took too long.")
 
@@ -235,7 +230,7 @@ class RelyingParty:
                 claims=claims,
             )
             cookies = self.sessions.set_cookies(session, jar)
-            await self.sessions.begin(session, await self._signed_in(jar))
+            await self.account.begin(session, await self.sessions.current(jar))
         except LuminError:
             await self.renewal.revoke(tokens)
             raise
@@ -245,7 +240,7 @@ class RelyingParty:
         now = self.world.clock()
         server = await self.metadata.server()
         try:
-            found = await self.world.exchange.redeem(server.token_endpoint or "", code)
+            found = await self.breaker.call(lambda: self.world.exchange.redeem(server.token_endpoint or "", code))
         except OAuthError as error:
             if error.error == "invalid_grant":
                 raise RequestRefused("invalid_grant", "Lumin did not accept this sign-in any more.") from None
@@ -272,73 +267,3 @@ class RelyingParty:
         if self.config.end_session:
             return tokens
         return TokenSet(tokens.access_token, tokens.expires_at, tokens.lifetime, tokens.scope, tokens.refresh_token)
-
-    # --- logout ---
-
-    async def logout(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`GET logout`: a page with a button. `POST logout`: signed out here, and at Lumin as far as it can be."""
-        if request.method in ("GET", "HEAD"):
-            signed_in = await self._signed_in(jar)
-            return self.answers.logout_page() if signed_in else self.answers.signed_out()
-        if request.method != "POST":
-            return self.answers.method_not_allowed("GET, HEAD, POST")
-        if not is_same_origin(request, self.config.origin):
-            raise RequestRefused("cross_origin", "Only this site's own pages may sign you out.", status=403)
-        cookies = pages.set_cookies(self.cookies.delete_all(jar.ours))
-        try:
-            session = await self._signed_in(jar)
-            if session is not None:
-                session = await self._sign_out(session)
-        except StoreUnavailable as error:
-            answer = self.answers.failure(request, error)
-        else:
-            answer = await self._signed_out(request, session)
-        answer.headers += cookies
-        return answer
-
-    async def _sign_out(self, session: Session) -> Session:
-        """Ends a session for every copy and revokes its newest tokens. Raises `StoreUnavailable`."""
-        try:
-            session = (await self.sessions.newest(session)).session
-        except SessionEnded:
-            return session
-        await self.sessions.end(session)
-        await self.renewal.revoke(session.tokens)
-        return session
-
-    async def _signed_out(self, request: Request, session: Session | None) -> Response:
-        if request.header(b"sec-fetch-mode") not in ("", "navigate") or not access.accepts_html(request):
-            return Response(204, list(pages.SAFETY))
-        location = self.config.after_logout
-        if self.config.end_session and session is not None:
-            try:
-                if endpoint := (await self.metadata.server()).end_session_endpoint:
-                    location = oauth.end_session_request(
-                        self.config, endpoint, session.tokens.id_token, self.world.token(16)
-                    )
-            except AuthorizationServerError as error:
-                logger.warning("Signed out here, but not at the server: %s", error)
-        return pages.redirect(location)
-
-    # --- session ---
-
-    async def session(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`GET session`: who is signed in, without a token in sight."""
-        if request.method not in ("GET", "HEAD"):
-            return self.answers.method_not_allowed("GET, HEAD")
-        try:
-            carried = await self.sessions.load(jar)
-        except SessionEnded as error:
-            return self.answers.unauthorized(request, error.reason)
-        if carried is None:
-            return self.answers.unauthorized(request, "no_session")
-        session = carried.session
-        content = {
-            "subject": session.claims.get("sub"),
-            "claims": session.claims,
-            "scope": list(session.tokens.scope),
-            "expires_at": min(session.began + self.config.absolute_timeout, session.seen + self.config.idle_timeout),
-            "login_url": self.answers.login_path,
-            "logout_url": self.answers.logout_path,
-        }
-        return pages.document(200, content)

@@ -24,6 +24,7 @@ import logging
 from enum import Enum
 from typing import Any
 
+from .breaker import CircuitBreaker
 from .config import LuminConfig
 from .errors import (
     AuthorizationServerError,
@@ -87,7 +88,10 @@ def _part(window: tuple[float, float], tokens: TokenSet) -> float:
 class Renewal:
     """Keeps the tokens of sessions fresh."""
 
-    def __init__(self, config: LuminConfig, world: World, sessions: Sessions, metadata: Metadata) -> None:
+    def __init__(
+        self, config: LuminConfig, world: World, sessions: Sessions, metadata: Metadata, breaker: CircuitBreaker
+    ) -> None:
+        self._breaker = breaker
         self._config = config
         self._world = world
         self._sessions = sessions
@@ -187,7 +191,9 @@ class Renewal:
         server = await self._metadata.server()
         now = self._world.clock()
         try:
-            found = await self._world.exchange.refresh(server.token_endpoint or "", old.tokens.refresh_token or "")
+            found = await self._breaker.call(
+                lambda: self._world.exchange.refresh(server.token_endpoint or "", old.tokens.refresh_token or "")
+            )
         except OAuthError as error:
             return await self._refused(record, error)
         except AuthorizationServerError as error:
@@ -229,7 +235,7 @@ class Renewal:
             return newest
         if error.error in _OVER:
             logger.info("The server ended a session: %s", error.error)
-            await self._sessions.end(old)
+            await self._sessions.end(old.id, old.began)
             raise SessionEnded(f"the server refused the refresh token ({error.error})")
         if error.error == "invalid_client":
             logger.critical(
@@ -263,7 +269,7 @@ class Renewal:
         return renewed
 
     async def _end(self, session: Session, tokens: TokenSet) -> None:
-        await self._sessions.end(session)
+        await self._sessions.end(session.id, session.began)
         await self.revoke(tokens)
 
     async def revoke(self, tokens: TokenSet) -> None:

@@ -99,7 +99,7 @@ class Sessions(ABC):
         """Makes a new session known, in place of the one that this browser had. Raises `StoreUnavailable`."""
 
     @abstractmethod
-    async def end(self, session: Session) -> None:
+    async def end(self, session_id: str, began: float) -> None:
         """Ends it for every copy, whoever holds one. Raises `StoreUnavailable`."""
 
     @abstractmethod
@@ -107,8 +107,8 @@ class Sessions(ABC):
         """What it means that the store has no record. Raises `SessionEnded`."""
 
     @abstractmethod
-    def _lifetime(self, session: Session) -> float:
-        """Seconds that the record must live."""
+    def _lifetime(self, began: float) -> float:
+        """Seconds that the record of a session must live."""
 
     @abstractmethod
     def _opened_from(self, unsealed: Unsealed) -> Opened:
@@ -135,14 +135,30 @@ class Sessions(ABC):
         recorded = self._read(raw, session.id)
         return recorded if recorded.generation > session.generation else session
 
+    async def current(self, jar: Jar[Opened]) -> Session | None:
+        """The session that the cookies carry, if it is one still. Raises `StoreUnavailable`."""
+        try:
+            carried = await self.load(jar)
+        except SessionEnded:
+            return None
+        return carried.session if carried else None
+
+    async def find(self, session_id: str) -> Session | None:
+        """The session that the store has under an id, if it has one. Raises `StoreUnavailable`."""
+        raw = await self._world.store.get(record_key(session_id))
+        try:
+            return self._read(raw, session_id) if raw is not None else None
+        except SessionEnded:
+            return None
+
     async def replace(self, record: Record, session: Session) -> bool:
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
         raw = self._seal(session.dump(), session.id)
-        return await self._world.store.swap(record_key(session.id), record.raw, raw, self._lifetime(session))
+        return await self._world.store.swap(record_key(session.id), record.raw, raw, self._lifetime(session.began))
 
     def set_cookies(self, session: Session, jar: Jar[Opened]) -> list[str]:
         """The `Set-Cookie` values that give the browser this session. Raises `SessionTooLarge`."""
-        max_age = min(self._config.idle_timeout, self._remaining(session))
+        max_age = min(self._config.idle_timeout, self._remaining(session.began))
         return self._cookies.write_session(self._value(session), max_age, jar.ours)
 
     def _open(self, jar: Jar[Opened]) -> Opened | None:
@@ -175,8 +191,8 @@ class Sessions(ABC):
     def _seal(self, data: bytes, session_id: str) -> bytes:
         return self._records.seal(data, session_id).encode()
 
-    def _remaining(self, session: Session) -> float:
-        return session.began + self._config.absolute_timeout - self._world.clock()
+    def _remaining(self, began: float) -> float:
+        return began + self._config.absolute_timeout - self._world.clock()
 
     def _is_sliding(self, session: Session) -> bool:
         return self._world.clock() >= session.seen + self._slide
@@ -189,7 +205,7 @@ class CookieSessions(Sessions):
 
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         super().__init__(config, world, cookies)
-        self._ask = config.strict_logout or getattr(world.store, "local", False)
+        self._ask = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
 
     async def load(self, jar: Jar[Opened]) -> Carried | None:
         opened = self._open(jar)
@@ -218,19 +234,19 @@ class CookieSessions(Sessions):
     async def begin(self, session: Session, replaced: Session | None) -> None:
         """A new cookie is all there is to it."""
 
-    async def end(self, session: Session) -> None:
-        mark = self._seal(_ENDED, session.id)
+    async def end(self, session_id: str, began: float) -> None:
+        key, mark = record_key(session_id), self._seal(_ENDED, session_id)
         for _ in range(SWAP_ATTEMPTS):
-            raw = await self._world.store.get(record_key(session.id))
-            if await self._world.store.swap(record_key(session.id), raw, mark, self._lifetime(session)):
+            raw = await self._world.store.get(key)
+            if await self._world.store.swap(key, raw, mark, self._lifetime(began)):
                 return
         raise StoreUnavailable("the session's record changes too fast to be ended")
 
     def _unrecorded(self, session: Session) -> Record:
         return Record(None, session)
 
-    def _lifetime(self, session: Session) -> float:
-        return max(self._remaining(session), 1)  # longer than any cookie that holds an older generation
+    def _lifetime(self, began: float) -> float:
+        return max(self._remaining(began), 1)  # longer than any cookie that holds an older generation
 
     def _value(self, session: Session) -> str:
         return self._sealer.seal(session.dump())
@@ -264,20 +280,21 @@ class StoreSessions(Sessions):
         if not await self.replace(Record(None, session), session):
             raise StoreUnavailable("a new session's id is taken, so the store does not keep its contract")
         if replaced is not None:
-            await self.end(replaced)
+            await self.end(replaced.id, replaced.began)
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session_id: str, began: float) -> None:
+        key = record_key(session_id)
         for _ in range(SWAP_ATTEMPTS):
-            raw = await self._world.store.get(record_key(session.id))
-            if raw is None or await self._world.store.swap(record_key(session.id), raw, None, 0):
+            raw = await self._world.store.get(key)
+            if raw is None or await self._world.store.swap(key, raw, None, 0):
                 return
         raise StoreUnavailable("the session's record changes too fast to be ended")
 
     def _unrecorded(self, session: Session) -> Record:
         raise SessionEnded("the session was ended")
 
-    def _lifetime(self, session: Session) -> float:
-        return max(min(self._config.idle_timeout, self._remaining(session)), 1)
+    def _lifetime(self, began: float) -> float:
+        return max(min(self._config.idle_timeout, self._remaining(began)), 1)
 
     def _value(self, session: Session) -> str:
         return self._sealer.seal(session.id.encode())

@@ -1,0 +1,153 @@
+"""The checks of settings, one for each kind of value.
+
+Each returns what it read, or raises `ConfigurationError` with the field, what is wrong, and the cure.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+from .errors import ConfigurationError
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+# Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
+# header can talk us into them (RFC 8725, 3.1).
+ID_TOKEN_ALGORITHMS = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+)
+
+SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749, 3.3
+
+
+class Secret(str):
+    """Text that does not show itself: its `repr` is safe in a log, a traceback, an error report."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+
+def url(name: str, value: object, *, query: bool = False) -> SplitResult:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(name, "is missing; give a URL such as https://app.example.com/…")
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(name, f"is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ConfigurationError(name, f"{value!r} is not an http(s) URL with a host")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ConfigurationError(name, f"{value!r} must be https; http is for localhost, 127.0.0.1 and [::1] only")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(name, "must not hold a user name or password")
+    if "#" in value or (parts.query and not query):
+        raise ConfigurationError(name, f"{value!r} must not have a {'fragment' if '#' in value else 'query'}")
+    if not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
+        raise ConfigurationError(name, "holds a space, a backslash or a character that is not ASCII; percent-encode it")
+    return parts
+
+
+def text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(name, "is missing; it is shown in your app's details at Lumin")
+
+
+def one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigurationError(name, f"{value!r} is not known; use one of {', '.join(choices)}")
+
+
+def seconds(name: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ConfigurationError(name, f"{value!r} must be a number of seconds between {low:g} and {high:g}")
+
+
+def scope(name: str, value: object) -> tuple[str, ...]:
+    tokens = tuple(value.split(" ")) if isinstance(value, str) else ()
+    if not tokens or not all(SCOPE_TOKEN.fullmatch(token) for token in tokens):
+        raise ConfigurationError(
+            name, f"{value!r} must be scopes separated by one space, such as 'openid sign:requests'"
+        )
+    return tokens
+
+
+def local_path(name: str, value: object) -> None:
+    if not isinstance(value, str) or not re.fullmatch(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*", value):
+        raise ConfigurationError(name, f"{value!r} must be a path of this site, such as '/' or '/home'")
+
+
+def pattern(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ConfigurationError(name, f"{value!r} must begin with a slash, such as '/healthz' or '/static/*'")
+    if "*" in value.removesuffix("/*"):
+        raise ConfigurationError(name, f"{value!r}: a star stands only at the end, after a slash, as in '/static/*'")
+    if re.search(r"[\x00-\x20\x7f\\?#%;]|//|/\.{1,2}(/|$)", value):
+        raise ConfigurationError(name, f"{value!r} must be a plain path: no query, escapes, dots or double slashes")
+
+
+def patterns(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(name, f"{value!r} must be a list of patterns, such as ['/healthz', '/static/*']")
+    patterns = tuple(value)
+    for pattern in patterns:
+        pattern(name, pattern)
+    return patterns
+
+
+TELLTALE_WORDS = (
+    "secret",
+    "password",
+    "passphrase",
+    "changeme",
+    "change-me",
+    "change_me",
+    "example",
+    "your-",
+    "your_",
+    "replace",
+)
+
+# What makes a key weak: (test, what is wrong with it).
+_WEAKNESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda key: len(key) < 32, "is shorter than 32 bytes"),
+    (lambda key: len(set(key)) < 10, "has too few different characters"),
+    (lambda key: (key + key).find(key, 1) < len(key), "repeats itself"),
+    (
+        lambda key: sum(abs(a - b) <= 1 for a, b in itertools.pairwise(key)) * 2 > len(key),
+        "is a sequence",
+    ),
+    (lambda key: any(word in key.lower().decode("latin-1") for word in TELLTALE_WORDS), "is a placeholder"),
+    (lambda key: key.isascii() and (b" " in key.strip() or b"\n" in key), "is words, not random"),
+)
+
+
+def secret_keys(value: object) -> tuple[bytes, ...]:
+    keys = value if isinstance(value, list | tuple) else [value]
+    if not keys or keys == [None] or keys == [""]:
+        raise ConfigurationError("secret_key", "is missing; make one with 'lumin-middleware secret'")
+    checked = []
+    for position, key in enumerate(keys):
+        if not isinstance(key, str | bytes):
+            raise ConfigurationError("secret_key", "must be text or bytes, or a list of them with the newest first")
+        raw = key.encode() if isinstance(key, str) else bytes(key)
+        for weak, wrong in _WEAKNESSES:
+            if weak(raw):
+                which = f"key {position + 1} of {len(keys)}" if len(keys) > 1 else "the key"
+                raise ConfigurationError("secret_key", f"{which} {wrong}; make one with 'lumin-middleware secret'")
+        checked.append(raw)
+    return tuple(checked)

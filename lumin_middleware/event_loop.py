@@ -1,0 +1,111 @@
+"""The event loop's side of the core's ports: stores, order, sleep, shield, and the connections of one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+import httpx2
+
+from .client import api_client
+from .config import LuminConfig
+from .exchange import AsyncExchange
+from .ports import AsyncStore, Store
+
+T = TypeVar("T")
+
+THREADS = 20
+"""Threads that wait for a synchronous store at once, apart from those of the application."""
+
+
+class DirectStore:
+    """A synchronous store whose verbs never wait, called as it is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.local = getattr(store, "local", False)
+
+    async def get(self, key: str) -> bytes | None:
+        return self._store.get(key)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return self._store.swap(key, old, new, ttl)
+
+
+class ThreadedStore:
+    """A synchronous store, called in threads of its own; but where a look is cheap, looked at as it is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._limiter = anyio.CapacityLimiter(THREADS)
+        self.local = getattr(store, "local", False)
+
+    async def get(self, key: str) -> bytes | None:
+        if self.local:  # some 2 µs, where the way to a thread and back takes 50
+            return self._store.get(key)
+        return await anyio.to_thread.run_sync(self._store.get, key, limiter=self._limiter)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return await anyio.to_thread.run_sync(self._store.swap, key, old, new, ttl, limiter=self._limiter)
+
+
+def asynchronous(store: Store | AsyncStore) -> AsyncStore:
+    """The store as the loop can use it."""
+    if asyncio.iscoroutinefunction(store.get):
+        return store  # type: ignore[return-value]
+    kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
+    return kind(store)  # type: ignore[arg-type]
+
+
+class AsyncWorld:
+    """`ports.World` on one event loop."""
+
+    def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
+        context = httpx2.create_ssl_context()  # 20 ms, so once
+        self.store = asynchronous(store)
+        self.exchange = AsyncExchange(config, context)
+        self.clock = clock
+        self.api = api_client(config, context)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._shielded: set[asyncio.Future[Any]] = set()
+        self._patience = config.timeout
+
+    def token(self, size: int) -> str:
+        return secrets.token_urlsafe(size)
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+
+    def locked(self, key: str) -> bool:
+        lock = self._locks.get(key)
+        return lock is not None and lock.locked()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.ensure_future(action())
+        self._shielded.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._forget)
+        return await asyncio.shield(task)
+
+    def _forget(self, task: asyncio.Future[Any]) -> None:
+        self._shielded.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to hear of it
+
+    async def aclose(self) -> None:
+        """Waits for what must not be cut short, then closes the connections."""
+        if self._shielded:
+            await asyncio.wait(set(self._shielded), timeout=self._patience)
+        await self.exchange.aclose()
+        await self.api.aclose()

@@ -250,6 +250,15 @@ async def test_without_openid_the_only_registered_uri_is_the_default(party):
     ok(await party.redeem(query(location)["code"], redirect_uri=None))
 
 
+async def test_of_several_registered_uris_none_is_the_default(party):
+    with pytest.raises(RequestRefused):
+        party.emulator.sign_in(party.url(redirect_uri=None, scope="sign:requests"))
+
+
+async def test_a_registered_audience_may_be_asked_for(party):
+    assert "code" in party.callback(audience="https://api.example")
+
+
 async def test_a_public_client_must_send_a_challenge():
     party = Party(PUBLIC)
     location = party.emulator.sign_in(party.url(code_challenge=None, code_challenge_method=None))
@@ -564,6 +573,10 @@ async def test_an_id_token_holds_hydras_claims(party):
     assert claims["jti"]
 
 
+async def test_without_a_nonce_the_id_token_has_none(party):
+    assert "nonce" not in await party.claims((await party.tokens(nonce=None))["id_token"])
+
+
 async def test_a_refreshed_id_token_belongs_to_the_same_sign_in(party):
     tokens = await party.tokens()
     before = await party.claims(tokens["id_token"])
@@ -703,6 +716,7 @@ async def test_access_tokens_can_be_expired_while_refresh_tokens_live(party):
 
 async def test_grants_can_be_inspected(party):
     await party.tokens(scope="openid")
+    assert len(party.emulator.grants) == 1
     (grant,) = party.emulator.grants
     assert (grant.client_id, grant.scope, grant.revoked) == ("post", ("openid",), False)
     assert [token.kind for token in grant.tokens] == ["access_token"]
@@ -718,3 +732,30 @@ async def test_every_request_is_recorded(party):
     last = party.emulator.calls[-1]
     assert (last.path, last.query, last.status) == ("/v1/user/info", {"a": ["1", "2"], "b": [""]}, 401)
     assert last.headers["host"] == "emulator.test:4444"
+
+
+async def test_only_the_latest_calls_are_kept(party, monkeypatch):
+    monkeypatch.setattr("lumin_middleware.emulator.calls.MOST_CALLS", 2)
+    for path in ("/a", "/b", "/c"):
+        await party.http.get(path)
+    assert [call.path for call in party.emulator.calls] == ["/b", "/c"]
+
+
+async def test_half_a_form_is_not_acted_upon(party):
+    code = party.code()
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": POST.redirect_uris[0]}
+    body = urlencode(form | party.credentials()["data"] | {"code_verifier": VERIFIER}).encode()
+    messages = [{"type": "http.request", "body": body, "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    scope = {"type": "http", "method": "POST", "path": "/oauth2/token", "query_string": b"", "headers": headers}
+    await party.emulator.app(scope, receive, send)
+    assert not sent
+    ok(await party.redeem(code))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_plus
@@ -34,17 +33,11 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 class _Form(OAuth2Payload):  # type: ignore[misc]
     def __init__(self, parameters: Parameters) -> None:
-        self._datalist: defaultdict[str, list[str]] = defaultdict(list)
-        for name, value in parameters:
-            self._datalist[name].append(value)
+        self._data = dict(parameters)
 
     @property
     def data(self) -> dict[str, str]:
-        return {name: values[0] for name, values in self._datalist.items()}
-
-    @property
-    def datalist(self) -> defaultdict[str, list[str]]:
-        return self._datalist
+        return self._data
 
 
 class TokenRequest(OAuth2Request):  # type: ignore[misc]

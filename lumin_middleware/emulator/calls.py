@@ -32,10 +32,12 @@ class CallRecorder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
+        body = b""
         if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            body, receive = await _read(receive)
-        else:
-            body = b""
+            whole = await _read(receive)
+            if whole is None:
+                return  # half a form must not be acted upon, and nobody is left to be told
+            body, receive = whole, _once(whole, receive)
         call = Call(
             method=scope["method"],
             path=scope["path"],
@@ -54,19 +56,23 @@ class CallRecorder:
         await self.app(scope, receive, send_and_note)
 
 
-async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """The whole body, and a `receive` that gives it once more."""
+async def _read(receive: Receive) -> bytes | None:
+    """The whole body, or None when the client went away before its end."""
     chunks, more = [], True
     while more:
         message = await receive()
-        if message["type"] != "http.request":
-            break
+        if message["type"] == "http.disconnect":
+            return None
         chunks.append(message.get("body", b""))
         more = message.get("more_body", False)
-    body = b"".join(chunks)
+    return b"".join(chunks)
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body again, and then what `receive` gives."""
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive_again() -> Message:
         return waiting.pop() if waiting else await receive()
 
-    return body, receive_again
+    return receive_again

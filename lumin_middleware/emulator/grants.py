@@ -81,9 +81,6 @@ class Token:
     def check_client(self, client: Client) -> bool:
         return self.grant.client_id == client.client_id
 
-    def get_scope(self) -> str:
-        return " ".join(self.grant.scope)
-
 
 class Grants:
     """Every grant, code and token of one server. `lock` makes a request atomic."""

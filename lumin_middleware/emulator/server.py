@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,8 @@ def run(
         emulator = emulator or Emulator(**{"base": _base(listener), **options})
         if ready:
             ready(Running(emulator, emulator.base))
-        _uvicorn(emulator).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
+            _uvicorn(emulator).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,347 @@
+"""The emulator's API keeps signature requests as Lumin's does, for whoever holds a token with the scope."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from tests.test_emulator import Party, ok, query
+
+pytestmark = pytest.mark.anyio
+
+SIGNERS = [
+    {"email_address": "first@example.com", "name": "First", "group": 1},
+    {"email_address": "second@example.com", "name": "Second", "group": 2},
+]
+
+
+class Caller:
+    """A relying party that is signed in, and its API calls."""
+
+    def __init__(self, party: Party, access_token: str) -> None:
+        self.party = party
+        self.access_token = access_token
+        self.tomorrow = int(party.clock.now + 86_400) * 1000
+
+    async def __call__(self, method: str, path: str, **more: Any) -> Any:
+        return await self.party.api(self.access_token, method, f"/v1{path}", **more)
+
+    def body(self, **changes: Any) -> dict[str, Any]:
+        body = {
+            "title": "Lease",
+            "signers": SIGNERS,
+            "expires_at": self.tomorrow,
+            "file_url": "https://files.example/lease.pdf",
+        } | changes
+        return {name: value for name, value in body.items() if value is not None}
+
+    async def send(self, **changes: Any) -> str:
+        """Send a request; its id."""
+        response = await self("POST", "/signature_request/send", json=self.body(**changes))
+        assert response.status_code == 201, response.text
+        return response.json()["signature_request"]["signature_request_id"]
+
+    async def read(self, signature_request_id: str) -> dict[str, Any]:
+        return ok(await self("GET", f"/signature_request/{signature_request_id}"))["signature_request"]
+
+
+async def caller(party: Party, *, sub: str | None = None, scope: str | None = None) -> Caller:
+    code = query(party.emulator.sign_in(party.url(), sub=sub, scope=scope))["code"]
+    return Caller(party, ok(await party.redeem(code))["access_token"])
+
+
+@pytest.fixture
+async def api() -> Caller:
+    return await caller(Party())
+
+
+def error(response: Any) -> tuple[int, str]:
+    body = response.json()
+    assert set(body) == {"error_code", "error_message"}
+    return response.status_code, body["error_code"]
+
+
+async def test_user_info_names_the_person(api):
+    user = next(iter(api.party.emulator.users.values()))
+    info = ok(await api("GET", "/user/info"))
+    assert info == {"user": {"id": user.sub, "email": user.email, "name": user.name}}
+
+
+@pytest.mark.parametrize(
+    ("authorization", "challenge"),
+    [
+        (None, "Bearer"),
+        ("Basic abc", "Bearer"),
+        ("Bearer ", "Bearer"),
+        ("Bearer unknown", 'Bearer error="invalid_token"'),
+        ("bearer unknown", 'Bearer error="invalid_token"'),
+    ],
+)
+async def test_without_a_good_token_the_api_answers_401(api, authorization, challenge):
+    headers = {"Authorization": authorization} if authorization else {}
+    response = await api.party.http.get("/v1/user/info", headers=headers)
+    assert error(response) == (401, "unauthorized")
+    assert response.headers["www-authenticate"] == challenge
+
+
+@pytest.mark.parametrize("kind", ["refresh_token", "id_token"])
+async def test_only_an_access_token_opens_the_api(kind):
+    party = Party()
+    tokens = await party.tokens()
+    assert error(await party.api(tokens[kind])) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        ("GET", "/user/info", "openid profile.read profile.settings"),
+        ("POST", "/signature_request/send", "sign:requests"),
+        ("GET", "/signature_requests", "sign:requests sign:requests.read"),
+        ("GET", "/templates", "templates"),
+    ],
+)
+async def test_a_missing_scope_is_403(method, path, wanted):
+    limited = await caller(Party(), scope="offline_access")
+    response = await limited(method, path)
+    assert error(response) == (403, "forbidden")
+    assert response.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="{wanted}"'
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/user/info", 405)])
+async def test_unknown_paths_and_methods_answer_in_the_apis_words(api, method, path, status):
+    assert error(await api(method, path)) == (status, "not_found")
+
+
+async def test_a_request_is_sent_and_read(api):
+    sent = await api("POST", "/signature_request/send", json=api.body(signing_type="ORDER"))
+    assert sent.status_code == 201
+    summary = sent.json()["signature_request"]
+    now = int(api.party.clock.now * 1000)
+    assert (summary["status"], summary["created_at"]) == ("WAITING_FOR_PROCESSING", now)
+    found = await api.read(summary["signature_request_id"])
+    assert found.pop("details_url").startswith("http://emulator.test:4444/")
+    assert found == {
+        "signature_request_id": summary["signature_request_id"],
+        "title": "Lease",
+        "created_at": now,
+        "updated_at": now,
+        "expires_at": api.tomorrow,
+        "status": "WAITING_FOR_OTHERS",
+        "signing_type": "ORDER",
+        "signers": [
+            SIGNERS[0] | {"is_approved": False, "status": "NEED_TO_SIGN"},
+            SIGNERS[1] | {"is_approved": False, "status": "WAITING_FOR_OTHERS"},
+        ],
+    }
+
+
+async def test_who_must_sign_their_own_request_is_told(api):
+    user = next(iter(api.party.emulator.users.values()))
+    mine = await api.send(signers=[{"email_address": user.email, "name": user.name}])
+    assert (await api.read(mine))["status"] == "NEED_TO_SIGN"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"title": None},
+        {"title": ""},
+        {"title": "x" * 256},
+        {"signers": None},
+        {"signers": []},
+        {"signers": [{"name": "No address"}]},
+        {"signers": ["nobody"]},
+        {"expires_at": None},
+        {"expires_at": "soon"},
+        {"expires_at": 1},
+        {"signing_type": "BY_AGE"},
+        {"file_url": None},
+        {"file_urls": ["https://files.example/second.pdf"]},
+    ],
+)
+async def test_a_wrong_field_is_refused(api, changes):
+    response = await api("POST", "/signature_request/send", json=api.body(**changes))
+    assert error(response) == (422, "validation_error")
+    assert not api.party.emulator.signature_requests
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000])
+async def test_a_body_that_is_no_json_is_refused(api, body):
+    response = await api("POST", "/signature_request/send", content=body)
+    assert error(response) == (400, "invalid_body")
+
+
+async def test_a_body_must_be_an_object(api):
+    assert error(await api("POST", "/signature_request/send", json=[1])) == (422, "validation_error")
+
+
+async def test_files_are_uploaded_whole(api):
+    content = bytes(range(256)) * 8192  # two megabytes: more than is kept in memory
+    data = {"title": "Lease", "expires_at": str(api.tomorrow), "signers": json.dumps(SIGNERS)}
+    response = await api(
+        "POST", "/signature_request/send", data=data, files={"file": ("lease.pdf", content, "application/pdf")}
+    )
+    assert response.status_code == 201
+    (stored,) = api.party.emulator.signature_requests.values()
+    (file,) = stored.files
+    assert (file.name, file.size, file.sha256) == ("lease.pdf", len(content), hashlib.sha256(content).hexdigest())
+    assert [signer.name for signer in stored.signers] == ["First", "Second"]
+
+
+async def test_a_file_and_a_url_are_one_too_many(api):
+    data = {key: value for key, value in api.body().items() if key != "signers"} | {"signers": json.dumps(SIGNERS)}
+    response = await api("POST", "/signature_request/send", data=data, files={"file": ("a.pdf", b"x")})
+    assert error(response) == (422, "validation_error")
+
+
+async def test_a_template_can_be_sent(api):
+    headers = {"X-Lumin-API-Version": "1.1"}
+    template = ok(await api("GET", "/templates", headers=headers))["data"][0]
+    body = api.body(file_url=None, template_id=template["template_id"])
+    response = await api("POST", "/signature_request/send-from-template", json=body)
+    assert response.status_code == 201
+    (stored,) = api.party.emulator.signature_requests.values()
+    assert (stored.template_id, stored.signing_type) == (template["template_id"], template["signing_type"])
+
+
+async def test_an_unknown_template_is_404(api):
+    response = await api("POST", "/signature_request/send-from-template", json=api.body(template_id="sign_none"))
+    assert error(response) == (404, "template_not_found")
+
+
+async def test_templates_need_the_version_header(api):
+    assert error(await api("GET", "/templates")) == (400, "api_version_required")
+
+
+async def test_the_list_is_paged_and_newest_first(api):
+    ids = [await api.send(title=f"Number {number}") for number in range(11)]
+    first = ok(await api("GET", "/signature_requests"))
+    assert (first["page"], first["limit"], first["total_count"]) == (1, 10, 11)
+    second = ok(await api("GET", "/signature_requests?page=2"))
+    listed = [item["signature_request_id"] for item in first["data"] + second["data"]]
+    assert listed == ids[::-1]
+
+
+@pytest.mark.parametrize("parameters", ["page=0", "limit=7", "page=x"])
+async def test_a_bad_page_is_refused(api, parameters):
+    assert error(await api("GET", f"/signature_requests?{parameters}")) == (422, "validation_error")
+
+
+async def test_nobody_sees_the_requests_of_others(api):
+    other = await caller(api.party, sub=list(api.party.emulator.users)[1])
+    mine = await api.send()
+    assert error(await other("GET", f"/signature_request/{mine}")) == (404, "signature_request_not_found")
+    assert error(await other("PUT", f"/signature_request/cancel/{mine}")) == (404, "signature_request_not_found")
+    assert ok(await other("GET", "/signature_requests"))["total_count"] == 0
+
+
+async def test_the_due_date_can_be_moved(api):
+    mine = await api.send()
+    api.party.clock.now += 5
+    later = api.tomorrow + 1000
+    changed = ok(await api("PATCH", f"/signature_request/{mine}", json={"expires_at": later}))["signature_request"]
+    assert changed["expires_at"] == later
+    assert changed["updated_at"] == changed["created_at"] + 5000
+
+
+async def test_a_cancelled_request_changes_no_more(api):
+    mine = await api.send()
+    cancelled = ok(await api("PUT", f"/signature_request/cancel/{mine}"))
+    assert cancelled == {"signature_request_id": mine, "status": "CANCELLED"}
+    for method, path in (
+        ("PUT", f"/signature_request/cancel/{mine}"),
+        ("PATCH", f"/signature_request/{mine}"),
+        ("POST", f"/signature_request/remind/{mine}"),
+        ("POST", f"/signature_request/{mine}/signing-link"),
+    ):
+        assert error(await api(method, path, json={})) == (409, "signature_request_not_changeable")
+
+
+async def test_reminders_reach_whose_turn_it_is_ten_times_a_day():
+    api = await caller(Party(access_token_lifetime=10 * 86_400))
+    mine = await api.send(signing_type="ORDER")
+    both = {"emails": [signer["email_address"] for signer in SIGNERS]}
+
+    async def outcomes() -> list[str]:
+        answer = ok(await api("POST", f"/signature_request/remind/{mine}", json=both))
+        return [reminder["email_status"] for reminder in answer["reminders"]]
+
+    for _ in range(10):
+        assert await outcomes() == ["SENT", "BOUNCE"]
+    assert await outcomes() == ["EXCEED_DAILY_LIMIT", "BOUNCE"]
+    api.party.clock.now += 86_400
+    assert await outcomes() == ["SENT", "BOUNCE"]
+
+
+@pytest.mark.parametrize("emails", [[], "first@example.com", ["nobody@example.com"], None])
+async def test_reminders_go_to_signers_only(api, emails):
+    response = await api("POST", f"/signature_request/remind/{await api.send()}", json={"emails": emails})
+    assert error(response) == (422, "validation_error")
+
+
+async def test_a_signing_link_leads_to_a_signature(api):
+    mine = await api.send(signing_type="ORDER")
+    for number, signer in enumerate(SIGNERS):
+        body = {"signer_email": signer["email_address"]}
+        link = ok(await api("POST", f"/signature_request/{mine}/signing-link", json=body))
+        assert (link["signer_email"], link["status"]) == (signer["email_address"], "NEED_TO_SIGN")
+        assert "<button" in (await api.party.http.get(link["view_url"])).text
+        assert "has signed" in (await api.party.http.post(link["view_url"])).text
+        status = (await api.read(mine))["status"]
+        assert status == ("APPROVED" if number else "WAITING_FOR_OTHERS")
+
+
+async def test_only_signers_get_a_link(api):
+    body = {"signer_email": "nobody@example.com"}
+    response = await api("POST", f"/signature_request/{await api.send()}/signing-link", json=body)
+    assert error(response) == (422, "validation_error")
+
+
+async def test_the_file_comes_as_a_link_that_ends_or_as_pdf(api):
+    mine = await api.send()
+    link = ok(await api("GET", f"/signature_request/{mine}/file"))
+    assert link["expires_at"] == int(api.party.clock.now) + 1800
+    direct = await api("GET", f"/signature_request/{mine}/file", headers={"Accept": "application/pdf"})
+    linked = await api.party.http.get(link["signed_url"])
+    assert direct.headers["content-type"] == linked.headers["content-type"] == "application/pdf"
+    assert direct.content == linked.content
+    api.party.clock.now += 1800
+    assert (await api.party.http.get(link["signed_url"])).status_code == 404
+
+
+async def test_a_pdf_says_where_its_parts_are(api):
+    mine = await api.send(title="A (very) \\ odd title")
+    document = (await api("GET", f"/signature_request/{mine}/file", headers={"Accept": "application/pdf"})).content
+    assert document.startswith(b"%PDF-1.4\n")
+    assert b"(A \\(very\\) \\\\ odd title \\(agreement\\)) Tj" in document
+    start = int(document.split(b"startxref\n")[1].split()[0])
+    table = document[start:].split(b"\n")
+    assert table[0] == b"xref"
+    for number, line in enumerate(table[3 : 2 + int(table[1].split()[1])], start=1):
+        assert document[int(line[:10]) :].startswith(b"%d 0 obj" % number)
+
+
+@pytest.mark.parametrize("kind", ["coc", "merged"])
+async def test_certificates_wait_for_approval(api, kind):
+    mine = await api.send()
+    path = f"/signature_request/{mine}/file?type={kind}"
+    assert error(await api("GET", path)) == (409, "signature_request_not_approved")
+    api.party.emulator.signature_requests[mine].approve()
+    assert ok(await api("GET", path))["signed_url"]
+
+
+async def test_a_file_in_no_known_form_is_refused(api):
+    path = f"/signature_request/{await api.send()}/file"
+    assert error(await api("GET", path, headers={"Accept": "text/csv"})) == (406, "not_acceptable")
+    assert error(await api("GET", path + "?type=picture")) == (422, "validation_error")
+
+
+async def test_a_failed_request_says_why(api):
+    mine = await api.send()
+    stored = api.party.emulator.signature_requests[mine]
+    stored.status, stored.reason = "FAILED", "the file could not be read"
+    found = await api.read(mine)
+    assert (found["status"], found["reason"]) == ("FAILED", "the file could not be read")

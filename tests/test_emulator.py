@@ -1,4 +1,4 @@
-"""The emulator's authorization server is as strict as Hydra: the answers of `facts`, case by case."""
+"""The emulator's authorization server is as strict as Ory Hydra, answer by answer."""
 
 from __future__ import annotations
 
@@ -614,6 +614,7 @@ async def test_a_client_can_have_another_algorithm(party):
 
 
 async def test_a_forged_id_token_replaces_the_real_one(party):
+    assert party.emulator.forge_id_token is None
     party.emulator.forge_id_token = lambda header, claims, key: f"{header['alg']}.{claims['sub']}.{key.kid}"
     alg, sub, kid = (await party.tokens())["id_token"].split(".")
     (published,) = (await party.http.get("/.well-known/jwks.json")).json()["keys"]
@@ -622,6 +623,7 @@ async def test_a_forged_id_token_replaces_the_real_one(party):
 
 
 async def test_a_wrong_clock_shows_in_what_is_issued_and_nowhere_else(party):
+    assert party.emulator.clock_skew == 0.0
     party.emulator.clock_skew = -3600.0
     response = await party.redeem(party.code())
     claims = await party.claims(ok(response)["id_token"])

@@ -39,6 +39,11 @@ def test_it_can_be_built_by_a_function_once_the_port_is_known():
         assert issuer == f"{running.base}/"
 
 
+def test_behind_a_proxy_it_has_the_base_that_it_is_told():
+    with serve(base="https://lumin.test") as running:
+        assert running.base == running.emulator.base == "https://lumin.test"
+
+
 def test_its_port_is_free_again_afterwards():
     with serve() as running:
         port = urlsplit(running.base).port

@@ -49,11 +49,17 @@ class CallRecorder:
         self.calls.append(call)
 
         async def send_and_note(message: Message) -> None:
-            if message["type"] == "http.response.start" and call in self.calls:
-                self.calls[self.calls.index(call)] = replace(call, status=message["status"])
+            if message["type"] == "http.response.start":
+                self._note(call, message["status"])
             await send(message)
 
         await self.app(scope, receive, send_and_note)
+
+    def _note(self, call: Call, status: int) -> None:
+        for index in range(len(self.calls) - 1, -1, -1):  # the latest are at the end
+            if self.calls[index] is call:
+                self.calls[index] = replace(call, status=status)
+                return
 
 
 async def _read(receive: Receive) -> bytes | None:

@@ -30,10 +30,11 @@ def serve(
 ) -> Iterator[Running]:
     """Serve an emulator in a thread, on a free port of the loopback interface unless told otherwise.
 
-    `make(base=…, **options)` builds it once the port is known. It is stopped when the block ends.
+    `make(base=…, **options)` builds it once the port is known; a `base` among the options wins, for an
+    emulator behind a proxy. It is stopped when the block ends.
     """
     with _listen(host, port) as listener:
-        emulator = make(base=_base(listener), **options)
+        emulator = make(**{"base": _base(listener), **options})
         server = _uvicorn(emulator)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lumin-emulator")
         thread.start()
@@ -100,6 +101,7 @@ def _uvicorn(emulator: Emulator) -> uvicorn.Server:
             loop="asyncio",
             ws="none",
             lifespan="off",
+            proxy_headers=False,
             log_config=None,
             access_log=False,
             date_header=False,  # the emulator writes it: its clock may be wrong on purpose

@@ -197,10 +197,16 @@ class AuthorizationEndpoint:
         return see_other(location)
 
     def _open(self, given: Mapping[str, str]) -> Interaction | None:
-        return self._interactions.get(given.get("challenge", ""))
+        interaction = self._interactions.get(given.get("challenge", ""))
+        if interaction is None or self.clock() - interaction.requested_at >= INTERACTION_LIFETIME:
+            return None
+        return interaction
 
-    def _refuse(self, http: Request, interaction: Interaction | None) -> Response | None:
-        """The answer to a form that cannot be taken: unknown, from another browser, or sent twice."""
+    def _taken(self, http: Request, form: Mapping[str, str]) -> Interaction | Response:
+        """The interaction that a form belongs to, or the answer to one that cannot be taken: it is unknown, comes
+        from another browser, or was sent before.
+        """
+        interaction = self._open(form)
         if interaction is None:
             return error_page("request_not_found", "This sign-in is unknown or too old. Go back to the application.")
         if http.cookies.get(BROWSER_COOKIE) != interaction.browser:
@@ -209,7 +215,7 @@ class AuthorizationEndpoint:
         if interaction.finished:
             hint = "The verifier has already been used."
             return see_other(self.deny(interaction.request, "access_denied", hint))
-        return None
+        return interaction
 
     async def show_login(self, http: Request) -> Response:
         interaction = self._open(http.query_params)
@@ -219,10 +225,9 @@ class AuthorizationEndpoint:
 
     async def login(self, http: Request) -> Response:
         form = dict(await parameters(http))
-        interaction = self._open(form)
-        if refused := self._refuse(http, interaction):
-            return refused
-        assert interaction is not None
+        interaction = self._taken(http, form)
+        if isinstance(interaction, Response):
+            return interaction
         user = self.users.get(form.get("sub", ""))
         if user is None:
             return self._finish(interaction, self.deny(interaction.request, "access_denied"))
@@ -241,10 +246,9 @@ class AuthorizationEndpoint:
     async def consent(self, http: Request) -> Response:
         given = await parameters(http)
         form = dict(given)
-        interaction = self._open(form)
-        if refused := self._refuse(http, interaction):
-            return refused
-        assert interaction is not None
+        interaction = self._taken(http, form)
+        if isinstance(interaction, Response):
+            return interaction
         sign_in, request = interaction.sign_in, interaction.request
         if sign_in is None or "allow" not in form:
             return self._finish(interaction, self.deny(request, "access_denied"))

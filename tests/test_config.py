@@ -1,0 +1,501 @@
+"""Settings are right or do not exist; each wrong one is named, and no secret is shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import secrets
+from typing import Any
+
+import ada_url
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lumin_middleware.checks import ID_TOKEN_ALGORITHMS, Secret
+from lumin_middleware.config import CLAIMS, ENVIRONMENT, LUMIN, SETTINGS, AuthorizationServer, LuminConfig
+from lumin_middleware.errors import ConfigurationError
+from tests.fakes import KEY, OLD_KEY, REDIRECT_URI, SECRET, any_text, config, hostile, json_values
+
+
+def refused(**changes: Any) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as raised:
+        config(**changes)
+    return raised.value
+
+
+# --- one URL rules ---
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "origin", "path", "prefix", "secure"),
+    [
+        ("https://app.example.com/auth/callback", "https://app.example.com", "/auth/callback", "/auth", True),
+        ("https://app.example.com/callback", "https://app.example.com", "/callback", "", True),
+        ("https://APP.Example.com:443/a/b/c", "https://app.example.com", "/a/b/c", "/a/b", True),
+        ("https://app.example.com:8443/auth/cb?x=1", "https://app.example.com:8443", "/auth/cb", "/auth", True),
+        ("HTTPS://app.example.com/auth/cb", "https://app.example.com", "/auth/cb", "/auth", True),
+        ("http://localhost:8000/auth/cb", "http://localhost:8000", "/auth/cb", "/auth", False),
+        ("http://127.0.0.1:80/auth/cb", "http://127.0.0.1", "/auth/cb", "/auth", False),
+        ("http://[::1]:8000/auth/cb", "http://[::1]:8000", "/auth/cb", "/auth", False),
+    ],
+)
+def test_the_redirect_uri_gives_the_origin_the_routes_and_the_kind_of_cookies(
+    redirect_uri, origin, path, prefix, secure
+):
+    found = config(redirect_uri=redirect_uri)
+    assert (found.origin, found.callback_path, found.prefix, found.secure) == (origin, path, prefix, secure)
+    assert found.origin == ada_url.URL(redirect_uri).origin
+    assert found.redirect_uri == redirect_uri
+
+
+@pytest.mark.parametrize("name", ["login", "logout", "session"])
+def test_a_callback_may_not_have_the_name_of_another_route(name):
+    assert refused(redirect_uri=f"https://app.example.com/auth/{name}").field == "redirect_uri"
+
+
+WRONG_URLS = [
+    None,
+    "",
+    42,
+    b"https://app.example.com/x",
+    "app.example.com/x",
+    "ftp://app.example.com/x",
+    "javascript:alert(1)",
+    "http://app.example.com/x",
+    "http://localhost.evil.example/x",
+    "https:///x",
+    "https://user@app.example.com/x",
+    "https://user:pass@app.example.com/x",
+    "https://app.example.com/x#fragment",
+    "https://app.example.com/x#",
+    "https://app.example.com:0/x",
+    "https://app.example.com:99999/x",
+    "https://app.example.com:port/x",
+    "https://[::1/x",
+    "https://app.example.com/x y",
+    "https://app.example.com/x\n",
+    "https://app.example.com/\tx",
+    "https://app.example.com/x\\y",
+    "https://app.example.com/é",
+    "https://äpp.example.com/x",
+    "https://app.example.com\u2100/x",
+]
+
+
+@pytest.mark.parametrize("url", WRONG_URLS)
+@pytest.mark.parametrize("field", ["redirect_uri", "api_url", "post_logout_redirect_uri", "server.issuer"])
+def test_a_url_that_is_none_is_refused_by_name(field, url):
+    if field == "server.issuer":
+        with pytest.raises(ConfigurationError) as raised:
+            AuthorizationServer.discover(url)
+        assert raised.value.field == field
+    elif field != "post_logout_redirect_uri" or url is not None:
+        assert refused(**{field: url, "end_session": True}).field == field
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/auth/",
+        "https://app.example.com/auth/%63allback",
+        "https://app.example.com/auth/../callback",
+        "https://app.example.com//callback",
+        "https://app.example.com/auth/call*back",
+        "https://app.example.com/auth;v=1/callback",
+    ],
+)
+def test_a_redirect_uri_without_a_plain_path_of_its_own_is_refused(uri):
+    assert refused(redirect_uri=uri).field == "redirect_uri"
+
+
+def test_only_the_redirect_uris_may_have_a_query():
+    uri = "https://app.example.com/out?x=1"
+    assert config(end_session=True, post_logout_redirect_uri=uri).post_logout_redirect_uri == uri
+    assert refused(api_url="https://api.example.com/v1?x=1").field == "api_url"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:hunter2@app.example.com/x", "ftp://user:hunter2@app.example.com/x", "https://u:hunter2@a/x#y"]
+)
+@pytest.mark.parametrize("field", ["redirect_uri", "api_url"])
+def test_no_error_repeats_the_password_of_a_url(field, url):
+    assert "hunter2" not in str(refused(**{field: url}))
+
+
+# --- secrets ---
+
+
+@pytest.mark.parametrize("store", ["memory://", "redis://:hunter2@redis.example:6379/0"])
+def test_no_secret_is_shown(store):
+    settings = config(secret_key=[KEY, OLD_KEY.hex()], store=store)
+    for shown in (repr(settings), str(settings), f"{settings}", repr(dataclasses.replace(settings, scope="openid"))):
+        assert SECRET not in shown
+        assert repr(KEY) not in shown
+        assert OLD_KEY.hex() not in shown
+        assert "hunter2" not in shown
+
+
+def test_the_client_secret_hides_itself_and_is_the_same_text():
+    secret = config().client_secret
+    assert secret == SECRET
+    assert str(secret) == SECRET
+    assert repr(secret) == repr([secret])[1:-1] == "Secret('…')"
+    assert repr(Secret("x")) == "Secret('…')"
+
+
+WEAK_KEYS = {
+    "short": secrets.token_bytes(31),
+    "equal": b"a" * 64,
+    "few characters": b"abcabacbbacbcabcbacbabcabcacbbacabc",
+    "repeated": b"Tr0ub4dor&3!" * 4,
+    "sequence": bytes(range(32, 96)),
+    "sequence backwards": bytes(range(96, 32, -1)),
+    "a placeholder": b"your-key-goes-here-K7dj2Lq0vXb3nZ9w",
+    "another placeholder": "change-me-please-9Kd82Lq0vXb3nZ7wQ",
+    "from the documentation": "my secret key 9Kd82Lq0vXb3nZ7wQ12",
+    "words": b"correct horse battery staple and so on",
+    "lines": b"Kd82Lq0vXb3nZ7wQ\nb9Kd82Lq0vXb3nZ7wQ",
+}
+
+
+@pytest.mark.parametrize("weak", WEAK_KEYS.values(), ids=WEAK_KEYS)
+def test_a_weak_key_is_refused_wherever_it_stands_and_not_shown(weak):
+    assert refused(secret_key=weak).field == "secret_key"
+    error = refused(secret_key=[KEY, weak])
+    assert "key 2 of 2" in str(error)
+    assert str(weak) not in str(error)
+
+
+@pytest.mark.parametrize("wrong", [None, "", [], (), [None], [""], 42, [KEY, None], [KEY, 7], {"key": KEY}, "é" * 10])
+def test_a_key_that_is_none_is_refused(wrong):
+    assert refused(secret_key=wrong).field == "secret_key"
+
+
+@hostile
+@given(st.binary(min_size=32, max_size=32))
+def test_random_keys_are_not_refused_by_chance(key):
+    assume(len(set(key)) > 20)
+    assume(sum(abs(a - b) <= 1 for a, b in itertools.pairwise(key)) < 8)
+    assert config(secret_key=key).keys == (key,)
+
+
+def test_a_thousand_keys_as_we_make_them_are_strong():
+    for _ in range(1000):
+        text = secrets.token_urlsafe(32)
+        assert config(secret_key=[text, secrets.token_bytes(32), secrets.token_hex(32)]).keys[0] == text.encode()
+
+
+def test_keys_stay_in_their_order_and_survive_a_change_of_settings():
+    settings = config(secret_key=[KEY, OLD_KEY.hex()])
+    assert settings.keys == (KEY, OLD_KEY.hex().encode())
+    assert dataclasses.replace(settings, scope="openid").keys == settings.keys
+
+
+def test_the_fingerprint_is_the_site_s_and_outlives_its_keys():
+    assert config().fingerprint == config(secret_key=OLD_KEY).fingerprint
+    assert config().fingerprint != config(client_id="other").fingerprint
+    assert config().fingerprint != config(redirect_uri="https://app.example.com/auth/cb").fingerprint
+
+
+# --- every other field ---
+
+WRONG = [
+    ("client_id", ""),
+    ("client_id", None),
+    ("client_id", "  "),
+    ("client_secret", ""),
+    ("client_secret", b"bytes"),
+    ("scope", ""),
+    ("scope", "sign:requests"),
+    ("scope", "openid  double"),
+    ("scope", " openid"),
+    ("scope", "openid,sign:requests"),
+    ("scope", 'openid "quoted"'),
+    ("scope", "openid back\\slash"),
+    ("scope", "openid\tsign:requests"),
+    ("scope", ["openid"]),
+    ("scope", None),
+    ("server", "https://auth.luminpdf.com"),
+    ("server", None),
+    ("token_endpoint_auth_method", "none"),
+    ("token_endpoint_auth_method", None),
+    ("id_token", "maybe"),
+    ("id_token_signed_response_alg", "none"),
+    ("id_token_signed_response_alg", "HS256"),
+    ("id_token_signed_response_alg", ["RS256"]),
+    ("sessions", "memory"),
+    ("public", "/healthz"),
+    ("public", 7),
+    ("public", ["healthz"]),
+    ("public", ["/static*"]),
+    ("public", ["/*/x"]),
+    ("public", ["/a//b"]),
+    ("public", ["/a/../b"]),
+    ("public", ["/a/./b"]),
+    ("public", ["/a%2Fb"]),
+    ("public", ["/a?b"]),
+    ("public", ["/a;b"]),
+    ("public", ["/a b"]),
+    ("public", ["/a\n"]),
+    ("public", ["/a\\b"]),
+    ("public", [None]),
+    ("optional", "/"),
+    ("optional", ["*"]),
+    ("required_scopes", ["/sign/*"]),
+    ("required_scopes", {"sign": "sign:requests"}),
+    ("required_scopes", {"/sign/*": ""}),
+    ("required_scopes", {"/sign/*": ["sign:requests"]}),
+    ("idle_timeout", 0),
+    ("idle_timeout", 59),
+    ("idle_timeout", True),
+    ("idle_timeout", "60"),
+    ("idle_timeout", float("nan")),
+    ("idle_timeout", float("inf")),
+    ("idle_timeout", 604_801),
+    ("absolute_timeout", -1),
+    ("absolute_timeout", 31_536_001),
+    ("timeout", 0),
+    ("timeout", 121),
+    ("api_timeout", 0),
+    ("api_timeout", None),
+    ("after_login", "https://evil.example/"),
+    ("after_login", "//evil.example/"),
+    ("after_login", "/\\evil.example/"),
+    ("after_login", "home"),
+    ("after_login", ""),
+    ("after_login", "/a b"),
+    ("after_logout", "/bye\r\nX: y"),
+    ("after_logout", None),
+    ("claims", "sub"),
+    ("claims", [1]),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG, ids=[f"{field}={value!r:.30}" for field, value in WRONG])
+def test_a_wrong_setting_is_refused_by_name(field, value):
+    error = refused(**{field: value})
+    assert error.field == field
+    assert str(error).startswith(f"{field}: ")
+
+
+def test_a_page_after_the_logout_at_the_server_needs_that_logout():
+    error = refused(post_logout_redirect_uri="https://app.example.com/bye")
+    assert error.field == "post_logout_redirect_uri"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("scope", "openid"),
+        ("id_token_signed_response_alg", "EdDSA"),
+        ("public", ["/", "/healthz", "/static/*", "/*", "/.well-known/x", "/café"]),
+        ("public", iter(["/healthz"])),
+        ("required_scopes", {"/sign/*": "sign:requests templates"}),
+        ("idle_timeout", 60),
+        ("timeout", 0.1),
+        ("after_login", "/home?x=1#top"),
+        ("claims", ("sub",)),
+        ("api_url", "http://127.0.0.1:9999"),
+    ],
+)
+def test_a_right_setting_is_taken(field, value):
+    assert getattr(config(**{field: value}), field) is not None
+
+
+def test_patterns_are_kept_as_a_tuple_whatever_they_came_in():
+    assert config(public=iter(["/a", "/b/*"])).public == ("/a", "/b/*")
+
+
+@hostile
+@given(
+    field=st.sampled_from([name for name in SETTINGS if name != "store"]),
+    value=json_values | st.binary(max_size=50) | any_text.map(lambda text: f"https://{text}/x"),
+)
+def test_any_value_is_taken_or_refused_by_name(field, value):
+    try:
+        settings = config(**{field: value})
+    except ConfigurationError as error:
+        named = error.field
+    else:
+        named = field
+        assert settings.origin
+        assert settings.fingerprint
+    assert named == field
+
+
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config().scope = "openid"
+
+
+def test_settings_take_no_positions():
+    with pytest.raises(TypeError):
+        LuminConfig("id", SECRET, REDIRECT_URI, KEY)
+
+
+def test_the_defaults_are_lumin_s():
+    settings = config()
+    assert (settings.scope, settings.token_endpoint_auth_method) == (
+        "openid offline_access sign:requests",
+        "client_secret_post",
+    )
+    assert (settings.sessions, settings.store, settings.id_token) == ("cookie", "local", "auto")
+    assert (settings.idle_timeout, settings.absolute_timeout) == (86_400, 604_800)
+    assert CLAIMS[0] == "sub"
+    assert not {"none", "HS256", "HS384", "HS512"} & set(ID_TOKEN_ALGORITHMS)
+
+
+# --- the authorization server ---
+
+
+def test_lumin_is_a_hydra_at_its_address():
+    assert AuthorizationServer.at("https://auth.luminpdf.com/") == LUMIN
+    assert LUMIN.issuer == "https://auth.luminpdf.com"
+    assert [getattr(LUMIN, name) for name in AuthorizationServer.ENDPOINTS] == [
+        f"https://auth.luminpdf.com{path}"
+        for path in (
+            "/oauth2/auth",
+            "/oauth2/token",
+            "/.well-known/jwks.json",
+            "/userinfo",
+            "/oauth2/revoke",
+            "/oauth2/sessions/logout",
+        )
+    ]
+    assert not LUMIN.discovery
+
+
+def test_a_server_without_discovery_needs_its_two_endpoints():
+    with pytest.raises(ConfigurationError, match="token_endpoint"):
+        AuthorizationServer(issuer="https://a.example", authorization_endpoint="https://a.example/auth")
+    assert AuthorizationServer.discover("https://a.example").discovery
+
+
+@pytest.mark.parametrize("name", AuthorizationServer.ENDPOINTS)
+def test_a_wrong_endpoint_is_refused_by_name(name):
+    with pytest.raises(ConfigurationError) as raised:
+        AuthorizationServer(issuer="https://a.example", discovery=True, **{name: "http://a.example/x"})
+    assert raised.value.field == f"server.{name}"
+
+
+def test_an_endpoint_may_have_a_query_and_an_issuer_may_not():
+    AuthorizationServer(issuer="https://a.example", discovery=True, token_endpoint="https://a.example/t?x=1")
+    with pytest.raises(ConfigurationError):
+        AuthorizationServer.discover("https://a.example?x=1")
+
+
+# --- the environment ---
+
+ENVIRON = {
+    "LUMIN_CLIENT_ID": "test-client",
+    "LUMIN_CLIENT_SECRET": SECRET,
+    "LUMIN_REDIRECT_URI": REDIRECT_URI,
+    "LUMIN_SECRET_KEY": KEY.hex(),
+}
+
+
+def test_the_environment_gives_the_settings():
+    found = LuminConfig.from_env(
+        {
+            **ENVIRON,
+            "LUMIN_SECRET_KEY": f"{KEY.hex()}, {OLD_KEY.hex()}",
+            "LUMIN_SCOPE": "openid templates",
+            "LUMIN_AUTH_URL": "https://auth.example",
+            "LUMIN_API_URL": "https://api.example",
+            "LUMIN_STORE": "memory://",
+            "LUMIN_SESSIONS": "store",
+            "LUMIN_PUBLIC": "/healthz, /static/*",
+            "LUMIN_OPTIONAL": "/",
+            "UNRELATED": "x",
+        }
+    )
+    assert found == LuminConfig(
+        client_id="test-client",
+        client_secret=SECRET,
+        redirect_uri=REDIRECT_URI,
+        secret_key=[KEY.hex(), OLD_KEY.hex()],
+        scope="openid templates",
+        server=AuthorizationServer.at("https://auth.example"),
+        api_url="https://api.example",
+        store="memory://",
+        sessions="store",
+        public=["/healthz", "/static/*"],
+        optional=["/"],
+    )
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch):
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    assert LuminConfig.from_env() == LuminConfig.from_env(ENVIRON)
+    assert LuminConfig.from_env.__func__.__defaults__ == (os.environ,)
+
+
+@pytest.mark.parametrize("name", ENVIRON)
+@pytest.mark.parametrize("empty", [None, ""])
+def test_what_is_not_set_is_named(name, empty):
+    environ = {key: value for key, value in {**ENVIRON, name: empty}.items() if value is not None}
+    with pytest.raises(ConfigurationError, match=name):
+        LuminConfig.from_env(environ)
+
+
+@pytest.mark.parametrize("name", ["LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY"])
+def test_a_secret_may_stand_in_a_file(tmp_path, name):
+    environ = dict(ENVIRON)
+    (tmp_path / "secret").write_text(environ.pop(name) + "\n", encoding="utf-8")
+    environ[f"{name}_FILE"] = str(tmp_path / "secret")
+    assert LuminConfig.from_env(environ) == LuminConfig.from_env(ENVIRON)
+
+
+def test_a_variable_and_its_file_are_one_too_many(tmp_path):
+    with pytest.raises(ConfigurationError, match="LUMIN_SECRET_KEY_FILE"):
+        LuminConfig.from_env({**ENVIRON, "LUMIN_SECRET_KEY_FILE": str(tmp_path / "secret")})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfd")
+    environ = {key: value for key, value in ENVIRON.items() if key != "LUMIN_SECRET_KEY"}
+    for file in ("bytes", "missing", "."):
+        with pytest.raises(ConfigurationError, match="LUMIN_SECRET_KEY_FILE"):
+            LuminConfig.from_env({**environ, "LUMIN_SECRET_KEY_FILE": str(tmp_path / file)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LUMIN_REDIRECT_URI", "http://app.example.com/cb"),
+        ("LUMIN_AUTH_URL", "auth.example"),
+        ("LUMIN_API_URL", "x"),
+        ("LUMIN_PUBLIC", "healthz"),
+        ("LUMIN_SESSIONS", "redis"),
+        ("LUMIN_SCOPE", "sign:requests"),
+        ("LUMIN_SECRET_KEY", "short"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        LuminConfig.from_env({**ENVIRON, name: value})
+
+
+environment_text = st.text(st.characters(exclude_characters="\0"), max_size=60)
+
+
+@hostile
+@given(st.sampled_from(sorted(ENVIRONMENT)), environment_text)
+def test_any_environment_is_taken_or_refused(name, value):
+    try:
+        settings = LuminConfig.from_env({**ENVIRON, name: value})
+    except ConfigurationError:
+        return
+    assert settings.fingerprint
+
+
+def test_each_variable_gives_a_setting_that_there_is():
+    assert {setting for setting, _ in ENVIRONMENT.values()} <= set(SETTINGS)

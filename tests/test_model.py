@@ -1,0 +1,130 @@
+"""Values write and read themselves, show no secret, and a code cannot be made up."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumin_middleware import oauth
+from lumin_middleware.model import _CHECKED, AuthorizationCode, Request, Response, Session, TokenSet, Transaction
+from tests.fakes import any_text, hostile, json_values
+
+TOKENS = TokenSet("access-secret", 1000.5, 3600.0, ("openid", "sign:requests"), "refresh-secret", "id-secret")
+SESSION = Session("id-of-session", 3, 10.25, 20.0, TOKENS, {"sub": "person-1", "email": "person@example.com"})
+TRANSACTION = Transaction("state-secret", "nonce-secret", "verifier-secret", "/page?x=1", "openid")
+
+finite = st.floats(0, 1e12)
+token = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
+
+
+def request(headers: list[tuple[bytes, bytes]]) -> Request:
+    return Request("GET", "/", "/", "", headers)
+
+
+def test_a_header_that_comes_once_is_read_without_its_spaces():
+    assert request([(b"accept", b" text/html ")]).header(b"accept") == "text/html"
+
+
+@pytest.mark.parametrize("headers", [[], [(b"origin", b"https://a.example"), (b"origin", b"https://b.example")]])
+def test_a_header_that_is_absent_or_comes_twice_is_empty(headers):
+    assert request(headers).header(b"origin") == ""
+
+
+@given(st.binary(max_size=40))
+@hostile
+def test_any_bytes_of_a_header_can_be_read(value):
+    assert request([(b"origin", value)]).header(b"origin") == value.decode("latin-1").strip()
+
+
+def test_a_response_has_headers_of_its_own():
+    Response(200).headers.append(("X", "y"))
+    assert Response(200).headers == []
+
+
+@hostile
+@given(
+    claims=st.dictionaries(st.text(max_size=10), json_values, max_size=4),
+    access=token,
+    refresh=token | st.none(),
+    id_token=token | st.none(),
+    scope=st.lists(token, max_size=4).map(tuple),
+    expires_at=finite,
+    generation=st.integers(0, 10**6),
+)
+def test_a_session_is_read_as_it_was_written(claims, access, refresh, id_token, scope, expires_at, generation):
+    tokens = TokenSet(access, expires_at, 3600.0, scope, refresh, id_token)
+    session = Session("id", generation, 1.5, 99, tokens, claims)
+    read = Session.load(session.dump(), 99)
+    assert repr_of(read) == repr_of(session)  # `repr`, since NaN is not itself
+
+
+def repr_of(session: Session) -> str:
+    return repr([getattr(session, name) for name in ("id", "generation", "began", "seen", "claims")]) + repr(
+        [getattr(session.tokens, name) for name in TokenSet.__slots__]
+    )
+
+
+def test_a_name_that_was_cut_in_the_middle_of_a_character_can_be_kept():
+    """JSON may hold half a surrogate pair (RFC 8259, 8.2), and a server that cuts names makes them."""
+    session = Session("id", 0, 1.0, 1, TOKENS, {"sub": "person-1", "name": "A\ud83d"})
+    assert Session.load(session.dump(), 1).claims["sub"] == "person-1"
+
+
+def test_when_a_session_was_seen_is_not_written_but_given():
+    assert Session.load(SESSION.dump(), 77).seen == 77
+    assert b"seen" not in SESSION.dump()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"{}", b'{"id": "x"}', b"\xff"])
+def test_what_is_no_session_is_said_to_be_none(data):
+    with pytest.raises((ValueError, KeyError)):
+        Session.load(data, 0)
+
+
+@hostile
+@given(st.lists(st.text(max_size=30), min_size=5, max_size=5))
+def test_a_login_is_read_as_it_was_written(values):
+    transaction = Transaction(*values)
+    assert Transaction.load(transaction.dump()) == transaction
+
+
+@pytest.mark.parametrize(
+    "value", [TOKENS, SESSION, TRANSACTION, AuthorizationCode("c0de", TRANSACTION, checked=_CHECKED)]
+)
+def test_no_secret_is_shown(value):
+    for shown in (repr(value), str(value), f"{value}"):
+        assert "secret" not in shown
+        assert "id-of-session" not in shown
+        assert "person" not in shown
+        assert "c0de" not in shown
+
+
+def test_what_undoes_an_answer_is_not_shown():
+    async def undo() -> None: ...
+
+    assert "undo" not in repr(Response(303, undo=undo))
+
+
+@pytest.mark.parametrize("checked", [None, True, object()])
+def test_a_code_cannot_be_made_up(checked):
+    with pytest.raises(TypeError):
+        AuthorizationCode("code", TRANSACTION, checked=checked)
+
+
+def test_a_code_is_made_by_the_check_of_the_answer():
+    assert oauth._CHECKED is _CHECKED
+    code = AuthorizationCode("c0de", TRANSACTION, checked=_CHECKED)
+    assert (code.code, code.transaction) == ("c0de", TRANSACTION)
+
+
+@pytest.mark.parametrize(("value", "name"), [(TOKENS, "scope"), (SESSION, "generation"), (TRANSACTION, "return_to")])
+def test_values_do_not_change(value, name):
+    with pytest.raises(AttributeError):
+        setattr(value, name, "more")
+
+
+@hostile
+@given(any_text)
+def test_a_request_shows_itself_whatever_it_holds(path):
+    assert repr(Request("GET", path, path, path, []))

@@ -8,6 +8,7 @@ async def view(request):
 
 from .asgi import LuminMiddleware as LuminMiddleware
 from .client import AsyncLuminClient as AsyncLuminClient
+from .client import LuminClient as LuminClient
 from .config import LUMIN as LUMIN
 from .config import AuthorizationServer as AuthorizationServer
 from .config import LuminConfig as LuminConfig
@@ -22,5 +23,6 @@ from .errors import RequestRefused as RequestRefused
 from .errors import ServerUnavailable as ServerUnavailable
 from .errors import SessionEnded as SessionEnded
 from .errors import StoreUnavailable as StoreUnavailable
+from .lookup import lumin as lumin
 from .ports import AsyncStore as AsyncStore
 from .ports import Store as Store

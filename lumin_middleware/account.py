@@ -97,7 +97,7 @@ class Account:
 
     async def _signed_out(self, request: Request, session: Session | None) -> Response:
         if request.header(b"sec-fetch-mode") not in ("", "navigate") or not accepts_html(request):
-            return Response(204, list(pages.SAFETY))
+            return pages.empty(204)
         location = self._config.after_logout
         if self._config.end_session and session is not None:
             try:
@@ -166,7 +166,7 @@ class Account:
         for entry, session in await self._alive(current):
             if entry.name == wanted or (wanted is None and entry.session_id != current.id):
                 await self.sign_out(session)
-        return Response(204, list(pages.SAFETY))
+        return pages.empty(204)
 
     async def _alive(self, current: Session) -> list[tuple[Entry, Session]]:
         common = by_subject(current)
@@ -194,7 +194,7 @@ class Account:
             return pages.document(400, {"error": "invalid_request", "error_description": "this token was used"})
         for entry in await self._meant(claims):
             await self._sessions.end(entry.session_id, entry.began)
-        return Response(200, [("Content-Length", "0"), *pages.SAFETY])
+        return pages.empty(200)
 
     async def _meant(self, claims: dict[str, object]) -> list[Entry]:
         """The sessions that a logout token names: that one, or those of the person that began before it was made."""

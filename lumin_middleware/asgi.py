@@ -17,10 +17,10 @@ import anyio
 import anyio.to_thread
 import httpx2
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
-from starlette.datastructures import MutableHeaders
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from . import pages
 from .client import AsyncLuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, LoginRequired, RequestRefused
@@ -278,20 +278,16 @@ class _BodyReader:
 
 
 def _add_cookies(message: Message, cookies: list[str]) -> None:
-    message.setdefault("headers", [])
-    headers = MutableHeaders(scope=message)
-    for cookie in cookies:
-        headers.append("set-cookie", cookie)
-    headers.add_vary_header("Cookie")
-    control = headers.get("cache-control", "").lower()
-    if "private" not in control and "no-store" not in control:
-        # Whoever stores this answer for others hands out somebody's session.
-        headers["cache-control"] = "private" if not control or "public" in control else f"private, {control}"
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
+    message["headers"] = _raw(pages.with_cookies(headers, cookies))
+
+
+def _raw(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 async def _send(response: Response, scope: MutableMapping[str, Any], send: Send, prefix: str = "http.response") -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
+    await send({"type": f"{prefix}.start", "status": response.status, "headers": _raw(response.headers)})
     body = b"" if scope.get("method") == "HEAD" else response.body
     await send({"type": f"{prefix}.body", "body": body})
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import http.cookiejar
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import Any, Protocol
 
 import httpx2
@@ -19,6 +19,7 @@ from .errors import ClientMisused, LoginRequired, ServerUnavailable, StoreUnavai
 from .exchange import CONNECT_TIMEOUT
 from .model import Session
 from .oauth import bearer
+from .trampoline import run
 
 
 class Holder(Protocol):
@@ -31,15 +32,25 @@ class Holder(Protocol):
 
 
 def api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.AsyncClient:
-    """The connection pool that all share. It keeps no cookies: they would be one person's in another's call."""
+    """The connection pool that all share on one event loop."""
+    return httpx2.AsyncClient(**_pool_options(config, context))
+
+
+def blocking_api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.Client:
+    """The connection pool that all threads of a process share."""
+    return httpx2.Client(**_pool_options(config, context))
+
+
+def _pool_options(config: LuminConfig, context: ssl.SSLContext) -> dict[str, Any]:
+    # No cookies are kept: they would be one person's in another's call.
     nobody = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    return httpx2.AsyncClient(
-        base_url=config.api_url,
-        verify=context,
-        cookies=nobody,
-        timeout=httpx2.Timeout(config.api_timeout, connect=CONNECT_TIMEOUT),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
-    )
+    return {
+        "base_url": config.api_url,
+        "verify": context,
+        "cookies": nobody,
+        "timeout": httpx2.Timeout(config.api_timeout, connect=CONNECT_TIMEOUT),
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+    }
 
 
 class LuminAuth(httpx2.Auth):
@@ -63,6 +74,14 @@ class LuminAuth(httpx2.Auth):
         request.headers["Authorization"] = bearer(renewed)
         yield request
 
+    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        # The same steps; without an event loop the holder never suspends.
+        flow = self.async_auth_flow(request)
+        answer: Any = None
+        with suppress(StopAsyncIteration):
+            while True:
+                answer = yield run(flow.asend(answer))
+
 
 def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
     """Raises `ClientMisused` for a URL whose origin is another: the token must not go there."""
@@ -70,33 +89,18 @@ def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
         raise ClientMisused(f"{str(url)!r} is not on {origin}, and the access token goes nowhere else")
 
 
-class AsyncLuminClient:
-    """The Lumin API as the person who is signed in. Lives as long as its request.
+class _Client:
+    """What both colours share: who it is, and where the token may go."""
 
-    Paths are below the API's base: `await client.get("user/info")`. Arguments and responses are httpx2's. The
-    token is renewed before it expires, and once when the API refuses it. Every call may raise `LoginRequired`
-    when the session has ended, `ServerUnavailable` when no token can be had now, `ClientMisused` for a URL
-    elsewhere or a call after the request, and httpx2's own errors.
-    """
+    __slots__ = ("_api_url", "_challenge", "_holder")
 
-    __slots__ = ("_api_url", "_challenge", "_holder", "_http")
-
-    def __init__(
-        self,
-        holder: Holder,
-        http: httpx2.AsyncClient,
-        api_url: httpx2.URL,
-        challenge: Callable[[Any, str], Any],
-    ) -> None:
+    def __init__(self, holder: Holder, api_url: httpx2.URL, challenge: Callable[[Any, str], Any]) -> None:
         self._holder: Holder | None = holder
-        self._http = http
         self._api_url = api_url
         self._challenge = challenge
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'open' if self._holder else 'closed'}>"
-
-    # --- who ---
 
     @property
     def claims(self) -> Mapping[str, Any]:
@@ -118,10 +122,6 @@ class AsyncLuminClient:
         """When the access token expires, in seconds since the epoch. It is renewed by then."""
         return self._session.tokens.expires_at
 
-    async def access_token(self) -> str:
-        """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""
-        return (await self._open().fresh()).tokens.access_token
-
     def challenge(self, *, scope: str = "") -> Any:
         """The response that asks for what is missing: return it from your handler.
 
@@ -129,10 +129,61 @@ class AsyncLuminClient:
         """
         return self._challenge(self._open(), scope)
 
-    # --- the API ---
+    def close(self) -> None:
+        """The request is over; the middleware calls this."""
+        self._holder = None
+
+    def _open(self) -> Holder:
+        if self._holder is None:
+            raise ClientMisused(
+                "this Lumin client belongs to a request that is over; make the call before the answer is complete"
+            )
+        return self._holder
+
+    @property
+    def _session(self) -> Session:
+        session = self._open().session
+        if session is None:
+            raise LoginRequired("nobody is signed in")
+        return session
+
+    def _auth(self, path: str, options: Mapping[str, Any]) -> LuminAuth:
+        if "auth" in options:
+            raise ClientMisused("auth= is the middleware's; use another HTTP client for another sign-in")
+        url = httpx2.URL(path)
+        if url.host or url.scheme:  # httpx2 would take "//elsewhere/x" for a path below the base
+            check_origin(url, self._api_url.origin)
+        return LuminAuth(self._open(), self._api_url.origin)
+
+
+class AsyncLuminClient(_Client):
+    """The Lumin API as the person who is signed in. Lives as long as its request.
+
+    Paths are below the API's base: `await client.get("user/info")`. Arguments (`json=`, `params=`, `files=`,
+    `content=`, `headers=`, `timeout=`, …) and responses are httpx2's. The token is renewed before it expires, and
+    once when the API refuses it. Every call may raise `LoginRequired` when the session has ended, `ServerUnavailable`
+    when no token can be had now, `ClientMisused` for a URL elsewhere or a call after the request, and httpx2's own
+    errors.
+    """
+
+    __slots__ = ("_http",)
+
+    def __init__(
+        self,
+        holder: Holder,
+        http: httpx2.AsyncClient,
+        api_url: httpx2.URL,
+        challenge: Callable[[Any, str], Any],
+    ) -> None:
+        super().__init__(holder, api_url, challenge)
+        self._http = http
+
+    async def access_token(self) -> str:
+        """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""
+        return (await self._open().fresh()).tokens.access_token
 
     async def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """Any method, with httpx2's arguments (`json=`, `params=`, `files=`, `content=`, `headers=`, `timeout=` …)."""
+        """A call with any method."""
         return await self._http.request(method, path, auth=self._auth(path, options), **options)
 
     def stream(self, method: str, path: str, **options: Any) -> AbstractAsyncContextManager[httpx2.Response]:
@@ -160,30 +211,47 @@ class AsyncLuminClient:
     async def delete(self, path: str, **options: Any) -> httpx2.Response:
         return await self.request("DELETE", path, **options)
 
-    # --- inside ---
 
-    def close(self) -> None:
-        """The request is over; the middleware calls this."""
-        self._holder = None
+class LuminClient(_Client):
+    """The same without an event loop: what a WSGI application finds. Every call blocks."""
 
-    def _open(self) -> Holder:
-        if self._holder is None:
-            raise ClientMisused(
-                "this Lumin client belongs to a request that is over; make the call before the answer is complete"
-            )
-        return self._holder
+    __slots__ = ("_http",)
 
-    @property
-    def _session(self) -> Session:
-        session = self._open().session
-        if session is None:
-            raise LoginRequired("nobody is signed in")
-        return session
+    def __init__(
+        self, holder: Holder, http: httpx2.Client, api_url: httpx2.URL, challenge: Callable[[Any, str], Any]
+    ) -> None:
+        super().__init__(holder, api_url, challenge)
+        self._http = http
 
-    def _auth(self, path: str, options: Mapping[str, Any]) -> LuminAuth:
-        if "auth" in options:
-            raise ClientMisused("auth= is the middleware's; use another HTTP client for another sign-in")
-        url = httpx2.URL(path)
-        if url.host or url.scheme:  # httpx2 would take "//elsewhere/x" for a path below the base
-            check_origin(url, self._api_url.origin)
-        return LuminAuth(self._open(), self._api_url.origin)
+    def access_token(self) -> str:
+        """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""
+        return run(self._open().fresh()).tokens.access_token
+
+    def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """A call with any method."""
+        return self._http.request(method, path, auth=self._auth(path, options), **options)
+
+    def stream(self, method: str, path: str, **options: Any) -> AbstractContextManager[httpx2.Response]:
+        """The same, with the response's body left to be read: `with client.stream("GET", …) as response`."""
+        return self._http.stream(method, path, auth=self._auth(path, options), **options)
+
+    def get(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("GET", path, **options)
+
+    def head(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("HEAD", path, **options)
+
+    def options(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("OPTIONS", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("POST", path, **options)
+
+    def put(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("PUT", path, **options)
+
+    def patch(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("PATCH", path, **options)
+
+    def delete(self, path: str, **options: Any) -> httpx2.Response:
+        return self.request("DELETE", path, **options)

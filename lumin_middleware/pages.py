@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -133,10 +134,38 @@ def document(
 
 def redirect(location: str, cookies: Iterable[str] = ()) -> Response:
     """303: whatever was sent, what follows is a GET (RFC 9110, 15.4.4)."""
-    headers = [("Location", location), ("Content-Length", "0"), *SAFETY]
-    return Response(303, [*headers, *set_cookies(cookies)])
+    return empty(303, [("Location", location), *set_cookies(cookies)])
+
+
+def empty(status: int, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """An answer without a body. All but a 204 say that it is empty (RFC 9110, 8.6), as WSGI's checkers ask."""
+    length = [] if status == 204 else [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
+    return Response(status, [*length, *SAFETY, *headers])
 
 
 def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
     """Each cookie in a header of its own (RFC 6265, 3)."""
     return [("Set-Cookie", cookie) for cookie in cookies]
+
+
+def with_cookies(headers: Iterable[tuple[str, str]], cookies: Iterable[str]) -> list[tuple[str, str]]:
+    """The application's headers with cookies of ours, and so that no cache gives them to others (RFC 9111, 3.5).
+
+    What the application says of caching stands, unless it would let a shared cache store the answer.
+    """
+    names = {name.lower() for name, _ in headers}
+    control = ", ".join(value for name, value in headers if name.lower() == "cache-control").lower()
+    kept = list(headers)
+    if "private" not in control and "no-store" not in control:
+        kept = [(name, value) for name, value in kept if name.lower() != "cache-control"]
+        own = [part.strip() for part in control.split(",") if part.strip() and not _is_shared(part)]
+        kept.append(("Cache-Control", ", ".join(["private", *own])))
+    vary = ", ".join(value for name, value in headers if name.lower() == "vary")
+    if "vary" not in names or not re.search(r"(?i)(?:^|[,\s])(?:cookie|\*)(?:$|[,\s])", vary):
+        kept = [(name, value) for name, value in kept if name.lower() != "vary"]
+        kept.append(("Vary", f"{vary}, Cookie" if vary else "Cookie"))
+    return [*kept, *set_cookies(cookies)]
+
+
+def _is_shared(directive: str) -> bool:
+    return directive.strip().partition("=")[0] in ("public", "s-maxage")

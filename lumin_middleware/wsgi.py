@@ -1,0 +1,240 @@
+"""The WSGI edge (PEP 3333): the same core, run by threads without an event loop.
+
+Cookies, stores and settings are those of the ASGI edge, so that the two halves of a site share their sessions.
+Connections are made lazily in each process, since they do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote_to_bytes
+
+import httpx2
+
+from . import pages
+from .client import LuminClient
+from .config import LuminConfig
+from .errors import ConfigurationError, LoginRequired, RequestRefused
+from .model import Request, Response
+from .ports import Store
+from .relying_party import RelyingParty, Visit
+from .stores import store_from_url
+from .threads import ThreadWorld
+from .trampoline import run
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+BODY_LIMIT = 65_536
+"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
+
+_MARK = "lumin_middleware"
+
+# Only we may say who somebody is.
+_IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
+
+
+class LuminMiddleware:
+    """Signs people in with Lumin before they reach a WSGI application.
+
+    `LuminMiddleware(app, config)` around any WSGI application; without a config the settings come from the
+    environment. A request that passes finds a `LuminClient` in `environ["lumin"]` (None on `public` pages,
+    and on `optional` ones when nobody is signed in). Raises `ConfigurationError` for wrong settings.
+    """
+
+    def __init__(
+        self, app: WSGIApplication, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        if isinstance(app, LuminMiddleware):
+            raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
+        self.app = app
+        self.config = config if config is not None else LuminConfig.from_env()
+        self._clock = clock
+        self._store = _store(self.config, clock)
+        self._api_url = httpx2.URL(self.config.api_url)
+        self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if _MARK in environ:
+            raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
+        party, world = self._party()
+        outcome = run(party.handle(_read(environ)))
+        if isinstance(outcome, Response):
+            return _answer(outcome, environ, start_response)
+        return self._pass_on(outcome, world, environ, start_response)
+
+    def _party(self) -> tuple[RelyingParty, ThreadWorld]:
+        process = self._process
+        if process is None or process[0] != os.getpid():
+            # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
+            world = ThreadWorld(self.config, self._store, self._clock)
+            process = self._process = os.getpid(), RelyingParty(self.config, world), world
+        return process[1], process[2]
+
+    def _pass_on(
+        self, visit: Visit, world: ThreadWorld, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        client = None if visit.session is None else LuminClient(visit, world.api, self._api_url, Challenge)
+        passed = _environ_for_app(environ, visit, client)
+        if client is None:
+            return self.app(passed, start_response)
+        passage = _Passage(visit, client, environ, start_response)
+        try:
+            result = self.app(passed, passage.start_response)
+        except LoginRequired:
+            if passage.started:
+                raise
+            return passage.challenge()
+        except BaseException:
+            client.close()
+            raise
+        if isinstance(result, list | tuple | environ.get("wsgi.file_wrapper", ())):
+            client.close()  # nothing of the application is left to run, and servers treat these in ways of their own
+            return result
+        passage.body = result
+        return passage
+
+    def close(self) -> None:
+        """Closes this process's connections. The next request makes new ones."""
+        process, self._process = self._process, None
+        if process is not None and process[0] == os.getpid():
+            process[2].close()
+
+
+class Challenge:
+    """The answer that asks for what is missing: a WSGI application, and its parts for whoever needs them."""
+
+    def __init__(self, visit: Visit, scope: str) -> None:
+        response = run(visit.challenge(scope=scope))
+        self.status = response.status
+        self.headers = list(response.headers)
+        self.body = response.body
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return _answer(Response(self.status, self.headers, self.body), environ, start_response)
+
+
+class _Passage:
+    """An answer of the application on its way out; the client lives as long as it."""
+
+    def __init__(
+        self, visit: Visit, client: LuminClient, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> None:
+        self.started = False
+        self.body: Iterable[bytes] = ()
+        self._visit = visit
+        self._client = client
+        self._environ = environ
+        self._start_response = start_response
+        self._chunks: Iterator[bytes] | None = None
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """`start_response` with our cookies; the second call of an application replaces the first's headers."""
+        if cookies := self._visit.set_cookies():
+            headers = pages.with_cookies(headers, cookies)
+        result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
+        self.started = True
+        return result
+
+    def challenge(self) -> Iterable[bytes]:
+        response = run(self._visit.challenge())
+        self._client.close()
+        return _answer(response, self._environ, self._start_response)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = iter(self.body)
+        try:
+            return next(self._chunks)
+        except LoginRequired:
+            if self.started:
+                raise
+            self._chunks = iter(self.challenge())
+            return next(self._chunks)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self.body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._client.close()
+
+
+def _store(config: LuminConfig, clock: Callable[[], float]) -> Store:
+    store = config.store
+    if isinstance(store, str):
+        store = store_from_url(store, asynchronous=False, fingerprint=config.fingerprint, clock=clock)
+    if hasattr(store.get, "__code__") and store.get.__code__.co_flags & 0x80:  # CO_COROUTINE
+        raise ConfigurationError("store", "is asynchronous, and WSGI needs the blocking kind, such as RedisStore")
+    return store  # type: ignore[return-value]
+
+
+# --- translating ----------------------------------------------------------------------------------------
+
+
+def _read(environ: WSGIEnvironment) -> Request:
+    mount = _decoded(environ.get("SCRIPT_NAME", ""))
+    path = mount + _decoded(environ.get("PATH_INFO", ""))
+    headers = [
+        (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in environ.items()
+        if name.startswith("HTTP_") and name != "HTTP_COOKIE" and not name.startswith(_IDENTITY_HEADER)
+    ]
+    return Request(
+        method=environ["REQUEST_METHOD"],
+        path=path,
+        raw_path=_raw_path(environ, path),
+        query=environ.get("QUERY_STRING", ""),
+        headers=headers,
+        cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
+        mount=mount,
+        body=_body_reader(environ),
+    )
+
+
+def _decoded(text: str) -> str:
+    """PEP 3333's text, which holds bytes as if they were Latin-1, as the UTF-8 that it is."""
+    return text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _raw_path(environ: WSGIEnvironment, path: str) -> str:
+    """The path as it stood on the wire, where the server tells and it is the path that the application sees."""
+    target = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").partition("?")[0]
+    if "://" in target[:8]:  # absolute form (RFC 9112, 3.2.2)
+        target = "/" + target.partition("://")[2].partition("/")[2]
+    if target and unquote_to_bytes(target).decode("utf-8", "surrogateescape") == path:
+        return target
+    return quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~-._")
+
+
+def _body_reader(environ: WSGIEnvironment) -> Callable[[], Awaitable[bytes]]:
+    async def read() -> bytes:
+        length = environ.get("CONTENT_LENGTH") or "0"
+        if not length.isdigit() or int(length) > BODY_LIMIT:
+            raise RequestRefused("too_large", "The body is too large.", status=413)
+        return bytes(environ["wsgi.input"].read(int(length)))
+
+    return read
+
+
+def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:
+    """A copy of the environ with the client, and without what only we may say or see."""
+    passed = {name: value for name, value in environ.items() if not name.startswith(_IDENTITY_HEADER)}
+    passed["lumin"] = client
+    passed[_MARK] = True
+    if "HTTP_COOKIE" in passed:
+        passed["HTTP_COOKIE"] = visit.cookie.decode("latin-1")
+    return passed
+
+
+def _answer(response: Response, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]

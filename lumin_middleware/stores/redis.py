@@ -180,8 +180,9 @@ def _import_redis() -> ModuleType:
 
 def _pool(pool_class: Any, url: str, options: Mapping[str, float]) -> Any:
     """The connections to `url`. No error repeats it: it may hold a password."""
+    tls = {"ssl_check_hostname": True} if url.startswith("rediss:") else {}  # the default since redis-py 6
     try:
-        pool = pool_class.from_url(url, **OPTIONS, **options)
+        pool = pool_class.from_url(url, **OPTIONS, **options, **tls)
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError):
         raise ConfigurationError(
@@ -193,21 +194,19 @@ def _pool(pool_class: Any, url: str, options: Mapping[str, float]) -> Any:
 def _checked(client: Any, *, asynchronous: bool) -> Any:
     """`client`, whose answers can be relied on."""
     if inspect.iscoroutinefunction(client.execute_command) != asynchronous:
-        cure = "RedisStore" if asynchronous else "AsyncRedisStore"
-        raise ConfigurationError("store", f"the Redis client is of the other colour; give it to {cure}")
+        store = "RedisStore" if asynchronous else "AsyncRedisStore"
+        raise ConfigurationError("store", f"the Redis client is of the other colour; give it to {store}")
     if client.get_encoder().decode_responses:
         raise ConfigurationError("store", "the Redis client decodes what it reads; set decode_responses=False")
-    if _sends_again(client):
-        raise ConfigurationError(
-            "store", "the Redis client sends a command again whose answer was lost; set retry=Retry(NoBackoff(), 0)"
-        )
+    if cure := _sends_again(client):
+        raise ConfigurationError("store", f"the Redis client sends a command again if its answer is lost; set {cure}")
     return client
 
 
-def _sends_again(client: Any) -> bool:
+def _sends_again(client: Any) -> str | None:
+    """Whether `client` does so; and if, the argument that stops it."""
+    if getattr(client, "cluster_error_retry_attempts", 0):  # a cluster's, until redis-py 6
+        return "cluster_error_retry_attempts=0"
     pool = getattr(client, "connection_pool", None)
-    if pool is None:  # a cluster's; until redis-py 6 it counted its tries beside its `retry`
-        retry, attempts = client.retry, getattr(client, "cluster_error_retry_attempts", 0)
-    else:
-        retry, attempts = pool.connection_class(**pool.connection_kwargs).retry, 0
-    return bool(attempts or (retry is not None and retry._retries))
+    retry = client.retry if pool is None else pool.connection_class(**pool.connection_kwargs).retry
+    return "retry=Retry(NoBackoff(), 0)" if retry is not None and retry._retries else None

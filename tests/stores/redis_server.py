@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import shutil
 import socket
@@ -85,7 +86,7 @@ class RedisServer:
         )
         assert process.stdout is not None
         for line in process.stdout:
-            if "eady to accept connections at" in line or "monitor master" in line:
+            if re.search("accept connections (at|unix)|monitor master", line):  # by Redis 6; by 7 and Valkey
                 self._process = process
                 return True
         process.communicate()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BODY_LIMIT = 65_536
 """Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
 
-_MARK = "lumin_middleware"
+_MARK = "lumin.middleware"
 
 # Only we may say who somebody is.
 _IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
@@ -92,8 +92,8 @@ class LuminMiddleware:
         except BaseException:
             client.close()
             raise
-        if isinstance(result, list | tuple | environ.get("wsgi.file_wrapper", ())):
-            client.close()  # nothing of the application is left to run, and servers treat these in ways of their own
+        if _is_complete(result, environ):
+            client.close()
             return result
         passage.body = result
         return passage
@@ -230,9 +230,16 @@ def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient
     passed = {name: value for name, value in environ.items() if not name.startswith(_IDENTITY_HEADER)}
     passed["lumin"] = client
     passed[_MARK] = True
-    if "HTTP_COOKIE" in passed:
-        passed["HTTP_COOKIE"] = visit.cookie.decode("latin-1")
+    passed.pop("HTTP_COOKIE", None)
+    if cookie := visit.cookie:
+        passed["HTTP_COOKIE"] = cookie.decode("latin-1")
     return passed
+
+
+def _is_complete(result: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    """Whether nothing of the application is left to run. Servers treat such results in ways of their own."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(result, list | tuple) or (isinstance(wrapper, type) and isinstance(result, wrapper))
 
 
 def _answer(response: Response, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,0 +1,97 @@
+"""`store_from_url`: what a setting stands for, and what it says of one that stands for nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from lumin_middleware.errors import ConfigurationError
+from lumin_middleware.stores import (
+    AsyncRedisStore,
+    MemoryStore,
+    RedisStore,
+    SQLiteStore,
+    store_from_url,
+    url,
+)
+
+NOW = 1_800_000_000.0
+
+store_at = partial(store_from_url, fingerprint="fingerprint", clock=lambda: NOW)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_memory_is_new_each_time(asynchronous: bool) -> None:
+    first, second = (store_at("memory://", asynchronous=asynchronous) for _ in range(2))
+    assert isinstance(first, MemoryStore)
+    assert first is not second
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("slashes", ["sqlite://", "sqlite:///"])
+def test_a_path_is_absolute_and_percent_encoded(tmp_path: Path, asynchronous: bool, slashes: str) -> None:
+    path = tmp_path / "a b?#%.sqlite3"
+    store = store_at(slashes + quote(str(path)), asynchronous=asynchronous)
+    assert isinstance(store, SQLiteStore)
+    assert path.is_file()
+
+
+@pytest.mark.parametrize("redis", ["redis://localhost/1", "rediss://:pass@localhost", "unix:///run/redis.sock"])
+def test_redis_comes_in_the_colour_that_is_asked_for(redis: str) -> None:
+    assert isinstance(store_at(redis, asynchronous=False), RedisStore)
+    assert isinstance(store_at(redis, asynchronous=True), AsyncRedisStore)
+
+
+def test_local_is_the_store_of_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(url, "local_store", lambda fingerprint, clock: asked.append((fingerprint, clock())))
+    store_at("local", asynchronous=True)
+    assert asked == [("fingerprint", NOW)]
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+def test_the_clock_is_passed_on(tmp_path: Path, scheme: str) -> None:
+    now = NOW
+    setting = "memory://" if scheme == "memory" else f"sqlite://{tmp_path}/store"
+    store: Any = store_from_url(setting, asynchronous=False, fingerprint="f", clock=lambda: now)
+    store.swap("key", None, b"value", 10)
+    now += 10
+    assert store.get("key") is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "Local",
+        "local://",
+        "memory",
+        "memory:",
+        "memory://s3cret",
+        "sqlite",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite://s3cret/store",
+        "sqlite:///s3cret/",
+        "sqlite:///s3cret?mode=memory",
+        "sqlite:///s3cret#",
+        "sqlite:///s3cret%00",
+        "postgres://somebody:s3cret@host/db",
+        "redis:/somebody:s3cret@host",
+        "redis+sentinel://:s3cret@host",
+        "rediss://somebody:s3cret@host:port",
+        "somebody:s3cret@redis://host",
+    ],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_setting_that_names_no_store_is_refused_with_the_cure_and_not_repeated(
+    wrong: str, asynchronous: bool
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"give |write sqlite:///") as caught:
+        store_at(wrong, asynchronous=asynchronous)
+    assert caught.value.field == "store"
+    assert "s3cret" not in str(caught.value)

@@ -1,11 +1,9 @@
-"""People sign in with Lumin and send themselves something to sign. Run it with: lumin-middleware demo"""
+"""Sign in with Lumin and send yourself something to sign. Run it: lumin-middleware demo"""
 
-import time
-from collections import defaultdict
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from string import Template
+from time import time
 
 from httpx2 import HTTPError
 from starlette.applications import Starlette
@@ -15,39 +13,39 @@ from starlette.routing import Route
 
 from lumin_middleware import LuminConfig, LuminMiddleware, ServerUnavailable
 
-PAGE = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
+PAGE = Path(__file__).with_name("page.html").read_text("utf-8")
 FORMS = """<form method="post"><input name="title" aria-label="Title" value="Photo release" required maxlength="255">
 <button class="main">Send</button></form><form method="post" action="/auth/logout"><button>Sign out</button></form>"""
-DOCUMENT = "https://www.w3.org/WAI/ER/tests/xhtml/testfiles/resources/pdf/dummy.pdf"
-sent: defaultdict[str, list[str]] = defaultdict(list)  # whose signature requests; a real site has a database
+DOCUMENT, WEEK = "https://www.w3.org/WAI/ER/tests/xhtml/testfiles/resources/pdf/dummy.pdf", 604_800  # seconds
+sent: dict[str, list[str]] = {}  # whose signature requests; a real site has a database
 
 
 def page(title: str, body: str, status: int = 200) -> Response:
-    return HTMLResponse(PAGE.substitute(title=title, body=body), status)
+    return HTMLResponse(PAGE.replace("$title", title).replace("$body", body), status)
 
 
 async def welcome(request: Request) -> Response:
-    return page("Sign here", '<p>Send yourself something to sign.</p><a class="button" href="/requests">Sign in</a>')
+    return page(
+        "Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in with Lumin</a>'
+    )
 
 
 async def overview(request: Request) -> Response:
     lumin, rows = request.state.lumin, ""
     me = (await lumin.get("user/info")).raise_for_status().json()["user"]
-    for each in sent[me["id"]]:
+    for each in sent.get(me["id"], []):
         found = (await lumin.get(f"signature_request/{each}")).raise_for_status().json()["signature_request"]
-        rows += f"<li>{escape(found['title'])} <small>{escape(found['status'])}</small></li>"
-    return page(
-        "Your requests", f"<p>Signed in as {escape(me['name'])}, {escape(me['email'])}</p><ul>{rows}</ul>{FORMS}"
-    )
+        rows += f"<li>{escape(found['title'])} <small>{escape(found['status'].replace('_', ' ').lower())}</small></li>"
+    return page("Your requests", f"<p>You are {escape(me['name'])}, {escape(me['email'])}.</p><ul>{rows}</ul>{FORMS}")
 
 
 async def send(request: Request) -> Response:
-    lumin, form = request.state.lumin, await request.form()
+    lumin, title = request.state.lumin, (await request.form()).get("title")
     me = (await lumin.get("user/info")).raise_for_status().json()["user"]
-    signers, expires_at = [{"name": me["name"], "email_address": me["email"]}], int(time.time() + 604_800) * 1000
-    body = {"title": form["title"], "file_url": DOCUMENT, "signers": signers, "expires_at": expires_at}
+    signers = [{"name": me["name"], "email_address": me["email"]}]
+    body = {"title": title, "file_url": DOCUMENT, "signers": signers, "expires_at": int(time() + WEEK) * 1000}
     answer = (await lumin.post("signature_request/send", json=body)).raise_for_status().json()
-    sent[me["id"]].append(answer["signature_request"]["signature_request_id"])
+    sent.setdefault(me["id"], []).append(answer["signature_request"]["signature_request_id"])
     return RedirectResponse("/requests", 303)
 
 

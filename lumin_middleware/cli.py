@@ -39,12 +39,16 @@ def main() -> None:
     if typer is None:
         print("The command line is an extra of its own: pip install 'lumin-middleware[cli]'", file=sys.stderr)
         sys.exit(2)
-    app = typer.Typer(
-        help=__doc__.partition("\n")[0], no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    commands = typer.Typer(
+        help="Sign in with Lumin: a demo, a local Lumin, new secret keys.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,  # plain help does not cut the options' names short
+        pretty_exceptions_enable=False,
     )
     for command in (demo, emulator, secret):
-        app.command()(command)
-    app(prog_name="lumin-middleware")
+        commands.command()(command)
+    commands(prog_name="lumin-middleware")
 
 
 def secret() -> None:

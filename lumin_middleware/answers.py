@@ -86,13 +86,16 @@ class Answers:
             headers.append(("HX-Redirect", login_url))
         return pages.problem(401, reason, "Sign in to go on", headers=headers, login_url=login_url)
 
-    def insufficient_scope(self, request: Request, error: InsufficientScope) -> Response:
-        """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1)."""
+    def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
+        """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1).
+
+        `login_url` asks for it; without one the answer is to such a request, which was refused.
+        """
         challenge = [("WWW-Authenticate", oauth.challenge(error=error.reason, scope=error.scope))]
         if accepts_html(request):
-            content = pages.Page("Not allowed", f"This needs a permission that was not given: {error.scope}.")
-            return pages.page(403, content, headers=challenge)
-        login_url = self.login_url(request)
+            text = f"This page needs a permission that was not given: {error.scope}."
+            links = [("Give it", login_url)] if login_url else [("Go on without it", self._config.after_login)]
+            return pages.page(403, pages.Page("A permission is missing", text, links=links), headers=challenge)
         return pages.problem(
             403, error.reason, "A permission is missing", headers=challenge, scope=error.scope, login_url=login_url
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
@@ -17,15 +17,14 @@ import anyio
 import anyio.to_thread
 import httpx2
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
-from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import pages
 from .client import AsyncLuminClient
 from .config import LuminConfig
-from .errors import ConfigurationError, LoginRequired, RequestRefused
+from .errors import ConfigurationError, RequestRefused
 from .event_loop import AsyncWorld
 from .model import Request, Response, Session
+from .passage import Challenge, Passage, respond
 from .ports import AsyncStore, Store
 from .relying_party import RelyingParty, Visit
 from .stores import store_from_url
@@ -65,18 +64,6 @@ class LuminUser(BaseUser):
     @property
     def identity(self) -> str:
         return str(self._session.claims.get("sub") or "")
-
-
-class _Challenge(StarletteResponse):
-    """A response that is worked out when it is sent, since only then is there a loop to ask the server in."""
-
-    def __init__(self, visit: Visit, scope: str) -> None:
-        super().__init__(status_code=401)
-        self._visit = visit
-        self._scope = scope
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _send(await self._visit.challenge(scope=self._scope), scope, send)
 
 
 # --- the middleware -------------------------------------------------------------------------------------
@@ -133,26 +120,14 @@ class LuminMiddleware:
             await _deliver(outcome, world, scope, receive, send)
 
     async def _pass_on(self, visit: Visit, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
-        client = None if visit.session is None else AsyncLuminClient(visit, world.api, self._api_url, _Challenge)
-        started = False
-
-        async def send_with_cookies(message: Message) -> None:
-            nonlocal started
-            if not started and message["type"] in ("http.response.start", "websocket.accept"):
-                started = True
-                if cookies := visit.set_cookies():
-                    _add_cookies(message, cookies)
-            await send(message)
-
+        if visit.session is None:
+            await self.app(_scope_for_app(scope, visit, None), receive, send)
+            return
+        client = AsyncLuminClient(visit, world.api, self._api_url, Challenge)
         try:
-            await self.app(_scope_for_app(scope, visit, client), receive, send_with_cookies if client else send)
-        except LoginRequired:
-            if started or visit.request.websocket:
-                raise
-            await _send(await visit.challenge(), scope, send)
+            await Passage(visit, world, send).run(self.app, _scope_for_app(scope, visit, client), receive)
         finally:
-            if client is not None:
-                client.close()
+            client.close()
 
     # --- once for each loop ---
 
@@ -277,31 +252,16 @@ class _BodyReader:
                 return body
 
 
-def _add_cookies(message: Message, cookies: list[str]) -> None:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
-    message["headers"] = _raw(pages.with_cookies(headers, cookies))
-
-
-def _raw(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-async def _send(response: Response, scope: MutableMapping[str, Any], send: Send, prefix: str = "http.response") -> None:
-    await send({"type": f"{prefix}.start", "status": response.status, "headers": _raw(response.headers)})
-    body = b"" if scope.get("method") == "HEAD" else response.body
-    await send({"type": f"{prefix}.body", "body": body})
-
-
 async def _deliver(response: Response, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
     """Sends an answer of ours; where nobody is left to take one that matters, it is undone."""
     undo = response.undo
     if undo is None:
-        await _send(response, scope, send)
+        await respond(response, scope, send)
         return
     try:
         if await _is_gone(receive):
             raise OSError("the client has gone")
-        await _send(response, scope, send)
+        await respond(response, scope, send)
     except (OSError, asyncio.CancelledError) as error:
         await world.shield(undo)
         if isinstance(error, asyncio.CancelledError):
@@ -321,6 +281,6 @@ async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) 
     """Refuses a WebSocket handshake, with the answer itself where the server can send it."""
     await receive()
     if "websocket.http.response" in scope.get("extensions", {}):
-        await _send(response, scope, send, "websocket.http.response")
+        await respond(response, scope, send, "websocket.http.response")
     else:
         await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})

@@ -73,6 +73,7 @@ class AsyncWorld:
         self.clock = clock
         self.api = api_client(config, context)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._waiting: dict[str, set[asyncio.Event]] = {}
         self._shielded: set[asyncio.Future[Any]] = set()
         self._patience = config.timeout
 
@@ -88,6 +89,23 @@ class AsyncWorld:
     def locked(self, key: str) -> bool:
         lock = self._locks.get(key)
         return lock is not None and lock.locked()
+
+    def announce_end(self, session_id: str) -> None:
+        for event in self._waiting.get(session_id, ()):
+            event.set()
+
+    async def until_announced(self, session_id: str, seconds: float) -> None:
+        """Returns when the end of a session is announced in this process, or after some time."""
+        event = asyncio.Event()
+        waiting = self._waiting.setdefault(session_id, set())
+        waiting.add(event)
+        try:
+            with anyio.move_on_after(seconds):
+                await event.wait()
+        finally:
+            waiting.discard(event)
+            if not waiting:
+                self._waiting.pop(session_id, None)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -45,15 +45,17 @@ class Logins:
         self._world = world
         self._cookies = cookies
         self._sealer = Sealer(config.keys, "login", world.clock)
+        self._ask_sealer = Sealer(config.keys, "ask", world.clock)
         self._tries_sealer = Sealer(config.keys, "tries", world.clock)
         self._used_sealer = Sealer(config.keys, "used", world.clock)
 
     # --- one login ---
 
-    def begin(self, return_to: str, scope: str) -> Transaction:
+    def begin(self, return_to: str, needed: tuple[str, ...] = ()) -> Transaction:
         """A new login. `state` and `nonce` have 192 bits (RFC 9700, 4.7 asks for 128), `code_verifier` 256."""
         token = self._world.token
-        return Transaction(state=token(24), nonce=token(24), code_verifier=token(32), return_to=return_to, scope=scope)
+        scope = " ".join(dict.fromkeys([*self._config.scope.split(), *needed]))
+        return Transaction(token(24), token(24), token(32), return_to, scope, " ".join(needed))
 
     def set_cookies(self, transaction: Transaction, jar: Jar[Any]) -> list[str]:
         """The `Set-Cookie` values for a login begun, and for those that it pushes out: dead ones, then the oldest."""
@@ -96,6 +98,17 @@ class Logins:
 
     def _in_time(self, sealed_at: float) -> bool:
         return -CLOCK_TOLERANCE <= self._world.clock() - sealed_at < LIFETIME
+
+    # --- scopes that a page needs ---
+
+    def ask(self, needed: tuple[str, ...]) -> str:
+        """Text for a link to `login` that asks for these scopes; only we can make it."""
+        return self._ask_sealer.seal(" ".join(needed).encode())
+
+    def asked(self, text: str) -> tuple[str, ...]:
+        """The scopes that such a link asks for; none if it is not ours."""
+        unsealed = self._ask_sealer.unseal(text.encode("latin-1", "replace"))
+        return tuple(unsealed.data.decode().split()) if unsealed else ()
 
     # --- used once ---
 

@@ -113,9 +113,11 @@ class Transaction:
     code_verifier: str = field(repr=False)
     return_to: str
     scope: str
+    needed: str = ""
+    """The part of `scope` without which `return_to` is of no use."""
 
     def dump(self) -> bytes:
-        return _json([self.state, self.nonce, self.code_verifier, self.return_to, self.scope])
+        return _json([self.state, self.nonce, self.code_verifier, self.return_to, self.scope, self.needed])
 
     @classmethod
     def load(cls, data: bytes) -> Self:

@@ -88,6 +88,9 @@ class World(Protocol):
     def locked(self, key: str) -> bool:
         """Whether somebody holds that lock now."""
 
+    def announce_end(self, session_id: str) -> None:
+        """A session is over; whoever in this process serves it for long should hear of it."""
+
     async def sleep(self, seconds: float) -> None: ...
 
     async def shield(self, action: Callable[[], Awaitable[T]]) -> T:

@@ -65,6 +65,10 @@ class Visit:
         self.session = await self._party.renewal.fresh(self.session, rejected=rejected)
         return self.session
 
+    async def is_over(self) -> bool:
+        """Whether the session has ended since; for what is served for long."""
+        return self.session is not None and await self._party.sessions.is_over(self.session)
+
     def set_cookies(self) -> list[str]:
         """The `Set-Cookie` values that this answer must carry: none, unless the session changed."""
         carried, session = self._carried, self.session
@@ -131,7 +135,9 @@ class RelyingParty:
             if self.renewal.is_due(session):
                 session = await visit.fresh()
         except LoginRequired as error:
-            return Visit(self, request, jar) if rule.optional else await self._require_login(request, jar, error)
+            if rule.optional:
+                return Visit(self, request, jar)
+            return await self._require_login(request, jar, error.reason, rule.scope)
         except (ServerUnavailable, StoreUnavailable):
             if rule.optional:
                 return Visit(self, request, jar)
@@ -144,15 +150,24 @@ class RelyingParty:
         self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()
     ) -> Response:
         """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
-        if session is None:
-            return await self._require_login(request, jar, LoginRequired("nobody is signed in"))
-        missing = [token for token in scope if token not in session.tokens.scope]
-        return self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing or scope)))
+        missing = tuple(token for token in scope if session is None or token not in session.tokens.scope)
+        if session is None or not missing:
+            return await self._require_login(request, jar, "no_session", missing)
+        # What was asked for and not given is not asked for again by itself; that would go round in circles.
+        if is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
+            return await self._begin_login(request, jar, self._here(request), needed=missing)
+        login_url = f"{self.answers.login_url(request)}&ask={self.logins.ask(missing)}"
+        return self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
-    async def _require_login(self, request: Request, jar: Jar[Opened], error: LoginRequired) -> Response:
+    async def _require_login(
+        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = ()
+    ) -> Response:
         if not is_navigation(request):
-            return self.answers.unauthorized(request, error.reason)
-        return await self._begin_login(request, jar, access.return_to(target(request), self.config.after_login))
+            return self.answers.unauthorized(request, reason)
+        return await self._begin_login(request, jar, self._here(request), needed=needed)
+
+    def _here(self, request: Request) -> str:
+        return access.return_to(target(request), self.config.after_login)
 
     # --- login ---
 
@@ -167,16 +182,16 @@ class RelyingParty:
         if return_to.partition("?")[0] in self._routes:  # back here would be a loop
             return_to = self.config.after_login
         extra = {name: found[name] for name in oauth.PASSED_ON if found.get(name)}
-        return await self._begin_login(request, jar, return_to, extra)
+        return await self._begin_login(request, jar, return_to, needed=self.logins.asked(found.get("ask", "")), **extra)
 
     async def _begin_login(
-        self, request: Request, jar: Jar[Opened], return_to: str, extra: Mapping[str, str] | None = None
+        self, request: Request, jar: Jar[Opened], return_to: str, *, needed: tuple[str, ...] = (), **extra: str
     ) -> Response:
         if self.logins.is_looping(jar) and await self.sessions.current(jar) is None:
             return self.answers.looping(self.answers.login_url(request))
         server = await self.metadata.server()
-        transaction = self.logins.begin(return_to, self.config.scope)
-        location = oauth.authorization_request(self.config, server, transaction, extra or {})
+        transaction = self.logins.begin(return_to, needed)
+        location = oauth.authorization_request(self.config, server, transaction, extra)
         return pages.redirect(location, self.logins.set_cookies(transaction, jar))
 
     # --- callback ---
@@ -203,7 +218,13 @@ class RelyingParty:
             answer = self.answers.failure(request, error)
             answer.headers += pages.set_cookies([forget])
             return answer
-        answer = pages.redirect(transaction.return_to, [*cookies, forget, self.logins.count(jar)])
+        cookies += [forget, self.logins.count(jar)]
+        missing = [token for token in transaction.needed.split() if token not in session.tokens.scope]
+        if missing:
+            answer = self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing)))
+            answer.headers += pages.set_cookies(cookies)
+        else:
+            answer = pages.redirect(transaction.return_to, cookies)
         answer.undo = lambda: self.account.sign_out(session)
         return answer
 

@@ -143,6 +143,18 @@ class Sessions(ABC):
             return None
         return carried.session if carried else None
 
+    async def is_over(self, session: Session) -> bool:
+        """Whether a session that is being served was ended, or is past its absolute limit."""
+        if self._remaining(session.began) <= 0:
+            return True
+        try:
+            await self.newest(session)
+        except SessionEnded:
+            return True
+        except StoreUnavailable as error:
+            self.warn("The store is not available; connections of sessions that were ended elsewhere go on", error)
+        return False
+
     async def find(self, session_id: str) -> Session | None:
         """The session that the store has under an id, if it has one. Raises `StoreUnavailable`."""
         raw = await self._world.store.get(record_key(session_id))
@@ -239,7 +251,7 @@ class CookieSessions(Sessions):
         for _ in range(SWAP_ATTEMPTS):
             raw = await self._world.store.get(key)
             if await self._world.store.swap(key, raw, mark, self._lifetime(began)):
-                return
+                return self._world.announce_end(session_id)
         raise StoreUnavailable("the session's record changes too fast to be ended")
 
     def _unrecorded(self, session: Session) -> Record:
@@ -287,7 +299,7 @@ class StoreSessions(Sessions):
         for _ in range(SWAP_ATTEMPTS):
             raw = await self._world.store.get(key)
             if raw is None or await self._world.store.swap(key, raw, None, 0):
-                return
+                return self._world.announce_end(session_id)
         raise StoreUnavailable("the session's record changes too fast to be ended")
 
     def _unrecorded(self, session: Session) -> Record:

@@ -47,6 +47,9 @@ class ThreadWorld:
         lock = self._locks.get(key)
         return lock is not None and lock.locked()
 
+    def announce_end(self, session_id: str) -> None:
+        """Nothing is served for long here: a thread is not to be had for that."""
+
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251  the thread is what waits
 

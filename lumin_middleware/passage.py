@@ -1,0 +1,132 @@
+"""A request of somebody who is signed in on its way through an ASGI application, and the answer on its way out.
+
+The answer gets our cookies with its first byte; a connection that is served for long ends with its session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.responses import Response as StarletteResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import pages
+from .errors import LoginRequired
+from .event_loop import AsyncWorld
+from .model import Response
+from .relying_party import Visit
+
+WATCH_PAUSE = 15.0
+"""Seconds between two looks whether a session that is served for long was ended in another process."""
+
+# How a connection ends whose session is over.
+_LAST_WORDS: dict[str, Message] = {
+    "http": {"type": "http.response.body", "body": b""},
+    "websocket": {"type": "websocket.close", "code": 4401, "reason": "the session has ended"},
+}
+
+_FIRST_WORDS = ("http.response.start", "websocket.accept")
+
+
+class Passage:
+    """One request through the application."""
+
+    __slots__ = ("_send", "_started", "_visit", "_watch", "_world")
+
+    def __init__(self, visit: Visit, world: AsyncWorld, send: Send) -> None:
+        self._visit = visit
+        self._world = world
+        self._send = send
+        self._started = False
+        self._watch: Watch | None = None
+
+    async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+        """Runs the application; a `LoginRequired` that it lets through becomes the challenge."""
+        try:
+            await app(scope, receive, self.send)
+        except LoginRequired:
+            if self._started or self._visit.request.websocket:
+                raise
+            await respond(await self._visit.challenge(), scope, self._send)
+        except asyncio.CancelledError:
+            if self._watch is None or not self._watch.takes_back():
+                raise
+            await self._send(_LAST_WORDS[scope["type"]])
+        finally:
+            if self._watch is not None:
+                self._watch.close()
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`, with our cookies in the first message."""
+        if not self._started and message["type"] in _FIRST_WORDS:
+            self._started = True
+            if cookies := self._visit.set_cookies():
+                _add_cookies(message, cookies)
+            if _is_long(message):
+                self._watch = Watch(self._visit, self._world)
+        await self._send(message)
+
+
+class Watch:
+    """Ends a connection that outlives its session: a WebSocket, an event stream."""
+
+    def __init__(self, visit: Visit, world: AsyncWorld) -> None:
+        self._visit = visit
+        self._world = world
+        self._serving = asyncio.current_task()
+        self._over = False
+        self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        session = self._visit.session
+        while session is not None and not await self._visit.is_over():
+            await self._world.until_announced(session.id, WATCH_PAUSE)
+        self._over = True
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def takes_back(self) -> bool:
+        """Whether the cancellation was ours, and nobody else wants one."""
+        return self._over and self._serving is not None and self._serving.uncancel() == 0
+
+    def close(self) -> None:
+        self._task.cancel()
+
+
+def _is_long(message: Message) -> bool:
+    return message["type"] == "websocket.accept" or any(
+        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+        for name, value in message.get("headers", ())
+    )
+
+
+class Challenge(StarletteResponse):
+    """A response that is worked out when it is sent, since only then is there a loop to ask the server in."""
+
+    def __init__(self, visit: Visit, scope: str) -> None:
+        super().__init__(status_code=401)
+        self._visit = visit
+        self._scope = scope
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await respond(await self._visit.challenge(scope=self._scope), scope, send)
+
+
+def _add_cookies(message: Message, cookies: list[str]) -> None:
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
+    message["headers"] = _raw(pages.with_cookies(headers, cookies))
+
+
+def _raw(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+async def respond(
+    response: Response, scope: MutableMapping[str, Any], send: Send, prefix: str = "http.response"
+) -> None:
+    """Sends an answer of ours."""
+    await send({"type": f"{prefix}.start", "status": response.status, "headers": _raw(response.headers)})
+    body = b"" if scope.get("method") == "HEAD" else response.body
+    await send({"type": f"{prefix}.body", "body": body})

@@ -272,6 +272,11 @@ WRONG = [
     ("after_logout", None),
     ("claims", "sub"),
     ("claims", [1]),
+    ("claims", None),
+    ("claims", 7),
+    ("client_id", "half a character: \ud83d"),
+    ("client_secret", "half a character: \ud83d"),
+    ("secret_key", "half a character: \ud83d Kd82Lq0vXb3nZ7wQ9Kd82Lq0vXb3nZ7wQ"),
 ]
 
 

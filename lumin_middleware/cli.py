@@ -124,9 +124,10 @@ def demo(
     ] = True,
 ) -> None:
     """Run an application with a local Lumin beside it; with LUMIN_CLIENT_ID set, with Lumin itself."""
-    real = os.environ.get("LUMIN_CLIENT_ID") or os.environ.get("LUMIN_CLIENT_ID_FILE")
     with _until_stopped():
-        if real:
+        if _is_set("LUMIN_CLIENT_ID"):
+            if not _is_set("LUMIN_SECRET_KEY"):
+                os.environ["LUMIN_SECRET_KEY"] = secrets.token_urlsafe(32)
             _run(app, _listen(port or _registered_port()), open_browser=open_browser)
         else:
             listener = _listen(port)
@@ -141,9 +142,10 @@ def _run(app: str, listener: socket.socket, *, open_browser: bool) -> None:
     server = uvicorn.Server(
         uvicorn.Config(_application(app), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     )
+    port = listener.getsockname()[1]
     typer.echo(f"Open {config.origin}/ in a browser. Ctrl-C stops the demo.")
-    if config.origin != _origin(listener):
-        typer.echo(f"(Listening at {_origin(listener)}, where {config.origin} must lead.)")
+    if urlsplit(config.origin).port != port:
+        typer.echo(f"It must lead to port {port} of this machine, where the application listens.")
     if open_browser and _has_desktop():
         # In a thread: some browsers are waited for, and they wait for the page.
         threading.Thread(target=webbrowser.open, args=[f"{config.origin}/"], daemon=True).start()
@@ -164,6 +166,10 @@ def _local_lumin(origin: str, port: int) -> Iterator[None]:
         os.environ.update(_environment(running, client))
         os.environ.setdefault("LUMIN_STORE", "memory://")  # its sessions end with it
         yield
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
 def _settings() -> LuminConfig:

@@ -63,11 +63,11 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def demo(*arguments: str, **variables: str) -> Iterator[Demo]:
+def demo(*arguments: str, cwd: Path = ROOT, **variables: str) -> Iterator[Demo]:
     """Start the demo on free ports and wait for its first line."""
     process = subprocess.Popen(
         [sys.executable, "-m", "lumin_middleware", "demo", *arguments],
-        cwd=ROOT,
+        cwd=cwd,
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

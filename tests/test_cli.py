@@ -1,0 +1,365 @@
+"""The command line as a person uses it: each command in a process of its own, its output read, its end awaited."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import httpx2
+import pytest
+
+from lumin_middleware import LuminConfig
+from lumin_middleware.emulator import Client, serve
+from tests.browser_rig import PATIENCE, ROOT, demo, environment
+
+SCRIPT = str(Path(sys.executable).with_name("lumin-middleware"))
+MODULE = [sys.executable, "-m", "lumin_middleware"]
+HTML = {"accept": "text/html"}
+
+
+def run(
+    *arguments: str, command: list[str] = MODULE, cwd: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *arguments], cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=PATIENCE
+    )
+
+
+class Form(HTMLParser):
+    """The fields of a page's form as they stand, and where it leads."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        super().__init__()
+        self.action = ""
+        self.fields: dict[str, list[str]] = {}
+        self.feed(response.text)
+        self.target = urljoin(str(response.url), self.action)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        if tag == "form":
+            self.action = found["action"] or ""
+        elif tag == "input" and (found["type"] == "hidden" or "checked" in found):
+            self.fields.setdefault(found["name"] or "", []).append(found["value"] or "")
+
+
+def sign_in(person: httpx2.Client, url: str) -> httpx2.Response:
+    """What somebody does who opens `url`, chooses the first name there is and allows all."""
+    page = person.get(url, headers=HTML)
+    assert "Sign in" in page.text, page.text
+    sub = re.search(r'name="sub" value="([^"]+)"', page.text)
+    assert sub is not None
+    form = Form(page)
+    consent = person.post(form.target, data={**form.fields, "sub": sub[1]}, headers=HTML)
+    form = Form(consent)
+    return person.post(form.target, data={**form.fields, "allow": "yes"}, headers=HTML)
+
+
+@pytest.fixture
+def person() -> Iterator[httpx2.Client]:
+    with httpx2.Client(follow_redirects=True, timeout=PATIENCE) as client:
+        yield client
+
+
+# --- in general -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [MODULE, [SCRIPT]], ids=["module", "script"])
+def test_help_names_the_commands_and_what_they_do(command):
+    done = run("--help", command=command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage: lumin-middleware " in done.stdout
+    for name, what in (("demo", "Run an application"), ("emulator", "Serve a local Lumin"), ("secret", "Print a new")):
+        assert re.search(rf"^  {name} +{what}", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["demo", "emulator", "secret"])
+def test_each_command_explains_its_options_in_full(name):
+    done = run(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "…" not in done.stdout
+
+
+def test_a_command_that_is_not_there_is_refused_without_a_traceback():
+    done = run("serve")
+    assert done.returncode == 2
+    assert "No such command" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_typer_one_line_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; from lumin_middleware.cli import main; main()"
+    done = run(command=[sys.executable, "-c", code])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'lumin-middleware[cli]'" in done.stderr
+
+
+def test_the_library_never_imports_what_only_the_command_line_needs():
+    code = (
+        "import sys, lumin_middleware, lumin_middleware.emulator, lumin_middleware.testing;"
+        "print({'typer', 'uvicorn', 'lumin_middleware.cli'} & set(sys.modules))"
+    )
+    assert run(command=[sys.executable, "-c", code]).stdout == "set()\n"
+
+
+# --- secret ---------------------------------------------------------------------------------------------
+
+
+def test_secret_prints_32_new_random_bytes_and_nothing_else():
+    first, second = run("secret"), run("secret")
+    assert (first.returncode, first.stderr) == (0, "")
+    assert len(urlsafe_b64decode(first.stdout.strip() + "=")) == 32
+    assert first.stdout.count("\n") == 1
+    assert first.stdout != second.stdout
+
+
+# --- emulator -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def emulator(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running `lumin-middleware emulator`, and what it says at its start."""
+    process = subprocess.Popen(
+        [*MODULE, "emulator", "--port", "0", *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        said = ""
+        while "Ctrl-C" not in said:
+            line = process.stdout.readline()
+            assert line, process.communicate(timeout=PATIENCE)
+            said += line
+        yield process, said
+    finally:
+        with process:
+            process.kill()
+
+
+def pasted(said: str) -> dict[str, str]:
+    """The variables that a shell has after these lines were pasted into it."""
+    lines = "\n".join(line for line in said.splitlines() if line.startswith("export "))
+    done = subprocess.run(["sh", "-c", f"{lines}\nenv -0"], env={}, capture_output=True, text=True, check=True)
+    return dict(pair.split("=", 1) for pair in done.stdout.split("\0") if pair.startswith("LUMIN_"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_emulator_says_where_it_is_and_ends_quietly(number):
+    with emulator() as (process, said):
+        base = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert base is not None
+        found = httpx2.get(f"{base[0]}/.well-known/openid-configuration").json()
+        assert found["issuer"] == base[0]
+        assert "Mira Halden" in said
+        process.send_signal(number)
+        assert process.communicate(timeout=PATIENCE) == ("", "")
+        assert process.returncode == 0
+
+
+def test_the_emulators_settings_can_be_pasted_and_lead_to_a_sign_in(person):
+    given = 'it\'s a "secret" & $more'
+    with emulator(
+        "--client-id", "mine", "--client-secret", given, "--redirect-uri", "http://localhost:1234/in/callback"
+    ) as (_, said):
+        config = LuminConfig.from_env(pasted(said))
+        assert (config.client_id, config.client_secret) == ("mine", given)
+        assert config.redirect_uri == "http://localhost:1234/in/callback"
+        tokens = redeem(person, config)
+        assert tokens["expires_in"] in (3599, 3600)
+        assert "id_token" in tokens
+        me = person.get(f"{config.api_url}/user/info", headers={"Authorization": f"Bearer {tokens['access_token']}"})
+        assert me.json()["user"]["name"] == "Mira Halden"
+
+
+def test_the_emulators_options_change_its_tokens(person):
+    with emulator("--no-id-token", "--access-token-lifetime", "77") as (_, said):
+        tokens = redeem(person, LuminConfig.from_env(pasted(said)))
+    assert tokens["expires_in"] in (76, 77)
+    assert "id_token" not in tokens
+
+
+def redeem(person: httpx2.Client, config: LuminConfig) -> dict[str, object]:
+    """Sign in at the server of these settings, as a client that knows nothing else."""
+    request = {
+        "response_type": "code",
+        "client_id": config.client_id,
+        "redirect_uri": config.redirect_uri,
+        "scope": config.scope,
+        "state": "0123456789abcdef",
+    }
+    assert config.server.authorization_endpoint is not None
+    assert config.server.token_endpoint is not None
+    with pytest.raises(httpx2.ConnectError) as refused:  # nobody is at the callback
+        sign_in(person, f"{config.server.authorization_endpoint}?{httpx2.QueryParams(request)}")
+    [code] = parse_qs(urlsplit(str(refused.value.request.url)).query)["code"]
+    form = {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": config.redirect_uri,
+        "client_id": config.client_id,
+        "client_secret": str(config.client_secret),
+    }
+    answer = person.post(config.server.token_endpoint, data=form)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_emulator_says_when_its_port_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("emulator", "--port", port)
+    assert done.returncode == 1
+    assert port in done.stderr
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- demo -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_signs_a_person_in_and_ends_quietly(number, person):
+    with demo("--no-open", "--port", "0") as running:
+        page = sign_in(person, f"{running.origin}/requests")
+        assert (page.status_code, page.url) == (200, f"{running.origin}/requests")
+        assert "Mira Halden" in page.text
+        status, stdout, stderr = running.stop(number)
+    assert (status, stderr) == (0, "")
+    assert re.findall(r"https?://\S+", stdout) == [f"{running.origin}/"]
+
+
+def test_the_demo_leaves_nothing_behind(person, tmp_path):
+    with demo("--no-open", "--port", "0", HOME=str(tmp_path), TMPDIR=str(tmp_path)) as running:
+        sign_in(person, f"{running.origin}/requests")
+        assert running.stop()[0] == 0
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_demo_takes_another_port_where_its_own_is_taken():
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody else's, which is as good
+            stack.enter_context(socket.create_server(("127.0.0.1", 8000)))
+        with demo("--no-open") as running:
+            assert not running.origin.endswith(":8000")
+            assert httpx2.get(running.origin).status_code == 200
+
+
+@pytest.mark.parametrize("option", ["--port", "--emulator-port"])
+def test_the_demo_says_when_a_port_that_was_asked_for_is_taken(option):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("demo", "--no-open", "--port", "0", option, port)
+    assert done.returncode == 1
+    assert port in done.stderr
+    assert option in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_opens_one_browser_where_there_is_a_desktop(tmp_path):
+    opened = tmp_path / "opened"
+    os.mkfifo(opened)
+    opener = tmp_path / "open"
+    opener.write_text(f'#!/bin/sh\necho "$@" > {shlex.quote(str(opened))}\n')
+    opener.chmod(0o700)
+    with demo("--port", "0", BROWSER=f"{opener} %s", DISPLAY=":1") as running:
+        assert opened.read_text() == f"{running.origin}/\n"  # waits until somebody has written
+
+
+@pytest.mark.parametrize(("option", "display"), [("--no-open", ":1"), ("--open", "")])
+def test_the_demo_opens_no_browser_unasked_or_without_a_desktop(option, display, tmp_path):
+    opener = tmp_path / "open"
+    opener.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path / 'opened'))}\n")
+    opener.chmod(0o700)
+    with demo(option, "--port", "0", BROWSER=f"{opener} %s", DISPLAY=display, WAYLAND_DISPLAY="") as running:
+        assert httpx2.get(running.origin).status_code == 200
+        running.stop()
+    assert not (tmp_path / "opened").exists()
+
+
+def test_with_credentials_in_the_environment_the_same_application_signs_in_there(person):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        origin = f"http://localhost:{free.getsockname()[1]}"
+    client = Client(client_id="real", client_secret="s3cret", redirect_uris=(f"{origin}/auth/callback",))
+    with (
+        serve(clients=[client]) as lumin,
+        demo(
+            "--no-open",
+            LUMIN_CLIENT_ID="real",
+            LUMIN_CLIENT_SECRET="s3cret",
+            LUMIN_REDIRECT_URI=f"{origin}/auth/callback",
+            LUMIN_AUTH_URL=lumin.base,
+            LUMIN_API_URL=f"{lumin.base}/v1",
+            LUMIN_STORE="memory://",
+        ) as running,
+    ):
+        assert running.origin == origin
+        assert "Mira Halden" in sign_in(person, f"{origin}/requests").text
+        assert lumin.emulator.calls_to("/v1/user/info")
+        assert running.stop()[0] == 0
+
+
+def test_settings_that_cannot_be_used_are_named():
+    done = run("demo", "--no-open", LUMIN_CLIENT_ID="real")
+    assert done.returncode == 1
+    assert "LUMIN_CLIENT_SECRET" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_runs_an_application_of_ones_own(tmp_path, person):
+    (tmp_path / "own.py").write_text(
+        "from lumin_middleware import LuminMiddleware\n"
+        "from starlette.responses import PlainTextResponse\n"
+        "async def home(scope, receive, send):\n"
+        "    words = 'Hello, ' + scope['state']['lumin'].claims['name']\n"
+        "    await PlainTextResponse(words)(scope, receive, send)\n"
+        "app = LuminMiddleware(home)\n"
+    )
+    with demo("own:app", "--no-open", "--port", "0", cwd=tmp_path) as running:
+        assert sign_in(person, running.origin).text == "Hello, Mira Halden"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("own:app", 'module "own"'), ("os:app", '"app" not found'), ("own", "<module>:<attribute>")]
+)
+def test_an_application_that_is_not_there_is_named(name, words, tmp_path):
+    done = run("demo", name, "--no-open", "--port", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_outside_a_checkout_the_demo_asks_for_an_application(tmp_path):
+    # An editable installation has its checkout on the path; an ordinary one has not.
+    plain = "sys.path[:] = [path for path in sys.path if not os.path.isdir(f'{path}/examples')]"
+    code = f"import os, sys, lumin_middleware.cli as cli; {plain}; cli.main()"
+    done = run("demo", "--no-open", "--port", "0", command=[sys.executable, "-c", code], cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "name an application of yours" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_behind_a_tunnel_the_demo_says_where_the_tunnel_must_lead():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    settings = {"CLIENT_ID": "real", "CLIENT_SECRET": "s3cret", "REDIRECT_URI": "https://app.example.com/auth/callback"}
+    variables = {f"LUMIN_{name}": value for name, value in settings.items()}
+    with demo("--no-open", "--port", port, LUMIN_STORE="memory://", **variables) as running:
+        assert httpx2.get(f"http://127.0.0.1:{port}/").status_code == 200
+        said = running.stop()[1]
+    assert running.origin == "https://app.example.com"
+    assert f"port {port} of this machine" in said

@@ -232,9 +232,9 @@ async def lands_on(site: Site, return_to: str, *, quoted: str) -> str:
     """The whole way through a login that was asked to lead to `return_to`: where it leads."""
     browser = site.browser()
     begun = await call(site.middleware, f"/auth/login?return_to={quoted}")
-    assert begun.status == 303, (return_to, begun.status)
+    assert begun.status == 303, (return_to[:60], begun.status)
     for line in begun.all("set-cookie"):
-        assert len(line) <= 4096, (return_to, len(line))
+        assert len(line) <= 4096, (return_to[:60], len(line))
         name, _, value = line.partition(";")[0].partition("=")
         put_cookie(browser, name, value)
     done = await call(
@@ -242,7 +242,7 @@ async def lands_on(site: Site, return_to: str, *, quoted: str) -> str:
         site.emulator.sign_in(begun.header("location") or "").removeprefix(ORIGIN),
         headers=with_cookies(browser),
     )
-    assert done.status == 303, (return_to, done.status, done.body)
+    assert done.status == 303, (return_to[:60], done.status, done.body)
     location = done.header("location")
     assert location is not None
     return location

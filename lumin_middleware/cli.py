@@ -191,7 +191,9 @@ def _application(name: str) -> Any:
     sys.path.insert(0, os.getcwd())
     try:
         return import_from_string(name)
-    except ImportFromStringError as error:
+    except (ImportFromStringError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and not name.startswith(str(error.name)):
+            raise  # the application is there, and lacks something itself
         hint = " It is part of a checkout: run this there, or name an application of yours." if name == EXAMPLE else ""
         _fail(f"{error}{hint}")
 

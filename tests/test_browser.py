@@ -146,12 +146,14 @@ def test_a_browser_that_refuses_cookies_is_told_why_and_goes_round_no_more(chrom
     context = chromium.launch_persistent_context(
         rig.refuse_cookies(tmp_path), executable_path=rig.chromium(), args=rig.FLAGS, base_url=demo.origin
     )
+    watch = rig.Watch(context)
     page = context.new_page()
     page.goto("/requests")
     choose(page)
     expect(page.get_by_role("main")).to_contain_text("cookies")
     screenshot(page, "cookies-refused")
     context.close()
+    assert watch.faults() == []
 
 
 def test_the_sign_out_page_asks_and_then_says_that_it_is_done(page):

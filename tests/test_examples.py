@@ -6,8 +6,13 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from lumin_middleware import LuminMiddleware
 from lumin_middleware.emulator import DEMO_USERS
 
 EXAMPLES = sorted(Path(__file__).parent.parent.glob("examples/*.py"))
@@ -100,6 +105,16 @@ def test_somebody_whom_lumin_has_signed_out_signs_in_again(somebody, lumin_emula
     answer = somebody.get("/requests", headers=HTML)
     assert answer.status_code == 303
     assert answer.headers["location"].startswith(f"{lumin_emulator.base}/oauth2/auth?")
+
+
+def test_the_one_line_around_a_whole_application_does_so_too(lumin_config, lumin_emulator, signed_in):
+    async def home(request: Request) -> Response:
+        return Response((await request.state.lumin.get("user/info")).content)
+
+    somebody = signed_in(LuminMiddleware(Starlette(routes=[Route("/", home)]), lumin_config))
+    assert somebody.get("/", headers=HTML).status_code == 200
+    lumin_emulator.revoke_all()
+    assert somebody.get("/", headers=HTML).status_code == 303
 
 
 def test_the_sign_out_button_signs_out(somebody):

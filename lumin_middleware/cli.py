@@ -31,6 +31,7 @@ except ModuleNotFoundError:
 
 LOOPBACK = "127.0.0.1"
 PORT = 8000
+CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
 EXAMPLE = "examples.starlette_app:app"
 
 
@@ -61,19 +62,20 @@ def secret() -> None:
 
 def emulator(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = LOOPBACK,
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 4444,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 4444,
     client_id: Annotated[str, typer.Option(help="The client that may connect.")] = DEMO_CLIENT.client_id,
     client_secret: Annotated[str, typer.Option(help="Its secret.")] = DEMO_CLIENT.client_secret,
     redirect_uri: Annotated[
-        list[str], typer.Option(help="Its callback, exactly as your application sends it. May be repeated.")
-    ] = list(DEMO_CLIENT.redirect_uris),  # noqa: B006  # Typer's way to say what a list is by default
+        list[str] | None, typer.Option(help=f"Its callback, exactly; may be repeated. Default: {CALLBACKS}.")
+    ] = None,
     id_token: Annotated[bool, typer.Option(help="Whether a sign-in yields an ID token.")] = True,
     access_token_lifetime: Annotated[float, typer.Option(help="Seconds until an access token expires.")] = 3600,
     refresh_token_lifetime: Annotated[float, typer.Option(help="Seconds until a refresh token does.")] = 2592000,
     refresh_token_grace: Annotated[float, typer.Option(help="Seconds in which a spent one is still taken.")] = 0,
 ) -> None:
-    """Serve a local Lumin, an authorization server and the API, and print the settings that lead to it."""
-    client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=tuple(redirect_uri))
+    """Serve a local Lumin, and print the settings that lead to it."""
+    redirect_uris = tuple(redirect_uri or DEMO_CLIENT.redirect_uris)
+    client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=redirect_uris)
     with _until_stopped():
         try:
             run(
@@ -117,21 +119,29 @@ def _environment(running: Running, client: Client) -> dict[str, str]:
 
 def demo(
     app: Annotated[str, typer.Argument(help="An ASGI application, as module:name.")] = EXAMPLE,
-    port: Annotated[int | None, typer.Option(help=f"The application's port. Default: {PORT}, or a free one.")] = None,
-    emulator_port: Annotated[int, typer.Option(help="The local Lumin's port; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help=f"The application's port. Default: {PORT}, or a free one.")
+    ] = None,
+    emulator_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The local Lumin's port; 0 takes a free one.")
+    ] = 0,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Whether to open a browser, where there is one.")
     ] = True,
 ) -> None:
-    """Run an application with a local Lumin beside it; with LUMIN_CLIENT_ID set, with Lumin itself."""
+    """Run an application with a local Lumin beside it.
+
+    Without APP it is the example of a checkout. With LUMIN_CLIENT_ID and its kin in the environment, the same
+    application signs people in with Lumin itself.
+    """
     with _until_stopped():
         if _is_set("LUMIN_CLIENT_ID"):
             if not _is_set("LUMIN_SECRET_KEY"):
                 os.environ["LUMIN_SECRET_KEY"] = secrets.token_urlsafe(32)
-            _run(app, _listen(port or _registered_port()), open_browser=open_browser)
+            with _listen(port or _registered_port()) as listener:
+                _run(app, listener, open_browser=open_browser)
         else:
-            listener = _listen(port)
-            with _local_lumin(_origin(listener), emulator_port):
+            with _listen(port) as listener, _local_lumin(_origin(listener), emulator_port):
                 _run(app, listener, open_browser=open_browser)
 
 

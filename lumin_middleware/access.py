@@ -84,7 +84,7 @@ def _patterns(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _below(mount: str, path: str) -> str:
-    return path.removeprefix(mount)
+    return path[len(mount) :] if path == mount or path.startswith(f"{mount.rstrip('/')}/") else path
 
 
 def _decoded(raw: str) -> str:
@@ -102,16 +102,22 @@ def return_to(target: str, default: str) -> str:
     Judged by its characters, not by a URL parser, since parsers differ: its path begins with one slash and,
     however often decoded, holds no backslash, control character or dot segment.
     """
-    if not target.startswith("/") or len(target.encode("utf-8", "surrogatepass")) > RETURN_TO_LIMIT:
+    if not target.startswith("/") or len(target) > RETURN_TO_LIMIT:
         return default
     path = re.split(r"[?#]", target, maxsplit=1)[0]
     for _ in range(3):  # once for us, once for a proxy, once for an application
         if _UNSAFE_TARGET.search(path):
             return default
-        path = unquote_to_bytes(path).decode("utf-8", "replace")
+        path = unquote_to_bytes(path.encode("utf-8", "replace")).decode("utf-8", "replace")
     if _UNSAFE_TARGET.search(path) or re.search(r"[\x00-\x1F\x7F]", target):
         return default
-    return quote(target.encode("utf-8", "replace"), safe="/?#[]@!$&'()*+,;=:%-._~")
+    encoded = percent_encoded(target.encode("utf-8", "replace"))
+    return encoded if len(encoded) <= RETURN_TO_LIMIT else default
+
+
+def percent_encoded(text: bytes) -> str:
+    """Escapes what may not stand in a URL (RFC 3986, 2); what is escaped already stays as it is."""
+    return quote(text, safe="/?#[]@!$&'()*+,;=:%-._~")
 
 
 # --- what kind of request -------------------------------------------------------------------------------

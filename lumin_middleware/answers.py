@@ -10,7 +10,7 @@ import logging
 from urllib.parse import quote, urlsplit
 
 from . import oauth, pages
-from .access import accepts_html, is_navigation, return_to
+from .access import accepts_html, is_navigation, percent_encoded, return_to
 from .config import LuminConfig
 from .cookies import SessionTooLarge
 from .errors import (
@@ -124,7 +124,7 @@ class Answers:
         elif isinstance(error, StoreUnavailable):
             headers.append(("Retry-After", "5"))
         log = logger.warning if status >= 500 else logger.info
-        log("%s %s was answered %d: %s: %r", request.method, request.path, status, error.reason, str(error))
+        log("%s %r was answered %d: %s: %r", request.method, request.path, status, error.reason, str(error))
         if not self._wants_page(request):
             reason = "sign_in_failed" if isinstance(error, OAuthError) and error.error not in _ERRORS else error.reason
             return pages.problem(status, reason, title, headers=headers)
@@ -166,4 +166,5 @@ class Answers:
 
 def target(request: Request) -> str:
     """The request target in origin form (RFC 9112, 3.2.1), as it came."""
-    return f"{request.raw_path}?{request.query}" if request.query else request.raw_path
+    raw = f"{request.raw_path}?{request.query}" if request.query else request.raw_path
+    return percent_encoded(raw.encode("latin-1", "replace"))

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
 
 import anyio
@@ -207,7 +208,7 @@ def _read(scope: Scope) -> Request:
     return Request(
         method=scope.get("method", "GET"),
         path=scope["path"],
-        raw_path=raw.decode("latin-1") if raw else scope["path"],
+        raw_path=raw.decode("latin-1") if raw else quote(scope["path"]),
         query=scope["query_string"].decode("latin-1"),
         headers=headers,
         cookie=cookie,

@@ -49,12 +49,12 @@ def url(name: str, value: object, *, query: bool = False) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise ConfigurationError(name, f"is not a URL: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(name, "must not hold a user name or password")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ConfigurationError(name, f"{value!r} is not an http(s) URL with a host")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ConfigurationError(name, f"{value!r} must be https; http is for localhost, 127.0.0.1 and [::1] only")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(name, "must not hold a user name or password")
     if "#" in value or (parts.query and not query):
         raise ConfigurationError(name, f"{value!r} must not have a {'fragment' if '#' in value else 'query'}")
     if not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
@@ -65,6 +65,17 @@ def url(name: str, value: object, *, query: bool = False) -> SplitResult:
 def text(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(name, "is missing; it is shown in your app's details at Lumin")
+    if not _is_unicode(value):
+        raise ConfigurationError(name, "holds half a character; copy it again from your app's details at Lumin")
+
+
+def _is_unicode(text: str) -> bool:
+    return text.encode("utf-8", "replace").decode() == text
+
+
+def names(name: str, value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(item, str) for item in value):
+        raise ConfigurationError(name, f"{value!r} must be a list of names, such as ['sub', 'email']")
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
@@ -103,10 +114,10 @@ def pattern(name: str, value: object) -> None:
 def patterns(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ConfigurationError(name, f"{value!r} must be a list of patterns, such as ['/healthz', '/static/*']")
-    patterns = tuple(value)
-    for pattern in patterns:
-        pattern(name, pattern)
-    return patterns
+    listed = tuple(value)
+    for item in listed:
+        pattern(name, item)
+    return listed
 
 
 TELLTALE_WORDS = (
@@ -144,6 +155,8 @@ def secret_keys(value: object) -> tuple[bytes, ...]:
     for position, key in enumerate(keys):
         if not isinstance(key, str | bytes):
             raise ConfigurationError("secret_key", "must be text or bytes, or a list of them with the newest first")
+        if isinstance(key, str) and not _is_unicode(key):
+            raise ConfigurationError("secret_key", "holds half a character; make one with 'lumin-middleware secret'")
         raw = key.encode() if isinstance(key, str) else bytes(key)
         for weak, wrong in _WEAKNESSES:
             if weak(raw):

@@ -83,6 +83,9 @@ class AuthorizationServer:
 LUMIN = AuthorizationServer.at("https://auth.luminpdf.com")
 """Lumin's authorization server."""
 
+ROUTES = ("login", "logout", "session", "sessions", "backchannel-logout")
+"""The last part of our routes beside the callback."""
+
 CLAIMS = (
     "sub",
     "email",
@@ -126,7 +129,7 @@ class LuminConfig:
     """The one algorithm that an ID token may be signed with."""
     sessions: Literal["cookie", "store"] = "cookie"
     """Where sessions live: sealed in the cookie, or in the store with a handle in the cookie."""
-    store: str | Store | AsyncStore = "local"
+    store: str | Store | AsyncStore = field(default="local", repr=False)  # a URL may hold a password
     """A store object, or a URL: `memory://`, `sqlite:///path`, `redis://…`, `local`."""
     public: Sequence[str] = ()
     """Paths that nobody needs to sign in for: `/healthz`, `/static/*`."""
@@ -181,8 +184,7 @@ class LuminConfig:
         self._check_times()
         for name in ("after_login", "after_logout"):
             checks.local_path(name, getattr(self, name))
-        if isinstance(self.claims, str) or not all(isinstance(claim, str) for claim in self.claims):
-            raise ConfigurationError("claims", "must be a list of claim names, such as ['sub', 'email']")
+        checks.names("claims", self.claims)
         if self.post_logout_redirect_uri is not None:
             checks.url("post_logout_redirect_uri", self.post_logout_redirect_uri, query=True)
             if not self.end_session:
@@ -197,6 +199,8 @@ class LuminConfig:
                 "redirect_uri", f"{self.redirect_uri!r} needs a path of its own, such as /auth/callback"
             )
         checks.pattern("redirect_uri", parts.path)
+        if (name := parts.path.rpartition("/")[2]) in ROUTES:
+            raise ConfigurationError("redirect_uri", f"ends in {name!r}, which is a route of ours; use another name")
 
     def _check_rules(self) -> None:
         for name in ("public", "optional"):
@@ -231,7 +235,7 @@ class LuminConfig:
     @cached_property
     def secure(self) -> bool:
         """Whether the site is on https, and so its cookies `Secure` and `__Host-`."""
-        return self.redirect_uri.startswith("https:")
+        return urlsplit(self.redirect_uri).scheme == "https"
 
     @cached_property
     def callback_path(self) -> str:

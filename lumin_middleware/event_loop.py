@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -15,6 +15,7 @@ import httpx2
 
 from .client import api_client
 from .config import LuminConfig
+from .errors import LuminError
 from .exchange import AsyncExchange
 from .ports import AsyncStore, Store
 
@@ -110,11 +111,27 @@ class AsyncWorld:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
-        task = asyncio.ensure_future(action())
-        self._shielded.add(task)  # the loop itself holds tasks weakly
+    async def shield(
+        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
+    ) -> T:
+        task = self._keep(action())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if undo is not None and not task.cancelled():
+                self._keep(self._undo(task, undo))
+            raise
+
+    async def _undo(self, task: asyncio.Future[T], undo: Callable[[T], Awaitable[object]]) -> None:
+        with suppress(LuminError):  # of the action, which then left nothing; undoing does what it can
+            await undo(await task)
+
+    def _keep(self, coroutine: Awaitable[T]) -> asyncio.Future[T]:
+        """A task that is not lost: the loop itself holds tasks weakly."""
+        task = asyncio.ensure_future(coroutine)
+        self._shielded.add(task)
         task.add_done_callback(self._forget)
-        return await asyncio.shield(task)
+        return task
 
     def _forget(self, task: asyncio.Future[Any]) -> None:
         self._shielded.discard(task)

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
-from urllib.parse import quote_plus
+from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import anyio
 import httpx2
@@ -44,6 +44,13 @@ def client_secret_basic(client: Any, method: str, uri: str, headers: Any, body: 
     pair = f"{quote_plus(client.client_id)}:{quote_plus(client.client_secret)}"
     headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
     return uri, headers, body
+
+
+def client_secret_post(client: Any, method: str, uri: str, headers: Any, body: bytes) -> tuple[str, Any, Any]:
+    """RFC 6749, 2.3.1. Authlib's own fails where what the body holds is not ASCII."""
+    pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
+    pairs += [("client_id", client.client_id), ("client_secret", client.client_secret)]
+    return uri, headers, urlencode(pairs).encode()
 
 
 def media_type(response: httpx2.Response) -> str:
@@ -130,6 +137,7 @@ class _Exchange(ABC):
             headers=_HEADERS,
         )
         client.register_client_auth_method(("client_secret_basic", client_secret_basic))
+        client.register_client_auth_method(("client_secret_post", client_secret_post))
         return client
 
     @abstractmethod

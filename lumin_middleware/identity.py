@@ -227,9 +227,9 @@ def user_info_claims(answer: Answer) -> dict[str, Any] | None:
 
 
 def kept_claims(claims: Mapping[str, Any], config: LuminConfig) -> dict[str, Any]:
-    """The claims that the settings name, in their order, as long as they fit; `iss` and `sid` where they are."""
+    """The claims that the settings name, in their order, as long as they fit; before them what we go by."""
     kept: dict[str, Any] = {}
-    for name in ("iss", "sid", *config.claims):
+    for name in ("iss", "sub", "sid", *config.claims):
         if name in claims and _size({**kept, name: claims[name]}) <= CLAIMS_LIMIT:
             kept[name] = claims[name]
     return kept

@@ -16,6 +16,7 @@ from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from .checks import SCOPE_TOKEN
 from .config import AuthorizationServer, LuminConfig
 from .errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
 from .model import _CHECKED, AuthorizationCode, TokenSet, Transaction
@@ -155,10 +156,12 @@ def token_set(found: Mapping[str, Any], *, requested: str, before: TokenSet | No
     """
     lifetime = _lifetime(found.get("expires_in"))
     scope = found.get("scope")
-    if isinstance(scope, str) and scope.strip():
-        granted = tuple(scope.split())
-    else:
+    if scope is None:
         granted = before.scope if before else tuple(requested.split())
+    else:
+        granted = (
+            tuple(token for token in scope.split() if SCOPE_TOKEN.fullmatch(token)) if isinstance(scope, str) else ()
+        )
     return TokenSet(
         access_token=found["access_token"],
         expires_at=now + lifetime,

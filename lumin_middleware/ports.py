@@ -93,5 +93,7 @@ class World(Protocol):
 
     async def sleep(self, seconds: float) -> None: ...
 
-    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Run it to its end even if whoever waits for it is cancelled."""
+    async def shield(
+        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
+    ) -> T:
+        """Run it to its end even if whoever waits for it is cancelled; what nobody is left to take is undone."""

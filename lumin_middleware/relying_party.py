@@ -7,8 +7,10 @@ session. Everything that decides is here and below; everything that does is hand
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from . import access, oauth, pages
 from .access import Rules, is_navigation, is_prefetch
@@ -179,7 +181,7 @@ class RelyingParty:
             return self.answers.unauthorized(request, "no_session")
         found = oauth.parameters(request.query)
         return_to = access.return_to(found.get("return_to", ""), self.config.after_login)
-        if return_to.partition("?")[0] in self._routes:  # back here would be a loop
+        if unquote(re.split("[?#]", return_to)[0]) in self._routes:  # back here would be a loop
             return_to = self.config.after_login
         extra = {name: found[name] for name in oauth.PASSED_ON if found.get(name)}
         return await self._begin_login(request, jar, return_to, needed=self.logins.asked(found.get("ask", "")), **extra)
@@ -213,7 +215,9 @@ class RelyingParty:
             code = oauth.authorization_response(found, transaction, self.config, server)
             if not await self.logins.use(transaction):
                 return await self._stray_callback(state, jar)
-            session, cookies = await self.world.shield(lambda: self._sign_in(code, jar))
+            session, cookies = await self.world.shield(
+                lambda: self._sign_in(code, jar), undo=lambda signed_in: self.account.sign_out(signed_in[0])
+            )
         except LuminError as error:
             answer = self.answers.failure(request, error)
             answer.headers += pages.set_cookies([forget])

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
 from .breaker import CircuitBreaker
-from .config import LuminConfig
+from .config import AuthorizationServer, LuminConfig
 from .errors import (
     AuthorizationServerError,
     OAuthError,
@@ -149,6 +150,7 @@ class Renewal:
     # --- 4 to 8 ---
 
     async def _renew_with_lease(self, session: Session, rejected: str | None, *, wait: bool) -> Session:
+        server = await self._prepare(session)
         owner = self._world.token(16).encode()
         record = await self._lease(session, rejected, owner, wait=wait)  # 4
         if record is not None:
@@ -160,9 +162,16 @@ class Renewal:
             # A slow store may have used the lease up: from here the longest answer must fit in again.
             if not await self._swap_lease(session, owner, owner):
                 raise StoreUnavailable("the lease was lost before it was used")
-            return await self._redeem(record)  # 6, 7
+            return await self._redeem(record, server, owner)  # 6, 7
         finally:
             await self._release(session, owner)  # 8
+
+    async def _prepare(self, session: Session) -> AuthorizationServer:
+        """Asks the server what can be known before, so that under the lease one answer at a time is waited for."""
+        if "iss" in session.claims:
+            with suppress(AuthorizationServerError):
+                await self._metadata.keys()
+        return await self._metadata.server()
 
     async def _lease(self, session: Session, rejected: str | None, owner: bytes, *, wait: bool) -> Record | None:
         """None once the lease is ours; the record if it is newer before that, or if nobody should wait."""
@@ -186,10 +195,8 @@ class Renewal:
         except StoreUnavailable as error:
             logger.warning("A lease could not be released and will run out: %s", error)
 
-    async def _redeem(self, record: Record) -> Session:
-        old = record.session
-        server = await self._metadata.server()
-        now = self._world.clock()
+    async def _redeem(self, record: Record, server: AuthorizationServer, owner: bytes) -> Session:
+        old, now = record.session, self._world.clock()
         try:
             found = await self._breaker.call(
                 lambda: self._world.exchange.refresh(server.token_endpoint or "", old.tokens.refresh_token or "")
@@ -199,6 +206,8 @@ class Renewal:
         except AuthorizationServerError as error:
             await self._remember_trouble(old)
             raise ServerUnavailable(str(error), retry_after=TROUBLE_PAUSE) from None
+        with suppress(StoreUnavailable):  # newer keys may be another answer to wait for
+            await self._swap_lease(old, owner, owner)
         tokens = token_set(found, requested=self._config.scope, before=old.tokens, now=now)
         try:
             claims = await self._claims(old, tokens)
@@ -269,8 +278,10 @@ class Renewal:
         return renewed
 
     async def _end(self, session: Session, tokens: TokenSet) -> None:
-        await self._sessions.end(session.id, session.began)
-        await self.revoke(tokens)
+        try:
+            await self._sessions.end(session.id, session.began)
+        finally:
+            await self.revoke(tokens)
 
     async def revoke(self, tokens: TokenSet) -> None:
         """RFC 7009, as far as it goes: a server that does not take part delays nobody for long and stops nothing."""

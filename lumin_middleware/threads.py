@@ -53,7 +53,9 @@ class ThreadWorld:
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251  the thread is what waits
 
-    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
+    async def shield(
+        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
+    ) -> T:
         return await action()  # nobody can cancel a thread
 
     def close(self) -> None:

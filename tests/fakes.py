@@ -300,8 +300,11 @@ class World:
         self.clock = clock
         self.steps = [] if steps is None else steps
         self.slept: list[float] = []
+        self.announced: list[str] = []
+        self.undone: list[asyncio.Future[object]] = []
         self.during_sleep: Callable[[], Awaitable[object]] | None = None
         self.clock_moves = True
+        self.ends: list[str] = []
         self._locks: dict[str, asyncio.Lock] = {}
 
     def token(self, size: int) -> str:
@@ -326,7 +329,12 @@ class World:
             await self.during_sleep()
         await asyncio.sleep(0)
 
-    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
+    def announce_end(self, session_id: str) -> None:
+        self.ends.append(session_id)
+
+    async def shield(
+        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
+    ) -> T:
         self.steps.append("shield")
         return await asyncio.shield(asyncio.ensure_future(action()))
 
@@ -354,7 +362,9 @@ class BlockingWorld(World):
         self.slept.append(seconds)
         self.clock.advance(seconds)
 
-    async def shield(self, action: Callable[[], Awaitable[T]]) -> T:
+    async def shield(
+        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
+    ) -> T:
         return await action()
 
 

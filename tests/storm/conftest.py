@@ -1,12 +1,15 @@
-"""Redis servers for the storm."""
+"""Redis servers and sites for the storm."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.site import Clock, Site
 from tests.stores.redis_server import RedisServer, find_binary
+from tests.storm.sites import ask_the_api, store
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +32,23 @@ def durable_redis(redis_binary: str) -> Iterator[RedisServer]:
     """One that a test may kill: what it acknowledged is on the disk, and there again after the start."""
     with RedisServer(redis_binary, "--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
+
+
+@pytest.fixture(params=["memory", "remote", "sqlite"])
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """The kinds of stores: asked on each request or not, in this process or in a file."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["cookie", "store"])
+def each_kind(
+    request: pytest.FixtureRequest, store_kind: str, tmp_path: Path, new_site: Callable[..., Site]
+) -> Iterator[Site]:
+    """A site of each kind of sessions on each kind of store, which asks the API."""
+    clock = Clock()
+    kept = store(store_kind, clock, tmp_path)
+    site = new_site(sessions=request.param, store=kept, clock=clock)
+    site.app.handler = ask_the_api
+    yield site
+    if store_kind == "sqlite":
+        kept.close()

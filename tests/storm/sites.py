@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 from starlette.requests import Request
@@ -24,7 +26,7 @@ class RemoteStore(MemoryStore):
     local = False
     down = False
     before: Callable[[str, bytes | None], object] | None = None
-    """Called with the key and the old value ahead of each swap."""
+    """Called with the key and the new value ahead of each swap."""
 
     def get(self, key: str) -> bytes | None:
         self._require_up()
@@ -32,7 +34,7 @@ class RemoteStore(MemoryStore):
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         if self.before is not None:
-            self.before(key, old)
+            self.before(key, new)
         self._require_up()
         return super().swap(key, old, new, ttl)
 
@@ -49,6 +51,36 @@ def store(kind: str, clock: Clock, directory: Path) -> Any:
         case "sqlite":
             return SQLiteStore(directory / "sessions" / "store.sqlite3", clock=clock)
     return RemoteStore(clock=clock)
+
+
+class Hold:
+    """A hook for the emulator's faults that holds a request until it is let go, at the latest when the block ends."""
+
+    def __init__(self) -> None:
+        self._reached = threading.Event()
+        self._released: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    async def __call__(self) -> None:
+        """On the emulator's loop, which is another thread's."""
+        self._loop, self._released = asyncio.get_running_loop(), asyncio.Event()
+        self._reached.set()
+        await self._released.wait()
+
+    async def reached(self) -> None:
+        """Waits until a request is held. Raises `TimeoutError` where none comes."""
+        if not await asyncio.to_thread(self._reached.wait, 30):
+            raise TimeoutError("no request came to be held")
+
+    def release(self) -> None:
+        if self._loop is not None and self._released is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._released.set)
 
 
 async def ask_the_api(request: Request) -> Response:

@@ -1,0 +1,365 @@
+"""Trouble with the token endpoint, the store, the clock or the client signs nobody out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from lumin_middleware.breaker import FAILURES, PAUSE
+from lumin_middleware.emulator import serve
+from lumin_middleware.renewal import TROUBLE_PAUSE
+from tests.site import CLIENT, Browser, Clock, Site
+from tests.storm.sites import LIFETIME, Hold, RemoteStore, copy, process, refreshes
+
+TROUBLE: dict[str, dict[str, Any]] = {
+    "500": {"status": 500, "body": "<h1>Internal Server Error</h1>", "content_type": "text/html"},
+    "502 that speaks OAuth": {"status": 502, "body": {"error": "invalid_grant"}},
+    "429": {"status": 429, "body": {"message": "slow down"}, "headers": {"Retry-After": "7"}},
+    "404": {"status": 404, "body": "no such route", "content_type": "text/plain"},
+    "HTML": {"status": 200, "body": "<h1>Welcome to the airport</h1>", "content_type": "text/html"},
+    "no tokens": {"status": 200, "body": {"token_type": "bearer"}},
+    "half a body": {
+        "status": 200,
+        "body": '{"token_type": "bearer", "access_token": "ory_at',
+        "content_type": "application/json",
+        "headers": {"Content-Length": "900"},
+    },
+    "nothing": {"delay": 30.0, "act": False},
+    "no answer": {"drop": "before"},
+    "the operator's secret is wrong": {"status": 401, "body": {"error": "invalid_client"}},
+    "a race that the server lost": {"status": 400, "body": {"error": "invalid_request"}},
+}
+
+
+@pytest.fixture(params=["cookie", "store"])
+def two(request: pytest.FixtureRequest, new_site: Callable[..., Site]) -> Site:
+    """A site on a store far away, which waits half a second for the token endpoint; its page asks nobody."""
+    clock = Clock()
+    return new_site(
+        sessions=request.param, store=RemoteStore(clock=clock), clock=clock, timeout=0.5, optional=["/maybe"]
+    )
+
+
+async def assert_signed_in(browser: Browser) -> None:
+    answer = await browser.fetch("GET", "/")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["authenticated"]
+
+
+async def assert_unavailable(browser: Browser) -> int:
+    """Whoever asks is told to come again, and keeps the cookie; in how many seconds."""
+    answers = [await browser.fetch("GET", "/"), await browser.navigate("/")]
+    for answer in answers:
+        assert answer.status_code == 503, answer.text
+        assert "set-cookie" not in answer.headers
+        assert "location" not in answer.headers
+        assert 1 <= int(answer.headers["retry-after"]) <= TROUBLE_PAUSE
+    optional = await browser.navigate("/maybe")
+    assert (optional.status_code, optional.json()["authenticated"]) == (200, False)
+    assert "set-cookie" not in optional.headers
+    return int(answers[0].headers["retry-after"])
+
+
+# --- the token endpoint ---
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+async def test_trouble_with_the_token_endpoint_outlasts_no_session(two, trouble):
+    browser = two.browser()
+    await browser.sign_in()
+    elsewhere = copy(browser, process(two))
+    two.clock.advance(LIFETIME - 100)
+    two.emulator.faults.add("/oauth2/token", times=None, **TROUBLE[trouble])
+    await assert_signed_in(browser)  # the token lives
+    two.clock.advance(TROUBLE_PAUSE)
+    await assert_signed_in(elsewhere)
+    assert refreshes(two) == 2
+    two.clock.advance(100)
+    await assert_unavailable(browser)  # it does not any more
+    await assert_unavailable(elsewhere)
+    assert refreshes(two) == 3
+    two.clock.advance(TROUBLE_PAUSE - 1)
+    await assert_unavailable(elsewhere)
+    assert refreshes(two) == 3
+    two.emulator.faults.clear()
+    two.clock.advance(2)
+    await assert_signed_in(elsewhere)
+    await assert_signed_in(browser)
+    assert (refreshes(two), two.emulator.reuse_events) == (4, 0)
+
+
+async def test_whoever_waited_for_the_lease_does_not_ask_the_server_in_trouble_again(two):
+    """DESIGN, D6: for 30 s nobody asks again; the processes that queue for the lease are somebody, too."""
+    browser = two.browser()
+    await browser.sign_in()
+    others = [copy(browser, process(two)) for _ in range(3)]
+    two.clock.advance(LIFETIME)
+    with Hold() as hold:
+        two.emulator.faults.add("/oauth2/token", status=500, before=hold)
+        two.emulator.faults.add("/oauth2/token", status=500, times=None)
+        first = asyncio.ensure_future(browser.fetch("GET", "/"))
+        await hold.reached()
+        owners, all_wait = set(), asyncio.Event()
+
+        def see(key: str, new: bytes | None) -> None:
+            owners.update({new} if key.startswith("lease:") else ())
+            if len(owners) == len(others):
+                all_wait.set()
+
+        two.store.before = see
+        rest = [asyncio.ensure_future(other.fetch("GET", "/")) for other in others]
+        await all_wait.wait()
+        two.store.before = None
+        hold.release()
+        answers = await asyncio.gather(first, *rest)
+    assert [answer.status_code for answer in answers] == [503] * 4
+    assert refreshes(two) == 1
+
+
+async def test_a_response_lost_in_transit_costs_one_sign_in_and_no_loop(two):
+    """The one exception: the server has spent the token, and nobody knows what it gave for it."""
+    browser = two.browser()
+    await browser.sign_in()
+    two.clock.advance(LIFETIME)
+    two.emulator.faults.add("/oauth2/token", drop="after")
+    await assert_unavailable(browser)
+    two.clock.advance(TROUBLE_PAUSE)
+    answer = await browser.fetch("GET", "/")
+    assert (answer.status_code, answer.json()["reason"]) == (401, "ended")
+    assert (await browser.navigate("/")).status_code == 303
+    assert refreshes(two) == 2
+    await browser.sign_in()
+    await assert_signed_in(browser)
+
+
+async def test_a_server_that_is_gone_for_a_minute(interrupted):
+    """As after `kill -9`: connections break, then nobody listens, then it is back with what it knew."""
+    site, server = interrupted
+    people = [site.browser() for _ in range(3)]
+    for browser in people:
+        await browser.sign_in()
+    expiry = site.clock() + LIFETIME
+    site.clock.advance(LIFETIME - 30)
+    with Hold() as hold:
+        site.emulator.faults.add("/oauth2/token", before=hold, drop="before")
+        first = asyncio.ensure_future(people[0].fetch("GET", "/"))
+        await hold.reached()
+        server.stop()
+        assert (await first).status_code == 200  # its token lives for 30 s
+    for _ in range(12):
+        for browser in people:
+            answer = await browser.navigate("/")
+            assert answer.status_code == (200 if site.clock() < expiry else 503)
+            assert "set-cookie" not in answer.headers
+        site.clock.advance(5)
+    server.start()
+    site.clock.advance(TROUBLE_PAUSE)
+    for browser in people:
+        await assert_signed_in(browser)
+    assert (refreshes(site), site.emulator.reuse_events) == (1 + len(people), 0)
+
+
+@pytest.mark.parametrize("skew", [90.0, -90.0])
+async def test_a_server_whose_clock_is_wrong_renews_all_the_same(two, skew):
+    browser = two.browser()
+    await browser.sign_in()
+    two.emulator.clock_skew = skew
+    for _ in range(3):
+        two.clock.advance(LIFETIME)
+        await assert_signed_in(browser)
+    assert (refreshes(two), two.emulator.reuse_events) == (3, 0)
+
+
+# --- the circuit breaker ---
+
+
+async def test_a_dead_server_is_asked_once_in_a_while_and_not_by_everybody(two):
+    people = [two.browser() for _ in range(20)]
+    for browser in people:
+        await browser.sign_in()
+    two.clock.advance(LIFETIME)
+    two.emulator.faults.add("/oauth2/token", status=500, times=None)
+    rest = iter(people)
+
+    async def ask(number: int) -> list[int]:
+        return [(await next(rest).fetch("GET", "/")).status_code for _ in range(number)]
+
+    assert await ask(10) == [503] * 10
+    assert refreshes(two) == FAILURES
+    two.clock.advance(PAUSE + 1)
+    assert await ask(3) == [503] * 3
+    assert refreshes(two) == FAILURES + 1  # one probe
+    two.emulator.faults.clear()
+    assert await ask(2) == [503] * 2
+    two.clock.advance(PAUSE + 1)
+    assert await ask(5) == [200] * 5
+    assert refreshes(two) == FAILURES + 1 + 5
+    two.clock.advance(TROUBLE_PAUSE)
+    for browser in people:
+        await assert_signed_in(browser)
+    assert (refreshes(two), two.emulator.reuse_events) == (FAILURES + 1 + len(people), 0)
+
+
+# --- the store ---
+
+
+async def test_without_the_store_an_expired_session_waits_and_is_not_sent_round(two):
+    browser = two.browser()
+    await browser.sign_in()
+    two.clock.advance(LIFETIME)
+    two.store.down = True
+    for _ in range(5):
+        await assert_unavailable(browser)
+    assert refreshes(two) == 0
+    two.store.down = False
+    await assert_signed_in(browser)
+    assert (refreshes(two), two.emulator.reuse_events) == (1, 0)
+
+
+@pytest.mark.parametrize("left", [LIFETIME, 100.0], ids=["fresh", "nearly expired"])
+@pytest.mark.parametrize("local", [True, False])
+async def test_without_the_store_a_living_cookie_session_goes_on_with_a_warning_a_minute(new_site, caplog, local, left):
+    clock = Clock()
+    kept = RemoteStore(clock=clock)
+    kept.local = local
+    site = new_site(store=kept, clock=clock)
+    browser = site.browser()
+    await browser.sign_in()
+    clock.advance(LIFETIME - left)
+    kept.down = True
+    caplog.clear()
+    for _ in range(8):
+        await assert_signed_in(browser)
+        clock.advance(10)
+    warned = [record for record in caplog.records if record.name == "lumin_middleware"]
+    assert len(warned) == (2 if local or left < LIFETIME else 0)  # at 0 s and at 60 s
+    assert refreshes(site) == 0
+
+
+async def test_without_the_store_a_stored_session_waits(two):
+    browser = two.browser()
+    await browser.sign_in()
+    two.store.down = True
+    if two.config.sessions == "store":
+        await assert_unavailable(browser)
+    two.store.down = False
+    await assert_signed_in(browser)
+
+
+async def test_without_the_store_nobody_signs_in_and_no_code_is_spent(two):
+    browser = two.browser()
+    location = await browser.begin()
+    callback = two.emulator.sign_in(location)
+    two.store.down = True
+    answer = await browser.navigate(callback)
+    assert answer.status_code == 503
+    assert "__Host-lumin" not in browser.cookie_names()
+    assert two.emulator.calls_to("/oauth2/token") == []
+
+
+async def test_without_the_store_a_logout_says_so_and_clears_the_cookie(two):
+    browser = two.browser()
+    await browser.sign_in()
+    two.store.down = True
+    assert (await browser.log_out()).status_code == 503
+    assert "__Host-lumin" not in browser.cookie_names()
+
+
+async def test_tokens_that_could_not_be_saved_at_once_are_not_lost_to_the_other_processes(new_site, each_sessions):
+    """The store goes away while the server spends the old token, and comes back after two seconds."""
+    clock = RealClock()
+    kept = RemoteStore(clock=clock)
+    site = new_site(sessions=each_sessions, store=kept, clock=clock, timeout=0.5)
+    browser = site.browser()
+    await browser.sign_in()
+    elsewhere = copy(browser, process(site))
+    clock.advance(LIFETIME)
+
+    async def lose_the_store() -> None:
+        kept.down = True
+
+    site.emulator.faults.add("/oauth2/token", after=lose_the_store)
+    await assert_signed_in(browser)  # by the process that has the tokens
+    kept.down = False
+    await assert_signed_in(elsewhere)
+    assert (refreshes(site), site.emulator.reuse_events) == (1, 0)
+
+
+# --- the client ---
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("way", ["task", "scope"])
+async def test_a_client_that_disconnects_in_mid_renewal_loses_no_token(two, moment, way):
+    """Before the server acts and after; cancelled as a task, and again and again as anyio's scopes do it."""
+    browser = two.browser()
+    await browser.sign_in()
+    elsewhere = copy(browser, process(two))
+    two.clock.advance(LIFETIME)
+    scope = anyio.CancelScope()
+
+    async def ask() -> None:
+        with scope:
+            await browser.fetch("GET", "/")
+
+    with Hold() as hold:
+        two.emulator.faults.add("/oauth2/token", **{moment: hold})
+        task = asyncio.ensure_future(ask())
+        await hold.reached()
+        if way == "task":
+            task.cancel()
+        else:
+            scope.cancel()
+        await asyncio.wait([task])
+        hold.release()
+        await assert_signed_in(elsewhere)
+    await assert_signed_in(browser)
+    assert (refreshes(two), two.emulator.reuse_events) == (1, 0)
+
+
+# --- what they need ---
+
+
+class RealClock(Clock):
+    """A clock that goes on by itself."""
+
+    def __call__(self) -> float:
+        return self.now + time.monotonic()
+
+
+class Interrupted:
+    """An emulator that can be taken off its port and put back."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._stack = ExitStack()
+        self.emulator = self._stack.enter_context(serve(clients=[CLIENT], clock=clock)).emulator
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        port = httpx2.URL(self.emulator.base).port or 0
+        self._stack.enter_context(serve(lambda base: self.emulator, port=port))
+
+
+@pytest.fixture
+async def interrupted() -> AsyncIterator[tuple[Site, Interrupted]]:
+    clock = Clock()
+    server = Interrupted(clock)
+    site = Site(server.emulator, clock, timeout=0.5)
+    yield site, server
+    await site.aclose()
+    server.stop()
+
+
+@pytest.fixture(params=["cookie", "store"])
+def each_sessions(request: pytest.FixtureRequest) -> str:
+    """The kinds of sessions."""
+    return str(request.param)

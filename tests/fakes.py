@@ -159,7 +159,7 @@ class Server:
     """`ports.Exchange`: an authorization server that rotates refresh tokens and revokes the chain when one comes back.
 
     `answer` replaces what the next calls answer: an exception, parameters, or a function of no arguments.
-    `during` runs while a call is on its way, by its name.
+    `during` runs while a call is on its way, by its name and once; `during_each` with all of them.
     """
 
     def __init__(self, clock: Clock, steps: list[str]) -> None:
@@ -167,6 +167,7 @@ class Server:
         self.steps = steps
         self.answer: Any = None
         self.during: dict[str, Callable[[], Awaitable[object]]] = {}
+        self.during_each: Callable[[], object] = lambda: None
         self.suspends = False
         self.current: str | None = None
         self.reused: list[str] = []
@@ -226,6 +227,7 @@ class Server:
         if self.suspends:
             await asyncio.sleep(0)
         answer = usual() if self.answer is None or call == "fetch" else self.answer
+        self.during_each()
         if (during := self.during.pop(call, None)) is not None:
             await during()
         if callable(answer):
@@ -413,6 +415,10 @@ class Workers:
         await self.process().sessions.begin(session, None)
         self.steps.clear()
         return session
+
+    def leased(self, session: Session) -> bool:
+        """Whether somebody has the lease now."""
+        return self.store.memory.get(f"lease:{digest(session.id)}") is not None
 
     def lease(self, session: Session, seconds: float) -> None:
         """The lease of a process that nobody hears of again."""

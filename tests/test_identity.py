@@ -586,8 +586,9 @@ def test_any_answer_of_the_api_is_claims_or_nobody_or_an_error_of_ours(body, sta
 
 def test_a_session_keeps_the_claims_that_the_settings_name_in_their_order():
     found = kept_claims({"picture": "p", "sub": "s", "iss": "i", "sid": "d", "nonce": "n", "custom": 1}, CONFIG)
-    assert list(found.items()) == [("iss", "i"), ("sid", "d"), ("sub", "s"), ("picture", "p")]
+    assert list(found.items()) == [("iss", "i"), ("sub", "s"), ("sid", "d"), ("picture", "p")]
     assert kept_claims({"custom": [1], "sub": "s"}, config(claims=["sub", "custom"])) == {"sub": "s", "custom": [1]}
+    assert kept_claims({"email": "e", "sub": "s"}, config(claims=["email"])) == {"sub": "s", "email": "e"}
     assert kept_claims({}, CONFIG) == {}
 
 

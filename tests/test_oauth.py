@@ -383,11 +383,14 @@ def test_the_lifetime_of_a_token(expires_in, lifetime):
         ("openid", ("openid",), ("openid",)),
         (" openid   sign:requests ", ("openid", "sign:requests"), ("openid", "sign:requests")),
         (None, ("openid", "sign:requests"), ("openid", "templates")),
-        ("", ("openid", "sign:requests"), ("openid", "templates")),
-        ("  ", ("openid", "sign:requests"), ("openid", "templates")),
+        ("", (), ()),
+        ("  ", (), ()),
+        (["openid", "sign:requests"], (), ()),
+        (7, (), ()),
+        ('openid "sign" \x00 é sign:requests', ("openid", "sign:requests"), ("openid", "sign:requests")),
     ],
 )
-def test_a_scope_that_is_left_out_is_as_it_was_asked_for(scope, first, later):
+def test_a_scope_that_is_left_out_is_as_it_was_asked_for_and_one_that_cannot_be_read_is_none(scope, first, later):
     assert tokens(scope=scope).scope == first
     assert tokens(BEFORE, scope=scope).scope == later
 

@@ -306,7 +306,6 @@ class World:
         self.undone: list[asyncio.Future[object]] = []
         self.during_sleep: Callable[[], Awaitable[object]] | None = None
         self.clock_moves = True
-        self.ends: list[str] = []
         self._locks: dict[str, asyncio.Lock] = {}
 
     def token(self, size: int) -> str:
@@ -332,13 +331,19 @@ class World:
         await asyncio.sleep(0)
 
     def announce_end(self, session_id: str) -> None:
-        self.ends.append(session_id)
+        self.announced.append(session_id)
 
     async def shield(
         self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
     ) -> T:
         self.steps.append("shield")
-        return await asyncio.shield(asyncio.ensure_future(action()))
+        task = asyncio.ensure_future(action())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if undo is not None:
+                task.add_done_callback(lambda done: self.undone.append(asyncio.ensure_future(undo(done.result()))))
+            raise
 
 
 class BlockingWorld(World):

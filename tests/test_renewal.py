@@ -711,8 +711,8 @@ async def test_what_was_not_saved_is_saved_when_the_store_is_back(workers, proce
     workers.store.fails = {"swap session"}
     renewed = await process.renewal.fresh(session)
     workers.store.fails = set()
-    assert await process.renewal.fresh(session) == renewed
-    assert await workers.process().renewal.fresh(session) == renewed
+    assert (await process.renewal.fresh(session)).tokens == renewed.tokens
+    assert (await workers.process().renewal.fresh(session)).tokens == renewed.tokens
     assert workers.server.reused == []
 
 

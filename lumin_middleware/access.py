@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .errors import RequestRefused
 from .model import Request
@@ -24,8 +24,9 @@ RETURN_TO_LIMIT = 2000
 _REFUSED = re.compile(r"[\x00-\x1F\x7F\\]|(?:^|/)\.{1,2}(?:;[^/]*)?(?:/|$)")
 
 # Legitimate, but two readers may understand two things: escaped slashes, backslashes, NUL and dots, escapes
-# that are still escapes once decoded, empty segments, path parameters.
-_AMBIGUOUS_RAW = re.compile(r"%(?:2[fFeE]|5[cC]|00|25)|//|;")
+# that are still escapes once decoded, empty segments, path parameters, what no URL may hold.
+_AMBIGUOUS_RAW = re.compile(r"%(?:2[fFeE]|5[cC]|00|25)|//|;|[^\x21-\x7E]")
+_AMBIGUOUS = re.compile(r"%|//|;")
 
 # What nobody can read in two ways; most paths are like this.
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
@@ -61,8 +62,10 @@ class Rules:
             return self._match(path)
         if _REFUSED.search(path) or _REFUSED.search(_decoded(raw)):
             raise RequestRefused("bad_path", "The path holds dot segments, a backslash or control characters.")
-        if _AMBIGUOUS_RAW.search(raw) or _AMBIGUOUS_RAW.search(path) or _decoded(raw) != path:
-            return Rule(scope=tuple(dict.fromkeys(self._required(path) + self._required(raw))))
+        if _AMBIGUOUS_RAW.search(raw) or _AMBIGUOUS.search(path) or _decoded(raw) != path:
+            return Rule(
+                scope=tuple(dict.fromkeys(scope for read in _readings(path, raw) for scope in self._required(read)))
+            )
         return self._match(path)
 
     def _match(self, path: str) -> Rule:
@@ -85,6 +88,12 @@ def _patterns(patterns: Iterable[str]) -> re.Pattern[str]:
 
 def _below(mount: str, path: str) -> str:
     return path[len(mount) :] if path == mount or path.startswith(f"{mount.rstrip('/')}/") else path
+
+
+def _readings(path: str, raw: str) -> set[str]:
+    """What routers, file servers and proxies may take a path for: as it is, decoded once more, slashes merged."""
+    readings = {path, raw, unquote(path)}
+    return readings | {re.sub("/+", "/", each.partition(";")[0]) for each in readings}
 
 
 def _decoded(raw: str) -> str:

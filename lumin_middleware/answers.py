@@ -47,6 +47,15 @@ _TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
     (AuthorizationServerError, "Sign-in failed", "Lumin's answer could not be accepted. Please start again."),
 )
 
+# What more there is to say of a reason.
+_POINTS: dict[str, tuple[str, ...]] = {
+    "unknown_login": (
+        "It was begun more than ten minutes ago, or in another browser.",
+        "It was completed already; go back to the page that you wanted.",
+        "The browser refuses cookies, or an extension removes them.",
+    ),
+}
+
 _LOOP = pages.Page(
     title="Too many sign-ins in a row",
     text="You signed in, and yet this site does not know you. Going round again would not help. Likely causes:",
@@ -74,7 +83,9 @@ class Answers:
         page = request.header(b"hx-current-url") or request.header(b"referer")
         if page.startswith(f"{self._config.origin}/") and not is_navigation(request):
             here = page[len(self._config.origin) :]
-        wanted = return_to(here, self._config.after_login)
+        return self._login_to(return_to(here, self._config.after_login))
+
+    def _login_to(self, wanted: str) -> str:
         return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
 
     def unauthorized(self, request: Request, reason: str) -> Response:
@@ -106,8 +117,8 @@ class Answers:
 
     # --- something went wrong ---
 
-    def failure(self, request: Request, error: LuminError) -> Response:
-        """The answer to an error of the request, the server, or the store."""
+    def failure(self, request: Request, error: LuminError, *, return_to: str = "") -> Response:
+        """The answer to an error of the request, the server, or the store; `return_to` is where a new login leads."""
         headers: list[tuple[str, str]] = []
         match error:
             case OAuthError():
@@ -129,8 +140,10 @@ class Answers:
             reason = "sign_in_failed" if isinstance(error, OAuthError) and error.error not in _ERRORS else error.reason
             return pages.problem(status, reason, title, headers=headers)
         detail = error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else ""
-        links = (("Start again", self.login_path),) if request.path == self._config.callback_path else ()
-        return pages.page(status, pages.Page(title, text, detail=detail, links=links), headers=headers)
+        again = self._login_to(return_to) if return_to else self.login_path
+        links = (("Start again", again),) if request.path == self._config.callback_path else ()
+        points = _POINTS.get(error.reason, ())
+        return pages.page(status, pages.Page(title, text, points, detail, links), headers=headers)
 
     def method_not_allowed(self, allow: str) -> Response:
         """405 (RFC 9110, 15.5.6)."""

@@ -209,7 +209,7 @@ def _read(scope: Scope) -> Request:
         method=scope.get("method", "GET"),
         path=scope["path"],
         raw_path=raw.decode("latin-1") if raw else quote(scope["path"]),
-        query=scope["query_string"].decode("latin-1"),
+        query=scope.get("query_string", b"").decode("latin-1"),
         headers=headers,
         cookie=cookie,
         mount=scope.get("root_path", ""),

@@ -267,12 +267,20 @@ class LuminConfig:
         values: dict[str, object] = {}
         for name, (setting, read) in ENVIRONMENT.items():
             text = _variable(environ, name)
-            if text is not None:
+            if text is None:
+                continue
+            try:
                 values[setting] = read(text)
+            except ConfigurationError as error:
+                raise ConfigurationError(error.field, f"{error.problem} (from {name})") from None
         for setting in ("client_id", "client_secret", "redirect_uri", "secret_key"):
             if setting not in values:
                 raise ConfigurationError(setting, f"the environment variable LUMIN_{setting.upper()} is not set")
-        return cls(**values)  # type: ignore[arg-type]
+        try:
+            return cls(**values)  # type: ignore[arg-type]
+        except ConfigurationError as error:
+            variable = {setting: name for name, (setting, _) in ENVIRONMENT.items()}.get(error.field.partition(".")[0])
+            raise ConfigurationError(error.field, f"{error.problem} (from {variable})") from None
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str | None:

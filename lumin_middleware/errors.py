@@ -31,7 +31,7 @@ class LuminError(Exception):
 class ConfigurationError(LuminError):
     """A setting is wrong. Raised where the setting is made, so that a wrong one never serves.
 
-    `field` names the setting.
+    `field` names the setting, `problem` says what is wrong and the cure.
     """
 
     reason = "configuration"
@@ -39,6 +39,7 @@ class ConfigurationError(LuminError):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
+        self.problem = message
 
 
 class LoginRequired(LuminError):

@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl, quote_plus, urlencode
 import anyio
 import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
-from authlib.oauth2.rfc6749 import OAuth2Token
 
 from . import oauth
 from .config import LuminConfig
@@ -61,11 +60,10 @@ def media_type(response: httpx2.Response) -> str:
 class _Strict:
     """Authlib's client with `oauth.token_response` as its judge."""
 
-    token: Any
+    token: Any = None  # in place of Authlib's property, which reads `expires_in` in a way of its own
 
     def parse_response_token(self, resp: httpx2.Response) -> Any:
-        found = oauth.token_response(Answer(resp.status_code, media_type(resp), resp.content))
-        self.token = OAuth2Token(found)
+        self.token = oauth.token_response(Answer(resp.status_code, media_type(resp), resp.content))
         return self.token
 
 

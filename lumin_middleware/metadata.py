@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
 
 from .config import AuthorizationServer, LuminConfig
 from .errors import AuthorizationServerError, ConfigurationError, ServerUnavailable
 from .identity import Key, UnknownKey, id_token_claims, json_web_keys, logout_token_claims
 from .oauth import same_issuer
 from .ports import World
+
+T = TypeVar("T")
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -33,32 +35,96 @@ TROUBLE_PAUSE = 30.0
 """Seconds that a good old copy is used before the server, which was in trouble, is asked again."""
 
 
+class Kept(Generic[T]):
+    """Something that is read when it is needed, once however many wait, and stays until there is a better one."""
+
+    def __init__(self, name: str, read: Callable[[], Awaitable[T]], lifetime: float, world: World) -> None:
+        self.value: T | None = None
+        self._name = name
+        self._read = read
+        self._lifetime = lifetime
+        self._world = world
+        self._until = float("-inf")
+        self._reads = 0
+        self._trouble: AuthorizationServerError | None = None
+
+    async def get(self) -> T:
+        """The value. Raises what reading it raised, when there is none."""
+        if self.value is not None and self._world.clock() < self._until:
+            return self.value
+        await self.read_again()
+        if self.value is None:
+            raise self._trouble or ServerUnavailable(f"no {self._name} to be had")
+        return self.value
+
+    async def read_again(self) -> None:
+        """Reads it, unless somebody else did while we waited for our turn."""
+        reads = self._reads
+        async with self._world.lock(self._name):
+            if self._reads != reads:
+                return
+            try:
+                self.value, lifetime = await self._read(), self._lifetime
+            except AuthorizationServerError as error:
+                self._trouble, lifetime = error, TROUBLE_PAUSE
+            self._reads += 1
+            self._until = self._world.clock() + lifetime
+
+
 class Metadata:
     """The server's endpoints and keys."""
 
     def __init__(self, server: AuthorizationServer, world: World) -> None:
         self._configured = server
         self._world = world
-        self._server = None if server.discovery else server
-        self._server_until = float("-inf")
-        self._keys: list[Key] = []
-        self._keys_until = float("-inf")
+        self._server = Kept("discovery", self._discover, DISCOVERY_LIFETIME, world)
+        self._keys = Kept("keys", self._read_keys, KEYS_LIFETIME, world)
         self._looked_at = float("-inf")
 
     async def server(self) -> AuthorizationServer:
         """The server with its endpoints. Raises `ServerUnavailable` or `AuthorizationServerError`."""
-        if self._server is not None and (not self._configured.discovery or self._world.clock() < self._server_until):
-            return self._server
-        async with self._world.lock("discovery"):
-            if self._server is None or self._world.clock() >= self._server_until:
-                try:
-                    self._server = await self._discover()
-                    self._server_until = self._world.clock() + DISCOVERY_LIFETIME
-                except ServerUnavailable:
-                    if self._server is None:
-                        raise
-                    self._server_until = self._world.clock() + TROUBLE_PAUSE
-        return self._server
+        return await self._server.get() if self._configured.discovery else self._configured
+
+    async def keys(self) -> list[Key]:
+        """The keys that the server signs with. Raises `ServerUnavailable` or `AuthorizationServerError`."""
+        return await self._keys.get()
+
+    async def newer_keys(self, keys: list[Key]) -> list[Key]:
+        """Newer keys than those, if there are and it is time to look."""
+        async with self._world.lock("newer keys"):
+            now = self._world.clock()
+            if self._keys.value is keys and now >= self._looked_at + UNKNOWN_KEY_PAUSE:
+                self._looked_at = now
+                await self._keys.read_again()
+        return self._keys.value or keys
+
+    async def id_token_claims(self, id_token: str, config: LuminConfig, **expected: Any) -> dict[str, Any]:
+        """`identity.id_token_claims` with the server's keys. Raises as `_verified`."""
+        return await self._verified(id_token_claims, id_token, config, **expected)
+
+    async def logout_token_claims(self, logout_token: str, config: LuminConfig) -> dict[str, Any]:
+        """`identity.logout_token_claims` with the server's keys. Raises as `_verified`."""
+        return await self._verified(logout_token_claims, logout_token, config)
+
+    async def _verified(
+        self, verify: Callable[..., dict[str, Any]], token: str, config: LuminConfig, **expected: Any
+    ) -> dict[str, Any]:
+        """The claims of a token; with newer keys if it names one that we don't know.
+
+        Raises `ServerUnavailable` when it cannot be verified now, `AuthorizationServerError` when it is wrong.
+        """
+        server, keys = await self.server(), await self.keys()
+        try:
+            return verify(token, keys, config, server, now=self._world.clock(), **expected)
+        except UnknownKey:
+            newer = await self.newer_keys(keys)
+            if newer is keys:
+                raise ServerUnavailable(
+                    "a token names a key that we don't know; it is too early to ask again"
+                ) from None
+            return verify(token, newer, config, server, now=self._world.clock(), **expected)
+
+    # --- reading ---
 
     async def _discover(self) -> AuthorizationServer:
         issuer = self._configured.issuer
@@ -85,62 +151,14 @@ class Metadata:
             logger.error("The discovery document cannot be used: %s", error)
             raise AuthorizationServerError("the discovery document cannot be used", "bad_discovery") from None
 
-    async def keys(self, *, other_than: list[Key] | None = None) -> list[Key]:
-        """The keys that the server signs with; with `other_than`, newer ones than those, if it is time to look.
-
-        Raises `ServerUnavailable` when there are none to be had.
-        """
-        now = self._world.clock()
-        if self._keys and other_than is None and now < self._keys_until:
-            return self._keys
-        async with self._world.lock("keys"):
-            now = self._world.clock()
-            if other_than is not None and self._keys is other_than and now >= self._looked_at + UNKNOWN_KEY_PAUSE:
-                self._looked_at = now
-                await self._read_keys()
-            elif not self._keys or now >= self._keys_until:
-                await self._read_keys()
-        return self._keys
-
-    async def id_token_claims(self, id_token: str, config: LuminConfig, **expected: Any) -> dict[str, Any]:
-        """`identity.id_token_claims` with the server's keys. Raises as `_verified`."""
-        return await self._verified(id_token_claims, id_token, config, **expected)
-
-    async def logout_token_claims(self, logout_token: str, config: LuminConfig) -> dict[str, Any]:
-        """`identity.logout_token_claims` with the server's keys. Raises as `_verified`."""
-        return await self._verified(logout_token_claims, logout_token, config)
-
-    async def _verified(
-        self, verify: Callable[..., dict[str, Any]], token: str, config: LuminConfig, **expected: Any
-    ) -> dict[str, Any]:
-        """The claims of a token; with newer keys if it names one that we don't know.
-
-        Raises `ServerUnavailable` when it cannot be verified now, `AuthorizationServerError` when it is wrong.
-        """
-        server, keys = await self.server(), await self.keys()
-        try:
-            return verify(token, keys, config, server, now=self._world.clock(), **expected)
-        except UnknownKey:
-            newer = await self.keys(other_than=keys)
-            if newer is keys:
-                raise ServerUnavailable(
-                    "a token names a key that we don't know; it is too early to ask again"
-                ) from None
-            return verify(token, newer, config, server, now=self._world.clock(), **expected)
-
-    async def _read_keys(self) -> None:
-        try:
-            uri = (await self.server()).jwks_uri
-            if uri is None:
-                raise AuthorizationServerError("no jwks_uri is known, so no ID token can be verified", "no_keys")
-            keys = json_web_keys(await self._document(uri))
-            if not keys:
-                raise ServerUnavailable("the JWK Set holds no key that can be used")
-            self._keys, self._keys_until = keys, self._world.clock() + KEYS_LIFETIME
-        except ServerUnavailable:
-            if not self._keys:
-                raise
-            self._keys_until = self._world.clock() + TROUBLE_PAUSE
+    async def _read_keys(self) -> list[Key]:
+        uri = (await self.server()).jwks_uri
+        if uri is None:
+            raise AuthorizationServerError("no jwks_uri is known, so no ID token can be verified", "no_keys")
+        keys = json_web_keys(await self._document(uri))
+        if not keys:
+            raise ServerUnavailable("the JWK Set holds no key that can be used")
+        return keys
 
     async def _document(self, url: str) -> dict[str, Any]:
         answer = await self._world.exchange.fetch(url)

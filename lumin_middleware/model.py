@@ -67,7 +67,7 @@ class Session:
     id: str = field(repr=False)
     generation: int
     began: float
-    seen: float
+    seen: float = field(compare=False)
     """When it was last written, which is at most a tenth of the idle time after it was last used."""
     tokens: TokenSet
     claims: Mapping[str, Any] = field(repr=False)

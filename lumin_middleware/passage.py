@@ -33,7 +33,7 @@ _FIRST_WORDS = ("http.response.start", "websocket.accept")
 class Passage:
     """One request through the application."""
 
-    __slots__ = ("_send", "_started", "_visit", "_watch", "_world")
+    __slots__ = ("_replaced", "_send", "_started", "_visit", "_watch", "_world")
 
     def __init__(self, visit: Visit, world: AsyncWorld, send: Send) -> None:
         self._visit = visit
@@ -41,15 +41,18 @@ class Passage:
         self._send = send
         self._started = False
         self._watch: Watch | None = None
+        self._replaced = False
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         """Runs the application; a `LoginRequired` that it lets through becomes the challenge."""
         try:
             await app(scope, receive, self.send)
+            if self._replaced:
+                await self._challenge(scope)
         except LoginRequired:
             if self._started or self._visit.request.websocket:
                 raise
-            await respond(await self._visit.challenge(), scope, self._send)
+            await self._challenge(scope)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
@@ -58,8 +61,17 @@ class Passage:
             if self._watch is not None:
                 self._watch.close()
 
+    async def _challenge(self, scope: Scope) -> None:
+        await respond(await self._visit.challenge(), scope, self._send)
+
     async def send(self, message: Message) -> None:
         """ASGI's `send`, with our cookies in the first message."""
+        if self._replaced:
+            return
+        if self._visit.lost and message["type"] == "http.response.start" and message["status"] == 500:
+            # Starlette answers 500 before it lets an error out; the error was that nobody is signed in any more.
+            self._replaced = True
+            return
         if not self._started and message["type"] in _FIRST_WORDS:
             self._started = True
             if cookies := self._visit.set_cookies():

@@ -43,7 +43,7 @@ logger = logging.getLogger("lumin_middleware")
 class Visit:
     """A request that goes on to the application."""
 
-    __slots__ = ("_carried", "_jar", "_party", "request", "session")
+    __slots__ = ("_carried", "_jar", "_party", "lost", "request", "session")
 
     def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
@@ -51,6 +51,8 @@ class Visit:
         self._carried = carried
         self.request = request
         self.session = carried.session if carried else None
+        self.lost = False
+        """Whether the session ended while the application was at work."""
 
     @property
     def cookie(self) -> bytes:
@@ -64,7 +66,11 @@ class Visit:
         """
         if self.session is None:
             raise LoginRequired("nobody is signed in")
-        self.session = await self._party.renewal.fresh(self.session, rejected=rejected)
+        try:
+            self.session = await self._party.renewal.fresh(self.session, rejected=rejected)
+        except LoginRequired:
+            self.lost = True
+            raise
         return self.session
 
     async def is_over(self) -> bool:
@@ -219,7 +225,7 @@ class RelyingParty:
                 lambda: self._sign_in(code, jar), undo=lambda signed_in: self.account.sign_out(signed_in[0])
             )
         except LuminError as error:
-            answer = self.answers.failure(request, error)
+            answer = self.answers.failure(request, error, return_to=transaction.return_to)
             answer.headers += pages.set_cookies([forget])
             return answer
         cookies += [forget, self.logins.count(jar)]

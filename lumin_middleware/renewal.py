@@ -86,6 +86,10 @@ def _part(window: tuple[float, float], tokens: TokenSet) -> float:
     return min(share * tokens.lifetime, most)
 
 
+def _generation(session: Session) -> int:
+    return session.generation
+
+
 class Renewal:
     """Keeps the tokens of sessions fresh."""
 
@@ -102,7 +106,7 @@ class Renewal:
 
     def is_due(self, session: Session) -> bool:
         """Whether `fresh` has anything to do; soon enough for every lifetime."""
-        return session.tokens.expires_at - self._world.clock() <= SOFT_WINDOW[1]
+        return session.tokens.expires_at - self._world.clock() <= SOFT_WINDOW[1] or session.id in self._unsaved
 
     async def fresh(self, session: Session, *, rejected: str | None = None) -> Session:
         """The session with an access token that can be used; `rejected` is one that the API did not take.
@@ -111,41 +115,39 @@ class Renewal:
         be had now. A token that still lives outlasts that trouble.
         """
         when = self._due(session, rejected)  # 1
-        if when is Due.LATER:
+        if when is Due.LATER and session.id not in self._unsaved:
             return session
-        session = self._unsaved.get(session.id, session)
-        alive = session.tokens.access_token != rejected and session.tokens.expires_at > self._world.clock()
         if session.tokens.refresh_token is None:
-            if alive:
+            if self._is_alive(session, rejected):
                 return session
             raise SessionEnded("the access token has expired and there is no refresh token", "expired")
-        if when is Due.SOON and self._world.locked(session.id):
+        if when is not Due.NOW and self._world.locked(session.id):
             return session
         try:
             async with self._world.lock(session.id):  # 2
+                if session.id in self._unsaved:
+                    session = await self._catch_up(session)
                 return await self._renew(session, rejected, wait=when is Due.NOW)
         except (AuthorizationServerError, StoreUnavailable) as error:
-            if not alive:
+            if not self._is_alive(session, rejected):
                 raise
             self._sessions.warn("A session could not be renewed; its access token still lives", error)
             return session
+
+    def _is_alive(self, session: Session, rejected: str | None) -> bool:
+        return session.tokens.access_token != rejected and session.tokens.expires_at > self._world.clock()
 
     def _due(self, session: Session, rejected: str | None) -> Due:
         return due(session.tokens, self._world.clock(), rejected)
 
     async def _renew(self, session: Session, rejected: str | None, *, wait: bool) -> Session:
-        record = await self._newest(session)  # 3
+        if self._due(session, rejected) is Due.LATER:
+            return session
+        record = await self._sessions.newest(session)  # 3
         if self._due(record.session, rejected) is Due.LATER:
             return record.session
         await self._refuse_in_trouble(session)
         return await self._world.shield(lambda: self._renew_with_lease(record.session, rejected, wait=wait))
-
-    async def _newest(self, session: Session) -> Record:
-        record = await self._sessions.newest(session)
-        unsaved = self._unsaved.get(session.id)
-        if unsaved is not None and unsaved.generation > record.session.generation:
-            return Record(record.raw, await self._save(record, unsaved))
-        return record
 
     # --- 4 to 8 ---
 
@@ -156,7 +158,7 @@ class Renewal:
         if record is not None:
             return record.session
         try:
-            record = await self._newest(session)  # 5
+            record = await self._sessions.newest(session)  # 5
             if self._due(record.session, rejected) is Due.LATER:
                 return record.session
             # A slow store may have used the lease up: from here the longest answer must fit in again.
@@ -231,9 +233,9 @@ class Renewal:
         except ServerUnavailable as error:
             logger.warning("A renewed ID token cannot be verified now and is left aside: %s", error)
             return old.claims
-        if "iss" not in old.claims:  # the identity came from the API, whose ids need not be the server's
-            return old.claims
-        if claims["sub"] != old.claims.get("sub"):
+        if "iss" not in old.claims or "sub" not in old.claims:
+            return old.claims  # the identity came from the API, whose ids need not be the server's
+        if claims["sub"] != old.claims["sub"]:
             raise AuthorizationServerError("the ID token is another person's", "bad_id_token")
         return kept_claims({**old.claims, **claims}, self._config)
 
@@ -276,6 +278,22 @@ class Renewal:
         # This process remembers it, and so does the browser with the next answer; others see the old one until then.
         self._unsaved[renewed.id] = renewed
         return renewed
+
+    async def _catch_up(self, session: Session) -> Session:
+        """Saves what could not be saved when it was new; the newest of all that is known."""
+        unsaved = self._unsaved[session.id]
+        try:
+            record = await self._sessions.newest(dataclasses.replace(unsaved, generation=-1))
+            if record.session.generation >= unsaved.generation or await self._sessions.replace(record, unsaved):
+                self._unsaved.pop(session.id, None)
+        except StoreUnavailable as error:
+            self._sessions.warn("A renewed session is still not saved", error)
+            return max(session, unsaved, key=_generation)
+        except SessionEnded:
+            self._unsaved.pop(session.id, None)
+            await self.revoke(unsaved.tokens)
+            raise
+        return max(session, unsaved, record.session, key=_generation)
 
     async def _end(self, session: Session, tokens: TokenSet) -> None:
         try:

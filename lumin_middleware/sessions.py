@@ -83,7 +83,7 @@ class Sessions(ABC):
         self._records = Sealer(config.keys, "record", world.clock)
         self._opened: Memo[Session] = Memo(MEMO_LIMIT)
         self._slide = config.idle_timeout / 10
-        self._warned_at = float("-inf")
+        self._warned_at: dict[str, float] = {}
 
     # --- what differs ---
 
@@ -185,12 +185,13 @@ class Sessions(ABC):
 
     def warn(self, message: str, error: Exception) -> None:
         """Logs trouble that each request would meet: once in a while."""
-        if (now := self._world.clock()) >= self._warned_at + WARNING_PAUSE:
-            self._warned_at = now
+        if (now := self._world.clock()) >= self._warned_at.get(message, float("-inf")) + WARNING_PAUSE:
+            self._warned_at[message] = now
             logger.warning("%s: %s", message, error)
 
     def _read(self, raw: bytes, session_id: str) -> Session:
-        if (session := self._opened.get(raw)) is not None:
+        session = self._opened.get(raw)
+        if session is not None and session.id == session_id:  # a record opens for nobody else's id
             return session
         unsealed = self._records.unseal(raw, session_id)
         if unsealed is None or unsealed.data == _ENDED:

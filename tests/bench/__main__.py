@@ -1,0 +1,23 @@
+"""`python -m tests.bench [name …]`: all benchmarks, or those named."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+from . import requests, sizes, stores
+
+BENCHMARKS = {
+    "requests": requests.main,
+    "stores": stores.main,
+    "sizes": sizes.main,
+}
+
+
+def main(names: list[str]) -> None:
+    print(f"Python {platform.python_version()}, {platform.machine()}")
+    for name in names or BENCHMARKS:
+        BENCHMARKS[name]()
+
+
+main(sys.argv[1:])

@@ -1,0 +1,52 @@
+"""What things weigh: cookies, records, the import."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+from lumin_middleware import LuminMiddleware
+from lumin_middleware.cookies import Jar
+
+from .measure import run
+from .rig import bare, config, party, session
+
+IMPORTS = {
+    "Python alone": "pass",
+    "starlette and httpx2": "import starlette.applications, starlette.authentication, httpx2",
+    "Authlib's httpx client": "import authlib.integrations.httpx_client",
+    "lumin_middleware": "import lumin_middleware",
+}
+
+
+def main() -> None:
+    run(_weights())
+    _imports()
+
+
+async def _weights() -> None:
+    print("\nBytes")
+    for kind in ("cookie", "store"):
+        site = party(LuminMiddleware(bare, config(sessions=kind)))
+        new = session()
+        lines = site.sessions.set_cookies(new, Jar(b"", site.cookies))
+        sent = sum(len(line.partition(";")[0]) for line in lines)
+        record = site.sessions._seal(new.dump(), new.id)
+        print(f"  sessions={kind!r}: Set-Cookie {sum(map(len, lines))} in {len(lines)}, sent back {sent}, record {len(record)}")
+        print(f"    {1_048_576 // (len(record) + 72)} sessions in a MB of store (record and key)")
+
+
+def _imports() -> None:
+    print("\nImport, in a new process (median of 9)")
+    times: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for _ in range(9):
+        for name, code in IMPORTS.items():
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            times[name].append(time.perf_counter() - started)
+    alone = statistics.median(times["Python alone"])
+    for name, each in times.items():
+        median = statistics.median(each)
+        print(f"  {name:30} {median * 1e3:7.1f} ms   added {(median - alone) * 1e3:7.1f} ms")

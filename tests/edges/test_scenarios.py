@@ -29,7 +29,7 @@ def scenario(each: Scenario) -> Scenario:
 
 @pytest.mark.parametrize("sessions", ["cookie", "store"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.__name__)
-async def test_both_edges_tell_the_same_story(scenario, sessions, lumin):
+async def test_gw_04_both_edges_tell_the_same_story(scenario, sessions, lumin):
     told = {}
     for edge in EDGES:
         told[edge] = await _told(scenario, edge, lumin.site(sessions=sessions, **SETTINGS))

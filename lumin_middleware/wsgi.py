@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote_to_bytes
 
 import httpx2
@@ -183,21 +184,41 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store:
 def _read(environ: WSGIEnvironment) -> Request:
     mount = _decoded(environ.get("SCRIPT_NAME", ""))
     path = mount + _decoded(environ.get("PATH_INFO", ""))
-    headers = [
-        (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in environ.items()
-        if name.startswith("HTTP_") and name != "HTTP_COOKIE" and not name.startswith(_IDENTITY_HEADER)
-    ]
     return Request(
         method=environ["REQUEST_METHOD"],
         path=path,
         raw_path=_raw_path(environ, path),
         query=environ.get("QUERY_STRING", ""),
-        headers=headers,
+        headers=_Headers(environ),
         cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
         mount=mount,
         body=_body_reader(environ),
     )
+
+
+class _Headers(Sequence[tuple[bytes, bytes]]):
+    """The request's headers, read out of the environ when somebody asks; most requests need none."""
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+
+    @cached_property
+    def _items(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in self._environ.items()
+            if name.startswith("HTTP_") and name != "HTTP_COOKIE" and not name.startswith(_IDENTITY_HEADER)
+        ]
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[bytes, bytes]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[bytes, bytes]]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
 
 
 def _decoded(text: str) -> str:
@@ -210,6 +231,8 @@ def _raw_path(environ: WSGIEnvironment, path: str) -> str:
     target = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").partition("?")[0]
     if "://" in target[:8]:  # absolute form (RFC 9112, 3.2.2)
         target = "/" + target.partition("://")[2].partition("/")[2]
+    if target == path and "%" not in path and path.isascii():
+        return path
     if target and unquote_to_bytes(target).decode("utf-8", "surrogateescape") == path:
         return target
     return quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~-._")

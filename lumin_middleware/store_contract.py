@@ -19,7 +19,7 @@ import inspect
 import multiprocessing
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -47,43 +47,14 @@ VALUES = {
 # All of them are in the store at one time, each with a value of its own: what is told apart by a byte,
 # a case, a space or a code point must stay apart.
 KEYS = (
-    "",
-    "a",
-    "A",
-    "a ",
-    " a",
-    "a\0",
-    "a\0b",
-    "a\n",
-    "a\r\nSET b c",
-    "a*",
-    "a?",
-    "[a]",
-    "%",
-    "_",
-    "a'; DROP TABLE record; --",
-    'a"]] .. redis.call("FLUSHALL")',
-    "{a}",
-    "{b}:a",
-    "../a",
-    "/a",
-    "é",
-    "e\u0301",
-    "\U0001f511",
-    "\u202e\ufeff",
-    "x" * 10_000,
-    "x" * 10_001,
+    *("", "a", "A", "a ", " a", "a\0", "a\0b", "a\n", "a\r\nSET b c", "x" * 10_000, "x" * 10_001),
+    *("a*", "a?", "[a]", "%", "_", "a'; DROP TABLE record; --", 'a"]] .. redis.call("FLUSHALL")'),
+    *("{a}", "{b}:a", "../a", "/a", "é", "e\u0301", "\U0001f511", "\u202e\ufeff"),
 )
 # (what the key holds, an `old` that it therefore is not)
 NEARLY = (
-    (b"a", b"A"),
-    (b"a", b"a\0"),
-    (b"a", b"a "),
-    (b"1", b"1.0"),
-    (b"1", b"01"),
-    (b"", b"\0"),
-    (b"\xc3\xa9", b"\xe9"),
-    (b"a", b""),
+    *((b"a", b"A"), (b"a", b"a\0"), (b"a", b"a "), (b"a", b""), (b"", b"\0")),
+    *((b"1", b"1.0"), (b"1", b"01"), (b"\xc3\xa9", b"\xe9")),
 )
 
 
@@ -280,19 +251,15 @@ class SharedStoreContract(StoreContract):
         store.swap("present", None, b"value", LONG)
         assert (store.get("present"), store.get("absent")) == (b"value", None)
         self.break_store()
-        for _ in range(2):
-            for verb in (
-                lambda: store.get("present"),
-                lambda: store.get("absent"),
-                lambda: store.get("unheard of"),
-                lambda: store.swap("absent", None, b"value", LONG),
-                lambda: store.swap("absent", None, None, LONG),
-                lambda: store.swap("present", b"value", b"new", LONG),
-                lambda: store.swap("present", b"other", b"new", LONG),
-                lambda: store.swap("present", b"value", None, LONG),
-            ):
-                with pytest.raises(StoreUnavailable):
-                    verb()
+        for key in ("present", "absent", "unheard of") * 2:
+            with pytest.raises(StoreUnavailable):
+                store.get(key)
+        for key, old, new in (("absent", None, b"value"), ("absent", None, None), ("absent", b"value", None)):
+            with pytest.raises(StoreUnavailable):
+                store.swap(key, old, new, LONG)
+        for old, new in ((b"value", b"new"), (b"other", b"new"), (b"value", None), (None, b"new")):
+            with pytest.raises(StoreUnavailable):
+                store.swap("present", old, new, LONG)
 
 
 class FromAnyThread:
@@ -317,11 +284,8 @@ class FromAnyThread:
         self._thread.join()
         self._loop.close()
 
-    def _run(self, verb: Awaitable[T]) -> T:
-        async def awaited() -> T:
-            return await verb
-
-        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
+    def _run(self, verb: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(verb, self._loop).result()
 
 
 @contextmanager

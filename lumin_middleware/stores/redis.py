@@ -33,14 +33,9 @@ return 1
 """
 SWAP_SHA = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
 
-OPTIONS = {
-    # Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in less
-    # than a millisecond, so one that takes a second is down. Options of the URL go before them.
-    "socket_connect_timeout": 1.0,
-    "socket_timeout": 2.0,
-    # RESP3 brings nothing here, and with it redis-py 8 does not notice that a server closed a connection.
-    "protocol": 2,
-}
+# Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in less than
+# a millisecond, so one that takes a second is down. Options of the URL go before them.
+OPTIONS = {"socket_connect_timeout": 1.0, "socket_timeout": 2.0}
 MANY = {"max_connections": 10_000}  # threads: each waits for its own, and there are only so many
 FEW = {"max_connections": 50, "timeout": 2.0}  # tasks, thousands of them: in a row, for two seconds
 
@@ -194,8 +189,8 @@ def _pool(pool_class: Any, url: str, options: Mapping[str, float]) -> Any:
 def _checked(client: Any, *, asynchronous: bool) -> Any:
     """`client`, whose answers can be relied on."""
     if inspect.iscoroutinefunction(client.execute_command) != asynchronous:
-        store = "RedisStore" if asynchronous else "AsyncRedisStore"
-        raise ConfigurationError("store", f"the Redis client is of the other colour; give it to {store}")
+        nature, store = ("not ", "RedisStore") if asynchronous else ("", "AsyncRedisStore")
+        raise ConfigurationError("store", f"the Redis client is {nature}asyncio's; give it to {store}")
     if client.get_encoder().decode_responses:
         raise ConfigurationError("store", "the Redis client decodes what it reads; set decode_responses=False")
     if cure := _sends_again(client):

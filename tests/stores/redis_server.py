@@ -94,19 +94,21 @@ class RedisServer:
 
 
 class Relay:
-    """Passes bytes between clients and a server, and cuts connections on which a word was sent.
+    """Passes bytes between clients and a server, and cuts connections as a network does.
 
-    The first `cuts` connections on which `word` was seen are closed: `answered`, once the server has
-    answered (the answer is thrown away); else before the server saw the word.
+    The first `cuts` connections on which `word` is sent are closed: `answered`, once the server has
+    answered (the answer is thrown away); else before the server sees the word.
     """
 
-    def __init__(self, port: int, word: bytes, *, cuts: int, answered: bool) -> None:
+    def __init__(self, port: int, word: bytes = b"", *, cuts: int = 0, answered: bool = False) -> None:
         self._upstream = ("127.0.0.1", port)
         self._word = word
         self._cuts = cuts
         self._answered = answered
         self.seen = 0
         """How often `word` was sent."""
+        self.clients: list[socket.socket] = []
+        self._stale: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._accept)]
         self.port = int(self._listener.getsockname()[1])
@@ -121,12 +123,17 @@ class Relay:
         for thread in self._threads:
             thread.join()
 
+    def forget(self) -> None:
+        """Whatever is open now is closed when it is next used, as by a firewall that drops idle connections."""
+        self._stale = list(self.clients)
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            self.clients.append(client)
             thread = threading.Thread(target=self._serve, args=(client,))
             self._threads.append(thread)
             thread.start()
@@ -138,12 +145,12 @@ class Relay:
                 ready, _, _ = select.select([client, server], [], [])
                 source = ready[0]
                 data = source.recv(1 << 20)
-                if not data or (source is server and cut):
+                if not data or client in self._stale or (source is server and cut):
                     return
                 if source is server:
                     client.sendall(data)
                     continue
-                if self._word in data:
+                if self._cuts and self._word in data:
                     cut = self.seen < self._cuts
                     self.seen += 1
                 if cut and not self._answered:

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -153,22 +154,42 @@ def test_a_store_recovers_when_its_server_does(store: Store, redis_server: Redis
     assert store.swap("key", None, b"value", LONG)
 
 
-def test_connections_that_the_server_closed_are_opened_again(store: Store, server: Any) -> None:
-    def use(number: int) -> None:
-        assert store.swap(f"key {number}", None, b"value", LONG)
-        assert store.get(f"key {number}") == b"value"
+def use_many_connections(store: Store, number_open: Callable[[], int]) -> None:
+    start = threading.Barrier(8)
 
-    for _ in range(3):
-        with ThreadPoolExecutor(8) as pool:  # many connections, all of which become stale
+    def use(number: int) -> None:
+        start.wait()
+        for _ in range(20):
+            store.get(f"key {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        while number_open() < 4:
             list(pool.map(use, range(8)))
+
+
+def test_connections_that_the_server_closed_are_opened_again(store: Store, server: Any) -> None:
+    for turn in range(3):
+        use_many_connections(store, lambda: len(server.client_list(_type="normal")) - 1)
         server.client_kill_filter(_type="normal", skipme=True)
-        for number in range(8):
-            assert store.swap(f"key {number}", b"value", None, LONG)
+        assert store.swap(f"key {turn}", None, b"value", LONG)
+
+
+def test_connections_that_a_firewall_forgot_are_opened_again(
+    store_class: Any, redis_server: RedisServer, prefix: str
+) -> None:
+    with (
+        Relay(redis_server.port) as relay,
+        opened(partial(store_class, f"redis://127.0.0.1:{relay.port}", prefix=prefix)) as store,
+    ):
+        use_many_connections(store, lambda: len(relay.clients))
+        for old, new in ((None, b"first"), (b"first", b"second")):
+            relay.forget()
+            assert store.swap("key", old, new, LONG)
 
 
 def test_a_server_that_never_answers_is_unavailable(store_class: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"redis://127.0.0.1:{silent.getsockname()[1]}?socket_timeout=0.05&socket_connect_timeout=0.05"
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}?socket_timeout=0.1"
         with opened(partial(store_class, url)) as store:
             for verb in every_verb(store):
                 with pytest.raises(StoreUnavailable):

@@ -2,9 +2,9 @@
 
 A swap is one Lua script, which the server runs as one step. It is sent once: where its answer is lost,
 nobody knows whether it was done, and `StoreUnavailable` says so. A client that sends again by itself
-would be told "no" because of its own first try, and is refused. Reading may be repeated, and is: once,
-on a new connection, because servers and firewalls cut the idle ones. So a swap reads first. Where that
-does not find what it expects it is answered, and where it does, it found a connection that lives.
+would be told "no" because of its own first try, and is refused. Reading may be repeated, and is, once,
+because servers and firewalls cut idle connections. So a swap reads first: where that finds something
+else than `old`, it is answered; where it does not, there is a connection now that lives.
 
 The server must not evict what is alive (`maxmemory-policy noeviction`, the default). Where a replica
 takes over, the last moments before it may be lost.
@@ -18,7 +18,7 @@ import asyncio
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -35,9 +35,12 @@ SWAP_SHA = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
 
 # Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in less than
 # a millisecond, so one that takes a second is down. Options of the URL go before them.
-OPTIONS = {"socket_connect_timeout": 1.0, "socket_timeout": 2.0}
-MANY = {"max_connections": 10_000}  # threads: each waits for its own, and there are only so many
-FEW = {"max_connections": 50, "timeout": 2.0}  # tasks, thousands of them: in a row, for two seconds
+OPTIONS = {
+    "socket_connect_timeout": 1.0,
+    "socket_timeout": 2.0,
+    "max_connections": 50,  # of one process, or of one event loop
+    "timeout": 2.0,  # for one of them to become free
+}
 
 
 class RedisStore:
@@ -55,9 +58,7 @@ class RedisStore:
         self._trouble = (self._redis.RedisError, OSError)
         self._prefix = prefix
         self._owned = isinstance(client, str)
-        if self._owned:
-            client = self._redis.Redis.from_pool(_pool(self._redis.ConnectionPool, client, MANY))
-        self._client = _checked(client, asynchronous=False)
+        self._client = _checked(_from_url(client, self._redis) if self._owned else client, asynchronous=False)
 
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -66,8 +67,6 @@ class RedisStore:
             try:
                 return self._client.get(name)  # type: ignore[no-any-return]
             except self._redis.ConnectionError:
-                if self._owned:
-                    self._client.connection_pool.disconnect(inuse_connections=False)
                 return self._client.get(name)  # type: ignore[no-any-return]
         except self._trouble as error:
             raise StoreUnavailable(f"Redis: {error}") from error
@@ -109,8 +108,7 @@ class AsyncRedisStore:
         self._owned = isinstance(client, str) or callable(client)
         self._make: Callable[[], Any] = client if callable(client) else lambda: client
         if isinstance(client, str):
-            redis = self._redis.asyncio
-            self._make = lambda: redis.Redis.from_pool(_pool(redis.BlockingConnectionPool, client, FEW))
+            self._make = lambda: _from_url(client, self._redis.asyncio)
         _checked(self._make(), asynchronous=True)
         # Not by weak reference, which would never end: an open connection leads back to its loop.
         self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
@@ -123,8 +121,6 @@ class AsyncRedisStore:
             try:
                 return await client.get(name)  # type: ignore[no-any-return]
             except self._redis.ConnectionError:
-                if (pool := getattr(client, "connection_pool", None)) is not None:
-                    await pool.disconnect(inuse_connections=False)
                 return await client.get(name)  # type: ignore[no-any-return]
         except self._trouble as error:
             raise StoreUnavailable(f"Redis: {error}") from error
@@ -173,17 +169,17 @@ def _import_redis() -> ModuleType:
     return redis
 
 
-def _pool(pool_class: Any, url: str, options: Mapping[str, float]) -> Any:
-    """The connections to `url`. No error repeats it: it may hold a password."""
+def _from_url(url: str, module: Any) -> Any:
+    """A client of `redis` or `redis.asyncio`. No error repeats the URL: it may hold a password."""
     tls = {"ssl_check_hostname": True} if url.startswith("rediss:") else {}  # the default since redis-py 6
     try:
-        pool = pool_class.from_url(url, **OPTIONS, **options, **tls)
+        pool = module.BlockingConnectionPool.from_url(url, **OPTIONS, **tls)
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError):
         raise ConfigurationError(
             "store", "is no URL of redis-py; give redis://user:password@host:6379/0, rediss://… or unix:///path"
         ) from None
-    return pool
+    return module.Redis.from_pool(pool)
 
 
 def _checked(client: Any, *, asynchronous: bool) -> Any:

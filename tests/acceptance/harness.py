@@ -158,6 +158,13 @@ def put_cookie(browser: Browser, name: str, value: str) -> None:
     browser.cookies.set(name, value, domain="app.example.com", path="/")
 
 
+def keep(browser: Browser, answer: Raw) -> None:
+    """Puts the cookies of a raw answer into the jar, as a browser does that deletes nothing."""
+    for line in answer.all("set-cookie"):
+        name, _, value = line.partition(";")[0].partition("=")
+        put_cookie(browser, name, value)
+
+
 # --- who is signed in -----------------------------------------------------------------------------------
 
 
@@ -235,8 +242,7 @@ async def lands_on(site: Site, return_to: str, *, quoted: str) -> str:
     assert begun.status == 303, (return_to[:60], begun.status)
     for line in begun.all("set-cookie"):
         assert len(line) <= 4096, (return_to[:60], len(line))
-        name, _, value = line.partition(";")[0].partition("=")
-        put_cookie(browser, name, value)
+    keep(browser, begun)
     done = await call(
         site.middleware,
         site.emulator.sign_in(begun.header("location") or "").removeprefix(ORIGIN),

@@ -14,8 +14,8 @@ from lumin_middleware.access import return_to
 from tests.acceptance.harness import (
     assert_on_site,
     call,
+    keep,
     lands_on,
-    put_cookie,
     resolved,
     subject,
     with_cookies,
@@ -56,9 +56,7 @@ async def test_rd_01_a_page_comes_back_as_it_was_asked_for(each_site):
         browser = each_site.browser()
         begun = await call(each_site.middleware, target, headers=NAVIGATION)
         assert begun.status == 303, target
-        for line in begun.all("set-cookie"):
-            name, _, value = line.partition(";")[0].partition("=")
-            put_cookie(browser, name, value)
+        keep(browser, begun)
         url = each_site.emulator.sign_in(begun.header("location") or "")
         done = await call(each_site.middleware, url.removeprefix(ORIGIN), headers=with_cookies(browser))
         if done.header("location") != target:
@@ -77,9 +75,7 @@ async def test_rd_01_raw_bytes_that_are_not_ascii_are_encoded_once(each_site, pa
     """Some servers pass them on as they came (ASGI: `raw_path` is the bytes of the request line)."""
     browser = each_site.browser()
     begun = await call(each_site.middleware, path.encode(), headers=NAVIGATION)
-    for line in begun.all("set-cookie"):
-        name, _, value = line.partition(";")[0].partition("=")
-        put_cookie(browser, name, value)
+    keep(browser, begun)
     url = each_site.emulator.sign_in(begun.header("location") or "")
     done = await call(each_site.middleware, url.removeprefix(ORIGIN), headers=with_cookies(browser))
     assert done.header("location") == quote(path, safe="/?=")
@@ -89,9 +85,7 @@ async def test_rd_01_without_a_raw_path_the_page_comes_back_all_the_same(each_si
     """`raw_path` is optional in ASGI."""
     browser = each_site.browser()
     begun = await call(each_site.middleware, "/a%20b/caf%C3%A9?x=%26", headers=NAVIGATION, raw_path=None)
-    for line in begun.all("set-cookie"):
-        name, _, value = line.partition(";")[0].partition("=")
-        put_cookie(browser, name, value)
+    keep(browser, begun)
     url = each_site.emulator.sign_in(begun.header("location") or "")
     done = await call(each_site.middleware, url.removeprefix(ORIGIN), headers=with_cookies(browser))
     assert done.header("location") == "/a%20b/caf%C3%A9?x=%26"
@@ -148,9 +142,7 @@ async def test_rd_02_no_page_leads_away(new_site):
         if begun.status != 303:
             assert begun.status == 400, payload
             continue
-        for line in begun.all("set-cookie"):
-            name, _, value = line.partition(";")[0].partition("=")
-            put_cookie(browser, name, value)
+        keep(browser, begun)
         url = site.emulator.sign_in(begun.header("location") or "")
         done = await call(site.middleware, url.removeprefix(ORIGIN), headers=with_cookies(browser))
         location = done.header("location") or ""
@@ -334,9 +326,7 @@ async def test_rd_a_sign_in_does_not_lead_back_to_our_own_routes(new_site, path)
 async def test_rd_a_sign_in_from_a_page_of_a_mounted_application_leads_back_to_it(each_site):
     browser = each_site.browser()
     begun = await call(each_site.middleware, "/mounted/page?x=1", headers=NAVIGATION, root_path="/mounted")
-    for line in begun.all("set-cookie"):
-        name, _, value = line.partition(";")[0].partition("=")
-        put_cookie(browser, name, value)
+    keep(browser, begun)
     answer = await browser.navigate(each_site.emulator.sign_in(begun.header("location") or ""))
     assert answer.headers["location"] == "/mounted/page?x=1"
     assert set_cookies(answer)

@@ -214,6 +214,7 @@ def _read(scope: Scope) -> Request:
         cookie=cookie,
         mount=scope.get("root_path", ""),
         websocket=scope["type"] == "websocket",
+        peer=(scope.get("client") or ("",))[0],
     )
 
 

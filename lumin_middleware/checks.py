@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigurationError
@@ -117,6 +118,18 @@ def patterns(name: str, value: object) -> tuple[str, ...]:
     listed = tuple(value)
     for item in listed:
         pattern(name, item)
+    return listed
+
+
+def networks(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(name, f"{value!r} must be a list of networks, such as ['127.0.0.1', '10.0.0.0/8']")
+    listed = tuple(value)
+    for item in listed:
+        try:
+            ip_network(item if isinstance(item, str) else "")
+        except ValueError as error:
+            raise ConfigurationError(name, f"{item!r} is no IP address or network: {error}") from None
     return listed
 
 

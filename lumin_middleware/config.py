@@ -83,7 +83,7 @@ class AuthorizationServer:
 LUMIN = AuthorizationServer.at("https://auth.luminpdf.com")
 """Lumin's authorization server."""
 
-ROUTES = ("login", "logout", "session", "sessions", "backchannel-logout")
+ROUTES = ("login", "logout", "session", "sessions", "verify", "backchannel-logout")
 """The last part of our routes beside the callback."""
 
 CLAIMS = (
@@ -155,6 +155,11 @@ class LuminConfig:
     """Whether each request asks a remote store if its session was ended. A local store is always asked."""
     backchannel_logout: bool = False
     """Whether the server may end sessions at `backchannel-logout` (OpenID Connect Back-Channel Logout 1.0)."""
+    trusted_proxies: Sequence[str] = ()
+    """Addresses or networks of the proxies that are believed when they ask `verify` about a request:
+    `127.0.0.1`, `10.0.0.0/8`. What a peer at a Unix socket says is never believed: it has no address."""
+    verify_access_token: bool = False
+    """Whether `verify` gives the access token, to `trusted_proxies` only."""
     timeout: float = 10
     """The longest that an answer of the authorization server may take in all."""
     api_timeout: float = 30
@@ -185,6 +190,9 @@ class LuminConfig:
         for name in ("after_login", "after_logout"):
             checks.local_path(name, getattr(self, name))
         checks.names("claims", self.claims)
+        object.__setattr__(self, "trusted_proxies", checks.networks("trusted_proxies", self.trusted_proxies))
+        if self.verify_access_token and not self.trusted_proxies:
+            raise ConfigurationError("verify_access_token", "has an effect only with trusted_proxies")
         if self.post_logout_redirect_uri is not None:
             checks.url("post_logout_redirect_uri", self.post_logout_redirect_uri, query=True)
             if not self.end_session:
@@ -311,6 +319,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_SESSIONS": ("sessions", str),
     "LUMIN_PUBLIC": ("public", _listed),
     "LUMIN_OPTIONAL": ("optional", _listed),
+    "LUMIN_TRUSTED_PROXIES": ("trusted_proxies", _listed),
 }
 """Each environment variable, the setting that it gives, and how its text is read."""
 

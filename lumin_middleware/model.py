@@ -28,6 +28,8 @@ class Request:
     mount: str = ""
     """The prefix of `path` under which the application is mounted."""
     websocket: bool = False
+    peer: str = ""
+    """The address of whoever sent it to us, which may be a proxy; empty for a Unix socket."""
     body: Callable[[], Awaitable[bytes]] | None = None
     """Reads the body, which is refused past 64 KiB. Only our own routes do."""
 

@@ -36,6 +36,7 @@ from .model import AuthorizationCode, Request, Response, Session, TokenSet, Tran
 from .ports import World
 from .renewal import Renewal
 from .sessions import ID_BYTES, Carried, Opened, sessions
+from .verify import Verify
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -111,6 +112,7 @@ class RelyingParty:
         self._routes: dict[str, Route] = {
             config.callback_path: self.callback,
             self.answers.login_path: self.login,
+            f"{config.prefix}/verify": Verify(config, self.answers, self._visit, self.challenge),
             **self.account.routes,
         }
 
@@ -136,10 +138,7 @@ class RelyingParty:
             # No same-origin policy guards a handshake (RFC 6455, 10.2).
             raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
         try:
-            carried = await self.sessions.load(jar)
-            if carried is None:
-                raise LoginRequired("nobody is signed in")
-            visit, session = Visit(self, request, jar, carried), carried.session
+            visit, session = await self._visit(request, jar)
             if self.renewal.is_due(session):
                 session = await visit.fresh()
         except LoginRequired as error:
@@ -153,6 +152,12 @@ class RelyingParty:
         if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
             return await self.challenge(request, jar, session, scope=rule.scope)
         return visit
+
+    async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
+        carried = await self.sessions.load(jar)
+        if carried is None:
+            raise LoginRequired("nobody is signed in")
+        return Visit(self, request, jar, carried), carried.session
 
     async def challenge(
         self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()

@@ -192,6 +192,7 @@ def _read(environ: WSGIEnvironment) -> Request:
         headers=_Headers(environ),
         cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
         mount=mount,
+        peer=environ.get("REMOTE_ADDR", ""),
         body=_body_reader(environ),
     )
 

@@ -40,7 +40,6 @@ VALUES = {
     "empty": b"",
     "every byte": bytes(range(256)),
     "not UTF-8": b"\xff\xfe\x80",
-    "digits": b"0012",
     "looks absent": b"None",
     "1 MiB": bytes(range(256)) * 4096,
 }
@@ -61,8 +60,7 @@ NEARLY = (
 class StoreContract:
     """What every store does. Override `opener`, and where the store has a clock of its own, `pass_time`."""
 
-    short = 0.25
-    """A ttl, in seconds, that a test can wait for; well above the store's resolution."""
+    short = 0.25  # a ttl in seconds that a test can wait for, well above the store's resolution
 
     @pytest.fixture
     def opener(self) -> Opener:

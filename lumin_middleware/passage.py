@@ -33,7 +33,7 @@ _FIRST_WORDS = ("http.response.start", "websocket.accept")
 class Passage:
     """One request through the application."""
 
-    __slots__ = ("_replaced", "_send", "_started", "_visit", "_watch", "_world")
+    __slots__ = ("_complete", "_replaced", "_send", "_started", "_visit", "_watch", "_world")
 
     def __init__(self, visit: Visit, world: AsyncWorld, send: Send) -> None:
         self._visit = visit
@@ -42,6 +42,7 @@ class Passage:
         self._started = False
         self._watch: Watch | None = None
         self._replaced = False
+        self._complete = False
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         """Runs the application; a `LoginRequired` that it lets through becomes the challenge."""
@@ -56,10 +57,11 @@ class Passage:
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
-            await self._send(_LAST_WORDS[scope["type"]])
         finally:
             if self._watch is not None:
                 self._watch.close()
+        if self._watch is not None and self._watch.over and not self._complete:
+            await self._send(_LAST_WORDS[scope["type"]])
 
     async def _challenge(self, scope: Scope) -> None:
         await respond(await self._visit.challenge(), scope, self._send)
@@ -78,6 +80,8 @@ class Passage:
                 _add_cookies(message, cookies)
             if _is_long(message):
                 self._watch = Watch(self._visit, self._world)
+        elif self._watch is not None:
+            self._complete = _is_last(message)
         await self._send(message)
 
 
@@ -88,20 +92,20 @@ class Watch:
         self._visit = visit
         self._world = world
         self._serving = asyncio.current_task()
-        self._over = False
+        self.over = False
         self._task = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
         session = self._visit.session
         while session is not None and not await self._visit.is_over():
             await self._world.until_announced(session.id, WATCH_PAUSE)
-        self._over = True
+        self.over = True
         if self._serving is not None:
             self._serving.cancel()
 
     def takes_back(self) -> bool:
         """Whether the cancellation was ours, and nobody else wants one."""
-        return self._over and self._serving is not None and self._serving.uncancel() == 0
+        return self.over and self._serving is not None and self._serving.uncancel() == 0
 
     def close(self) -> None:
         self._task.cancel()
@@ -111,6 +115,12 @@ def _is_long(message: Message) -> bool:
     return message["type"] == "websocket.accept" or any(
         name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
         for name, value in message.get("headers", ())
+    )
+
+
+def _is_last(message: Message) -> bool:
+    return message["type"] == "websocket.close" or (
+        message["type"] == "http.response.body" and not message.get("more_body", False)
     )
 
 

@@ -1,0 +1,400 @@
+"""The application's client: a token that is good, to the API and nowhere else, until its request is over."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumin_middleware.client import AsyncLuminClient, LuminAuth, LuminClient, api_client, blocking_api_client
+from lumin_middleware.errors import ClientMisused, LoginRequired, ServerUnavailable, SessionEnded, StoreUnavailable
+from lumin_middleware.model import Session, TokenSet
+from tests.fakes import any_text, config, hostile
+
+CONTEXT = ssl.create_default_context()
+API = "https://api.lumin.example/v1"
+ORIGIN = httpx2.URL(API).origin
+VERBS = ["get", "head", "options", "post", "put", "patch", "delete"]
+
+
+class Holder:
+    """Who holds a session; renewing it gives the next of its tokens, or raises."""
+
+    def __init__(self, *tokens: str, error: Exception | None = None) -> None:
+        self.tokens = list(tokens or ["access-1"])
+        self.error = error
+        self.asked: list[str | None] = []
+        self.session: Session | None = self._session(self.tokens[0])
+
+    def _session(self, token: str) -> Session:
+        tokens = TokenSet(token, 1000.5, 3600, ("openid", "sign:requests"), "refresh-secret")
+        return Session("id-secret", 0, 0, 0, tokens, {"sub": "person-1", "email": "e"})
+
+    async def fresh(self, *, rejected: str | None = None) -> Session:
+        self.asked.append(rejected)
+        if rejected is not None and self.error is not None:
+            raise self.error
+        if rejected == self.tokens[0]:
+            self.tokens.pop(0)
+        self.session = self._session(self.tokens[0])
+        return self.session
+
+
+class Call(NamedTuple):
+    """A request as it was when it was sent."""
+
+    method: str
+    url: httpx2.URL
+    headers: httpx2.Headers
+    content: bytes
+
+
+class Api(httpx2.AsyncBaseTransport, httpx2.BaseTransport):
+    """The API, which leaves requests as they are: httpx2's own mock reads a stream into bytes."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.answer: Callable[[Call], httpx2.Response] = lambda call: httpx2.Response(200, json={"ok": True})
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return self._handle(request, b"".join(request.stream))
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return self._handle(request, b"".join([piece async for piece in request.stream]))
+
+    def _handle(self, request: httpx2.Request, content: bytes) -> httpx2.Response:
+        self.calls.append(Call(request.method, request.url, httpx2.Headers(request.headers), content))
+        return self.answer(self.calls[-1])
+
+
+class Rig:
+    """A client of one colour before an API that answers what a test says."""
+
+    def __init__(self, colour: type[Any]) -> None:
+        self.colour = colour
+        self.api = Api()
+        make = api_client if colour is AsyncLuminClient else blocking_api_client
+        self.http: Any = make(config(api_timeout=7), CONTEXT)
+        self.http._mounts = {}  # no proxy of the machine that runs this
+        self.http._transport = self.api
+
+    @property
+    def calls(self) -> list[Call]:
+        return self.api.calls
+
+    def say(self, status: int, **options: Any) -> None:
+        self.api.answer = lambda call: httpx2.Response(status, **options)
+
+    def refuse(self, *tokens: str) -> None:
+        """The API does not take these tokens."""
+        refused = {f"Bearer {token}" for token in tokens}
+        self.api.answer = lambda call: httpx2.Response(401 if call.headers["authorization"] in refused else 200)
+
+    def client(self, holder: Holder | None = None) -> Any:
+        return self.colour(holder or Holder(), self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
+
+    @property
+    def sent(self) -> list[str | None]:
+        return [call.headers.get("authorization") for call in self.calls]
+
+
+async def done(result: Any) -> Any:
+    """What came of a call, with or without a loop."""
+    return await result if inspect.isawaitable(result) else result
+
+
+@pytest.fixture(params=[AsyncLuminClient, LuminClient], ids=["async", "blocking"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    return Rig(request.param)
+
+
+# --- the API ---
+
+
+@pytest.mark.parametrize("verb", VERBS)
+async def test_each_verb_calls_the_api_as_the_person_who_is_signed_in(rig, verb):
+    response = await done(getattr(rig.client(), verb)("user/info", params={"a": "1 2"}, headers={"x-more": "1"}))
+    assert response.status_code == 200
+    (request,) = rig.calls
+    assert (request.method, str(request.url)) == (verb.upper(), f"{API}/user/info?a=1+2")
+    assert (request.headers["authorization"], request.headers["x-more"]) == ("Bearer access-1", "1")
+
+
+async def test_any_method_may_be_asked_for(rig):
+    await done(rig.client().request("QUERY", "/user/info", json={"a": 1}))
+    (request,) = rig.calls
+    assert (request.method, str(request.url), request.content) == ("QUERY", f"{API}/user/info", b'{"a":1}')
+
+
+async def test_each_call_asks_for_a_fresh_token(rig):
+    holder = Holder("access-1", "access-2")
+    client = rig.client(holder)
+    await done(client.get("x"))
+    holder.tokens.pop(0)  # renewed meanwhile
+    await done(client.get("x"))
+    assert rig.sent == ["Bearer access-1", "Bearer access-2"]
+    assert holder.asked == [None, None]
+
+
+async def test_the_application_cannot_overwrite_the_token(rig):
+    await done(rig.client().get("x", headers={"Authorization": "Bearer mine"}))
+    assert rig.sent == ["Bearer access-1"]
+    for auth in (("user", "password"), None, httpx2.BasicAuth("a", "b")):
+        with pytest.raises(ClientMisused):
+            await done(rig.client().get("x", auth=auth))
+    assert len(rig.calls) == 1
+
+
+# --- 401 ---
+
+
+async def test_a_token_that_the_api_refuses_is_renewed_once(rig):
+    rig.refuse("access-1")
+    holder = Holder("access-1", "access-2")
+    response = await done(rig.client(holder).post("x", json={"a": 1}))
+    assert response.status_code == 200
+    assert rig.sent == ["Bearer access-1", "Bearer access-2"]
+    assert [request.content for request in rig.calls] == [b'{"a":1}'] * 2
+    assert holder.asked == [None, "access-1"]
+
+
+async def test_a_second_refusal_is_the_answer(rig):
+    rig.refuse("access-1", "access-2", "access-3")
+    response = await done(rig.client(Holder("access-1", "access-2", "access-3")).get("x"))
+    assert response.status_code == 401
+    assert rig.sent == ["Bearer access-1", "Bearer access-2"]
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 403, 404, 429, 500, 503])
+async def test_no_other_status_has_anything_renewed(rig, status):
+    rig.say(status)
+    holder = Holder("access-1", "access-2")
+    assert (await done(rig.client(holder).get("x"))).status_code == status
+    assert (len(rig.calls), holder.asked) == (1, [None])
+
+
+@pytest.mark.parametrize("error", [ServerUnavailable("down"), StoreUnavailable("down")])
+async def test_when_nothing_can_be_renewed_now_the_refusal_is_the_answer(rig, error):
+    rig.refuse("access-1")
+    assert (await done(rig.client(Holder(error=error)).get("x"))).status_code == 401
+    assert len(rig.calls) == 1
+
+
+async def test_when_the_session_has_ended_the_application_hears_of_it(rig):
+    rig.refuse("access-1")
+    with pytest.raises(SessionEnded):
+        await done(rig.client(Holder(error=SessionEnded("over"))).get("x"))
+    assert len(rig.calls) == 1
+
+
+def pieces() -> Iterator[bytes]:
+    yield b"pdf"
+
+
+async def async_pieces() -> AsyncIterator[bytes]:
+    yield b"pdf"
+
+
+async def test_a_body_that_came_as_a_stream_is_not_sent_again(rig):
+    rig.refuse("access-1")
+    content = async_pieces() if rig.colour is AsyncLuminClient else pieces()
+    holder = Holder("access-1", "access-2")
+    response = await done(rig.client(holder).post("x", content=content))
+    assert response.status_code == 401
+    assert (len(rig.calls), holder.asked) == (1, [None])
+    assert rig.calls[0].headers["transfer-encoding"] == "chunked"
+    assert "content-length" not in rig.calls[0].headers
+
+
+async def test_a_file_is_sent_as_a_form(rig):
+    response = await done(rig.client().post("x", files={"file": ("a.pdf", b"%PDF", "application/pdf")}))
+    assert response.status_code == 200
+    assert rig.calls[0].headers["content-type"].startswith("multipart/form-data; boundary=")
+
+
+async def test_an_answer_may_be_read_as_it_comes(rig):
+    rig.say(200, content=b"pdf")
+    streamed = rig.client().stream("GET", "file")
+    if rig.colour is AsyncLuminClient:
+        async with streamed as response:
+            assert (response.status_code, await response.aread()) == (200, b"pdf")
+    else:
+        with streamed as response:
+            assert (response.status_code, response.read()) == (200, b"pdf")
+    assert rig.sent == ["Bearer access-1"]
+
+
+# --- nowhere else ---
+
+ELSEWHERE = [
+    "https://evil.example/x",
+    "https://api.lumin.example.evil.example/x",
+    "https://api.lumin.example@evil.example/x",
+    "http://api.lumin.example/v1/x",
+    "https://api.lumin.example:8443/v1/x",
+    "//evil.example/x",
+    "http:/x",
+    "https:x",
+    "ftp://api.lumin.example/x",
+    "javascript:alert(1)",
+    "file:///etc/passwd",
+]
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+async def test_the_token_goes_to_the_api_and_nowhere_else(rig, url):
+    holder = Holder()
+    with pytest.raises((ClientMisused, httpx2.InvalidURL)) as raised:
+        await done(rig.client(holder).get(url))
+    assert (rig.calls, holder.asked) == ([], [])
+    assert "access-1" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", [f"{API}/x", "https://api.lumin.example/other", "https://API.lumin.example:443/v1/x"])
+async def test_a_whole_url_of_the_api_is_a_path_of_it(rig, url):
+    await done(rig.client().get(url))
+    assert rig.sent == ["Bearer access-1"]
+    assert rig.calls[0].url.origin == ORIGIN
+
+
+@hostile
+@given(
+    st.sampled_from([AsyncLuminClient, LuminClient]),
+    any_text
+    | st.lists(
+        st.sampled_from([*"/\\.:@?#% \t", "//", "https:", "evil.example", "api.lumin.example", "..", "%2f"])
+    ).map("".join),
+)
+async def test_no_path_takes_the_token_elsewhere(colour, path):
+    rig = Rig(colour)
+    with suppress(ClientMisused, httpx2.InvalidURL, UnicodeEncodeError):
+        await done(rig.client().get(path))
+    assert all(request.url.origin == ORIGIN for request in rig.calls)
+
+
+async def test_a_redirect_elsewhere_goes_without_the_token(rig):
+    def answer(call: Call) -> httpx2.Response:
+        elsewhere = {"location": "https://storage.example/file"}
+        return httpx2.Response(200) if call.url.host == "storage.example" else httpx2.Response(302, headers=elsewhere)
+
+    rig.api.answer = answer
+    response = await done(rig.client().get("file"))
+    assert response.status_code == 302
+    response = await done(rig.client().get("file", follow_redirects=True))
+    assert response.status_code == 200
+    assert rig.sent[1:] == ["Bearer access-1", None]
+
+
+async def test_an_auth_object_alone_guards_its_token_too(rig):
+    auth = LuminAuth(Holder(), ORIGIN)
+    for url in ("https://evil.example/x", "/x"):
+        request = httpx2.Request("GET", url)
+        flow = auth.async_auth_flow(request)
+        with pytest.raises(ClientMisused):
+            await flow.asend(None)
+        assert "authorization" not in request.headers
+
+
+# --- one person's call is not another's ---
+
+
+async def test_many_people_share_a_pool_and_nothing_else(rig):
+    clients = [rig.client(Holder(f"token-of-{number}")) for number in range(50)]
+    for _ in range(4):
+        if rig.colour is AsyncLuminClient:
+            await asyncio.gather(*(client.get(f"{number}") for number, client in enumerate(clients)))
+        else:
+            for number, client in enumerate(clients):
+                client.get(f"{number}")
+    assert len(rig.calls) == 200
+    for request in rig.calls:
+        assert request.headers["authorization"] == f"Bearer token-of-{request.url.path.rpartition('/')[2]}"
+
+
+async def test_cookies_of_the_api_are_not_kept(rig):
+    rig.say(200, headers={"set-cookie": "who=person-1; Path=/; Max-Age=600"})
+    for _ in range(2):
+        await done(rig.client().get("x"))
+    assert all("cookie" not in request.headers for request in rig.calls)
+    assert not list(rig.http.cookies.jar)
+
+
+def test_the_pool_has_the_time_limits_of_the_settings(rig):
+    assert rig.http.timeout == httpx2.Timeout(7, connect=3)
+    assert str(rig.http.base_url) == f"{API}/"
+    assert not rig.http.follow_redirects
+
+
+# --- who, and until when ---
+
+
+async def test_who_it_is(rig):
+    client = rig.client()
+    assert client.claims == {"sub": "person-1", "email": "e"}
+    assert client.subject == "person-1"
+    assert client.scope == frozenset({"openid", "sign:requests"})
+    assert client.expires_at == 1000.5
+    assert await done(client.access_token()) == "access-1"
+
+
+async def test_somebody_without_a_name_has_no_subject(rig):
+    holder = Holder()
+    holder.session = dataclasses.replace(holder.session, claims={})
+    assert rig.client(holder).subject is None
+
+
+def test_a_challenge_is_the_middleware_s(rig):
+    holder = Holder()
+    assert rig.client(holder).challenge(scope="templates") == (holder, "templates")
+    assert rig.client(holder).challenge() == (holder, "")
+
+
+def test_where_nobody_is_signed_in_there_is_nobody(rig):
+    holder = Holder()
+    holder.session = None
+    client = rig.client(holder)
+    for name in ("claims", "subject", "scope", "expires_at"):
+        with pytest.raises(LoginRequired):
+            getattr(client, name)
+
+
+async def test_after_its_request_a_client_is_of_no_use(rig):
+    client = rig.client()
+    assert repr(client) == f"<{rig.colour.__name__} open>"
+    client.close()
+    assert repr(client) == f"<{rig.colour.__name__} closed>"
+    for verb in VERBS:
+        with pytest.raises(ClientMisused, match="over"):
+            await done(getattr(client, verb)("x"))
+    for use in (client.access_token, client.challenge, lambda: client.stream("GET", "x"), lambda: client.claims):
+        with pytest.raises(ClientMisused, match="over"):
+            await done(use())
+    assert rig.calls == []
+
+
+def test_a_client_shows_no_secret_and_takes_no_attributes(rig):
+    client = rig.client()
+    for shown in (repr(client), str(client), repr(client._auth("x", {}))):
+        assert "access-1" not in shown
+        assert "secret" not in shown
+    with pytest.raises(AttributeError):
+        client.token = "x"
+
+
+def test_without_a_loop_a_holder_that_waits_is_an_error():
+    class Waits(Holder):
+        async def fresh(self, *, rejected: str | None = None) -> Session:
+            await asyncio.sleep(0)
+            raise AssertionError("it went on")
+
+    with pytest.raises(RuntimeError, match="suspended"):
+        Rig(LuminClient).client(Waits()).get("x")

@@ -48,6 +48,8 @@ class Passage:
         """Runs the application; a `LoginRequired` that it lets through becomes the challenge."""
         try:
             await app(scope, receive, self.send)
+            if self._watch is not None:
+                self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._replaced:
                 await self._challenge(scope)
         except LoginRequired:
@@ -104,7 +106,7 @@ class Watch:
             self._serving.cancel()
 
     def takes_back(self) -> bool:
-        """Whether the cancellation was ours, and nobody else wants one."""
+        """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
         return self.over and self._serving is not None and self._serving.uncancel() == 0
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from lumin_middleware import lumin
+from lumin_middleware import LoginRequired, lumin
 
 SEND = "signature_request/send"
 SIGNERS = [{"name": "Ada", "email_address": "ada@example.com"}]
@@ -85,6 +85,14 @@ async def _file(request: Request) -> Response:
     return StreamingResponse(body(), media_type="application/pdf")
 
 
+async def _swallowed(request: Request) -> Response:
+    """What a framework makes of an error that nobody handles."""
+    try:
+        return await _api(request)
+    except LoginRequired:
+        return Response(b"Internal Server Error", 500, media_type="text/html")
+
+
 async def _challenge(request: Request) -> Response:
     response: Response = lumin(request).challenge(scope=request.query_params.get("scope", ""))
     return response
@@ -106,6 +114,7 @@ class AsgiApp:
         "/form": _form,
         "/stream": _stream,
         "/file": _file,
+        "/swallowed": _swallowed,
         "/challenge": _challenge,
         "/cookies": _cookies,
         "/need": _token,
@@ -169,6 +178,13 @@ def _wsgi_file(environ: Environ, start_response: Start) -> Iterator[bytes]:
         yield from answer.iter_bytes(64)
 
 
+def _wsgi_swallowed(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    try:
+        return _wsgi_api(environ, start_response)
+    except LoginRequired:
+        return _answer(start_response, b"Internal Server Error", 500, "text/html")
+
+
 def _wsgi_challenge(environ: Environ, start_response: Start) -> Iterable[bytes]:
     scope = parse_qs(environ["QUERY_STRING"]).get("scope", [""])[0]
     answered: Iterable[bytes] = lumin(environ).challenge(scope=scope)(environ, start_response)
@@ -190,6 +206,7 @@ class WsgiApp:
         "/form": _wsgi_form,
         "/stream": _wsgi_stream,
         "/file": _wsgi_file,
+        "/swallowed": _wsgi_swallowed,
         "/challenge": _wsgi_challenge,
         "/cookies": _wsgi_cookies,
         "/need": _wsgi_token,

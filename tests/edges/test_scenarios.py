@@ -180,6 +180,17 @@ async def revoked_at_lumin(site, browser):
 
 
 @scenario
+async def revoked_behind_a_framework(site, browser):
+    """Most frameworks make a 500 of a `LoginRequired`; who was signed in until then is asked to sign in."""
+    await browser.sign_in()
+    site.emulator.revoke_all()
+    assert (await browser.navigate("/swallowed")).status == 303
+    await browser.sign_in()
+    site.emulator.revoke_all()
+    assert (await browser.fetch("GET", "/swallowed")).status == 401
+
+
+@scenario
 async def upload(site, browser):
     await browser.sign_in()
     assert (await browser.fetch("POST", "/form")).status == 201

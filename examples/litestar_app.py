@@ -1,0 +1,57 @@
+"""Sign in with Lumin and send yourself something to sign. Run it: lumin-middleware demo examples.litestar_app:app"""
+
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from time import time
+from typing import Any
+
+from httpx2 import HTTPError
+from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.response import Redirect
+
+from lumin_middleware import LuminConfig, LuminMiddleware, ServerUnavailable, lumin
+
+PAGE = Path(__file__).with_name("page.html").read_text("utf-8")
+FORMS = """<form method="post"><input name="title" aria-label="Title" value="Photo release" required maxlength="255">
+<button class="main">Send</button></form><form method="post" action="/auth/logout"><button>Sign out</button></form>"""
+DOCUMENT, WEEK = "https://www.w3.org/WAI/ER/tests/xhtml/testfiles/resources/pdf/dummy.pdf", 604_800  # seconds
+sent: dict[str, list[str]] = {}  # whose signature requests; a real site has a database
+
+
+def page(title: str, body: str, status: int = 200) -> Response[str]:
+    return Response(PAGE.replace("$title", title).replace("$body", body), status_code=status, media_type=MediaType.HTML)
+
+
+@get("/", sync_to_thread=False)
+def welcome() -> Response[str]:
+    return page("Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in</a>')
+
+
+@get("/requests")
+async def overview(request: Request[Any, Any, Any]) -> Response[str]:
+    client, rows = lumin(request), ""
+    me = (await client.get("user/info")).raise_for_status().json()["user"]
+    for each in sent.get(me["id"], []):
+        found = (await client.get(f"signature_request/{each}")).raise_for_status().json()["signature_request"]
+        rows += f"<li>{escape(found['title'])} <small>{escape(found['status'].replace('_', ' ').lower())}</small></li>"
+    return page("Your requests", f"<p>You are {escape(me['name'])}, {escape(me['email'])}.</p><ul>{rows}</ul>{FORMS}")
+
+
+@post("/requests")
+async def send(request: Request[Any, Any, Any]) -> Redirect:
+    client, title = lumin(request), (await request.form()).get("title")
+    me = (await client.get("user/info")).raise_for_status().json()["user"]
+    signers = [{"name": me["name"], "email_address": me["email"]}]
+    body = {"title": title, "file_url": DOCUMENT, "signers": signers, "expires_at": int(time() + WEEK) * 1000}
+    answer = (await client.post("signature_request/send", json=body)).raise_for_status().json()
+    sent.setdefault(me["id"], []).append(answer["signature_request"]["signature_request_id"])
+    return Redirect("/requests", status_code=303)
+
+
+def sorry(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
+    return page("Lumin could not do this", f"<p>Please try again.</p><small>{escape(str(error))}</small>", 502)
+
+
+site = Litestar([welcome, overview, send], exception_handlers=dict.fromkeys([HTTPError, ServerUnavailable], sorry))
+app = LuminMiddleware(site, replace(LuminConfig.from_env(), public=["/"]))  # type: ignore[arg-type]

@@ -1,0 +1,112 @@
+"""What Django wants beside `lumin(request)`: `LoginRequired` as the way to a sign-in, and `request.user`.
+
+All of it is optional. Django's own sessions are never used: `LuminMiddleware` around the application says on each
+request who is signed in, so that there is one place to sign out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.contrib.auth import authenticate, get_user_model  # type: ignore[import-untyped]
+from django.contrib.auth.hashers import make_password  # type: ignore[import-untyped]
+from django.core.signals import got_request_exception  # type: ignore[import-untyped]
+from django.utils.functional import SimpleLazyObject  # type: ignore[import-untyped]
+
+from .errors import LoginRequired
+from .lookup import lumin
+
+
+class ChallengeMiddleware:
+    """Lets a `LoginRequired` that a view raises out of Django, so that the person is asked to sign in.
+
+    For `MIDDLEWARE`, anywhere in it, under ASGI and WSGI.
+    """
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        self.get_response = get_response
+        got_request_exception.connect(_let_through)
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: Any) -> Any:
+        return self.get_response(request)
+
+
+def _let_through(**signal: Any) -> None:
+    # Django makes a 500 of every exception, at each middleware anew; only what a receiver of this signal raises
+    # gets past it.
+    error = sys.exc_info()[1]
+    if isinstance(error, LoginRequired):
+        raise error
+
+
+class UserMiddleware(ChallengeMiddleware):
+    """The same, and `request.user` and `request.auser()`: the Django user of whoever is signed in.
+
+    After Django's `AuthenticationMiddleware`, or without it. Who that is, the backends say, of which `LuminBackend`
+    is one; they are asked when somebody looks.
+    """
+
+    def __call__(self, request: Any) -> Any:
+        request.user = SimpleLazyObject(lambda: _user(request))
+        request.auser = lambda: sync_to_async(_user)(request)
+        return self.get_response(request)
+
+
+def _user(request: Any) -> Any:
+    from django.contrib.auth.models import AnonymousUser  # type: ignore[import-untyped]  # needs its app installed
+
+    try:
+        return authenticate(request, lumin_claims=lumin(request).claims) or AnonymousUser()
+    except LoginRequired:
+        return AnonymousUser()
+
+
+class LuminBackend:
+    """Maps whoever is signed in to a Django user, whose username is the claim `sub`.
+
+    For `AUTHENTICATION_BACKENDS`, beside `ModelBackend` where groups and permissions are wanted. Override
+    `create_unknown_user`, `key` or `configure_user` to map otherwise.
+    """
+
+    create_unknown_user = True
+    """Whether somebody who was never seen gets a user. If not, they are anonymous to Django."""
+
+    def authenticate(self, request: Any, lumin_claims: Mapping[str, Any] | None = None) -> Any:
+        """The user of these claims; None without a `sub`, and for a user who is not active."""
+        if not lumin_claims or not lumin_claims.get("sub"):
+            return None
+        users, key = get_user_model()._default_manager, self.key(lumin_claims)
+        if self.create_unknown_user:
+            user, _ = users.get_or_create(**key, defaults={"password": make_password(None)})  # none that is usable
+        else:
+            user = users.filter(**key).first()
+        return self.configure_user(user, lumin_claims) if user is not None and user.is_active else None
+
+    def get_user(self, user_id: Any) -> Any:
+        """The user with this primary key, or None."""
+        return get_user_model()._default_manager.filter(pk=user_id).first()
+
+    def key(self, claims: Mapping[str, Any]) -> dict[str, Any]:
+        """The field that tells users apart, and its value. An e-mail address can change hands; `sub` cannot."""
+        return {get_user_model().USERNAME_FIELD: claims["sub"]}
+
+    def configure_user(self, user: Any, claims: Mapping[str, Any]) -> Any:
+        """Brings the user up to date: the e-mail address, unless it is not verified, and the names."""
+        known = {
+            "email": claims.get("email") if claims.get("email_verified", True) else None,
+            "first_name": claims.get("given_name"),
+            "last_name": claims.get("family_name"),
+        }
+        changed = {field: value for field, value in known.items() if value and getattr(user, field, value) != value}
+        for field, value in changed.items():
+            setattr(user, field, value)
+        if changed:
+            user.save(update_fields=list(changed))
+        return user

@@ -1,0 +1,108 @@
+"""`lumin(request)`: one client, whatever the framework calls a request."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from types import SimpleNamespace
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI, WebSocket
+from starlette.requests import HTTPConnection, Request
+from starlette.websockets import WebSocket as StarletteWebSocket
+
+from lumin_middleware import AsyncLuminClient, ClientMisused, LoginRequired, LuminMiddleware, lumin
+from tests.acceptance.harness import http_scope
+from tests.edges.gateway import environ
+
+HERE: Any = object()  # stands for a client
+SignedIn = Annotated[AsyncLuminClient, Depends(lumin)]
+
+
+def scope(**more: Any) -> dict[str, Any]:
+    return http_scope("/", state={"lumin": HERE}, **more)
+
+
+def websocket_scope() -> dict[str, Any]:
+    return {**scope(), "type": "websocket"}
+
+
+def without_asgi() -> dict[str, Any]:
+    """What Starlette's TestClient makes: a scope without the key `asgi`."""
+    made = scope()
+    del made["asgi"]
+    return made
+
+
+REQUESTS = {
+    "a scope": lambda: scope(),
+    "a WebSocket's scope": lambda: websocket_scope(),
+    "a scope without asgi": lambda: without_asgi(),
+    "Starlette's request": lambda: Request(scope()),
+    "Starlette's connection": lambda: HTTPConnection(scope()),
+    "Starlette's WebSocket": lambda: StarletteWebSocket(websocket_scope(), _nothing, _nothing),
+    "a request of Starlette's TestClient": lambda: Request(without_asgi()),
+    "an environ": lambda: environ(lumin=HERE),
+    "a request with an environ": lambda: SimpleNamespace(environ=environ(lumin=HERE)),
+    "a request with an environ and another scope": lambda: SimpleNamespace(environ=environ(lumin=HERE), scope="page"),
+    "a request with a scope": lambda: SimpleNamespace(scope=scope()),
+}
+
+
+async def _nothing(*_: Any) -> Any:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("make", REQUESTS.values(), ids=list(REQUESTS))
+def test_the_client_of_a_request_is_found(make):
+    assert lumin(make()) is HERE
+
+
+@pytest.mark.parametrize("holder", [scope(), environ()], ids=["scope", "environ"])
+def test_where_nobody_is_signed_in_it_raises_login_required(holder):
+    holder.get("state", holder)["lumin"] = None
+    with pytest.raises(LoginRequired):
+        lumin(holder)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [http_scope("/"), {**http_scope("/"), "state": None}, environ(), SimpleNamespace(), {}, None],
+    ids=["scope", "scope without state", "environ", "no request", "empty", "None"],
+)
+def test_without_the_middleware_it_says_so(request_):
+    with pytest.raises(ClientMisused, match="LuminMiddleware"):
+        lumin(request_)
+
+
+def test_fastapi_sees_one_parameter_which_it_fills_itself():
+    """A parameter of another type would be read from the query."""
+    (parameter,) = inspect.signature(lumin).parameters
+    assert typing.get_type_hints(lumin)[parameter] is HTTPConnection
+
+
+def test_it_works_as_a_dependency_of_fastapi(lumin_config, signed_in):
+    app = FastAPI()
+    app.add_middleware(LuminMiddleware, config=lumin_config)
+
+    @app.get("/")
+    async def whose(client: SignedIn) -> Any:
+        return (await client.get("user/info")).json()
+
+    @app.get("/thread")
+    def in_a_thread(client: SignedIn) -> str | None:
+        return client.subject
+
+    @app.websocket("/ws")
+    async def socket(websocket: WebSocket, client: SignedIn) -> None:
+        await websocket.accept()
+        await websocket.send_text(client.subject or "")
+        await websocket.close()
+
+    app.openapi()
+    client = signed_in(app)
+    person = client.get("/").json()["user"]["id"]
+    assert client.get("/thread").json() == person
+    with client.websocket_connect("/ws") as connection:
+        assert connection.receive_text() == person

@@ -9,15 +9,7 @@ from lumin_middleware.store_contract import Opener, StoreContract
 from lumin_middleware.stores import MemoryStore
 from lumin_middleware.stores.memory import ENTRY_OVERHEAD
 
-NOW = 1_800_000_000.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
+from .clock import NOW, Clock
 
 
 class TestMemoryStore(StoreContract):

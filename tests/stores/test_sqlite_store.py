@@ -21,17 +21,22 @@ from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.store_contract import Opener, SharedStoreContract
 from lumin_middleware.stores import SQLiteStore, sqlite_file
 
-NOW = 1_800_000_000.0
+from .clock import NOW, Clock
+
 LONG = 3600.0
 
 
 class TestSQLiteStore(SharedStoreContract):
-    short = 0.05
+    short = 100.0
 
     @pytest.fixture
     def opener(self, tmp_path: Path) -> Opener:
         self.path = tmp_path / "store.sqlite3"
-        return partial(SQLiteStore, self.path)
+        self.clock = Clock()
+        return partial(SQLiteStore, self.path, clock=self.clock)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
 
     def break_store(self) -> None:
         self.path.unlink()

@@ -1,4 +1,4 @@
-"""The command line: a demo, a local Lumin, new secret keys.
+"""The command line: a demo, a local Lumin, a gateway, settings for proxies, new secret keys.
 
 For people at a terminal; the library never imports it, and it needs the extra `cli`. What it serves is on loopback
 unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
@@ -6,6 +6,7 @@ unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shlex
@@ -31,6 +32,7 @@ except ModuleNotFoundError:
 
 LOOPBACK = "127.0.0.1"
 PORT = 8000
+GRACE = 10  # seconds that requests in flight have once the gateway is told to stop
 CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
 EXAMPLE = "examples.starlette_app:app"
 
@@ -41,13 +43,13 @@ def main() -> None:
         print("The command line is an extra of its own: pip install 'lumin-middleware[cli]'", file=sys.stderr)
         sys.exit(2)
     commands = typer.Typer(
-        help="Sign in with Lumin: a demo, a local Lumin, new secret keys.",
+        help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, new secret keys.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,  # plain help does not cut the options' names short
         pretty_exceptions_enable=False,
     )
-    for command in (demo, emulator, secret):
+    for command in (demo, emulator, proxy, secret):
         commands.command()(command)
     commands(prog_name="lumin-middleware")
 
@@ -208,9 +210,10 @@ def _application(name: str) -> Any:
         _fail(f"{error}{hint}")
 
 
-def _listen(port: int | None) -> socket.socket:
+def _listen(port: int | None, host: str = LOOPBACK) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((LOOPBACK, PORT if port is None else port))
+        return socket.create_server((host, PORT if port is None else port), family=family)
     except OSError as error:
         if port is None:
             return socket.create_server((LOOPBACK, 0))
@@ -223,6 +226,72 @@ def _origin(listener: socket.socket) -> str:
 
 def _has_desktop() -> bool:
     return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+
+# --- a gateway, and settings for other proxies ----------------------------------------------------------
+
+
+def proxy(
+    upstream: Annotated[str, typer.Option(help="The service behind the sign-in, as http://127.0.0.1:5173.")],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = LOOPBACK,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help=f"The port. Default: the callback's on http, else {PORT}.")
+    ] = None,
+    public: Annotated[
+        list[str] | None, typer.Option(help="Paths that need no sign-in, as '/static/*'; may be repeated.")
+    ] = None,
+    optional: Annotated[
+        list[str] | None, typer.Option(help="Paths that are served with or without one; may be repeated.")
+    ] = None,
+    pass_user_headers: Annotated[
+        bool, typer.Option("--pass-user-headers", help="Tell the service who it is, as X-Auth-Request-User and kin.")
+    ] = False,
+    pass_host: Annotated[
+        bool, typer.Option("--pass-host/--own-host", help="Whether it sees this site's name as Host, or its own.")
+    ] = True,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until its answer must have begun.")] = 60,
+) -> None:
+    """Put a sign-in before any HTTP service, as a process of its own.
+
+    The settings come from the environment: LUMIN_CLIENT_ID and its kin.
+    """
+    import uvicorn
+
+    from .asgi import LuminMiddleware
+    from .gateway import AccessLog, Gateway
+    from .verify import Proxies
+
+    config = _settings()
+    try:
+        config = replace(
+            config, public=(*config.public, *(public or ())), optional=(*config.optional, *(optional or ()))
+        )
+        gateway = Gateway(upstream, config, pass_user_headers=pass_user_headers, pass_host=pass_host, timeout=timeout)
+    except ConfigurationError as error:
+        _fail(f"--{error.field.replace('_', '-')}: {error.problem}")
+    _log_to_stderr()
+    with _until_stopped(), _listen(_registered_port() if port is None else port, host) as listener:
+        typer.echo(f"{config.origin}/ signs people in and passes them on to {upstream}. Ctrl-C stops it.")
+        # Whoever the connection is from is who `trusted_proxies` is about: no header may change it.
+        settings = uvicorn.Config(
+            AccessLog(LuminMiddleware(gateway, config), Proxies(config.trusted_proxies)),
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            ws="wsproto",
+            lifespan="on",
+            timeout_graceful_shutdown=GRACE,
+        )
+        uvicorn.Server(settings).run(sockets=[listener])
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("lumin_middleware")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
 
 
 # --- both -----------------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ whether there is one: never who may pass.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 from . import oauth, pages
@@ -98,12 +98,12 @@ def header_text(value: object) -> str:
     return quote(str(value), safe=_VISIBLE, errors="replace") if value is not None else ""
 
 
-def identity_headers(session: Session) -> list[tuple[str, str]]:
+def identity_headers(claims: Mapping[str, Any], scope: Iterable[str]) -> list[tuple[str, str]]:
     """Who it is. What is unknown is empty, so that it takes the place of what a client has made up."""
     return [
-        (USER, header_text(session.claims.get("sub"))),
-        (EMAIL, header_text(session.claims.get("email"))),
-        (SCOPE, header_text(" ".join(session.tokens.scope))),
+        (USER, header_text(claims.get("sub"))),
+        (EMAIL, header_text(claims.get("email"))),
+        (SCOPE, header_text(" ".join(scope))),
     ]
 
 
@@ -164,7 +164,7 @@ class Verify:
             return await self._challenge(asked, jar, session, scope=needed)
         if missing:
             return self._answers.insufficient_scope(asked, InsufficientScope(missing), self._answers.login_url(asked))
-        headers = identity_headers(session)
+        headers = identity_headers(session.claims, session.tokens.scope)
         if self._config.verify_access_token and self._proxies.trusts(request.peer):
             headers.append((ACCESS_TOKEN, session.tokens.access_token))
         return pages.empty(204, [*headers, *pages.set_cookies(visit.set_cookies())])

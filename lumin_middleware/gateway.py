@@ -1,0 +1,406 @@
+"""The gateway: an ASGI application that is another HTTP service.
+
+Behind `LuminMiddleware` it puts a sign-in before whatever speaks HTTP/1.1 at `upstream`, WebSockets included. Bodies
+go through piece by piece in both directions and as they are; nothing is kept. What a request says of its sender and
+of proxies on its way is dropped, and what we know is put there instead. httpx2 and the server around us speak the
+protocols; here is only what passes.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.parse import quote, urlsplit
+
+import anyio
+import httpx2
+from httpx2.websockets import AsyncWebSocketSession, WebSocketDisconnect, WebSocketNetworkError, WebSocketUpgradeError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from wsproto.events import BytesMessage, TextMessage
+from wsproto.utilities import ProtocolError
+
+from . import pages
+from .access import percent_encoded
+from .config import LuminConfig
+from .cookies import Cookies
+from .errors import ConfigurationError
+from .model import Response
+from .passage import respond
+from .verify import Proxies, identity_headers
+
+logger = logging.getLogger("lumin_middleware")
+access_logger = logging.getLogger("lumin_middleware.access")
+
+Header = tuple[bytes, bytes]
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds until the upstream must have taken a connection: it is near."""
+
+KEEPALIVE = 2.0
+"""Seconds that an unused connection is kept; Node and uvicorn close theirs after 5, and who is first must be us."""
+
+MESSAGE_LIMIT = 16 * 2**20
+"""Bytes of one WebSocket message, either way; uvicorn's own limit."""
+
+# --- headers --------------------------------------------------------------------------------------------
+
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade".split()
+)  # RFC 9110, 7.6.1; RFC 2616, 13.5.1
+
+# Who sent a request, and by which way, only we may say; with underscores a CGI-like upstream could not tell the two.
+_ONLY_OURS = re.compile(
+    rb"x[-_]auth[-_]request[-_].*|x[-_]forwarded(?:[-_].*)?|forwarded|x[-_]real[-_]ip|x[-_]original[-_].*"
+    rb"|x[-_]rewrite[-_]url"
+)
+
+_NOT_PASSED_UP = frozenset((b"host", b"expect"))  # the server around us has answered `Expect` (RFC 9110, 10.1.1)
+_NOT_PASSED_DOWN = frozenset((b"date",))  # the server around us writes its own
+_HANDSHAKE = b"sec-websocket-"  # each of the two connections has its own (RFC 6455, 4)
+
+
+def _end_to_end(headers: Iterable[Header], dropped: frozenset[bytes]) -> list[Header]:
+    """Without what belongs to one connection, as far as the standard or `Connection` says so."""
+    lowered = [(name.lower(), value) for name, value in headers]
+    named = {option.strip().lower() for name, value in lowered if name == b"connection" for option in value.split(b",")}
+    return [item for item in lowered if item[0] not in _HOP_BY_HOP and item[0] not in named | dropped]
+
+
+# --- the application ------------------------------------------------------------------------------------
+
+
+class Gateway:
+    """An ASGI application that passes every request on to the service at `upstream`.
+
+    `upstream` is an http(s) URL; its path comes before that of each request. The upstream sees the site's public name
+    as `Host`, or with `pass_host=False` its own. `pass_user_headers` adds `X-Auth-Request-User`, `-Email` and
+    `-Scope` where somebody is signed in. `timeout` is in seconds, for the upstream to take the next piece of a request,
+    and for its answer to begin; how long the rest may take is up to the client. Raises `ConfigurationError`.
+    """
+
+    def __init__(
+        self,
+        upstream: str,
+        config: LuminConfig,
+        *,
+        pass_user_headers: bool = False,
+        pass_host: bool = True,
+        timeout: float = 60.0,
+    ) -> None:
+        self._url = _upstream_url(upstream)
+        public = urlsplit(config.origin)
+        host = public.netloc if pass_host else self._url.netloc.decode("ascii")
+        self._fixed: list[Header] = [
+            (b"host", host.encode()),
+            (b"x-forwarded-host", public.netloc.encode()),
+            (b"x-forwarded-proto", public.scheme.encode()),
+        ]
+        self._pass_user_headers = pass_user_headers
+        self._proxies = Proxies(config.trusted_proxies)
+        self._ours = Cookies(secure=config.secure).ours
+        self._timeout = httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT)
+        self._client = httpx2.AsyncClient(
+            timeout=self._timeout,
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # the browsers keep them, each its own
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE),
+        )
+        self._client.headers.clear()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "websocket":
+                await self._websocket(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._client.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    # --- what the upstream sees ---
+
+    def _target(self, scope: Scope) -> bytes:
+        """The request target, byte for byte as it came, below the upstream's path."""
+        path = scope.get("raw_path") or quote(scope["path"]).encode()
+        query = scope.get("query_string", b"")
+        target = self._url.raw_path.rstrip(b"/") + path
+        return target + b"?" + query if query else target
+
+    def _headers_up(self, scope: Scope) -> list[Header]:
+        headers = _end_to_end(scope["headers"], _NOT_PASSED_UP)
+        kept = [item for item in headers if not _ONLY_OURS.fullmatch(item[0]) and not item[0].startswith(_HANDSHAKE)]
+        client = client_address(scope, self._proxies)
+        return [*self._fixed, (b"x-forwarded-for", client.encode("latin-1")), *self._identity(scope), *kept]
+
+    def _identity(self, scope: Scope) -> list[Header]:
+        client = scope.get("state", {}).get("lumin") if self._pass_user_headers else None
+        if client is None:
+            return []
+        return [
+            (name.lower().encode(), value.encode())
+            for name, value in identity_headers(client.claims, sorted(client.scope))
+        ]
+
+    def _headers_down(self, response: httpx2.Response) -> list[Header]:
+        """The answer's headers; an upstream's cookie of our name would take the place of a session."""
+        return [
+            (name, value)
+            for name, value in _end_to_end(response.headers.raw, _NOT_PASSED_DOWN)
+            if not name.startswith(_HANDSHAKE)
+            and not (name == b"set-cookie" and self._ours.fullmatch(value.partition(b"=")[0].strip()))
+        ]
+
+    # --- HTTP ---
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        incoming = Incoming(scope, receive)
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await incoming.until_gone()
+                group.cancel_scope.cancel()  # which closes the connection to the upstream
+
+            group.start_soon(watch)
+            with suppress(ClientGone):
+                await self._exchange(scope, incoming, send)
+            group.cancel_scope.cancel()
+
+    async def _exchange(self, scope: Scope, incoming: Incoming, send: Send) -> None:
+        timeout = self._timeout.as_dict()
+        request = httpx2.Request(
+            scope["method"],
+            self._url,
+            headers=self._headers_up(scope),
+            content=incoming.body() if incoming.has_body else None,
+            extensions={"target": self._target(scope), "timeout": timeout},
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx2.TransportError as error:
+            await respond(_trouble(error, scope), scope, send)
+            return
+        incoming.ended.set()  # what the upstream did not read of the request, nobody will
+        timeout["read"] = None  # a stream of events may be silent for long
+        try:
+            headers = self._headers_down(response)
+            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            async for piece in response.aiter_raw():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except httpx2.TransportError as error:
+            # Left unfinished, so that the server closes the connection and nobody takes the part for the whole.
+            logger.warning("%s %s: the answer was cut short: %r", scope["method"], shown(scope), error)
+        except OSError:
+            pass  # the client has gone
+        finally:
+            await response.aclose()
+
+    # --- WebSocket ---
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        accepted = False
+        try:
+            async with self._client.websocket(
+                self._url,
+                subprotocols=list(scope.get("subprotocols") or ()) or None,
+                headers=httpx2.Headers(self._headers_up(scope)),
+                extensions={"target": self._target(scope)},
+                max_message_size_bytes=MESSAGE_LIMIT,
+            ) as upstream:
+                accepted = True
+                headers = self._headers_down(upstream.response) if upstream.response else []
+                await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol, "headers": headers})
+                await _relay(upstream, receive, send)
+        except WebSocketUpgradeError as error:
+            await _deny(self._refusal(error.response), scope, send)
+        except (httpx2.TransportError, ExceptionGroup) as error:
+            if not accepted:
+                await _deny(_trouble(error, scope), scope, send)
+                return
+            if isinstance(error, ExceptionGroup) and error.split((httpx2.TransportError, ProtocolError, OSError))[1]:
+                raise
+            logger.warning("WebSocket %s: the connection broke: %r", shown(scope), error)
+            with suppress(OSError):
+                await send(_close(1014))
+
+    def _refusal(self, response: httpx2.Response) -> Response:
+        """What the upstream says to a handshake that it does not take; its words are not read."""
+        headers = [item for item in self._headers_down(response) if not item[0].startswith(b"content-")]
+        return Response(
+            response.status_code, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        )
+
+
+async def _relay(upstream: AsyncWebSocketSession, receive: Receive, send: Send) -> None:
+    """Messages both ways until one side closes; the other is then told the same."""
+    async with anyio.create_task_group() as group:
+
+        async def up() -> None:
+            with suppress(ProtocolError, WebSocketNetworkError):  # of a connection that ends, as the other task hears
+                await _send_up(upstream, receive)
+                group.cancel_scope.cancel()
+
+        group.start_soon(up)
+        with suppress(OSError):  # the client has gone
+            await _send_down(upstream, send)
+        group.cancel_scope.cancel()
+
+
+async def _send_up(upstream: AsyncWebSocketSession, receive: Receive) -> None:
+    while (message := await receive())["type"] == "websocket.receive":
+        if (text := message.get("text")) is not None:
+            await upstream.send_text(text)
+        else:
+            await upstream.send_bytes(message["bytes"])
+    await upstream.close(_spoken(message.get("code", 1005)), message.get("reason") or None)
+
+
+async def _send_down(upstream: AsyncWebSocketSession, send: Send) -> None:
+    try:
+        while True:
+            match await upstream.receive():
+                case TextMessage(data=text):
+                    await send({"type": "websocket.send", "text": text})
+                case BytesMessage(data=data):
+                    await send({"type": "websocket.send", "bytes": bytes(data)})
+    except WebSocketDisconnect as closed:
+        await send(_close(_spoken(closed.code), closed.reason))
+    except WebSocketNetworkError:
+        await send(_close(1014))  # bad gateway (IANA, WebSocket Close Code Number Registry)
+
+
+def _close(code: int, reason: str | None = None) -> Message:
+    return {"type": "websocket.close", "code": code, "reason": reason or ""}
+
+
+def _spoken(code: int) -> int:
+    """A close code that may stand on the wire: none given is a normal end, a lost connection is "going away"."""
+    return {1005: 1000, 1006: 1001, 1015: 1001}.get(code, code)  # RFC 6455, 7.4.1
+
+
+async def _deny(response: Response, scope: Scope, send: Send) -> None:
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await respond(response, scope, send, "websocket.http.response")
+    else:
+        await send(_close(1014))
+
+
+# --- one request ----------------------------------------------------------------------------------------
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete."""
+
+
+class Incoming:
+    """The body of a request and, once it has ended, the watch for the client's going."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        sizes = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
+        self.has_body = bool(sizes) and sizes.get(b"content-length") != b"0"
+        self.ended = anyio.Event()
+        if not self.has_body:
+            self.ended.set()
+        self._receive = receive
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """The pieces as they come. Raises `ClientGone`."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            more = message.get("more_body", False)
+            if piece := message.get("body"):
+                yield piece
+        self.ended.set()
+
+    async def until_gone(self) -> None:
+        """Returns when the client has disconnected."""
+        await self.ended.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def client_address(scope: Scope, proxies: Proxies) -> str:
+    """Where a request came from, as far as we and the proxies that are trusted know."""
+    forwarded_for = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return proxies.client((scope.get("client") or ("",))[0], forwarded_for.decode("latin-1"))
+
+
+def shown(scope: Scope) -> str:
+    """The path of a request, fit for a log: without its query, which may hold a secret."""
+    return percent_encoded(scope.get("raw_path") or scope["path"].encode("utf-8", "replace"))
+
+
+def _trouble(error: Exception, scope: Scope) -> Response:
+    """The answer for an upstream that gives none: 504 when it is late, else 502 (RFC 9110, 15.6)."""
+    late = isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
+    status, reason = (504, "upstream_timeout") if late else (502, "upstream_unavailable")
+    logger.warning("%s was answered %d: %r", shown(scope), status, error)
+    title, text = "Not available now", "The service behind this site does not answer. Please try again."
+    accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
+    if b"text/html" in accept.lower():
+        return pages.page(status, pages.Page(title, text))
+    return pages.problem(status, reason, title)
+
+
+def _upstream_url(upstream: str) -> httpx2.URL:
+    try:
+        url = httpx2.URL(upstream)
+    except httpx2.InvalidURL as error:
+        raise ConfigurationError("upstream", f"is not a URL: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+        raise ConfigurationError("upstream", f"{upstream!r} must be a plain URL such as http://127.0.0.1:5173")
+    return url
+
+
+# --- the access log -------------------------------------------------------------------------------------
+
+
+class AccessLog:
+    """Writes a line for each request to an ASGI application: address, method, path, status, bytes, seconds."""
+
+    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
+        self._app = app
+        self._proxies = proxies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        began, status, size = time.perf_counter(), 0, 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"].endswith("response.start"):
+                status = message["status"]
+            size += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            access_logger.info(
+                "%s %s %s %s %d %.3f",
+                client_address(scope, self._proxies) or "-",
+                scope.get("method", "WEBSOCKET"),
+                shown(scope),
+                status or "-",
+                size,
+                time.perf_counter() - began,
+            )

@@ -257,8 +257,9 @@ def proxy(
     """
     import uvicorn
 
+    from .access_log import AccessLog
     from .asgi import LuminMiddleware
-    from .gateway import AccessLog, Gateway
+    from .gateway import Gateway
     from .verify import Proxies
 
     config = _settings()

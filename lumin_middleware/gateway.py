@@ -1,17 +1,14 @@
 """The gateway: an ASGI application that is another HTTP service.
 
 Behind `LuminMiddleware` it puts a sign-in before whatever speaks HTTP/1.1 at `upstream`, WebSockets included. Bodies
-go through piece by piece in both directions and as they are; nothing is kept. What a request says of its sender and
-of proxies on its way is dropped, and what we know is put there instead. httpx2 and the server around us speak the
-protocols; here is only what passes.
+go through piece by piece in both directions and as they are; nothing is kept. httpx2 and the server around us speak
+the protocols; which headers pass, `forwarding` says.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import quote, urlsplit
@@ -19,23 +16,20 @@ from urllib.parse import quote, urlsplit
 import anyio
 import httpx2
 from httpx2.websockets import AsyncWebSocketSession, WebSocketDisconnect, WebSocketNetworkError, WebSocketUpgradeError
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from wsproto.events import BytesMessage, TextMessage
 from wsproto.utilities import ProtocolError
 
 from . import pages
-from .access import percent_encoded
+from .access_log import client_address, shown
 from .config import LuminConfig
-from .cookies import Cookies
 from .errors import ConfigurationError
+from .forwarding import Forwarding, Header
 from .model import Response
 from .passage import respond
 from .verify import Proxies, identity_headers
 
 logger = logging.getLogger("lumin_middleware")
-access_logger = logging.getLogger("lumin_middleware.access")
-
-Header = tuple[bytes, bytes]
 
 CONNECT_TIMEOUT = 5.0
 """Seconds until the upstream must have taken a connection: it is near."""
@@ -45,31 +39,6 @@ KEEPALIVE = 2.0
 
 MESSAGE_LIMIT = 16 * 2**20
 """Bytes of one WebSocket message, either way; uvicorn's own limit."""
-
-# --- headers --------------------------------------------------------------------------------------------
-
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
-    b"upgrade".split()
-)  # RFC 9110, 7.6.1; RFC 2616, 13.5.1
-
-# Who sent a request, and by which way, only we may say; with underscores a CGI-like upstream could not tell the two.
-_ONLY_OURS = re.compile(
-    rb"x[-_]auth[-_]request[-_].*|x[-_]forwarded(?:[-_].*)?|forwarded|x[-_]real[-_]ip|x[-_]original[-_].*"
-    rb"|x[-_]rewrite[-_]url"
-)
-
-_NOT_PASSED_UP = frozenset((b"host", b"expect"))  # the server around us has answered `Expect` (RFC 9110, 10.1.1)
-_NOT_PASSED_DOWN = frozenset((b"date",))  # the server around us writes its own
-_HANDSHAKE = b"sec-websocket-"  # each of the two connections has its own (RFC 6455, 4)
-
-
-def _end_to_end(headers: Iterable[Header], dropped: frozenset[bytes]) -> list[Header]:
-    """Without what belongs to one connection, as far as the standard or `Connection` says so."""
-    lowered = [(name.lower(), value) for name, value in headers]
-    named = {option.strip().lower() for name, value in lowered if name == b"connection" for option in value.split(b",")}
-    return [item for item in lowered if item[0] not in _HOP_BY_HOP and item[0] not in named | dropped]
-
 
 # --- the application ------------------------------------------------------------------------------------
 
@@ -93,16 +62,10 @@ class Gateway:
         timeout: float = 60.0,
     ) -> None:
         self._url = _upstream_url(upstream)
-        public = urlsplit(config.origin)
-        host = public.netloc if pass_host else self._url.netloc.decode("ascii")
-        self._fixed: list[Header] = [
-            (b"host", host.encode()),
-            (b"x-forwarded-host", public.netloc.encode()),
-            (b"x-forwarded-proto", public.scheme.encode()),
-        ]
+        host = urlsplit(config.origin).netloc.encode() if pass_host else self._url.netloc
+        self._forwarding = Forwarding(config, host)
         self._pass_user_headers = pass_user_headers
         self._proxies = Proxies(config.trusted_proxies)
-        self._ours = Cookies(secure=config.secure).ours
         self._timeout = httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT)
         self._client = httpx2.AsyncClient(
             timeout=self._timeout,
@@ -137,29 +100,10 @@ class Gateway:
         target = self._url.raw_path.rstrip(b"/") + path
         return target + b"?" + query if query else target
 
-    def _headers_up(self, scope: Scope) -> list[Header]:
-        headers = _end_to_end(scope["headers"], _NOT_PASSED_UP)
-        kept = [item for item in headers if not _ONLY_OURS.fullmatch(item[0]) and not item[0].startswith(_HANDSHAKE)]
-        client = client_address(scope, self._proxies)
-        return [*self._fixed, (b"x-forwarded-for", client.encode("latin-1")), *self._identity(scope), *kept]
-
-    def _identity(self, scope: Scope) -> list[Header]:
+    def _headers(self, scope: Scope) -> list[Header]:
         client = scope.get("state", {}).get("lumin") if self._pass_user_headers else None
-        if client is None:
-            return []
-        return [
-            (name.lower().encode(), value.encode())
-            for name, value in identity_headers(client.claims, sorted(client.scope))
-        ]
-
-    def _headers_down(self, response: httpx2.Response) -> list[Header]:
-        """The answer's headers; an upstream's cookie of our name would take the place of a session."""
-        return [
-            (name, value)
-            for name, value in _end_to_end(response.headers.raw, _NOT_PASSED_DOWN)
-            if not name.startswith(_HANDSHAKE)
-            and not (name == b"set-cookie" and self._ours.fullmatch(value.partition(b"=")[0].strip()))
-        ]
+        identity = identity_headers(client.claims, sorted(client.scope)) if client is not None else ()
+        return self._forwarding.up(scope["headers"], client_address(scope, self._proxies), identity)
 
     # --- HTTP ---
 
@@ -181,7 +125,7 @@ class Gateway:
         request = httpx2.Request(
             scope["method"],
             self._url,
-            headers=self._headers_up(scope),
+            headers=self._headers(scope),
             content=incoming.body() if incoming.has_body else None,
             extensions={"target": self._target(scope), "timeout": timeout},
         )
@@ -193,7 +137,7 @@ class Gateway:
         incoming.ended.set()  # what the upstream did not read of the request, nobody will
         timeout["read"] = None  # a stream of events may be silent for long
         try:
-            headers = self._headers_down(response)
+            headers = self._forwarding.down(response.headers.raw)
             await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
             async for piece in response.aiter_raw():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -215,12 +159,12 @@ class Gateway:
             async with self._client.websocket(
                 self._url,
                 subprotocols=list(scope.get("subprotocols") or ()) or None,
-                headers=httpx2.Headers(self._headers_up(scope)),
+                headers=httpx2.Headers(self._headers(scope)),
                 extensions={"target": self._target(scope)},
                 max_message_size_bytes=MESSAGE_LIMIT,
             ) as upstream:
                 accepted = True
-                headers = self._headers_down(upstream.response) if upstream.response else []
+                headers = self._forwarding.down(upstream.response.headers.raw) if upstream.response else []
                 await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol, "headers": headers})
                 await _relay(upstream, receive, send)
         except WebSocketUpgradeError as error:
@@ -237,7 +181,7 @@ class Gateway:
 
     def _refusal(self, response: httpx2.Response) -> Response:
         """What the upstream says to a handshake that it does not take; its words are not read."""
-        headers = [item for item in self._headers_down(response) if not item[0].startswith(b"content-")]
+        headers = [item for item in self._forwarding.down(response.headers.raw) if not item[0].startswith(b"content-")]
         return Response(
             response.status_code, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
         )
@@ -334,17 +278,6 @@ class Incoming:
             pass
 
 
-def client_address(scope: Scope, proxies: Proxies) -> str:
-    """Where a request came from, as far as we and the proxies that are trusted know."""
-    forwarded_for = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return proxies.client((scope.get("client") or ("",))[0], forwarded_for.decode("latin-1"))
-
-
-def shown(scope: Scope) -> str:
-    """The path of a request, fit for a log: without its query, which may hold a secret."""
-    return percent_encoded(scope.get("raw_path") or scope["path"].encode("utf-8", "replace"))
-
-
 def _trouble(error: Exception, scope: Scope) -> Response:
     """The answer for an upstream that gives none: 504 when it is late, else 502 (RFC 9110, 15.6)."""
     late = isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
@@ -365,42 +298,3 @@ def _upstream_url(upstream: str) -> httpx2.URL:
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
         raise ConfigurationError("upstream", f"{upstream!r} must be a plain URL such as http://127.0.0.1:5173")
     return url
-
-
-# --- the access log -------------------------------------------------------------------------------------
-
-
-class AccessLog:
-    """Writes a line for each request to an ASGI application: address, method, path, status, bytes, seconds."""
-
-    def __init__(self, app: ASGIApp, proxies: Proxies) -> None:
-        self._app = app
-        self._proxies = proxies
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        began, status, size = time.perf_counter(), 0, 0
-
-        async def counted(message: Message) -> None:
-            nonlocal status, size
-            if message["type"] == "websocket.accept":
-                status = 101
-            elif message["type"].endswith("response.start"):
-                status = message["status"]
-            size += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
-            await send(message)
-
-        try:
-            await self._app(scope, receive, counted)
-        finally:
-            access_logger.info(
-                "%s %s %s %s %d %.3f",
-                client_address(scope, self._proxies) or "-",
-                scope.get("method", "WEBSOCKET"),
-                shown(scope),
-                status or "-",
-                size,
-                time.perf_counter() - began,
-            )

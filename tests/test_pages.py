@@ -120,6 +120,14 @@ def test_a_page_runs_nothing_and_loads_nothing():
     assert "form-action 'self';" in header(page(200, FULL), "Content-Security-Policy")
 
 
+def test_a_script_of_ours_is_allowed_by_its_hash_and_no_other():
+    response = page(200, Page("Title", "Text", script="close()"))
+    digest = b64encode(hashlib.sha256(b"close()").digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in header(response, "Content-Security-Policy")
+    assert Parsed(response).words["script"] == ["close()"]
+    assert "script-src" not in header(page(200, FULL), "Content-Security-Policy")
+
+
 ANSWERS = [page(200, FULL), problem(401, "no_session", "Sign in"), document(200, {}), redirect("/x"), empty(200)]
 
 

@@ -716,19 +716,50 @@ async def test_what_was_not_saved_is_saved_when_the_store_is_back(workers, proce
     assert workers.server.reused == []
 
 
-async def test_who_waited_while_nothing_could_be_saved_saves(workers, process):
+async def test_who_waited_while_nothing_could_be_saved_gets_the_same_and_sends_nothing(workers, process):
     session = await expired(workers)
     workers.store.fails = {"swap session"}
     workers.suspend()
-
-    async def recover() -> None:
-        if len(process.world.slept) == len(SAVE_PAUSES) + 1:
-            workers.store.fails = set()
-
-    process.world.during_sleep = recover
     first, second = await asyncio.gather(process.renewal.fresh(session), process.renewal.fresh(session))
-    assert first.tokens == second.tokens == (await recorded(workers, session)).tokens
+    assert first.tokens == second.tokens
+    workers.store.fails = set()
+    third = await process.renewal.fresh(session)
+    assert third.tokens == first.tokens == (await recorded(workers, session)).tokens
     assert len(workers.server.sent) == 1
+
+
+async def test_what_was_not_saved_is_tried_again_when_another_writes_meanwhile(workers):
+    workers.config = dataclasses.replace(workers.config, sessions="store")
+    process, session = workers.process(), await expired(workers)
+    workers.store.fails = {"swap session"}
+    renewed = await process.renewal.fresh(session)
+    workers.store.fails = set()
+    sessions = workers.process().sessions
+
+    async def slides() -> None:
+        assert await sessions.replace(await sessions.newest(session), session)
+
+    workers.store.before["swap session"] = slides
+    assert process.renewal.is_due(renewed)
+    assert (await process.renewal.fresh(renewed)).tokens == renewed.tokens
+    assert process.renewal.is_due(renewed)
+    assert (await process.renewal.fresh(renewed)).tokens == renewed.tokens
+    assert not process.renewal.is_due(renewed)
+    assert await recorded(workers, session) == renewed
+
+
+async def test_a_record_that_is_newer_still_is_adopted(workers, process):
+    """The others were two generations ahead by the time that this process could save."""
+    session = await expired(workers)
+    newest = dataclasses.replace(session, generation=2, tokens=tokens(workers.clock(), 3600, 3600))
+
+    async def others_go_on() -> None:
+        sessions = workers.process().sessions
+        assert await sessions.replace(await sessions.newest(session), newest)
+
+    workers.server.during["refresh"] = others_go_on
+    assert (await process.renewal.fresh(session)).tokens == newest.tokens
+    assert (await recorded(workers, session)).tokens == newest.tokens
 
 
 async def test_a_session_that_was_not_saved_never_takes_the_place_of_a_newer_one(workers, process):

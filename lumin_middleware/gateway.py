@@ -37,6 +37,9 @@ CONNECT_TIMEOUT = 5.0
 KEEPALIVE = 2.0
 """Seconds that an unused connection is kept; Node and uvicorn close theirs after 5, and who is first must be us."""
 
+BROKEN = 1011
+"""The close code for a connection to the upstream that broke (RFC 6455, 7.4.1)."""
+
 MESSAGE_LIMIT = 16 * 2**20
 """Bytes of one WebSocket message, either way; uvicorn's own limit."""
 
@@ -177,7 +180,7 @@ class Gateway:
                 raise
             logger.warning("WebSocket %s: the connection broke: %r", shown(scope), error)
             with suppress(OSError):
-                await send(_close(1014))
+                await send(_close(BROKEN))
 
     def _refusal(self, response: httpx2.Response) -> Response:
         """What the upstream says to a handshake that it does not take; its words are not read."""
@@ -222,7 +225,7 @@ async def _send_down(upstream: AsyncWebSocketSession, send: Send) -> None:
     except WebSocketDisconnect as closed:
         await send(_close(_spoken(closed.code), closed.reason))
     except WebSocketNetworkError:
-        await send(_close(1014))  # bad gateway (IANA, WebSocket Close Code Number Registry)
+        await send(_close(BROKEN))
 
 
 def _close(code: int, reason: str | None = None) -> Message:
@@ -238,7 +241,7 @@ async def _deny(response: Response, scope: Scope, send: Send) -> None:
     if "websocket.http.response" in scope.get("extensions", {}):
         await respond(response, scope, send, "websocket.http.response")
     else:
-        await send(_close(1014))
+        await send(_close(BROKEN))
 
 
 # --- one request ----------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ handle.
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import signal
@@ -17,12 +16,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import httpx2
 import uvicorn
 
+from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, Emulator
 from lumin_middleware.emulator import serve as serve_emulator
 from tests.browser_rig import PATIENCE, ROOT, environment
@@ -121,6 +122,9 @@ class Front:
             "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
             "LUMIN_STORE": "memory://",
         }
+
+    def config(self, **settings: Any) -> LuminConfig:
+        return replace(LuminConfig.from_env(self.variables), **settings)
 
     def browser(self) -> Browser:
         return Browser(self)
@@ -222,7 +226,3 @@ def told(response: httpx2.Response) -> dict[str, list[str]]:
     for name, value in response.json()["headers"]:
         found.setdefault(name, []).append(value)
     return found
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

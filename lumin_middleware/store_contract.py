@@ -29,7 +29,7 @@ from typing import Any, TypeVar, cast
 import pytest
 
 from .errors import StoreUnavailable
-from .stores.base import AsyncStore, Store
+from .ports import AsyncStore, Store
 
 T = TypeVar("T")
 Opener = Callable[[], Any]  # gives a Store or an AsyncStore

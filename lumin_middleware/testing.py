@@ -102,3 +102,12 @@ def signed_in(lumin_emulator: Emulator) -> Iterator[Callable[..., TestClient]]:
             return client
 
         yield sign_in
+
+
+def __getattr__(name: str) -> Any:
+    # The contract of stores, imported only by those who test one.
+    if name in ("StoreContract", "SharedStoreContract", "opened"):
+        from . import store_contract
+
+        return getattr(store_contract, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

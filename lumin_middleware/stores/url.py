@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from ..errors import ConfigurationError
-from .base import AsyncStore, Store
+from ..ports import AsyncStore, Store
 from .local import local_store
 from .memory import MemoryStore
 from .redis import AsyncRedisStore, RedisStore

@@ -273,7 +273,7 @@ async def test_without_the_store_a_logout_says_so_and_clears_the_cookie(two):
 
 
 async def test_tokens_that_could_not_be_saved_at_once_are_not_lost_to_the_other_processes(new_site, each_sessions):
-    """The store goes away while the server spends the old token, and comes back after two seconds."""
+    """The store goes away while the server spends the old token, and is back after two seconds."""
     clock = RealClock()
     kept = RemoteStore(clock=clock)
     site = new_site(sessions=each_sessions, store=kept, clock=clock, timeout=0.5)
@@ -281,13 +281,19 @@ async def test_tokens_that_could_not_be_saved_at_once_are_not_lost_to_the_other_
     await browser.sign_in()
     elsewhere = copy(browser, process(site))
     clock.advance(LIFETIME)
+    loop, is_back = asyncio.get_running_loop(), asyncio.Event()
 
-    async def lose_the_store() -> None:
+    def come_back() -> None:
+        kept.down = False
+        is_back.set()
+
+    async def go_away() -> None:
         kept.down = True
+        loop.call_soon_threadsafe(loop.call_later, 2.0, come_back)
 
-    site.emulator.faults.add("/oauth2/token", after=lose_the_store)
+    site.emulator.faults.add("/oauth2/token", after=go_away)
     await assert_signed_in(browser)  # by the process that has the tokens
-    kept.down = False
+    await is_back.wait()
     await assert_signed_in(elsewhere)
     assert (refreshes(site), site.emulator.reuse_events) == (1, 0)
 

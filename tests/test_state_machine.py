@@ -1,0 +1,400 @@
+"""Whatever happens in whatever order: no refresh token is spent twice, no session is lost, none comes back.
+
+Requests, logouts, crashes, outages and the passing of time, of several people at several processes, in an order
+that Hypothesis makes up; `tests/storm/simulation.py` says what a step is. The model beside it knows what was ended,
+by whom, and which answers are right.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from lumin_middleware.breaker import PAUSE
+from lumin_middleware.errors import LoginRequired, LuminError
+from lumin_middleware.model import Response, Session
+from lumin_middleware.renewal import HARD_MARGIN, LEASE_MARGIN, TROUBLE_PAUSE
+from lumin_middleware.sessions import record_key
+from lumin_middleware.stores import MemoryStore, SQLiteStore
+from tests.fakes import CookieJar, config, header, request
+from tests.site import FETCH, ORIGIN, Clock, query
+from tests.storm.simulation import Gone, Grant, Killed, Process, Site, Task
+
+PROCESSES = 3
+TIMEOUT = 10.0
+LEASE = TIMEOUT + LEASE_MARGIN
+AFTERMATH = TROUBLE_PAUSE + PAUSE + TIMEOUT + LEASE
+"""Seconds after trouble in which somebody may still be told to come again."""
+
+PATIENCE = 2 * LEASE + 2 * TIMEOUT
+"""Seconds that a request takes at most."""
+
+OUTAGE = LEASE_MARGIN - 1
+"""Seconds that the store is away at most: less than a lease has left when the slowest answer came."""
+
+orders = st.integers(0, 9999).map(random.Random)
+processes = st.integers(0, PROCESSES - 1)
+choices = st.integers(0, 99)
+crowds = st.lists(processes, min_size=1, max_size=5)
+
+
+@dataclass(eq=False)
+class Known:
+    """What the model knows of a session."""
+
+    id: str
+    grant: Grant
+    began: float
+    used: float
+    generation: int = 0
+    """The newest that the record has had."""
+    over: bool = False
+    """Somebody signed out, and was told so."""
+    may_be_over: bool = False
+    """Somebody signs out, or the server knows the grant no more."""
+
+
+@dataclass(eq=False)
+class Cookie:
+    """A `Cookie` header that a browser was given once, and what is in it or was when it was made."""
+
+    header: bytes
+    known: Known
+    issued: float
+    session: Session
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the application saw: the session at the end, whether the API took its token, and the cookies that it set."""
+
+    session: Session
+    taken: bool
+    error: LuminError | None
+    set_cookies: list[str]
+
+
+@dataclass(eq=False)
+class Flight:
+    """A request under way, and what was known when it began."""
+
+    task: Task
+    cookie: Cookie
+    began: float
+    logs_out: bool
+    was_over: bool
+    must_live: bool
+
+
+class Remote(MemoryStore):
+    """Memory that, like a store on another machine, is not asked on each request."""
+
+    local = False
+
+
+class Sessions(RuleBasedStateMachine):
+    """Three processes of a site, and everybody who has to do with it."""
+
+    def __init__(self, kind: str, store: str) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.directory = tempfile.TemporaryDirectory()
+        self.store = self.open_store(store)
+        self.site = Site(config(sessions=kind, timeout=TIMEOUT), self.store, self.clock, PROCESSES)
+        self.server = self.site.server
+        self.everybody: list[Known] = []
+        self.flights: list[Flight] = []
+        self.cookies: list[Cookie] = []
+        """Every one that was ever given to a browser."""
+        self.excused_until = float("-inf")
+        self.always_asked = kind == "store" or store != "remote"
+
+    def open_store(self, name: str) -> Any:
+        match name:
+            case "sqlite":
+                return SQLiteStore(Path(self.directory.name) / "store.sqlite3", clock=self.clock)
+            case "remote":
+                return Remote(clock=self.clock)
+        return MemoryStore(clock=self.clock)
+
+    def teardown(self) -> None:
+        self.site.close()
+        if isinstance(self.store, SQLiteStore):
+            self.store.close()
+        self.directory.cleanup()
+
+    # --- what happens ---
+
+    @initialize()
+    def somebody_is_there(self) -> None:
+        self.sign_in(0)
+
+    @precondition(lambda self: len(self.everybody) < 3 and not self.is_excused())
+    @rule(at=processes)
+    def sign_in(self, at: int) -> None:
+        process, subject = self.site.processes[at], f"person-{len(self.everybody)}"
+        jar = CookieJar()
+        begun = self.site.scheduler.alone(process, process.party.handle(request("/auth/login")))
+        jar.take_from(begun)
+        code = {"state": query(header(begun, "Location"))["state"], "code": self.server.grant(subject)}
+        callback = request("/auth/callback", query=urlencode(code), cookie=jar.header)
+        done = self.site.scheduler.alone(process, process.party.handle(callback))
+        assert done.status == 303
+        jar.take_from(done)
+        session = self.opened(jar.header)
+        now = self.clock()
+        known = Known(session.id, self.server.grants[-1], now, now)
+        self.everybody.append(known)
+        self.cookies.append(Cookie(jar.header, known, now, session))
+
+    @rule(chosen=choices, at=crowds)
+    def ask(self, chosen: int, at: list[int]) -> None:
+        """Requests with a cookie that somebody has, be it old, at these processes."""
+        cookie = self.cookie(chosen)
+        for number in at:
+            process = self.site.processes[number]
+            self.start(process, cookie, self.visit(process, cookie))
+
+    @precondition(lambda self: not self.site.store_is_down)
+    @rule(chosen=choices, at=crowds, left=st.sampled_from([0, 0, 100, 299]), order=orders)
+    def ask_at_expiry(self, chosen: int, at: list[int], left: float, order: random.Random) -> None:
+        """The same when the session's newest access token expires, or has some seconds left."""
+        self.finish(order)
+        _, expires_at = self.cookie(chosen).known.grant.access_tokens[-1]
+        if not self.site.store_is_down:
+            self.clock.now = max(self.clock.now, expires_at - left)
+        self.ask(chosen, at)
+
+    @rule(chosen=choices, at=processes)
+    def log_out(self, chosen: int, at: int) -> None:
+        process, cookie = self.site.processes[at], self.cookie(chosen)
+        headers = {**FETCH, "origin": ORIGIN}
+        asked = request("/auth/logout", method="POST", headers=headers, cookie=cookie.header)
+        self.start(process, cookie, process.party.handle(asked), logs_out=True)
+        cookie.known.may_be_over = True
+
+    @rule(order=orders, steps=st.integers(1, 12))
+    def go_on(self, order: random.Random, steps: int) -> None:
+        """Some of those under way take some steps."""
+        for _ in range(steps):
+            if ready := self.site.scheduler.ready():
+                ready[order.randrange(len(ready))].step()
+        self.land_all()
+
+    @rule(order=orders)
+    def finish(self, order: random.Random) -> None:
+        """All of those under way come to their ends."""
+        patience = PATIENCE if not self.site.store_is_down else self.site.down_since + OUTAGE - self.clock()
+        self.site.scheduler.settle(order.randrange, patience)
+        self.land_all()
+
+    @precondition(lambda self: not self.site.store_is_down)
+    @rule(order=orders, seconds=st.sampled_from([5, 31, 100, 3600, 6 * 3600, 80_000]))
+    def wait(self, order: random.Random, seconds: float) -> None:
+        """Everybody finishes, and then nothing happens for a while."""
+        self.finish(order)
+        self.clock.advance(0 if self.site.store_is_down else seconds)
+
+    @precondition(lambda self: self.flights)
+    @rule(chosen=st.integers(0, 100))
+    def disconnect(self, chosen: int) -> None:
+        """A client goes away."""
+        self.flights.pop(chosen % len(self.flights)).task.throw(Gone())
+
+    @rule(at=processes)
+    def kill(self, at: int) -> None:
+        killed = self.site.kill(at)
+        for known in self.everybody:
+            if known.grant.rotated_by is killed and known.grant.rotations > known.generation:
+                self.server.lost.add(known.grant)
+
+    @rule(chosen=choices, kind=st.sampled_from(["before", "after", "revoked"]))
+    def trouble(self, chosen: int, kind: str) -> None:
+        """The server does not hear of refreshes, or is not heard, or somebody there revokes a grant."""
+        if kind == "revoked":
+            known = self.cookie(chosen).known
+            known.grant.revoked = known.may_be_over = True
+        else:
+            self.server.trouble = kind
+
+    @precondition(lambda self: self.server.trouble is not None)
+    @rule()
+    def recovery(self) -> None:
+        self.server.trouble = None
+        self.excused_until = self.clock() + AFTERMATH
+
+    # --- what must be ---
+
+    @invariant()
+    def no_token_is_spent_twice(self) -> None:
+        assert set(self.server.reused) <= self.server.lost
+
+    @invariant()
+    def no_generation_goes_back_and_no_session_comes_back(self) -> None:
+        for known in self.everybody:
+            raw = self.store.get(record_key(known.id))
+            sealed = self.site.processes[0].party.sessions._records.unseal(raw, known.id) if raw else None
+            if sealed is None or sealed.data == b"ended":
+                continue
+            recorded = Session.load(sealed.data, sealed.sealed_at)
+            assert not known.over
+            assert recorded.generation >= known.generation
+            known.generation = recorded.generation
+
+    def land(self, flight: Flight) -> None:
+        """Judges the answer to a request, and keeps the cookie that it gave."""
+        known, answer = flight.cookie.known, flight.task.outcome()
+        over = known.over or known.may_be_over or known.grant in self.server.lost
+        if isinstance(answer, Response):
+            if answer.status == 503:
+                assert self.is_excused()
+            elif flight.logs_out:
+                assert answer.status == 204
+                known.over = known.over or flight.must_live
+                assert known.grant.revoked or not flight.must_live or self.is_excused()
+            else:
+                assert answer.status == 401
+                assert over or not flight.must_live
+            return
+        assert answer.session.claims["sub"] == known.grant.subject
+        assert not flight.was_over or self.is_excused() or self.nobody_asks_about(flight)
+        if isinstance(answer.error, LoginRequired):
+            assert over or not flight.must_live
+        else:
+            assert answer.taken or over or self.is_excused()
+        known.used = max(known.used, flight.began)
+        if answer.set_cookies:
+            assert answer.session.generation >= flight.cookie.session.generation
+            jar = CookieJar()
+            jar.take(answer.set_cookies)
+            self.cookies.append(Cookie(jar.header, known, self.clock(), answer.session))
+
+    def must_live(self, cookie: Cookie) -> bool:
+        """Whether there is no reason why a request with this cookie should be refused."""
+        known, settings = cookie.known, self.site.config
+        touched = cookie.issued if settings.sessions == "cookie" else known.used - settings.idle_timeout / 10
+        ends_at = min(known.began + settings.absolute_timeout, touched + settings.idle_timeout)
+        return not known.over and not known.may_be_over and self.clock() + PATIENCE < ends_at
+
+    def nobody_asks_about(self, flight: Flight) -> bool:
+        """Whether the cookie's own token could be used, and the store is one that need not be asked then."""
+        return not self.always_asked and flight.cookie.session.tokens.expires_at - flight.began > HARD_MARGIN[1]
+
+    def is_excused(self) -> bool:
+        """Whether somebody may be told to come again."""
+        return self.server.trouble is not None or self.site.store_is_down or self.clock() <= self.excused_until
+
+    # --- how it is done ---
+
+    def cookie(self, chosen: int) -> Cookie:
+        """One of all cookies, the newest first."""
+        return self.cookies[-1 - chosen % len(self.cookies)]
+
+    def start(self, process: Process, cookie: Cookie, coroutine: Any, *, logs_out: bool = False) -> None:
+        task = self.site.scheduler.start(process, coroutine)
+        known = cookie.known
+        self.flights.append(Flight(task, cookie, self.clock(), logs_out, known.over, self.must_live(cookie)))
+
+    def land_all(self) -> None:
+        """Judges all that are done."""
+        done = [flight for flight in self.flights if flight.task.done]
+        self.flights = [flight for flight in self.flights if not flight.task.done]
+        for flight in done:
+            if not isinstance(flight.task.error, Killed):
+                self.land(flight)
+
+    async def visit(self, process: Process, cookie: Cookie) -> Response | Seen:
+        """A request whose application asks the API, and again with another token when it was refused."""
+        visit = await process.party.handle(request("/", headers=FETCH, cookie=cookie.header))
+        if isinstance(visit, Response):
+            return visit
+        taken, rejected, error = False, None, None
+        try:
+            for _ in range(2):
+                rejected = (await visit.fresh(rejected=rejected)).tokens.access_token
+                await process.party.world.give_way()
+                if taken := self.server.takes(rejected):
+                    break
+        except LuminError as raised:
+            error = raised
+        return Seen(visit.session, taken, error, visit.set_cookies())
+
+    def opened(self, cookie: bytes) -> Session:
+        """The session that a cookie holds or leads to."""
+        process = self.site.processes[0]
+        found = self.site.scheduler.alone(process, process.party.sessions.load(process.party.cookies.jar(cookie)))
+        assert found is not None
+        session: Session = found.session
+        return session
+
+
+class StoreOutages(Sessions):
+    """The same, with a store that goes away now and then, for less time than a lease has left when it was needed."""
+
+    @precondition(lambda self: not self.site.store_is_down)
+    @rule()
+    def store_goes(self) -> None:
+        self.site.lose_the_store(now=True)
+
+    @precondition(lambda self: not self.site.store_is_down)
+    @rule()
+    def store_will_go(self) -> None:
+        """Just when a token has been spent, and the new ones are to be saved."""
+        self.site.store_goes_next = True
+
+    @precondition(lambda self: self.site.store_is_down)
+    @rule()
+    def store_comes_back(self) -> None:
+        self.site.store_is_down = False
+        self.excused_until = self.clock() + AFTERMATH
+
+    @precondition(lambda self: not self.site.store_is_down)
+    @rule(chosen=choices, at=crowds, order=orders)
+    def store_goes_at_expiry(self, chosen: int, at: list[int], order: random.Random) -> None:
+        """And is back before anybody gives up waiting."""
+        self.ask_at_expiry(chosen, at, 0, order)
+        self.store_will_go()
+        self.finish(order)
+        self.store_comes_back()
+
+
+@pytest.mark.parametrize("store", ["memory", "remote", "sqlite"])
+@pytest.mark.parametrize("kind", ["cookie", "store"])
+def test_no_order_of_events_loses_a_session_or_brings_one_back(kind, store):
+    run(lambda: Sessions(kind, store))
+
+
+@pytest.mark.parametrize("store", ["memory", "remote"])
+@pytest.mark.parametrize("kind", ["cookie", "store"])
+def test_no_order_of_events_does_so_where_the_store_goes_away_for_less_than_a_lease(kind, store):
+    run(lambda: StoreOutages(kind, store))
+
+
+def run(machine: Callable[[], Sessions]) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            report_multiple_bugs=False,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )

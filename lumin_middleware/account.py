@@ -16,7 +16,7 @@ from .metadata import Metadata
 from .model import Request, Response, Session
 from .ports import World
 from .renewal import Renewal
-from .sessions import Opened, Sessions, digest
+from .sessions import Carried, Opened, Sessions, digest
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -115,28 +115,38 @@ class Account:
     # --- this session ---
 
     async def session(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`GET session`: who is signed in, without a token in sight."""
+        """`GET session`: who is signed in, without a token in sight. With `?slide=false` this does not count as use."""
         if request.method not in ("GET", "HEAD"):
             return self._answers.method_not_allowed("GET, HEAD")
-        session = await self._require_session(jar)
+        slide = oauth.parameters(request.query).get("slide") != "false"
+        carried = await self._require_carried(jar, slide=slide)
+        session = carried.session
+        renewed = self._sessions.renewed_cookies(session, jar) if slide and carried.stale else []
         content = {
             "subject": session.claims.get("sub"),
             "claims": session.claims,
             "scope": list(session.tokens.scope),
-            "expires_at": self._ends_at(session),
+            "expires_at": self._ends_at(session, used=bool(renewed)),
             "login_url": self._answers.login_path,
             "logout_url": self._answers.logout_path,
         }
-        return pages.document(200, content)
+        answer = pages.document(200, content)
+        if renewed:
+            answer.headers = pages.with_cookies(answer.headers, renewed)
+        return answer
 
     async def _require_session(self, jar: Jar[Opened]) -> Session:
-        carried = await self._sessions.load(jar)
+        return (await self._require_carried(jar)).session
+
+    async def _require_carried(self, jar: Jar[Opened], *, slide: bool = True) -> Carried:
+        carried = await self._sessions.load(jar, slide=slide)
         if carried is None:
             raise SessionEnded("nobody is signed in", "no_session")
-        return carried.session
+        return carried
 
-    def _ends_at(self, session: Session) -> float:
-        return min(session.began + self._config.absolute_timeout, session.seen + self._config.idle_timeout)
+    def _ends_at(self, session: Session, *, used: bool = False) -> float:
+        seen = self._world.clock() if used else session.seen
+        return min(session.began + self._config.absolute_timeout, seen + self._config.idle_timeout)
 
     # --- all sessions of this person ---
 

@@ -20,6 +20,7 @@ import httpx2
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .api_calls import AsgiCall
 from .client import AsyncLuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, RequestRefused
@@ -125,8 +126,9 @@ class LuminMiddleware:
             await self.app(_scope_for_app(scope, visit, None), receive, send)
             return
         client = AsyncLuminClient(visit, world.api, self._api_url, Challenge)
+        app = self.app if visit.call is None else AsgiCall(visit, visit.call, client)
         try:
-            await Passage(visit, world, send).run(self.app, _scope_for_app(scope, visit, client), receive)
+            await Passage(visit, world, send).run(app, _scope_for_app(scope, visit, client), receive)
         finally:
             client.close()
 

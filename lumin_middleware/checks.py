@@ -121,6 +121,21 @@ def patterns(name: str, value: object) -> tuple[str, ...]:
     return listed
 
 
+API_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+def api_calls(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ConfigurationError(name, f"{value!r} must be a list, such as ['GET /user/info', '/signature_request/*']")
+    listed = tuple(value)
+    for item in listed:
+        method, _, path = item.rpartition(" ") if isinstance(item, str) else ("", "", item)
+        if method and method not in API_METHODS:
+            raise ConfigurationError(name, f"{item!r}: {method!r} is none of {', '.join(API_METHODS)}")
+        pattern(name, path)
+    return listed
+
+
 def networks(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ConfigurationError(name, f"{value!r} must be a list of networks, such as ['127.0.0.1', '10.0.0.0/8']")

@@ -83,7 +83,18 @@ class AuthorizationServer:
 LUMIN = AuthorizationServer.at("https://auth.luminpdf.com")
 """Lumin's authorization server."""
 
-ROUTES = ("login", "logout", "session", "sessions", "verify", "backchannel-logout")
+ROUTES = (
+    "login",
+    "logout",
+    "session",
+    "sessions",
+    "verify",
+    "backchannel-logout",
+    "api",
+    "popup",
+    "lumin.js",
+    "lumin.d.ts",
+)
 """The last part of our routes beside the callback."""
 
 CLAIMS = (
@@ -160,6 +171,9 @@ class LuminConfig:
     `127.0.0.1`, `10.0.0.0/8`. What a peer at a Unix socket says is never believed: it has no address."""
     verify_access_token: bool = False
     """Whether `verify` gives the access token, to `trusted_proxies` only."""
+    api_proxy: Sequence[str] = ()
+    """The calls to the API that pages may make at `api/…`, as paths below `api_url`, with or without a method:
+    `GET /user/info`, `/signature_request/*`. Default: none."""
     timeout: float = 10
     """The longest that an answer of the authorization server may take in all."""
     api_timeout: float = 30
@@ -190,6 +204,7 @@ class LuminConfig:
         for name in ("after_login", "after_logout"):
             checks.local_path(name, getattr(self, name))
         checks.names("claims", self.claims)
+        object.__setattr__(self, "api_proxy", checks.api_calls("api_proxy", self.api_proxy))
         object.__setattr__(self, "trusted_proxies", checks.networks("trusted_proxies", self.trusted_proxies))
         if self.verify_access_token and not self.trusted_proxies:
             raise ConfigurationError("verify_access_token", "has an effect only with trusted_proxies")

@@ -16,9 +16,11 @@ from . import access, oauth, pages
 from .access import Rules, is_navigation, is_prefetch
 from .account import Account, Route
 from .answers import Answers, target
+from .api_proxy import ApiCall, ApiProxy
 from .breaker import CircuitBreaker
+from .browser import BrowserFile, Popup
 from .config import LuminConfig
-from .cookies import Cookies, Jar, SessionTooLarge
+from .cookies import Cookies, Jar
 from .errors import (
     AuthorizationServerError,
     InsufficientScope,
@@ -44,7 +46,7 @@ logger = logging.getLogger("lumin_middleware")
 class Visit:
     """A request that goes on to the application."""
 
-    __slots__ = ("_carried", "_jar", "_party", "lost", "request", "session")
+    __slots__ = ("_carried", "_jar", "_party", "call", "lost", "request", "session")
 
     def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
@@ -54,6 +56,8 @@ class Visit:
         self.session = carried.session if carried else None
         self.lost = False
         """Whether the session ended while the application was at work."""
+        self.call: ApiCall | None = None
+        """The call to the API that takes the application's place."""
 
     @property
     def cookie(self) -> bytes:
@@ -83,15 +87,15 @@ class Visit:
         carried, session = self._carried, self.session
         if carried is None or session is None or (session is carried.session and not carried.stale):
             return []
-        try:
-            return self._party.sessions.set_cookies(session, self._jar)
-        except SessionTooLarge as error:
-            logger.error("The browser keeps an older copy of its session: %s", error)
-            return []
+        return self._party.sessions.renewed_cookies(session, self._jar)
 
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
+
+    def failure(self, error: LuminError) -> Response:
+        """The answer to an error that is ours."""
+        return self._party.failure(self.request, error)
 
 
 class RelyingParty:
@@ -108,13 +112,18 @@ class RelyingParty:
         self.logins = Logins(config, world, self.cookies)
         self.answers = Answers(config)
         self.account = Account(config, world, self.cookies, self.sessions, self.renewal, self.metadata, self.answers)
+        self._api_proxy = ApiProxy(config)
         self._rules = Rules(config.public, config.optional, config.required_scopes)
         self._routes: dict[str, Route] = {
             config.callback_path: self.callback,
             self.answers.login_path: self.login,
             f"{config.prefix}/verify": Verify(config, self.answers, self._visit, self.challenge),
             **self.account.routes,
+            f"{config.prefix}/lumin.js": BrowserFile(self.answers, "lumin.js", "text/javascript"),
+            f"{config.prefix}/lumin.d.ts": BrowserFile(self.answers, "lumin.d.ts", "text/plain"),
         }
+        self._loops = frozenset(self._routes)
+        self._routes[f"{config.prefix}/popup"] = Popup(self.answers)
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""
@@ -122,11 +131,24 @@ class RelyingParty:
         try:
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
                 return await route(request, jar)
+            if self._api_proxy.concerns(request.path):
+                return await self._call_api(request, jar)
             return await self._authenticate(request, jar)
-        except LoginRequired as error:
-            return self.answers.unauthorized(request, error.reason)
         except LuminError as error:
-            return self.answers.failure(request, error)
+            return self.failure(request, error)
+
+    def failure(self, request: Request, error: LuminError) -> Response:
+        """The answer to an error that is ours."""
+        if isinstance(error, LoginRequired):
+            return self.answers.unauthorized(request, error.reason)
+        return self.answers.failure(request, error)
+
+    async def _call_api(self, request: Request, jar: Jar[Opened]) -> Visit:
+        """`ANY api/…`: a call of a page to Lumin's API, in place of the application."""
+        call = self._api_proxy.call(request)
+        visit, _ = await self._visit(request, jar)
+        visit.call = call
+        return visit
 
     # --- the application's own paths ---
 
@@ -192,7 +214,8 @@ class RelyingParty:
             return self.answers.unauthorized(request, "no_session")
         found = oauth.parameters(request.query)
         return_to = access.return_to(found.get("return_to", ""), self.config.after_login)
-        if unquote(re.split("[?#]", return_to)[0]) in self._routes:  # back here would be a loop
+        path = unquote(re.split("[?#]", return_to)[0])
+        if path in self._loops or self._api_proxy.concerns(path):  # back here would be a loop, or no page
             return_to = self.config.after_login
         extra = {name: found[name] for name in oauth.PASSED_ON if found.get(name)}
         return await self._begin_login(request, jar, return_to, needed=self.logins.asked(found.get("ask", "")), **extra)

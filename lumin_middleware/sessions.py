@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from .config import LuminConfig
-from .cookies import MEMO_LIMIT, Cookies, Jar, Memo
+from .cookies import MEMO_LIMIT, Cookies, Jar, Memo, SessionTooLarge
 from .errors import SessionEnded, StoreUnavailable
 from .model import Session
 from .ports import World
@@ -88,8 +88,8 @@ class Sessions(ABC):
     # --- what differs ---
 
     @abstractmethod
-    async def load(self, jar: Jar[Opened]) -> Carried | None:
-        """The session that the cookies carry, if any.
+    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
+        """The session that the cookies carry, if any; without `slide` this does not count as its use.
 
         Raises `SessionEnded` when there was one, `StoreUnavailable` when it cannot be known.
         """
@@ -173,6 +173,14 @@ class Sessions(ABC):
         max_age = min(self._config.idle_timeout, self._remaining(session.began))
         return self._cookies.write_session(self._value(session), max_age, jar.ours)
 
+    def renewed_cookies(self, session: Session, jar: Jar[Opened]) -> list[str]:
+        """The same for a session that the browser has already, which then may keep an older copy."""
+        try:
+            return self.set_cookies(session, jar)
+        except SessionTooLarge as error:
+            logger.error("The browser keeps an older copy of its session: %s", error)
+            return []
+
     def _open(self, jar: Jar[Opened]) -> Opened | None:
         """What the cookies hold, read once for equal cookies."""
         if jar.opened is None:
@@ -220,13 +228,13 @@ class CookieSessions(Sessions):
         super().__init__(config, world, cookies)
         self._ask = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
 
-    async def load(self, jar: Jar[Opened]) -> Carried | None:
+    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
         opened = self._open(jar)
         if opened is None or opened.session is None:
             return None
         session = opened.session
         self.check_limits(session)
-        stale = not opened.newest_key or self._is_sliding(session)
+        stale = not opened.newest_key or (slide and self._is_sliding(session))
         if self._ask:
             try:
                 raw = await self._world.store.get(opened.key)
@@ -270,7 +278,7 @@ class StoreSessions(Sessions):
 
     purpose = "handle"
 
-    async def load(self, jar: Jar[Opened]) -> Carried | None:
+    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
         opened = self._open(jar)
         if opened is None:
             return None
@@ -279,7 +287,7 @@ class StoreSessions(Sessions):
             return None
         session = self._read(raw, opened.session_id)
         self.check_limits(session)
-        if not self._is_sliding(session):
+        if not slide or not self._is_sliding(session):
             return Carried(session, not opened.newest_key)
         # Whoever wins writes the same session; sealing it now is what says that it was used.
         await self.replace(Record(raw, session), session)

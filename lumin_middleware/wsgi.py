@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 import httpx2
 
 from . import pages
+from .api_calls import WsgiCall
 from .client import LuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, LoginRequired, RequestRefused
@@ -37,6 +38,10 @@ _MARK = "lumin.middleware"
 
 # Only we may say who somebody is.
 _IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
+
+# The two headers that CGI names without HTTP_, and those that are read from another place than the headers.
+_UNPREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
+_ELSEWHERE = ("HTTP_COOKIE", *(f"HTTP_{name}" for name in _UNPREFIXED))
 
 
 class LuminMiddleware:
@@ -84,8 +89,9 @@ class LuminMiddleware:
         if client is None:
             return self.app(passed, start_response)
         passage = _Passage(visit, client, environ, start_response)
+        app = self.app if visit.call is None else WsgiCall(visit, visit.call, client)
         try:
-            result = self.app(passed, passage.start_response)
+            result = app(passed, passage.start_response)
         except LoginRequired:
             if passage.started:
                 raise
@@ -206,9 +212,10 @@ class _Headers(Sequence[tuple[bytes, bytes]]):
     @cached_property
     def _items(self) -> list[tuple[bytes, bytes]]:
         return [
-            (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
+            (name.removeprefix("HTTP_").replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in self._environ.items()
-            if name.startswith("HTTP_") and name != "HTTP_COOKIE" and not name.startswith(_IDENTITY_HEADER)
+            if (name.startswith("HTTP_") and name not in _ELSEWHERE and not name.startswith(_IDENTITY_HEADER))
+            or (name in _UNPREFIXED and value)
         ]
 
     @overload

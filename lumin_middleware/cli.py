@@ -49,7 +49,7 @@ def main() -> None:
         rich_markup_mode=None,  # plain help does not cut the options' names short
         pretty_exceptions_enable=False,
     )
-    for command in (demo, emulator, proxy, secret):
+    for command in (demo, emulator, proxy, snippets, secret):
         commands.command()(command)
     commands(prog_name="lumin-middleware")
 
@@ -285,6 +285,23 @@ def proxy(
             timeout_graceful_shutdown=GRACE,
         )
         uvicorn.Server(settings).run(sockets=[listener])
+
+
+def snippets(
+    program: Annotated[str, typer.Argument(help="nginx, caddy or traefik.")],
+    auth: Annotated[str, typer.Option(help="Where LuminMiddleware answers.")] = f"http://{LOOPBACK}:{PORT}",
+    upstream: Annotated[str, typer.Option(help="The service to protect.")] = f"http://{LOOPBACK}:3000",
+) -> None:
+    """Print settings for a proxy that asks LuminMiddleware who may pass.
+
+    They are made from the environment's: LUMIN_REDIRECT_URI, LUMIN_PUBLIC and their kin.
+    """
+    from .snippets import snippet
+
+    try:
+        typer.echo(snippet(program, _settings(), auth=auth, upstream=upstream), nl=False)
+    except ConfigurationError as error:
+        _fail(str(error))
 
 
 def _log_to_stderr() -> None:

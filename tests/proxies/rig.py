@@ -43,6 +43,9 @@ def serve(app: Any, port: int = 0, **settings: Any) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, **{**defaults, "ws": "wsproto", **settings}))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
+        while not server.started and thread.is_alive():
+            threading.Event().wait(0.01)
+        assert server.started, "the application did not start"
         try:
             yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
         finally:

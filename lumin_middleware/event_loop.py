@@ -40,15 +40,16 @@ class DirectStore:
 
 
 class ThreadedStore:
-    """A synchronous store, called in threads of its own; but where a look is cheap, looked at as it is."""
+    """A synchronous store, called in threads of its own; but where a look is a matter of microseconds, directly."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._limiter = anyio.CapacityLimiter(THREADS)
         self.local = getattr(store, "local", False)
+        self._direct = getattr(store, "instant_get", False)
 
     async def get(self, key: str) -> bytes | None:
-        if self.local:  # some 2 µs, where the way to a thread and back takes 50
+        if self._direct:  # the way to a thread and back takes 50 µs
             return self._store.get(key)
         return await anyio.to_thread.run_sync(self._store.get, key, limiter=self._limiter)
 

@@ -27,12 +27,13 @@ T = TypeVar("T")
 class Store(Protocol):
     """A store whose verbs return when they are done.
 
-    Three more attributes are discovered, never required:
+    More attributes are discovered, never required:
 
     - `blocking`, default True. False: neither verb ever waits (memory), so that an event loop may call
       both directly.
-    - `local`, default False. True: `get` takes microseconds (memory, a file of this machine), so that
-      it may be asked on every request, and directly by an event loop.
+    - `instant_get`, default False. True: `get` alone never waits, and takes microseconds.
+    - `local`, default False. True: `get` is cheap enough to be asked on every request (memory, a file of
+      this machine).
     - `close()` gives back connections. A verb after it may raise `StoreUnavailable`.
     """
 

@@ -41,6 +41,7 @@ class SQLiteStore:
     """
 
     local: ClassVar[bool] = True
+    instant_get: ClassVar[bool] = True
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock

@@ -60,7 +60,8 @@ class Logins:
     def set_cookies(self, transaction: Transaction, jar: Jar[Any]) -> list[str]:
         """The `Set-Cookie` values for a login begun, and for those that it pushes out: dead ones, then the oldest."""
         written = self._cookies.set(self._name(transaction.state), self._sealer.seal(transaction.dump()), LIFETIME)
-        alive = sorted(self._alive(jar).items(), key=lambda item: item[1], reverse=True)
+        # Newest first; of those begun in one second the later in the header (RFC 6265, 5.4: the older comes first).
+        alive = sorted(reversed(self._alive(jar).items()), key=lambda item: item[1], reverse=True)
         room, kept = BYTES_LIMIT - len(written), set()
         for name, _ in alive[: LOGINS_LIMIT - 1]:
             room -= len(name) + len(jar.ours[name] or b"")

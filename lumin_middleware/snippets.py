@@ -7,6 +7,8 @@ the client's word for them; so spellings that it and the service could understan
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 from string import Template
 from typing import NamedTuple
@@ -108,6 +110,7 @@ _NGINX = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by auth_reque
 # LUMIN_SESSIONS=store the cookie is one short header; nginx hands on no second one. nginx knows 401 and 403 from
 # verify; other trouble (503) it answers with 500.
 
+absolute_redirect off;  # nothing is made from what a request says that this host is called
 underscores_in_headers off;  # or X_Auth_Request_User would be taken for X-Auth-Request-User
 
 set $lumin_connection "";
@@ -117,11 +120,15 @@ if ($http_upgrade) { set $lumin_connection upgrade; }
 set $lumin_cookies $http_cookie;
 """
 
-_NGINX_COOKIE = r"""if ($lumin_cookies ~ "^(.*?)(?<![^; ])%{name}=[^;]*(?:;\s*|$)(.*)$") { set $lumin_cookies $1$2; }
+_NGINX_COOKIE = r"""if ($lumin_cookies ~ "^(.*?)(?<![^; ])%{cookie}(?:-[0-9a-z-]+)?=[^;]*(?:;\s*|$)(.*)$") {
+    set $lumin_cookies $1$2;
+}
 """
 
 _NGINX_HEADERS = r"""proxy_http_version 1.1;
 proxy_buffer_size 16k;
+proxy_buffers 8 16k;
+proxy_busy_buffers_size 32k;
 proxy_set_header Host %{netloc};
 proxy_set_header Cookie $lumin_cookies;
 proxy_set_header Upgrade $http_upgrade;
@@ -195,8 +202,7 @@ location %{match} {
 
 def _nginx(config: LuminConfig, words: dict[str, str], places: list[Place], cookies: list[str]) -> Iterator[str]:
     yield _fill(_NGINX, words)
-    for name in cookies:
-        yield _fill(_NGINX_COOKIE, words, name=name)
+    yield _fill(_NGINX_COOKIE, words) * (len(cookies) + 2)  # the session, the count of sign-ins, one in flight
     yield _fill(_NGINX_HEADERS, words)
     if len(places) > 1:
         yield _fill(_NGINX_GUARD, words)
@@ -251,11 +257,13 @@ _CADDY_ROUTES = r"""
 		}
 """
 
-_CADDY_PROTECTED = r"""
+_CADDY_PROTECTED = r"""%{matcher}
 		handle%{match} {
 			route {
 				forward_auth %{auth} {
 					uri %{prefix}/verify?redirect%{more}
+					header_up -Connection
+					header_up -Upgrade
 					copy_headers X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Scope%{token} {
 						Set-Cookie>X-Lumin-Set-Cookie
 					}
@@ -264,16 +272,16 @@ _CADDY_PROTECTED = r"""
 				header @renewed +Set-Cookie {header.X-Lumin-Set-Cookie}
 				request_header -X-Lumin-Set-Cookie
 				reverse_proxy %{upstream} {
-					header_up Cookie "(^|;\s*)%{cookie}(-[0-4])?=[^;]*" ""
+					header_up Cookie "(^|;\s*)%{cookie}(-[0-9a-z-]+)?=[^;]*" ""
 				}
 			}
 		}
 """
 
-_CADDY_PUBLIC = r"""
+_CADDY_PUBLIC = r"""%{matcher}
 		handle%{match} {
 			reverse_proxy %{upstream} {
-				header_up Cookie "(^|;\s*)%{cookie}(-[0-4])?=[^;]*" ""
+				header_up Cookie "(^|;\s*)%{cookie}(-[0-9a-z-]+)?=[^;]*" ""
 			}
 		}
 """
@@ -285,12 +293,20 @@ def _caddy(config: LuminConfig, words: dict[str, str], places: list[Place], cook
         yield _fill(_CADDY_GUARD, words)
     yield _fill(_CADDY_ROUTES, words)
     token = " X-Auth-Request-Access-Token" if config.verify_access_token else ""
-    for place in places:
-        match = "" if place.pattern == "/*" else f" {place.pattern}"
+    for index, place in enumerate(places):
+        match, matcher = _caddy_match(place, index)
         more = f"&scope={quote_plus(' '.join(place.scope), safe=':')}" if place.scope else ""
         text = _CADDY_PUBLIC if place.public else _CADDY_PROTECTED
-        yield _fill(text, words, match=match, more=more, token=token)
+        yield _fill(text, words, match=match, matcher=matcher, more=more, token=token)
     yield "\t}\n}\n"
+
+
+def _caddy_match(place: Place, index: int) -> tuple[str, str]:
+    """The name of a matcher, and its definition; Caddy's `path` would not tell upper case from lower."""
+    if place.path == "/":
+        return "", ""
+    expression = re.escape(place.path) + ("" if place.is_prefix else "$")
+    return f" @place{index}", f"\n\t\t@place{index} path_regexp ^{expression}"
 
 
 # --- Traefik --------------------------------------------------------------------------------------------
@@ -309,10 +325,13 @@ http:
       loadBalancer: {servers: [{url: "%{upstream}"}]}
 
   middlewares:
-    # Who it is only verify may say, and a service may not tell underscores from dashes.
+"""
+
+_TRAEFIK_STRIP = r"""    # Who it is only verify may say, and a service may not tell underscores from dashes.
     lumin-strip:
       headers:
-        customRequestHeaders: {%{forged}}
+        customRequestHeaders:
+%{forged}
 """
 
 _TRAEFIK_ASK = r"""    lumin-verify%{number}:
@@ -334,7 +353,7 @@ _TRAEFIK_ROUTERS = r"""
 _TRAEFIK_ROUTER = r"""    lumin-%{index}:
       rule: "Host(`%{host}`) && %{match}"
       priority: %{priority}
-      middlewares: [%{middlewares}]
+      middlewares: [%{middleware}]
       service: lumin-upstream
 %{tls}"""
 
@@ -342,8 +361,9 @@ _IDENTITY = ("User", "Email", "Scope", "Access-Token", "Groups", "Preferred-User
 
 
 def _traefik(config: LuminConfig, words: dict[str, str], places: list[Place], cookies: list[str]) -> Iterator[str]:
-    forged = [f"{prefix}{name}" for prefix in ("X-Auth-Request-", "X_Auth_Request_") for name in _IDENTITY]
-    yield _fill(_TRAEFIK, words, forged=", ".join(f'"{name}": ""' for name in forged))
+    yield _fill(_TRAEFIK, words)
+    if any(place.public for place in places):
+        yield _fill(_TRAEFIK_STRIP, words, forged="\n".join(f'          {name}: ""' for name in _twins()))
     for number, scope in sorted({(place.number, place.scope) for place in places}):
         more = f"&scope={quote_plus(' '.join(scope), safe=':')}" if scope else ""
         listed = ", ".join(f'"{name}"' for name in cookies)
@@ -354,13 +374,20 @@ def _traefik(config: LuminConfig, words: dict[str, str], places: list[Place], co
         match = f"Path{'Prefix' if place.is_prefix else ''}(`{place.path}`)"
         # Traefik takes a path apart once it is decoded; a public one must not be what only looks like it.
         match += " && !PathRegexp(`%|//|;|\\\\\\\\|(^|/)\\\\.\\\\.?(/|$)`)" if place.public else ""
-        asked = [] if place.public else [f"lumin-verify{_numbered(place.number)}"]
         yield _fill(
             _TRAEFIK_ROUTER,
             words,
             index=str(index),
             match=match,
             priority=str(len(places) - index),
-            middlewares=", ".join(["lumin-strip", *asked]),
+            middleware="lumin-strip" if place.public else f"lumin-verify{_numbered(place.number)}",
             tls=tls,
         )
+
+
+def _twins() -> Iterator[str]:
+    """The identity headers with every mixture of dashes and underscores."""
+    for name in _IDENTITY:
+        words = ["X", "Auth", "Request", *name.split("-")]
+        for marks in itertools.product("-_", repeat=len(words) - 1):
+            yield "".join(itertools.chain.from_iterable(zip(words, [*marks, ""], strict=True)))

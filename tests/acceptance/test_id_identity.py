@@ -362,6 +362,27 @@ async def test_id_03_no_subject_at_a_refresh_ends_the_session(each_site):
     await assert_refused_at_refresh(each_site, SUB)
 
 
+async def test_id_03_a_subject_of_any_length_and_shape_is_kept_whole_or_refused(each_site):
+    """OpenID Connect Core 1.0, 2: at most 255 ASCII characters. Whoever is signed in must be somebody, also later."""
+    wrong = []
+    strange = ["\ud800", "\0", " ", "é", "a\nb", "a b", "sub x", '"', "\u202e"]
+    for sub in ("a" * 255, "a" * 256, "a" * 2100, "a" * 9000, *strange):
+        each_site.clock.advance(2 * MINUTES)
+        each_site.emulator.forge_id_token = changed(sub=sub)
+        browser = each_site.browser()
+        try:
+            answer = await browser.sign_in("/x")
+            if answer.status_code == 303 and await subject(browser) != sub:
+                wrong.append(("signed in as somebody else", len(sub)))
+            each_site.clock.advance(3700)
+            each_site.emulator.forge_id_token = changed(sub="another")
+            if answer.status_code == 303 and await subject(browser) is not None:
+                wrong.append(("another one's tokens were taken", len(sub)))
+        except UnicodeEncodeError:
+            wrong.append(("broken", repr(sub)))
+    assert wrong == []
+
+
 async def test_id_04_another_audience_is_refused(each_site):
     await assert_refused_at_login(each_site, AUD)
 

@@ -206,6 +206,45 @@ async def test_lo_02_a_get_shows_a_page_with_a_button_and_signs_nobody_out(each_
     assert "Sign in" in (await browser.navigate("/auth/logout")).text
 
 
+async def test_lo_02_nobody_else_can_end_a_persons_other_sessions(new_site):
+    """`POST sessions/end` is a logout as well."""
+    site = new_site(sessions="store")
+    wrong = []
+    for name, (method, headers) in CROSS.items():
+        one, two = site.browser(), site.browser()
+        await one.sign_in()
+        await two.sign_in()
+        answer = await call(site.middleware, "/auth/sessions/end", method=method, headers=with_cookies(one, headers))
+        if answer.status not in (400, 403, 405) or not await subject(two):
+            wrong.append((name, answer.status))
+    assert wrong == []
+
+
+async def test_lo_02_nobody_ends_or_sees_the_sessions_of_another_person(new_site):
+    site = new_site(sessions="store")
+    people = list(site.emulator.users)
+    victim, attacker = site.browser(), site.browser()
+    await victim.sign_in(sub=people[0])
+    await attacker.sign_in(sub=people[1])
+    [mine] = (await victim.fetch("GET", "/auth/sessions")).json()["sessions"]
+    listed = (await attacker.fetch("GET", "/auth/sessions")).json()["sessions"]
+    assert mine["id"] not in [entry["id"] for entry in listed]
+    for wanted in (
+        f"?id={mine['id']}",
+        "",
+        "?id=",
+        "?id=*",
+        f"?id={listed[0]['id']}&id={mine['id']}",
+        f"?id[]={mine['id']}",
+    ):
+        await attacker.fetch("POST", f"/auth/sessions/end{wanted}")
+        assert await subject(victim) == people[0], wanted
+    anonymous = site.browser()
+    assert (await anonymous.fetch("POST", f"/auth/sessions/end?id={mine['id']}")).status_code == 401
+    assert (await anonymous.fetch("GET", "/auth/sessions")).status_code == 401
+    assert await subject(victim) == people[0]
+
+
 async def test_lo_02_an_old_browser_with_our_origin_may(each_site):
     browser = each_site.browser()
     await browser.sign_in()

@@ -89,7 +89,7 @@ class Account:
             if session is not None:
                 session = await self.sign_out(session)
         except StoreUnavailable as error:
-            answer = self._answers.failure(request, error)
+            answer = self._answers.signed_out_here_only(request, error)
         else:
             answer = await self._signed_out(request, session)
         answer.headers += pages.set_cookies(self._cookies.delete_all(jar.ours))

@@ -29,16 +29,26 @@ logger = logging.getLogger("lumin_middleware")
 DETAIL_LIMIT = 300
 """Characters of the server's words that a page repeats."""
 
-# What the server says at the callback: (status, title, text). Hydra's first two are its own, with spaces.
-_DENIED = (403, "Access was denied", "You, or Lumin, did not allow this application to sign you in.")
-_ERRORS: dict[str, tuple[int, str, str]] = {
+# What the server says at the callback: (status, reason, title, text). Hydra has two of its own, with spaces.
+_DENIED = (403, "access_denied", "Access was denied", "You, or Lumin, did not allow this application to sign you in.")
+_ERRORS: dict[str, tuple[int, str, str, str]] = {
     "access_denied": _DENIED,
     "consent request denied": _DENIED,
     "login request denied": _DENIED,
-    "server_error": (502, "Lumin has a problem", "Lumin's sign-in has an error of its own. Please try again later."),
-    "temporarily_unavailable": (503, "Lumin is busy", "Lumin's sign-in is not available now. Please try again soon."),
+    "server_error": (
+        502,
+        "server_error",
+        "Lumin has a problem",
+        "Lumin's sign-in has an error of its own. Please try again later.",
+    ),
+    "temporarily_unavailable": (
+        503,
+        "temporarily_unavailable",
+        "Lumin is busy",
+        "Lumin's sign-in is not available now. Please try again soon.",
+    ),
 }
-_FAILED = (400, "Sign-in failed", "The sign-in could not be completed. Please start again.")
+_FAILED = (400, "sign_in_failed", "Sign-in failed", "The sign-in could not be completed. Please start again.")
 
 _TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
     (StoreUnavailable, "Not available now", "Your session cannot be looked up at the moment. You are still signed in."),
@@ -120,29 +130,29 @@ class Answers:
     def failure(self, request: Request, error: LuminError, *, return_to: str = "") -> Response:
         """The answer to an error of the request, the server, or the store; `return_to` is where a new login leads."""
         headers: list[tuple[str, str]] = []
+        reason = error.reason
         match error:
             case OAuthError():
-                status, title, text = _ERRORS.get(error.error, _FAILED)
+                status, reason, title, text = _ERRORS.get(error.error, _FAILED)
             case RequestRefused():
-                status, title, text = error.status, *_FAILED[1:]
+                status, title, text = error.status, *_FAILED[2:]
                 if request.path != self._config.callback_path:
                     title, text = "This request was refused", str(error)
             case _:
                 status = error.status_hint
-                title, text = next((words for kind, *words in _TROUBLE if isinstance(error, kind)), _FAILED[1:])
+                title, text = next((words for kind, *words in _TROUBLE if isinstance(error, kind)), _FAILED[2:])
         if isinstance(error, ServerUnavailable):
             headers.append(("Retry-After", str(max(int(error.retry_after), 1))))
         elif isinstance(error, StoreUnavailable):
             headers.append(("Retry-After", "5"))
         log = logger.warning if status >= 500 else logger.info
-        log("%s %r was answered %d: %s: %r", request.method, request.path, status, error.reason, str(error))
+        log("%s %r was answered %d: %s: %r", request.method, request.path, status, reason, str(error))
         if not self._wants_page(request):
-            reason = "sign_in_failed" if isinstance(error, OAuthError) and error.error not in _ERRORS else error.reason
             return pages.problem(status, reason, title, headers=headers)
         detail = error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else ""
         again = self._login_to(return_to) if return_to else self.login_path
         links = (("Start again", again),) if request.path == self._config.callback_path else ()
-        points = _POINTS.get(error.reason, ())
+        points = _POINTS.get(reason, ())
         return pages.page(status, pages.Page(title, text, points, detail, links), headers=headers)
 
     def method_not_allowed(self, allow: str) -> Response:
@@ -170,6 +180,14 @@ class Answers:
             return "'self' https:"  # known only once discovered
         parts = urlsplit(endpoint or "")
         return f"'self' {parts.scheme}://{parts.netloc}" if endpoint else "'self'"
+
+    def signed_out_here_only(self, request: Request, error: StoreUnavailable) -> Response:
+        """503: the cookies are gone, but the session could not be ended for whoever has a copy of them."""
+        logger.warning("Somebody was signed out in their browser only: %s", error)
+        text = "You are signed out in this browser, but not yet everywhere. Please sign in and out again in a minute."
+        if not self._wants_page(request):
+            return pages.problem(503, error.reason, text)
+        return pages.page(503, pages.Page("Signed out here only", text, links=(("Sign in", self.login_path),)))
 
     def signed_out(self) -> Response:
         """The page for whoever is not signed in any more."""

@@ -61,9 +61,10 @@ class Logins:
         """The `Set-Cookie` values for a login begun, and for those that it pushes out: dead ones, then the oldest."""
         written = self._cookies.set(self._name(transaction.state), self._sealer.seal(transaction.dump()), LIFETIME)
         # Newest first; of those begun in one second the later in the header (RFC 6265, 5.4: the older comes first).
-        alive = sorted(reversed(self._alive(jar).items()), key=lambda item: item[1], reverse=True)
+        begun = self._alive(jar)
+        alive = sorted(begun, key=lambda name: begun[name])[::-1]
         room, kept = BYTES_LIMIT - len(written), set()
-        for name, _ in alive[: LOGINS_LIMIT - 1]:
+        for name in alive[: LOGINS_LIMIT - 1]:
             room -= len(name) + len(jar.ours[name] or b"")
             if room < 0:
                 break

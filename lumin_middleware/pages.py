@@ -168,9 +168,9 @@ def with_cookies(headers: Iterable[tuple[str, str]], cookies: Iterable[str]) -> 
     names = {name.lower() for name, _ in headers}
     control = ", ".join(value for name, value in headers if name.lower() == "cache-control").lower()
     kept = list(headers)
-    if "private" not in control and "no-store" not in control:
+    if not {"private", "no-store"} & set(_directives(control)):
         kept = [(name, value) for name, value in kept if name.lower() != "cache-control"]
-        own = [part.strip() for part in control.split(",") if part.strip() and not _is_shared(part)]
+        own = [each for each in _directives(control) if each.partition("=")[0] not in ("public", "s-maxage", "private")]
         kept.append(("Cache-Control", ", ".join(["private", *own])))
     vary = ", ".join(value for name, value in headers if name.lower() == "vary")
     if "vary" not in names or not re.search(r"(?i)(?:^|[,\s])(?:cookie|\*)(?:$|[,\s])", vary):
@@ -179,5 +179,6 @@ def with_cookies(headers: Iterable[tuple[str, str]], cookies: Iterable[str]) -> 
     return [*kept, *set_cookies(cookies)]
 
 
-def _is_shared(directive: str) -> bool:
-    return directive.strip().partition("=")[0] in ("public", "s-maxage")
+def _directives(control: str) -> list[str]:
+    """The directives of a `Cache-Control`; one with a value, such as `private="x"`, is another than one without."""
+    return re.findall(r'[^\s,="]+(?:="[^"]*"|=[^\s,"]*)?', control)

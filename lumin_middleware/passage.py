@@ -79,7 +79,7 @@ class Passage:
         if not self._started and message["type"] in _FIRST_WORDS:
             self._started = True
             if cookies := self._visit.set_cookies():
-                _add_cookies(message, cookies)
+                message = _with_cookies(message, cookies)
             if _is_long(message):
                 self._watch = Watch(self._visit, self._world)
         elif self._watch is not None:
@@ -138,9 +138,9 @@ class Challenge(StarletteResponse):
         await respond(await self._visit.challenge(scope=self._scope), scope, send)
 
 
-def _add_cookies(message: Message, cookies: list[str]) -> None:
+def _with_cookies(message: Message, cookies: list[str]) -> Message:
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
-    message["headers"] = _raw(pages.with_cookies(headers, cookies))
+    return {**message, "headers": _raw(pages.with_cookies(headers, cookies))}
 
 
 def _raw(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

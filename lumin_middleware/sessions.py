@@ -81,7 +81,7 @@ class Sessions(ABC):
         self._cookies = cookies
         self._sealer = Sealer(config.keys, self.purpose, world.clock)
         self._records = Sealer(config.keys, "record", world.clock)
-        self._opened: Memo[Session] = Memo(MEMO_LIMIT)
+        self._opened: Memo[tuple[Session, bool]] = Memo(MEMO_LIMIT)
         self._slide = config.idle_timeout / 10
         self._warned_at: dict[str, float] = {}
 
@@ -198,16 +198,28 @@ class Sessions(ABC):
             logger.warning("%s: %s", message, error)
 
     def _read(self, raw: bytes, session_id: str) -> Session:
-        session = self._opened.get(raw)
-        if session is not None and session.id == session_id:  # a record opens for nobody else's id
-            return session
+        opened = self._opened.get(raw)
+        if opened is not None and opened[0].id == session_id:  # a record opens for nobody else's id
+            return opened[0]
         unsealed = self._records.unseal(raw, session_id)
         if unsealed is None or unsealed.data == _ENDED:
             # A record that we cannot open says nothing about who may go on: nobody.
             raise SessionEnded("the session was ended")
         session = Session.load(unsealed.data, unsealed.sealed_at)
-        self._opened.put(raw, session)
+        self._opened.put(raw, (session, unsealed.newest_key))
         return session
+
+    def _is_outdated(self, raw: bytes) -> bool:
+        """Whether a record that was read was sealed with a key that will go."""
+        opened = self._opened.get(raw)
+        return opened is not None and not opened[1]
+
+    async def _rewrite(self, raw: bytes, session: Session) -> None:
+        """Seals a record anew, now and with the newest key. Whoever else writes meanwhile writes no less."""
+        try:
+            await self.replace(Record(raw, session), session)
+        except StoreUnavailable as error:
+            self.warn("A session that was used could not be written", error)
 
     def _seal(self, data: bytes, session_id: str) -> bytes:
         return self._records.seal(data, session_id).encode()
@@ -244,9 +256,15 @@ class CookieSessions(Sessions):
                     raise
                 self.warn("The store is not available; sessions that were ended elsewhere go on", error)
             else:
-                if raw is not None and (newest := self._recorded(raw, session)) is not session:
-                    return Carried(newest, stale=True)
+                if raw is not None:
+                    return await self._with_record(session, raw, stale)
         return Carried(session, stale)
+
+    async def _with_record(self, session: Session, raw: bytes, stale: bool) -> Carried:
+        newest = self._recorded(raw, session)
+        if self._is_outdated(raw):
+            await self._rewrite(raw, newest)
+        return Carried(newest, stale or newest is not session)
 
     def _opened_from(self, unsealed: Unsealed) -> Opened:
         session = Session.load(unsealed.data, unsealed.sealed_at)
@@ -287,11 +305,10 @@ class StoreSessions(Sessions):
             return None
         session = self._read(raw, opened.session_id)
         self.check_limits(session)
-        if not slide or not self._is_sliding(session):
-            return Carried(session, not opened.newest_key)
-        # Whoever wins writes the same session; sealing it now is what says that it was used.
-        await self.replace(Record(raw, session), session)
-        return Carried(session, stale=True)
+        slides = slide and self._is_sliding(session)
+        if slides or self._is_outdated(raw):
+            await self._rewrite(raw, session)
+        return Carried(session, slides or not opened.newest_key)
 
     def _opened_from(self, unsealed: Unsealed) -> Opened:
         session_id = unsealed.data.decode()

@@ -165,6 +165,19 @@ class Lumin:
         return Site(self.emulator, self.clock, **settings)
 
 
+async def end_lifespan(app: Any) -> None:
+    """Starts and stops an ASGI application, as a server does, so that what it has open is closed."""
+    messages = ["lifespan.shutdown", "lifespan.startup"]
+
+    async def receive() -> dict[str, str]:
+        return {"type": messages.pop()}
+
+    async def send(message: Any) -> None:
+        assert message["type"].endswith(".complete"), message
+
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+
 @contextmanager
 def lumin(**options: Any) -> Iterator[Lumin]:
     """Serves an emulator, with these options of its own."""

@@ -1,0 +1,221 @@
+"""Applications below a prefix: mounted in another, or behind a proxy that takes the prefix away.
+
+`redirect_uri` holds the prefix, since it is the public address; `root_path` or SCRIPT_NAME tells it to the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+from lumin_middleware import lumin
+from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
+from tests.acceptance.harness import Raw, run
+from tests.edges.gateway import environ, serve_validated
+from tests.edges.rig import Browser, Lumin, Site, end_lifespan
+from tests.site import CLIENT, NAVIGATION, ORIGIN, query
+
+REDIRECT_URI = f"{ORIGIN}/shop/auth/callback"
+SHOP = replace(CLIENT, client_id="shop", redirect_uris=(REDIRECT_URI,))
+
+
+@pytest.fixture
+async def shop(lumin: Lumin) -> AsyncIterator[Callable[..., Site]]:
+    """A site whose public address has a prefix, with one public page."""
+    lumin.emulator.clients["shop"] = SHOP
+    site = lumin.site(client_id="shop", redirect_uri=REDIRECT_URI, public=["/free", "/free/*"])
+    halves = site.asgi, site.wsgi
+    yield site
+    site.asgi, site.wsgi = halves
+    await site.aclose()
+
+
+async def _person(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(lumin(request).subject or "")
+
+
+async def _anybody(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("anybody")
+
+
+PAGES = [Route("/page", _person), Route("/free", _anybody)]
+
+
+# --- mounted in another application ---------------------------------------------------------------------
+
+
+async def _works_below_shop(browser: Browser) -> None:
+    assert (await browser.navigate("/shop/free")).status == 200
+    assert (await browser.navigate("/shop/page/free")).status == 303
+    answer = await browser.sign_in("/shop/page?x=1")
+    assert answer.header("location") == "/shop/page?x=1"
+    assert (await browser.navigate("/shop/page?x=1")).body
+    assert (await browser.fetch("GET", "/shop/auth/session")).status == 200
+    assert (await browser.fetch("POST", "/shop/auth/logout")).status == 204
+    refused = await browser.fetch("GET", "/shop/page")
+    assert refused.status == 401
+    assert b'"login_url": "/shop/auth/login?return_to=/shop/page"' in refused.body
+
+
+async def test_a_protected_application_mounted_in_an_open_one(shop):
+    inner = AsgiMiddleware(Starlette(routes=PAGES), shop.config, clock=shop.clock)
+    shop.asgi = Starlette(routes=[Mount("/shop", app=inner), Route("/page", _anybody)])
+    browser = shop.browser("asgi")
+    assert (await browser.navigate("/page")).body == b"anybody"
+    await _works_below_shop(browser)
+    await end_lifespan(inner)
+
+
+async def test_the_same_with_fastapi(shop):
+    inner = FastAPI()
+    inner.add_middleware(AsgiMiddleware, config=shop.config, clock=shop.clock)
+    inner.add_api_route("/page", _person)
+    inner.add_api_route("/free", _anybody)
+    outer = FastAPI()
+    outer.mount("/shop", inner)
+    shop.asgi = outer
+    await _works_below_shop(shop.browser("asgi"))
+    await end_lifespan(inner)
+
+
+async def test_the_same_with_wsgi(shop):
+    """A dispatcher moves the prefix from PATH_INFO to SCRIPT_NAME (PEP 3333), and RAW_URI keeps it."""
+    shop.wsgi_app.pages = {**shop.wsgi_app.pages, "/page": shop.wsgi_app.pages["/token"]}
+    dispatcher = DispatcherMiddleware(lambda environ, start_response: [], {"/shop": shop.wsgi})
+    shop.wsgi = dispatcher
+    await _works_below_shop(shop.browser("wsgi"))
+
+
+async def test_applications_mounted_in_a_protected_one_find_the_client(lumin):
+    site = lumin.site(public=["/inner/free"])
+    half = site.asgi
+    deep = Starlette(routes=[Mount("/deep", routes=PAGES), *PAGES])
+    site.asgi = AsgiMiddleware(Starlette(routes=[Mount("/inner", app=deep)]), site.config, clock=site.clock)
+    browser = site.browser("asgi")
+    assert (await browser.navigate("/inner/free")).body == b"anybody"
+    assert (await browser.fetch("GET", "/inner/deep/free")).status == 401
+    await browser.sign_in("/inner/deep/page")
+    for path in ("/inner/page", "/inner/deep/page"):
+        assert (await browser.navigate(path)).body
+    await site.asgi.aclose()
+    site.asgi = half
+    await site.aclose()
+
+
+# --- behind a proxy that takes the prefix away ----------------------------------------------------------
+
+
+def _split(target: str) -> tuple[str, str, str]:
+    raw, _, question = target.partition("?")
+    return raw, unquote_to_bytes(raw).decode(), question
+
+
+def as_uvicorn(raw: str, path: str) -> dict[str, Any]:
+    """`--root-path /shop`: as the ASGI specification has it, `path` holds `root_path`."""
+    return {"path": f"/shop{path}", "raw_path": f"/shop{raw}".encode(), "root_path": "/shop"}
+
+
+def as_hypercorn(raw: str, path: str) -> dict[str, Any]:
+    """`--root-path /shop`, and Granian's `--url-path-prefix`: `path` is what came."""
+    return {"path": path, "raw_path": raw.encode(), "root_path": "/shop"}
+
+
+def as_mangum(raw: str, path: str) -> dict[str, Any]:
+    """`raw_path` is optional."""
+    return {"path": f"/shop{path}", "root_path": "/shop"}
+
+
+def as_waitress(raw: str, path: str) -> dict[str, Any]:
+    """`url_prefix="/shop"`: REQUEST_URI is what came."""
+    return {"SCRIPT_NAME": "/shop", "RAW_URI": None, "REQUEST_URI": raw}
+
+
+def as_gunicorn(raw: str, path: str) -> dict[str, Any]:
+    """Behind Werkzeug's ProxyFix, which reads X-Forwarded-Prefix."""
+    return {"SCRIPT_NAME": "/shop", "RAW_URI": raw}
+
+
+def as_wsgiref(raw: str, path: str) -> dict[str, Any]:
+    """No raw path at all."""
+    return {"SCRIPT_NAME": "/shop", "RAW_URI": None}
+
+
+SERVERS = {
+    "asgi": (as_uvicorn, as_hypercorn, as_mangum),
+    "wsgi": (as_waitress, as_gunicorn, as_wsgiref),
+}
+CASES = [(edge, server) for edge, servers in SERVERS.items() for server in servers]
+
+
+class Behind(Browser):
+    """A browser whose requests lose their prefix on the way."""
+
+    server: Callable[[str, str], dict[str, Any]]
+
+    async def ask(self, method: str, target: Any, headers: Any, body: bytes = b"") -> Raw:
+        url = str(target).removeprefix(ORIGIN)
+        assert url.startswith("/shop/")
+        raw, path, question = _split(url.removeprefix("/shop"))
+        lines = dict(headers)
+        if self.jar:
+            lines["cookie"] = "; ".join(f"{name}={value}" for name, value in self.jar.items())
+        if self.edge == "wsgi":
+            made = environ(f"{raw}?{question}", method, lines, body, **self.server(raw, path))
+            answer: Raw = serve_validated(self.site.wsgi, made)
+        else:
+            scope = {
+                "type": "http",
+                "asgi": {"version": "3.0"},
+                "http_version": "1.1",
+                "scheme": "http",
+                "method": method,
+                "query_string": question.encode(),
+                "client": None,
+                "server": None,
+                "headers": [(name.encode(), value.encode()) for name, value in lines.items()],
+                **self.server(raw, path),
+            }
+            answer = await run(self.site.asgi, scope, body=body)
+        self._keep(answer)
+        return answer
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case[1].__name__)
+def behind(request: pytest.FixtureRequest, shop: Site) -> Behind:
+    browser = Behind(shop, request.param[0])
+    browser.server = request.param[1]
+    return browser
+
+
+async def test_behind_a_proxy_that_strips_a_prefix_a_sign_in_comes_back(behind):
+    begun = await behind.begin("/shop/page?x=1")
+    assert query(begun)["redirect_uri"] == REDIRECT_URI
+    back = await behind.navigate(behind.site.emulator.sign_in(begun))
+    assert (back.status, back.header("location")) == (303, "/shop/page?x=1")
+    assert (await behind.fetch("GET", "/shop/auth/session")).status == 200
+    assert (await behind.fetch("GET", "/shop/page")).status == 200
+
+
+@pytest.mark.parametrize("target", ["/shop/100%25", "/shop/what%3F", "/shop/caf%C3%A9"])
+async def test_behind_a_proxy_that_strips_a_prefix_paths_keep_their_escapes(behind, target):
+    assert (await behind.sign_in(target)).header("location") == target
+
+
+async def test_behind_a_proxy_that_strips_a_prefix_rules_are_those_below_it(behind):
+    for target, status in (
+        ("/shop/free", 200),
+        ("/shop/free/x", 200),
+        ("/shop/freedom", 303),
+        ("/shop/page", 303),
+    ):
+        assert (await behind.ask("GET", target, NAVIGATION)).status == status, target

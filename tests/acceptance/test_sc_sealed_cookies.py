@@ -375,6 +375,8 @@ WEAK: list[Any] = [
     "short",
     "x" * 31,
     b"y" * 31,
+    secrets.token_bytes(31),
+    secrets.token_urlsafe(18),
     "a" * 64,
     b"\0" * 32,
     b"\xff" * 64,

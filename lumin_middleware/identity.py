@@ -88,8 +88,8 @@ def id_token_claims(
     """
     claims = _signed_claims(id_token, keys, config.id_token_signed_response_alg)
     _check_claims(claims, config, server, int(now), tolerance, sub={"essential": True}, exp={"essential": True})
-    if not claims["sub"]:
-        raise bad_id_token("names nobody (sub)")
+    if not _is_subject(claims["sub"]):
+        raise bad_id_token("names nobody, or has a name that cannot be kept (sub)")
     if nonce is not None and not _equal(claims.get("nonce"), nonce):
         raise bad_id_token("is for another login (nonce)")
     if "at_hash" in claims and not _equal(
@@ -190,6 +190,11 @@ def _check_claims(
         raise bad_id_token("was issued to another client (azp)")
 
 
+def _is_subject(value: object) -> bool:
+    # At most 255 characters (OpenID Connect Core 1.0, 2), and text: sessions are compared and listed by it.
+    return isinstance(value, str) and 0 < len(value) <= 255 and value.encode("utf-8", "replace").decode() == value
+
+
 def _equal(seen: object, expected: str) -> bool:
     return isinstance(seen, str) and hmac.compare_digest(seen.encode("utf-8", "surrogatepass"), expected.encode())
 
@@ -217,7 +222,7 @@ def user_info_claims(answer: Answer) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         document = None
     user = document.get("user") if isinstance(document, dict) else None
-    if not isinstance(user, dict) or not isinstance(user.get("id"), str) or not user["id"]:
+    if not isinstance(user, dict) or not _is_subject(user.get("id")):
         raise AuthorizationServerError("the API's user/info is not a user", "bad_user_info")
     claims = {"sub": user["id"], "email": user.get("email"), "name": user.get("name")}
     return {name: value for name, value in claims.items() if isinstance(value, str)}

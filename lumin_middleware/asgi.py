@@ -38,7 +38,8 @@ BODY_LIMIT = 65_536
 _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 
 # Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
-_X = frozenset((b"x", b"X"))
+_C_OR_X = frozenset((b"c", b"x", b"X"))  # how the names begin that are looked at
+_NOBODY = ("",)
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _MARK = "lumin_middleware"
 
@@ -107,19 +108,14 @@ class LuminMiddleware:
         elif _MARK in scope:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
-            await self._request(scope, receive, send)
-
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        party, world = self._party()
-        request = _read(scope)
-        request.body = _BodyReader(receive)
-        outcome = await party.handle(request)
-        if isinstance(outcome, Visit):
-            await self._pass_on(outcome, world, scope, receive, send)
-        elif request.websocket:
-            await _deny(outcome, scope, receive, send)
-        else:
-            await _deliver(outcome, world, scope, receive, send)
+            party, world = self._party()
+            outcome = await party.handle(_read(scope, receive))
+            if isinstance(outcome, Visit):
+                await self._pass_on(outcome, world, scope, receive, send)
+            elif kind == "websocket":
+                await _deny(outcome, scope, receive, send)
+            else:
+                await _deliver(outcome, world, scope, receive, send)
 
     async def _pass_on(self, visit: Visit, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
         if visit.session is None:
@@ -198,13 +194,15 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 # --- translating ----------------------------------------------------------------------------------------
 
 
-def _read(scope: Scope) -> Request:
+def _read(scope: Scope, receive: Receive) -> Request:
     cookie, headers = b"", []
     for item in scope["headers"]:
         name = item[0]
-        if name == b"cookie":
+        if name[:1] not in _C_OR_X:
+            headers.append(item)
+        elif name == b"cookie":
             cookie = cookie + b"; " + item[1] if cookie else item[1]
-        elif name[:1] not in _X or not _IDENTITY_HEADER.match(name):
+        elif not _IDENTITY_HEADER.match(name):
             headers.append(item)
     raw = scope.get("raw_path")
     return Request(
@@ -216,7 +214,8 @@ def _read(scope: Scope) -> Request:
         cookie=cookie,
         mount=scope.get("root_path", ""),
         websocket=scope["type"] == "websocket",
-        peer=(scope.get("client") or ("",))[0],
+        peer=(scope.get("client") or _NOBODY)[0],
+        body=_BodyReader(receive),
     )
 
 

@@ -114,10 +114,10 @@ class Watch:
 
 
 def _is_long(message: Message) -> bool:
-    return message["type"] == "websocket.accept" or any(
-        name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
-        for name, value in message.get("headers", ())
-    )
+    for name, value in message.get("headers", ()):
+        if name.lower() == b"content-type":
+            return bytes(value[:17]).lower() == b"text/event-stream"
+    return message["type"] == "websocket.accept"
 
 
 def _is_last(message: Message) -> bool:

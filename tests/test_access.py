@@ -84,6 +84,11 @@ def test_a_path_has_the_rule_of_its_patterns(path, expected):
     assert rule(path) == expected
 
 
+def test_what_nothing_is_said_of_is_neither_public_nor_optional():
+    assert (PROTECTED.public, PROTECTED.optional, PROTECTED.scope) == (False, False, ())
+    assert (PUBLIC.public, PUBLIC.optional, PUBLIC.scope) == (True, False, ())
+
+
 def test_without_rules_everything_is_protected():
     rules = Rules([], [], {})
     for path in ("/", "/healthz", "", "*", "/a%2Fb", "//"):
@@ -160,22 +165,35 @@ def test_a_trick_is_refused_whatever_the_rule(raw):
 
 
 @pytest.mark.parametrize(
-    ("raw", "path"),
+    ("raw", "path", "expected"),
     [
-        ("/admin", "/healthz"),
-        ("/healthz", "/admin"),
-        ("/static/x", "/admin"),
-        ("/%68ealthz", "/%68ealthz"),
-        ("/static/x", "/static/../admin"),
-        ("/static/../admin", "/static/x"),
+        ("/admin", "/healthz", PROTECTED),
+        ("/healthz", "/admin", PROTECTED),
+        ("/static/x", "/admin", PROTECTED),
+        ("/%68ealthz", "/%68ealthz", PROTECTED),
+        ("/static/x", "/static/../admin", "refused"),
+        ("/static/../admin", "/static/x", "refused"),
+        ("/static/x", "/static/\\x", "refused"),
     ],
 )
-def test_a_server_whose_two_readings_differ_opens_nothing(raw, path):
-    assert rule(raw, path=path) in (PROTECTED, "refused")
+def test_a_server_whose_two_readings_differ_opens_nothing(raw, path, expected):
+    assert rule(raw, path=path) == expected
 
 
 @pytest.mark.parametrize(
-    "raw", ["/sign%2Fx", "/sign/a%2Fb", "/sign//x", "/sign/x;v=1", "/sign/%252e", "/%73ign/x", "/sign/%ff"]
+    "raw",
+    [
+        "/sign%2Fx",
+        "/sign/a%2Fb",
+        "/sign//x",
+        "//sign/x",
+        "/sign/x;v=1",
+        "/sign;v=1/x",
+        "/sign/%252e",
+        "/%73ign/x",
+        "/%2573ign/x",
+        "/sign/%ff",
+    ],
 )
 def test_the_scope_of_a_path_is_asked_for_however_it_is_written(raw):
     assert rule(raw) == Rule(scope=("sign:requests",))
@@ -397,6 +415,12 @@ def test_any_target_stays_on_the_site_and_fits_in_a_header(target):
 
 def test_half_a_character_is_no_reason_to_fail():
     stays_here(return_to("/\ud800", "/default"))
+
+
+def test_the_longest_target_is_taken_and_a_longer_one_is_not():
+    longest = "/" + "x" * (RETURN_TO_LIMIT - 1)
+    assert return_to(longest, "/default") == longest
+    assert return_to(longest + "x", "/default") == "/default"
 
 
 @pytest.mark.parametrize("character", ["x", "é", " ", "\u3042", "\U0001f600", '"'])

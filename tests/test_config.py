@@ -14,9 +14,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lumin_middleware.checks import ID_TOKEN_ALGORITHMS, Secret
-from lumin_middleware.config import CLAIMS, ENVIRONMENT, LUMIN, SETTINGS, AuthorizationServer, LuminConfig
+from lumin_middleware.config import CLAIMS, ENVIRONMENT, LUMIN, ROUTES, SETTINGS, AuthorizationServer, LuminConfig
 from lumin_middleware.errors import ConfigurationError
-from tests.fakes import KEY, OLD_KEY, REDIRECT_URI, SECRET, any_text, config, hostile, json_values
+from lumin_middleware.relying_party import RelyingParty
+from tests.fakes import (
+    KEY,
+    OLD_KEY,
+    REDIRECT_URI,
+    SECRET,
+    BlockingWorld,
+    Clock,
+    Store,
+    any_text,
+    config,
+    hostile,
+    json_values,
+)
 
 
 def refused(**changes: Any) -> ConfigurationError:
@@ -50,7 +63,14 @@ def test_the_redirect_uri_gives_the_origin_the_routes_and_the_kind_of_cookies(
     assert found.redirect_uri == redirect_uri
 
 
-@pytest.mark.parametrize("name", ["login", "logout", "session"])
+def test_the_routes_that_a_callback_may_not_take_are_all_of_them():
+    settings = config(sessions="store", backchannel_logout=True, api_proxy=["/user/info"])
+    party = RelyingParty(settings, BlockingWorld(Store(Clock(), []), None, Clock()))
+    below = {path.removeprefix("/auth/").partition("/")[0] for path in party._routes}
+    assert below - {"callback"} <= set(ROUTES)
+
+
+@pytest.mark.parametrize("name", ROUTES)
 def test_a_callback_may_not_have_the_name_of_another_route(name):
     assert refused(redirect_uri=f"https://app.example.com/auth/{name}").field == "redirect_uri"
 
@@ -167,6 +187,7 @@ def test_a_weak_key_is_refused_wherever_it_stands_and_not_shown(weak):
     assert refused(secret_key=weak).field == "secret_key"
     error = refused(secret_key=[KEY, weak])
     assert "key 2 of 2" in str(error)
+    assert str(refused(secret_key=[weak])).startswith("secret_key: the key ")
     assert str(weak) not in str(error)
 
 
@@ -270,6 +291,19 @@ WRONG = [
     ("after_login", "/a b"),
     ("after_logout", "/bye\r\nX: y"),
     ("after_logout", None),
+    ("trusted_proxies", "127.0.0.1"),
+    ("trusted_proxies", 7),
+    ("trusted_proxies", ["proxy.example"]),
+    ("trusted_proxies", ["10.0.0.1/8"]),
+    ("trusted_proxies", [2130706433]),
+    ("verify_access_token", True),
+    ("api_proxy", "/user/info"),
+    ("api_proxy", 7),
+    ("api_proxy", ["user/info"]),
+    ("api_proxy", ["TRACE /user/info"]),
+    ("api_proxy", ["get /user/info"]),
+    ("api_proxy", ["GET  /user/info"]),
+    ("api_proxy", [None]),
     ("claims", "sub"),
     ("claims", [1]),
     ("claims", None),
@@ -304,6 +338,8 @@ def test_a_page_after_the_logout_at_the_server_needs_that_logout():
         ("timeout", 0.1),
         ("after_login", "/home?x=1#top"),
         ("claims", ("sub",)),
+        ("trusted_proxies", ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"]),
+        ("api_proxy", ["GET /user/info", "/signature_request/*"]),
         ("api_url", "http://127.0.0.1:9999"),
     ],
 )

@@ -215,11 +215,13 @@ def test_the_largest_session_fits_and_one_byte_more_does_not():
         SECURE.write_session(value_of(LARGEST + 1), DAY, [])
     assert value_of(40) not in str(raised.value)
     assert isinstance(raised.value, LuminError)
+    assert (raised.value.status_hint, raised.value.reason) == (502, "session_too_large")
 
 
 def test_a_session_that_fits_is_one_cookie():
-    (line,) = SECURE.write_session(value_of(ROOM), DAY, [])
-    assert line == SECURE.set("__Host-lumin", value_of(ROOM), DAY)
+    (line,) = SECURE.write_session(value_of(ROOM + 2), DAY, [])
+    assert line == SECURE.set("__Host-lumin", value_of(ROOM + 2), DAY)
+    assert len(line) == SET_COOKIE_LIMIT
     assert len(SECURE.write_session(value_of(ROOM + 3), DAY, [])) == 2
 
 

@@ -592,6 +592,12 @@ def test_a_session_keeps_the_claims_that_the_settings_name_in_their_order():
     assert kept_claims({}, CONFIG) == {}
 
 
+def test_claims_that_just_fit_are_kept():
+    room = CLAIMS_LIMIT - len(json.dumps({"sub": ""}))
+    assert kept_claims({"sub": "s" * room}, CONFIG) == {"sub": "s" * room}
+    assert kept_claims({"sub": "s" * (room + 1)}, CONFIG) == {}
+
+
 @pytest.mark.parametrize("character", ["x", "é", '"', "\ud800"])
 def test_what_does_not_fit_is_left_out_and_what_follows_may_fit(character):
     found = kept_claims({"sub": "s", "name": character * CLAIMS_LIMIT, "picture": "p"}, CONFIG)

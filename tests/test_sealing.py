@@ -72,6 +72,26 @@ def test_what_an_older_key_sealed_for_a_handle_opens_for_it_only():
     assert sealer(KEY, OLD_KEY).unseal(value) is None
 
 
+@pytest.mark.parametrize(
+    ("purpose", "handle", "value"),
+    [
+        (
+            "session",
+            "",
+            b"AbP4pdpzSrJyzYhw8fhV5o8q79Dr_RLdHHjSFRRffoKP_LY.arE7gA.-xGvBJpvoNQtxjF-WVFeddyLzsF5XKRyGMfc80Hjd4s",
+        ),
+        (
+            "record",
+            "handle",
+            b"AeCR0T-UinHhRofW3sH_TDYzy-bx4lqW6VPxQ9uDHlHyK3g.arE7gA.hZUR5kXdsokuV2nG19W1kMk_dnD_e1s-B848Qe8KdrM",
+        ),
+    ],
+)
+def test_what_version_1_sealed_can_be_opened(purpose, handle, value):
+    """A deploy signs nobody out: whoever changes the format reads this one too."""
+    assert sealer(purpose=purpose).unseal(value, handle) == Unsealed(b"inside", 1_790_000_000, True)
+
+
 def test_no_two_sealed_values_are_equal():
     assert len({sealer().seal(DATA) for _ in range(200)}) == 200
 

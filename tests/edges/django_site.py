@@ -1,0 +1,81 @@
+"""A Django site with a database, for both servers: who `request.user` is, behind `UserMiddleware`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import django
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+
+from lumin_middleware import LuminConfig, lumin
+from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
+from lumin_middleware.django import LuminBackend
+from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
+
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    ROOT_URLCONF=__name__,
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DJANGO_DATABASE"]}},
+    DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+    MIDDLEWARE=["lumin_middleware.django.UserMiddleware"],
+    AUTHENTICATION_BACKENDS=[os.environ["DJANGO_BACKEND"], "django.contrib.auth.backends.ModelBackend"],
+    USE_TZ=True,
+)
+django.setup()
+call_command("migrate", verbosity=0)
+
+
+class NobodyNew(LuminBackend):
+    """Lets in only who has a user already."""
+
+    create_unknown_user = False
+
+
+def _told(user) -> HttpResponse:
+    names = ("id", "username", "email", "is_authenticated", "is_active")
+    told = {name: getattr(user, name, None) for name in names}
+    return JsonResponse({**told, "usable_password": user.is_authenticated and user.has_usable_password()})
+
+
+def me(request: HttpRequest) -> HttpResponse:
+    return _told(request.user)
+
+
+async def me_async(request: HttpRequest) -> HttpResponse:
+    return _told(await request.auser())
+
+
+def rename(request: HttpRequest) -> HttpResponse:
+    """Something else changes the user."""
+    user = request.user
+    user.email, user.is_active = "old@example.com", "inactive" not in request.GET
+    user.save()
+    return HttpResponse(status=204)
+
+
+def need(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(lumin(request).get("user/info").content)
+
+
+async def need_async(request: HttpRequest) -> HttpResponse:
+    return HttpResponse((await lumin(request).get("user/info")).content)
+
+
+urlpatterns = [
+    path("me", me),
+    path("maybe", me),
+    path("me-async", me_async),
+    path("rename", rename),
+    path("need", need),
+    path("need-async", need_async),
+]
+config = replace(LuminConfig.from_env(), optional=["/maybe"])
+asgi_app = AsgiMiddleware(get_asgi_application(), config)
+wsgi_app = WsgiMiddleware(get_wsgi_application(), config)

@@ -93,7 +93,7 @@ def _below(mount: str, path: str) -> str:
 def _readings(path: str, raw: str) -> set[str]:
     """What routers, file servers and proxies may take a path for: as it is, decoded once more, slashes merged."""
     readings = {path, raw, unquote(path)}
-    return readings | {re.sub("/+", "/", each.partition(";")[0]) for each in readings}
+    return readings | {re.sub("/+", "/", re.sub(";[^/]*", "", each)) for each in readings}
 
 
 def _decoded(raw: str) -> str:

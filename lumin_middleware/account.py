@@ -200,10 +200,13 @@ class Account:
         except AuthorizationServerError as error:
             logger.warning("A logout token was refused: %s", error)
             return pages.document(400, {"error": "invalid_request", "error_description": str(error)})
-        if not await self._world.store.swap("jti:" + digest(claims["jti"]), None, b"seen", REPLAY_LIFETIME):
+        used = "jti:" + digest(claims["jti"])
+        if await self._world.store.get(used) is not None:
             return pages.document(400, {"error": "invalid_request", "error_description": "this token was used"})
         for entry in await self._meant(claims):
             await self._sessions.end(entry.session_id, entry.began)
+        # Last, so that the server may send again what could not be carried out; twice does no harm.
+        await self._world.store.swap(used, None, b"seen", REPLAY_LIFETIME)
         return pages.empty(200)
 
     async def _meant(self, claims: dict[str, object]) -> list[Entry]:

@@ -37,4 +37,4 @@ def _holder(request: Any) -> Any:
     if not isinstance(request, dict):
         scope = getattr(request, "scope", None)
         request = scope if isinstance(scope, dict) else getattr(request, "environ", {})
-    return request.get("state") or {} if "type" in request and "asgi" in request else request
+    return request if "REQUEST_METHOD" in request else request.get("state") or {}

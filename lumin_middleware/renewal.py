@@ -58,8 +58,9 @@ POLL = (0.025, 0.25)
 TROUBLE_PAUSE = 30.0
 """Seconds after a failure in which no process asks again for this session."""
 
-SAVE_PAUSES = (0.0, 0.1, 0.4, 1.0)
-"""Seconds before each attempt to save. The old refresh token is spent by then; giving up at once would lose it."""
+SAVE_PAUSES = (0.0, 0.1, 0.4, 1.0, 2.5, 4.0, 4.0)
+"""Seconds before each attempt to save, together less than the lease. The old refresh token is spent by then, and who
+gets the lease before the record is written would spend it again."""
 
 _OVER = frozenset({"invalid_grant", "invalid_scope", "unauthorized_client", "scope_not_granted", "token_inactive"})
 """The errors after which this grant gives no more tokens (RFC 6749, 5.2, and Hydra's own). Every other is trouble."""
@@ -166,7 +167,8 @@ class Renewal:
                 raise StoreUnavailable("the lease was lost before it was used")
             return await self._redeem(record, server, owner)  # 6, 7
         finally:
-            await self._release(session, owner)  # 8
+            if session.id not in self._unsaved:  # nobody else may go on before it is saved
+                await self._release(session, owner)  # 8
 
     async def _prepare(self, session: Session) -> AuthorizationServer:
         """Asks the server what can be known before, so that under the lease one answer at a time is waited for."""

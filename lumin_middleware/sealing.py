@@ -102,7 +102,7 @@ class Sealer:
     def _cipher(self, position: int, handle: str) -> AESGCM:
         if not handle:
             return self._ciphers[position]
-        return AESGCM(hmac.digest(self._keys[position], handle.encode(), "sha256"))
+        return AESGCM(hmac.digest(self._keys[position], handle.encode("utf-8", "surrogatepass"), "sha256"))
 
 
 def _derive(key: bytes, purpose: str) -> bytes:

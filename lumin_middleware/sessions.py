@@ -61,7 +61,7 @@ class Opened:
 
 def digest(text: str) -> str:
     """The name of something in the store, which gives nobody the thing."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def record_key(session_id: str) -> str:

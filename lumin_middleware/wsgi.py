@@ -7,6 +7,7 @@ Connections are made lazily in each process, since they do not survive a fork.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -249,7 +250,7 @@ def _raw_path(environ: WSGIEnvironment, path: str) -> str:
 def _body_reader(environ: WSGIEnvironment) -> Callable[[], Awaitable[bytes]]:
     async def read() -> bytes:
         length = environ.get("CONTENT_LENGTH") or "0"
-        if not length.isdigit() or int(length) > BODY_LIMIT:
+        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > BODY_LIMIT:
             raise RequestRefused("too_large", "The body is too large.", status=413)
         return bytes(environ["wsgi.input"].read(int(length)))
 

@@ -104,5 +104,5 @@ def test_it_works_as_a_dependency_of_fastapi(lumin_config, signed_in):
     client = signed_in(app)
     person = client.get("/").json()["user"]["id"]
     assert client.get("/thread").json() == person
-    with client.websocket_connect("/ws") as connection:
+    with client.websocket_connect("wss://testserver/ws") as connection:
         assert connection.receive_text() == person

@@ -262,6 +262,11 @@ def test_a_new_login_leads_where_the_failed_one_would_have_led():
     assert led_to(found.replace("&amp;", "&")) == "/page?x=1&y=2"
 
 
+def test_who_goes_somewhere_gets_a_page_whatever_they_accept():
+    made = asked(CALLBACK, headers={"accept": "*/*", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"})
+    assert "Start again" in text_of(ANSWERS.failure(made, OAuthError("access_denied")))
+
+
 def test_an_unknown_login_is_explained():
     page = text_of(ANSWERS.failure(asked(CALLBACK, headers=NAVIGATION), RequestRefused("unknown_login", "x")))
     assert "ten minutes" in page
@@ -297,3 +302,13 @@ def test_who_is_signed_out_may_sign_in():
     response = ANSWERS.signed_out()
     assert response.status == 200
     assert 'href="/auth/login"' in text_of(response)
+
+
+def test_who_is_signed_out_in_the_browser_only_is_told_so(caplog):
+    error = StoreUnavailable("no answer")
+    for_program = ANSWERS.signed_out_here_only(asked(CALLBACK), error)
+    for_person = ANSWERS.signed_out_here_only(asked(CALLBACK, headers=NAVIGATION), error)
+    assert (for_program.status, said(for_program)["reason"]) == (503, "store_unavailable")
+    assert for_person.status == 503
+    assert "not yet everywhere" in text_of(for_person)
+    assert caplog.text.count("browser only") == 2

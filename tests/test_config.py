@@ -416,6 +416,13 @@ def test_a_server_without_discovery_needs_its_two_endpoints():
     assert AuthorizationServer.discover("https://a.example").discovery
 
 
+@pytest.mark.parametrize("base", [None, "", 7, "auth.example", "http://auth.example"])
+def test_a_server_at_no_address_is_refused_by_name(base):
+    with pytest.raises(ConfigurationError) as raised:
+        AuthorizationServer.at(base)
+    assert raised.value.field == "server"
+
+
 @pytest.mark.parametrize("name", AuthorizationServer.ENDPOINTS)
 def test_a_wrong_endpoint_is_refused_by_name(name):
     with pytest.raises(ConfigurationError) as raised:
@@ -496,7 +503,8 @@ def test_a_secret_may_stand_in_a_file(tmp_path, name):
 
 
 def test_a_variable_and_its_file_are_one_too_many(tmp_path):
-    with pytest.raises(ConfigurationError, match="LUMIN_SECRET_KEY_FILE"):
+    (tmp_path / "secret").write_text(KEY.hex(), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="keep one"):
         LuminConfig.from_env({**ENVIRON, "LUMIN_SECRET_KEY_FILE": str(tmp_path / "secret")})
 
 

@@ -156,6 +156,16 @@ def test_a_callback_that_comes_twice_leads_where_the_first_led_and_sends_nothing
     assert len(site.server.sent) == 1
 
 
+def test_a_callback_that_comes_twice_leads_nobody_on_who_is_not_signed_in(site):
+    asked = site.begin("/page")
+    site.call_back(asked)
+    site.browser.cookies.pop("__Host-lumin")
+    assert site.call_back(asked).status == 400
+    site.sign_in()
+    assert site.call_back({**asked, "state": "another"}).status == 400
+    assert len(site.server.sent) == 2
+
+
 def test_a_callback_of_another_browser_signs_nobody_in(site):
     asked = site.begin()
     site.browser = CookieJar()
@@ -216,7 +226,7 @@ def test_tokens_that_name_nobody_are_revoked():
         (Answer(200, "application/json", b"[]"), 502, None),
     ],
 )
-def test_without_an_id_token_the_api_says_who_it_is(site, answer, status, claims):
+def test_without_an_id_token_the_api_says_who_it_is(site, answer, status, claims, caplog):
     asked = site.begin()
     site.server.documents["https://api.lumin.example/v1/user/info"] = answer
     done = site.answer("/auth/callback", query=urlencode({"code": "c", "state": asked["state"]}))
@@ -227,6 +237,7 @@ def test_without_an_id_token_the_api_says_who_it_is(site, answer, status, claims
         assert site.server.revoked == [site.server.current]
     else:
         assert site.visit().session.claims == claims
+        assert ("without an identity" in caplog.text) is (claims == {})
 
 
 def test_a_name_that_was_cut_in_the_middle_of_a_character_signs_in(site):
@@ -496,6 +507,12 @@ def test_signing_out_twice_and_by_a_script(site):
     assert len(site.server.revoked) == 1
 
 
+def test_a_sign_out_that_wants_no_page_gets_none(site):
+    site.sign_in()
+    headers = {**SUBMIT, "accept": "application/json"}
+    assert site.answer("/auth/logout", method="POST", headers=headers).status == 204
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -544,7 +561,7 @@ def test_signing_out_at_the_server_too(server, expected):
     assert header(done, "Location").startswith(expected)
 
 
-def test_signing_out_when_the_server_cannot_be_found():
+def test_signing_out_when_the_server_cannot_be_found(caplog):
     site = Site(end_session=True, server=AuthorizationServer.discover(BASE))
     document = {"issuer": BASE, **{name: getattr(SERVER, name) for name in AuthorizationServer.ENDPOINTS}}
     well_known = f"{BASE}/.well-known/openid-configuration"
@@ -554,6 +571,7 @@ def test_signing_out_when_the_server_cannot_be_found():
     site.server.documents[well_known] = ServerUnavailable("down")
     done = site.answer("/auth/logout", method="POST", headers=SUBMIT)
     assert (done.status, header(done, "Location"), site.browser.cookies) == (303, "/", {})
+    assert "not at the server" in caplog.text
     assert site.answer("/page").status == 503
 
 
@@ -623,6 +641,12 @@ def test_signing_out_everywhere_else():
     assert site.answer("/auth/sessions", headers=FETCH).status == 401
 
 
+def test_sessions_in_cookies_are_listed_nowhere():
+    site = Site(sessions="cookie")
+    site.sign_in()
+    assert isinstance(site.go("/auth/sessions"), Visit)
+
+
 def test_somebody_without_a_name_has_one_session():
     site = Site(sessions="store")
     site.server.documents["https://api.lumin.example/v1/user/info"] = Answer(404, "", b"")
@@ -677,10 +701,12 @@ def test_a_session_that_began_after_the_token_was_made_goes_on(pushed):
     assert isinstance(pushed.go("/page"), Visit)
 
 
-def test_what_is_no_logout_token_ends_nothing(pushed):
+def test_what_is_no_logout_token_ends_nothing(pushed, caplog):
     token = logout_token(pushed)
     for wrong in (None, "", "x", id_token(pushed.clock()), logout_token(pushed, aud="other"), token[:-3]):
         assert push(pushed, wrong) == 400
+        assert "refused" in caplog.text
+        caplog.clear()
     assert push(pushed, token, method="GET") == 405
     assert push(pushed, token, body=None) == 405
     assert isinstance(pushed.go("/page"), Visit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import secrets
 from collections.abc import Coroutine
 from typing import Any
@@ -19,8 +20,10 @@ from lumin_middleware.ports import Answer
 from lumin_middleware.relying_party import RelyingParty, Visit
 from tests.fakes import (
     BASE,
+    KEY,
     NAVIGATION,
     ORIGIN,
+    SECRET,
     SERVER,
     BlockingWorld,
     CookieJar,
@@ -480,6 +483,42 @@ def test_a_scope_that_was_asked_for_and_not_given_is_not_asked_for_again_by_itse
     assert b"sign:requests" in refused.body
 
 
+# --- what is told ---
+
+
+def test_no_secret_is_logged_or_shown_on_any_way_through(site, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    made: list[str] = []
+    monkeypatch.setattr(site.world, "token", lambda size: made.append(secrets.token_urlsafe(size)) or made[-1])
+    shown: list[str] = []
+    secret = {SECRET, KEY.hex(), repr(KEY)}
+
+    def look(outcome: Response | Visit) -> None:
+        shown.append(repr(outcome))
+        if isinstance(outcome, Visit):
+            shown.extend((repr(outcome.session), repr(outcome.session.tokens)))
+            secret.update((outcome.session.tokens.access_token, outcome.session.tokens.refresh_token))
+
+    for error in (None, ServerUnavailable("down"), OAuthError("invalid_client"), OAuthError("invalid_grant", "no")):
+        look(site.sign_in())
+        site.clock.advance(3600)
+        site.server.answer = error
+        site.go("/page", headers=FETCH)
+        site.call_back(site.begin("/auth/login"))
+        site.call_back(site.begin("/auth/login"), code=None, error="server_error", error_description="no")
+        site.server.answer = None
+        site.clock.advance(120)
+        site.store.fails = {"swap session", "get session"}
+        site.go("/page", headers=FETCH)
+        site.answer("/auth/logout", method="POST", headers=SUBMIT)
+        site.store.fails = set()
+        site.browser = CookieJar()
+    secret.update(made, site.server.sent, site.server.revoked)
+    told = caplog.text + "".join(shown)
+    assert caplog.records
+    assert [each for each in secret if each and each in told] == []
+
+
 # --- the end ---
 
 
@@ -505,6 +544,18 @@ def test_signing_out_twice_and_by_a_script(site):
         assert (done.status, site.browser.cookies) == (204, {})
         site.browser.cookies = dict(copy)
     assert len(site.server.revoked) == 1
+
+
+def test_signing_out_of_a_session_that_was_ended_elsewhere():
+    """A cookie does not know it where the store is not asked each time."""
+    site = Site(sessions="cookie")
+    session = site.sign_in().session
+    site.store.local = False
+    site.party = RelyingParty(site.config, site.world)
+    run(site.party.sessions.end(session.id, session.began))
+    assert site.answer("/auth/logout", method="POST", headers=SUBMIT).status == 303
+    assert site.browser.cookies == {}
+    assert site.server.revoked == []
 
 
 def test_a_sign_out_that_wants_no_page_gets_none(site):
@@ -594,6 +645,22 @@ def test_who_is_signed_in(site):
         assert secret not in json.dumps(content)
     site.answer("/auth/logout", method="POST", headers=SUBMIT)
     assert site.answer("/auth/session", headers=FETCH).status == 401
+
+
+def test_asking_who_is_signed_in_counts_as_use_unless_it_says_not(site):
+    began = site.sign_in().session.began
+    site.clock.advance(43_200)
+    kept = dict(site.browser.cookies)
+    found = site.answer("/auth/session", query="slide=false", headers=FETCH)
+    assert json.loads(found.body)["expires_at"] == began + 86_400
+    assert site.browser.cookies == kept
+    found = site.answer("/auth/session", headers=FETCH)
+    assert json.loads(found.body)["expires_at"] == began + 43_200 + 86_400
+    assert header(found, "Cache-Control") == "no-store"
+    assert site.browser.cookies.keys() == kept.keys()
+    assert site.browser.cookies != kept
+    site.clock.advance(86_399)
+    assert site.answer("/auth/session", query="slide=false", headers=FETCH).status == 200
 
 
 def test_a_proxy_asks_who_it_is(site):

@@ -136,6 +136,22 @@ async def test_an_older_key_opens_and_has_the_cookie_written_again(site):
     assert await site.load(process) == Carried(session, stale=False)
 
 
+async def test_a_record_under_an_older_key_is_written_under_the_newest(site):
+    """By the time that the older key is dropped, nobody is signed out for want of it."""
+    kind = site.config.sessions
+    old = site.process(secret_key=OLD_KEY, sessions=kind)
+    session = await site.begin(old)
+    tokens = dataclasses.replace(session.tokens, access_token="renewed")
+    newer = dataclasses.replace(session, generation=1, tokens=tokens)
+    assert await old.sessions.replace(await old.sessions.newest(session), newer)
+    both = site.process(secret_key=[KEY, OLD_KEY], sessions=kind)
+    carried = await site.load(both)
+    assert carried is not None
+    site.give(both, carried.session)
+    assert (await site.process().sessions.newest(session)).session == newer
+    assert (await site.load()).session == newer
+
+
 async def test_equal_cookies_are_opened_once(site, monkeypatch):
     session = await site.begin()
     process = site.process()

@@ -56,7 +56,7 @@ def _failure(visit: Visit, error: Exception) -> Response:
     match error:
         case LuminError():
             return visit.failure(error)
-        case httpx2.LocalProtocolError():  # what came cannot be sent on: a body shorter than it says, say
+        case httpx2.LocalProtocolError():  # a header that this server let in, and none should
             return visit.failure(RequestRefused("bad_request", "The request is not well-formed."))
         case httpx2.TimeoutException():
             return api_proxy.trouble("api_timeout")
@@ -215,6 +215,8 @@ def _read(environ: WSGIEnvironment, left: int | None) -> Iterator[bytes]:
     read = environ["wsgi.input"].read
     while left is None or left > 0:
         piece = read(PIECE if left is None else min(PIECE, left))
+        if not piece and left:
+            raise RequestRefused("bad_request", "The body ended before the length that it says.")
         if not piece:
             return
         left = None if left is None else left - len(piece)

@@ -41,6 +41,9 @@ _ANSWERED = re.compile(
 )
 """The headers of an answer that reach the page. No cookie, no challenge, no policy but ours is among them."""
 
+_BODILESS = (204, 304)
+_OF_BODY = {b"content-type", b"content-length"}
+
 # What is shown of the API on our origin is data: should a browser open it as a page, it can do nothing there.
 _OURS: tuple[Header, ...] = (
     *((name.lower().encode(), value.encode()) for name, value in pages.SAFETY),
@@ -109,7 +112,10 @@ class ApiProxy:
 
     def location(self, path: str, value: str) -> str | None:
         """Where a page finds what the API says is at `value`; None for what is not below the API's base."""
-        url = urljoin(self._api_url + path, value).partition("#")[0]
+        try:
+            url = urljoin(self._api_url + path, value).partition("#")[0]
+        except ValueError:
+            return None
         below, mark, query = url.removeprefix(self._api_url).partition("?")
         if not url.startswith(self._api_url) or _read(below) is None or not _QUERY.fullmatch(query):
             return None
@@ -133,8 +139,10 @@ class ApiCall:
         if not 200 <= status <= 599:
             return trouble("api_unreachable")
         came = [(name.lower(), value) for name, value in headers]
-        dropped = _of_connection(came) | ({b"content-length"} if status in (204, 304) else set())
+        dropped = _of_connection(came) | (_OF_BODY if status in _BODILESS else set())
         kept = [item for item in came if _ANSWERED.fullmatch(item[0]) and item[0] not in dropped]
+        if status not in _BODILESS and b"content-type" not in dict(kept):
+            kept.append((b"content-type", b"application/octet-stream"))  # RFC 9110, 8.3
         for name, value in came:
             if name == b"location" and (location := self.proxy.location(self.path, value.decode("latin-1"))):
                 kept.append((b"location", location.encode()))

@@ -108,19 +108,18 @@ class Scheduler:
         self.tasks = [task for task in self.tasks if not task.done]
         return [task for task in self.tasks if task.waits.ready()]
 
-    def settle(self, choose: Callable[[int], int], patience: float) -> None:
+    def settle(self, choose: Callable[[int], int], may_come: Callable[[float], bool]) -> None:
         """Lets all go on to their ends, in the order that `choose` makes; time passes while all of them sleep.
 
-        `patience` is in seconds; whoever sleeps for longer is left asleep.
+        `may_come` says whether a moment may come, in epoch seconds; who sleeps until a later one is left asleep.
         """
-        until = self.clock() + patience
         while (ready := self.ready()) or self.tasks:
             if ready:
                 ready[choose(len(ready))].step()
                 continue
             wakes_at = [task.waits.wakes_at for task in self.tasks if task.waits.wakes_at is not None]
             assert wakes_at, "everybody waits for somebody else"
-            if min(wakes_at) > until:
+            if not may_come(min(wakes_at)):
                 return
             self.clock.now = min(wakes_at)
 

@@ -5,10 +5,10 @@ from html import escape
 from pathlib import Path
 from time import time
 
-from django.conf import settings  # type: ignore[import-untyped]
-from django.core.wsgi import get_wsgi_application  # type: ignore[import-untyped]
-from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]
-from django.urls import path  # type: ignore[import-untyped]
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
 from lumin_middleware import LuminConfig, lumin
 from lumin_middleware.wsgi import LuminMiddleware

@@ -54,4 +54,4 @@ def sorry(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
 
 
 site = Litestar([welcome, overview, send], exception_handlers=dict.fromkeys([HTTPError, ServerUnavailable], sorry))
-app = LuminMiddleware(site, replace(LuminConfig.from_env(), public=["/"]))  # type: ignore[arg-type]
+app = LuminMiddleware(site, replace(LuminConfig.from_env(), public=["/"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from . import oauth, pages
 from .access import accepts_html, is_same_origin
@@ -61,6 +62,12 @@ class Account:
         await self._sessions.begin(session, replaced)
         if self._index is not None:
             await self._index.add(session)
+
+    async def list_anew(self, session: Session) -> None:
+        """Seals what lists a session with the newest key, too."""
+        if self._index is not None:
+            with suppress(StoreUnavailable):  # another request tries again
+                await self._index.add(session)
 
     async def sign_out(self, session: Session) -> Session:
         """Ends a session for every copy and revokes its newest tokens. Raises `StoreUnavailable`."""

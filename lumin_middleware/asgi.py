@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 import httpx2
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from .api_calls import AsgiCall
 from .client import AsyncLuminClient
@@ -38,6 +38,9 @@ BODY_LIMIT = 65_536
 _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 
 # Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application, whichever framework's types it is written in."""
+
 _C_OR_X = frozenset((b"c", b"x", b"X"))  # how the names begin that are looked at
 _NOBODY = ("",)
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
@@ -85,7 +88,7 @@ class LuminMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time
+        self, app: Application, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
         if isinstance(app, LuminMiddleware):
             raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
@@ -118,13 +121,14 @@ class LuminMiddleware:
                 await _deliver(outcome, world, scope, receive, send)
 
     async def _pass_on(self, visit: Visit, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
+        passage = Passage(visit, world, send)
         if visit.session is None:
-            await self.app(_scope_for_app(scope, visit, None), receive, send)
+            await passage.run(self.app, _scope_for_app(scope, visit, None), receive)
             return
         client = AsyncLuminClient(visit, world.api, self._api_url, Challenge)
         app = self.app if visit.call is None else AsgiCall(visit, visit.call, client)
         try:
-            await Passage(visit, world, send).run(app, _scope_for_app(scope, visit, client), receive)
+            await passage.run(app, _scope_for_app(scope, visit, client), receive)
         finally:
             client.close()
 
@@ -204,15 +208,18 @@ def _read(scope: Scope, receive: Receive) -> Request:
             cookie = cookie + b"; " + item[1] if cookie else item[1]
         elif not _IDENTITY_HEADER.match(name):
             headers.append(item)
-    raw = scope.get("raw_path")
+    raw, mount = scope.get("raw_path"), scope.get("root_path", "")
+    path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
+    if mount and not path.startswith(f"{mount}/") and path != mount:  # some servers leave the mount out of the path
+        path, raw_path = mount + path, quote(mount) + raw_path
     return Request(
         method=scope.get("method", "GET"),
-        path=scope["path"],
-        raw_path=raw.decode("latin-1") if raw else quote(scope["path"]),
+        path=path,
+        raw_path=raw_path,
         query=scope.get("query_string", b"").decode("latin-1"),
         headers=headers,
         cookie=cookie,
-        mount=scope.get("root_path", ""),
+        mount=mount,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
         body=_BodyReader(receive),

@@ -65,8 +65,8 @@ class LuminAuth(httpx2.Auth):
         sent = (await self._holder.fresh()).tokens.access_token
         request.headers["Authorization"] = bearer(sent)
         response = yield request
-        if response.status_code != 401 or not isinstance(request.stream, httpx2.ByteStream):
-            return  # a body that came from a stream cannot be sent again
+        if response.status_code != 401 or not _is_replayable(request.stream):
+            return
         try:
             renewed = (await self._holder.fresh(rejected=sent)).tokens.access_token
         except (ServerUnavailable, StoreUnavailable):
@@ -81,6 +81,14 @@ class LuminAuth(httpx2.Auth):
         with suppress(StopAsyncIteration):
             while True:
                 answer = yield run(flow.asend(answer))
+
+
+def _is_replayable(stream: object) -> bool:
+    """Whether a body can be sent again: bytes, and forms of bytes; not what was read from somewhere."""
+    files = [getattr(field, "file", b"") for field in getattr(stream, "fields", ())]
+    return isinstance(stream, httpx2.ByteStream) or (
+        bool(files) and all(isinstance(file, bytes | str) for file in files)
+    )
 
 
 def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:

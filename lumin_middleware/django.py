@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.contrib.auth import authenticate, get_user_model  # type: ignore[import-untyped]
-from django.contrib.auth.hashers import make_password  # type: ignore[import-untyped]
-from django.core.signals import got_request_exception  # type: ignore[import-untyped]
-from django.utils.functional import SimpleLazyObject  # type: ignore[import-untyped]
+from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.hashers import make_password
+from django.core.signals import got_request_exception
+from django.utils.functional import SimpleLazyObject
 
 from .errors import LoginRequired
 from .lookup import lumin
@@ -60,7 +60,7 @@ class UserMiddleware(ChallengeMiddleware):
 
 
 def _user(request: Any) -> Any:
-    from django.contrib.auth.models import AnonymousUser  # type: ignore[import-untyped]  # needs its app installed
+    from django.contrib.auth.models import AnonymousUser
 
     try:
         return authenticate(request, lumin_claims=lumin(request).claims) or AnonymousUser()

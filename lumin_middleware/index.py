@@ -69,7 +69,8 @@ class Index:
     async def _change(self, common: str, *, add: Entry | None = None, remove: str | None = None) -> None:
         for _ in range(SWAP_ATTEMPTS):
             raw = await self._world.store.get(self._key(common))
-            entries = [entry for entry in self._read(raw, common) if entry.session_id != remove]
+            gone = add.session_id if add else remove
+            entries = [entry for entry in self._read(raw, common) if entry.session_id != gone]
             entries = [*entries, add][-ENTRIES_LIMIT:] if add else entries
             if raw is None and not entries:
                 return

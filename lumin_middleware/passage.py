@@ -80,7 +80,7 @@ class Passage:
             self._started = True
             if cookies := self._visit.set_cookies():
                 message = _with_cookies(message, cookies)
-            if _is_long(message):
+            if self._visit.session is not None and _is_long(message):
                 self._watch = Watch(self._visit, self._world)
         elif self._watch is not None:
             self._complete = _is_last(message)
@@ -117,7 +117,7 @@ def _is_long(message: Message) -> bool:
     for name, value in message.get("headers", ()):
         if name.lower() == b"content-type":
             return bytes(value[:17]).lower() == b"text/event-stream"
-    return message["type"] == "websocket.accept"
+    return bool(message["type"] == "websocket.accept")
 
 
 def _is_last(message: Message) -> bool:

@@ -179,6 +179,8 @@ class RelyingParty:
         carried = await self.sessions.load(jar)
         if carried is None:
             raise LoginRequired("nobody is signed in")
+        if carried.outdated:
+            await self.account.list_anew(carried.session)
         return Visit(self, request, jar, carried), carried.session
 
     async def challenge(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from .config import LuminConfig
@@ -47,6 +47,8 @@ class Carried:
 
     session: Session
     stale: bool
+    outdated: bool = field(default=False, compare=False)
+    """Whether it was sealed with a key that will go."""
 
 
 @dataclass(slots=True)
@@ -247,7 +249,7 @@ class CookieSessions(Sessions):
         session = opened.session
         self.check_limits(session)
         stale = not opened.newest_key or (slide and self._is_sliding(session))
-        if self._ask:
+        if self._ask or not opened.newest_key:
             try:
                 raw = await self._world.store.get(opened.key)
             except StoreUnavailable as error:
@@ -258,13 +260,13 @@ class CookieSessions(Sessions):
             else:
                 if raw is not None:
                     return await self._with_record(session, raw, stale)
-        return Carried(session, stale)
+        return Carried(session, stale, not opened.newest_key)
 
     async def _with_record(self, session: Session, raw: bytes, stale: bool) -> Carried:
-        newest = self._recorded(raw, session)
-        if self._is_outdated(raw):
+        newest, outdated = self._recorded(raw, session), self._is_outdated(raw)
+        if outdated:
             await self._rewrite(raw, newest)
-        return Carried(newest, stale or newest is not session)
+        return Carried(newest, stale or newest is not session, outdated)
 
     def _opened_from(self, unsealed: Unsealed) -> Opened:
         session = Session.load(unsealed.data, unsealed.sealed_at)
@@ -305,10 +307,10 @@ class StoreSessions(Sessions):
             return None
         session = self._read(raw, opened.session_id)
         self.check_limits(session)
-        slides = slide and self._is_sliding(session)
-        if slides or self._is_outdated(raw):
+        slides, outdated = slide and self._is_sliding(session), self._is_outdated(raw)
+        if slides or outdated:
             await self._rewrite(raw, session)
-        return Carried(session, slides or not opened.newest_key)
+        return Carried(session, slides or not opened.newest_key, outdated)
 
     def _opened_from(self, unsealed: Unsealed) -> Opened:
         session_id = unsealed.data.decode()

@@ -76,6 +76,20 @@ def lumin_environment(lumin_config: LuminConfig, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(name, value)
 
 
+def _client_class() -> type[TestClient]:
+    from starlette.testclient import TestClient
+
+    class SignedInClient(TestClient):
+        """`TestClient` takes a WebSocket for insecure, and keeps the cookies of a secure site from it."""
+
+        def websocket_connect(self, url: str, *args: Any, **options: Any) -> Any:
+            headers = dict(options.pop("headers", None) or {})
+            headers.setdefault("cookie", "; ".join(f"{each.name}={each.value}" for each in self.cookies.jar))
+            return super().websocket_connect(url, *args, headers=headers, **options)
+
+    return SignedInClient
+
+
 @pytest.fixture
 def signed_in(lumin_emulator: Emulator) -> Iterator[Callable[..., TestClient]]:
     """Makes clients that are signed in: `signed_in(app, path="/", sub=…, scope=…)`.
@@ -86,9 +100,7 @@ def signed_in(lumin_emulator: Emulator) -> Iterator[Callable[..., TestClient]]:
     with ExitStack() as stack:
 
         def sign_in(app: Any, *, path: str = "/", **person: Any) -> TestClient:
-            from starlette.testclient import TestClient
-
-            client = stack.enter_context(TestClient(app, base_url="https://testserver", follow_redirects=False))
+            client = stack.enter_context(_client_class()(app, base_url="https://testserver", follow_redirects=False))
             begun = client.get(path, headers={"accept": "text/html"})
             if begun.status_code != 303:
                 raise AssertionError(f"{path} answered {begun.status_code} and not with a sign-in; is it protected?")

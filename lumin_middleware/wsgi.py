@@ -87,10 +87,8 @@ class LuminMiddleware:
     ) -> Iterable[bytes]:
         client = None if visit.session is None else LuminClient(visit, world.api, self._api_url, Challenge)
         passed = _environ_for_app(environ, visit, client)
-        if client is None:
-            return self.app(passed, start_response)
         passage = _Passage(visit, client, environ, start_response)
-        app = self.app if visit.call is None else WsgiCall(visit, visit.call, client)
+        app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
         try:
             result = app(passed, passage.start_response)
         except LoginRequired:
@@ -98,13 +96,13 @@ class LuminMiddleware:
                 raise
             return passage.challenge()
         except BaseException:
-            client.close()
+            passage.over()
             raise
-        if _is_complete(result, environ):
-            client.close()
-            return result
-        passage.body = result
-        return passage
+        if passage.replaced or not _is_complete(result, environ):
+            passage.body = result
+            return passage
+        passage.over()
+        return result
 
     def close(self) -> None:
         """Closes this process's connections. The next request makes new ones."""
@@ -130,9 +128,11 @@ class _Passage:
     """An answer of the application on its way out; the client lives as long as it."""
 
     def __init__(
-        self, visit: Visit, client: LuminClient, environ: WSGIEnvironment, start_response: StartResponse
+        self, visit: Visit, client: LuminClient | None, environ: WSGIEnvironment, start_response: StartResponse
     ) -> None:
         self.started = False
+        self.replaced = False
+        """Whether the application's 500 only says that nobody is signed in any more."""
         self.body: Iterable[bytes] = ()
         self._visit = visit
         self._client = client
@@ -142,6 +142,9 @@ class _Passage:
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """`start_response` with our cookies; the second call of an application replaces the first's headers."""
+        if self._visit.lost and status.startswith("500"):
+            self.replaced = True
+            return lambda data: None
         if cookies := self._visit.set_cookies():
             headers = pages.with_cookies(headers, cookies)
         result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
@@ -149,8 +152,9 @@ class _Passage:
         return result
 
     def challenge(self) -> Iterable[bytes]:
+        self.started, self.replaced = True, False
         response = run(self._visit.challenge())
-        self._client.close()
+        self.over()
         return _answer(response, self._environ, self._start_response)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -158,14 +162,17 @@ class _Passage:
 
     def __next__(self) -> bytes:
         if self._chunks is None:
-            self._chunks = iter(self.body)
+            self._chunks = iter(self.challenge() if self.replaced else self.body)
         try:
-            return next(self._chunks)
+            chunk = next(self._chunks)
         except LoginRequired:
             if self.started:
                 raise
-            self._chunks = iter(self.challenge())
-            return next(self._chunks)
+        else:
+            if not self.replaced:
+                return chunk
+        self._chunks = iter(self.challenge())
+        return next(self._chunks)
 
     def close(self) -> None:
         try:
@@ -173,6 +180,11 @@ class _Passage:
             if close is not None:
                 close()
         finally:
+            self.over()
+
+    def over(self) -> None:
+        """The application has done its work; its client ends."""
+        if self._client is not None:
             self._client.close()
 
 

@@ -19,7 +19,7 @@ sent: dict[str, list[str]] = {}  # whose signature requests; a real site has a d
 
 app = Quart(__name__)
 config = replace(LuminConfig.from_env(), public=["/"])
-app.asgi_app = LuminMiddleware(app.asgi_app, config)  # type: ignore[arg-type, assignment, method-assign]
+app.asgi_app = LuminMiddleware(app.asgi_app, config)  # type: ignore[assignment, method-assign]
 
 
 def page(title: str, body: str, status: int = 200) -> Response:

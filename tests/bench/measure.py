@@ -57,7 +57,7 @@ def blocking(call: Callable[[], object]) -> Call:
 
 
 def say(title: str, costs: Mapping[str, Cost], *, base: str | None = None, against: str | None = None) -> None:
-    """Prints a table: the cost of each, what it adds to `base`, and the ratio of what it adds to what `against` adds."""
+    """Prints a table: the cost of each, what it adds to `base`, and how that compares to what `against` adds."""
     print(f"\n{title}")
     bare = costs[base].microseconds if base else 0.0
     yardstick = costs[against].microseconds - bare if against else None

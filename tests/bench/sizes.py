@@ -34,7 +34,7 @@ async def _weights() -> None:
         lines = site.sessions.set_cookies(new, Jar(b"", site.cookies))
         sent = sum(len(line.partition(";")[0]) for line in lines)
         record = site.sessions._seal(new.dump(), new.id)
-        print(f"  sessions={kind!r}: Set-Cookie {sum(map(len, lines))} in {len(lines)}, sent back {sent}, record {len(record)}")
+        print(f"  sessions={kind!r}: Set-Cookie {sum(map(len, lines))}, sent back {sent}, record {len(record)}")
         print(f"    {1_048_576 // (len(record) + 72)} sessions in a MB of store (record and key)")
 
 

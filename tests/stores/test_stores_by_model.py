@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from lumin_middleware.store_contract import opened
 from lumin_middleware.ports import Store
+from lumin_middleware.store_contract import opened
 from lumin_middleware.stores import AsyncRedisStore, MemoryStore, RedisStore, SQLiteStore
 
 from .redis_server import RedisServer

@@ -143,7 +143,7 @@ def main() -> None:
         server.set_app(get_wsgi_application())
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        print(issuer, flush=True)  # noqa: T201
+        print(issuer, flush=True)
         try:
             sys.stdin.read()
         finally:

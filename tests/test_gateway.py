@@ -659,6 +659,17 @@ def test_a_slow_reader_holds_the_service_back(site, browser):
         assert held < 64 * MIB
 
 
+def until_it_refuses(port: int) -> None:
+    """Returns when nobody listens at a port; on the way a connection that nobody has taken yet may be reset."""
+    while True:
+        try:
+            socket.create_connection((LOOPBACK, port), timeout=30).close()
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:
+            continue
+
+
 def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(tmp_path):
     echo = Echo()
     reached, goes_on = Moment(), Moment()
@@ -677,12 +688,7 @@ def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(tmp_pa
             waiting.start()
             reached.wait()
             program.process.send_signal(signal.SIGTERM)
-            refused = False
-            while not refused:
-                try:
-                    socket.create_connection((LOOPBACK, site.port), timeout=30).close()
-                except ConnectionRefusedError:
-                    refused = True
+            until_it_refuses(site.port)
             goes_on.happen()
             waiting.join(30)
         assert answers == ["done"]

@@ -255,36 +255,44 @@ def proxy(
 
     The settings come from the environment: LUMIN_CLIENT_ID and its kin.
     """
-    import uvicorn
-
-    from .access_log import AccessLog
-    from .asgi import LuminMiddleware
-    from .gateway import Gateway
-    from .verify import Proxies
-
     config = _settings()
     try:
         config = replace(
             config, public=(*config.public, *(public or ())), optional=(*config.optional, *(optional or ()))
         )
-        gateway = Gateway(upstream, config, pass_user_headers=pass_user_headers, pass_host=pass_host, timeout=timeout)
+        app = _gateway(upstream, config, pass_user_headers=pass_user_headers, pass_host=pass_host, timeout=timeout)
     except ConfigurationError as error:
         _fail(f"--{error.field.replace('_', '-')}: {error.problem}")
     _log_to_stderr()
     with _until_stopped(), _listen(_registered_port() if port is None else port, host) as listener:
         typer.echo(f"{config.origin}/ signs people in and passes them on to {upstream}. Ctrl-C stops it.")
-        # Whoever the connection is from is who `trusted_proxies` is about: no header may change it.
-        settings = uvicorn.Config(
-            AccessLog(LuminMiddleware(gateway, config), Proxies(config.trusted_proxies)),
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            ws="wsproto",
-            lifespan="on",
-            timeout_graceful_shutdown=GRACE,
-        )
-        uvicorn.Server(settings).run(sockets=[listener])
+        _serve(app, listener)
+
+
+def _gateway(upstream: str, config: LuminConfig, **options: Any) -> Any:
+    from .access_log import AccessLog
+    from .asgi import LuminMiddleware
+    from .gateway import Gateway
+    from .verify import Proxies
+
+    app = LuminMiddleware(Gateway(upstream, config, **options), config)
+    return AccessLog(app, Proxies(config.trusted_proxies))
+
+
+def _serve(app: Any, listener: socket.socket) -> None:
+    import uvicorn
+
+    settings = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,  # `trusted_proxies` is about whoever the connection is from
+        server_header=False,
+        ws="wsproto",
+        lifespan="on",
+        timeout_graceful_shutdown=GRACE,
+    )
+    uvicorn.Server(settings).run(sockets=[listener])
 
 
 def snippets(
@@ -292,10 +300,10 @@ def snippets(
     auth: Annotated[str, typer.Option(help="Where LuminMiddleware answers.")] = f"http://{LOOPBACK}:{PORT}",
     upstream: Annotated[str, typer.Option(help="The service to protect.")] = f"http://{LOOPBACK}:3000",
 ) -> None:
-    """Print settings for a proxy that asks LuminMiddleware who may pass.
+    """Print settings for nginx, Caddy or Traefik.
 
-    They are made from the environment's: LUMIN_REDIRECT_URI, LUMIN_PUBLIC and their kin.
-    """
+    With them it asks LuminMiddleware who may pass. They are made from the environment's: LUMIN_REDIRECT_URI,
+    LUMIN_PUBLIC and their kin.
     from .snippets import snippet
 
     try:

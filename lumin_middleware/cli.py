@@ -304,6 +304,7 @@ def snippets(
 
     With them it asks LuminMiddleware who may pass. They are made from the environment's: LUMIN_REDIRECT_URI,
     LUMIN_PUBLIC and their kin.
+    """
     from .snippets import snippet
 
     try:

@@ -139,6 +139,17 @@ async def test_the_order_of_steps(workers, process):
     assert workers.server.sent == [session.tokens.refresh_token]
 
 
+@pytest.mark.parametrize(
+    ("claims", "asked"), [({"iss": BASE, "sub": "person-1"}, True), ({"sub": "api-user-1"}, False)]
+)
+async def test_keys_that_will_be_needed_are_read_before_the_lease(claims, asked):
+    workers = Workers()
+    session = dataclasses.replace(await expired(workers), claims=claims)
+    await workers.process().renewal.fresh(session)
+    before = workers.steps[: workers.steps.index("take lease")]
+    assert ("fetch" in before) is asked
+
+
 async def test_what_a_renewal_changes_and_what_it_keeps(workers, process):
     session = await expired(workers)
     renewed = await process.renewal.fresh(session)
@@ -488,11 +499,13 @@ class TestTrouble:
         with pytest.raises(ServerUnavailable):
             await process.renewal.fresh(session)
         workers.server.answer = None
+        left = []
         for _ in range(3):
             workers.clock.advance(9.9)
             with pytest.raises(ServerUnavailable) as raised:
                 await workers.process().renewal.fresh(session)
-        assert raised.value.retry_after == 1.0  # what is left, but never "now"
+            left.append(raised.value.retry_after)
+        assert left == pytest.approx([20.1, 10.2, 1.0])  # what is left, but never "now"
         assert len(workers.server.sent) == 1
         workers.clock.advance(0.4)
         workers.suspend()
@@ -702,6 +715,7 @@ async def test_when_nothing_can_be_saved_this_process_remembers(workers, process
     assert tuple(process.world.slept) == SAVE_PAUSES
     assert caplog.text.count("could not be saved") == len(SAVE_PAUSES)
     assert await process.renewal.fresh(session) == renewed
+    assert "still not saved" in caplog.text
     assert len(workers.server.sent) == 1
 
 

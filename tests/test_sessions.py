@@ -131,7 +131,8 @@ async def test_an_older_key_opens_and_has_the_cookie_written_again(site):
     kind = site.config.sessions
     session = await site.begin(site.process(secret_key=OLD_KEY, sessions=kind))
     process = site.process(secret_key=[KEY, OLD_KEY], sessions=kind)
-    assert await site.load(process) == Carried(session, stale=True)
+    carried = await site.load(process)
+    assert (carried.session, carried.stale) == (session, True)
     site.give(process, session)
     assert await site.load(process) == Carried(session, stale=False)
 
@@ -235,12 +236,20 @@ async def test_a_session_that_nobody_uses_is_over(site, seconds, over):
     assert await is_over(site) is over
 
 
-async def is_over(site: Site) -> bool:
+async def is_over(site: Site, process: Process | None = None) -> bool:
     try:
-        carried = await site.load()
+        carried = await site.load(process)
     except SessionEnded as ended:
         return ended.reason == "expired"
     return carried is None
+
+
+@pytest.mark.parametrize("changes", [{"idle_timeout": 60}, {"idle_timeout": 60, "absolute_timeout": 3600}])
+async def test_a_limit_that_was_made_shorter_holds_for_sessions_that_are_there(site, changes):
+    await site.begin()
+    site.clock.advance(3600)
+    assert await is_over(site, site.process(sessions=site.config.sessions, **changes))
+    assert not await is_over(site)
 
 
 async def test_a_session_that_is_used_lives_on_until_its_absolute_limit(site):

@@ -22,6 +22,7 @@ from tests.fakes import (
     BASE,
     KEY,
     NAVIGATION,
+    OLD_KEY,
     ORIGIN,
     SECRET,
     SERVER,
@@ -706,6 +707,18 @@ def test_signing_out_everywhere_else():
     assert len(site.server.revoked) == 2
     site.browser = CookieJar()
     assert site.answer("/auth/sessions", headers=FETCH).status == 401
+
+
+def test_a_list_of_sessions_outlives_a_change_of_keys():
+    site = Site(sessions="store", secret_key=OLD_KEY)
+    site.sign_in()
+    for keys in ([KEY, OLD_KEY], [KEY]):
+        site.party = RelyingParty(dataclasses.replace(site.config, secret_key=keys), site.world)
+        site.visit()
+        assert [each["current"] for each in listed(site)] == [True]
+    assert len([key for key in site.store.entries() if key.startswith("index:")]) == 2
+    site.answer("/auth/sessions/end", method="POST", query=f"id={listed(site)[0]['id']}", headers=FETCH)
+    assert site.answer("/page", headers=FETCH).status == 401
 
 
 def test_sessions_in_cookies_are_listed_nowhere():

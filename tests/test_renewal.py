@@ -127,6 +127,7 @@ async def test_the_order_of_steps(workers, process):
         "shield",
         "take lease",  # 4
         "get session",  # 5
+        "get trouble",
         "renew lease",
         "refresh",  # 6
         "renew lease",
@@ -515,6 +516,21 @@ class TestTrouble:
         assert workers.server.reused == []
 
 
+async def test_who_waited_for_the_lease_while_its_holder_met_trouble_does_not_ask_at_once(workers, process):
+    session = await expired(workers)
+    held = asyncio.Event()
+    workers.server.during["refresh"] = held.wait
+    workers.server.answer = ServerUnavailable("down")
+    other = workers.process()
+    other.world.during_sleep = release_after(held, 3)
+    first = asyncio.ensure_future(process.renewal.fresh(session))
+    while "refresh" not in workers.steps:
+        await asyncio.sleep(0)
+    found = await asyncio.gather(first, other.renewal.fresh(session), return_exceptions=True)
+    assert {type(each) for each in found} == {ServerUnavailable}
+    assert len(workers.server.sent) == 1
+
+
 async def test_the_operator_s_error_is_logged_loudly(workers, process, caplog):
     session = await nearly_expired(workers)
     workers.server.answer = OAuthError("invalid_client")
@@ -716,6 +732,23 @@ async def test_when_nothing_can_be_saved_this_process_remembers(workers, process
     assert caplog.text.count("could not be saved") == len(SAVE_PAUSES)
     assert await process.renewal.fresh(session) == renewed
     assert "still not saved" in caplog.text
+    assert len(workers.server.sent) == 1
+
+
+async def test_while_nothing_could_be_saved_no_other_process_gets_the_lease(workers, process):
+    session = await expired(workers)
+    workers.store.fails = {"swap session"}
+    await process.renewal.fresh(session)
+    assert workers.leased(session)
+    workers.store.fails = set()
+    other = workers.process()
+
+    async def this_process_catches_up() -> None:
+        other.world.during_sleep = None
+        await process.renewal.fresh(session)
+
+    other.world.during_sleep = this_process_catches_up
+    assert (await other.renewal.fresh(session)).generation == 1
     assert len(workers.server.sent) == 1
 
 

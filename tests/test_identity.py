@@ -88,6 +88,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "one audience as text": {"aud": "test-client"},
     "several audiences, issued to us": {"aud": ["test-client", "other"], "azp": "test-client"},
     "azp": {"azp": "test-client"},
+    "sub as long as it may be": {"sub": "s" * 255},
     "a trailing slash": {"iss": f"{BASE}/"},
     "a fraction of a second": {"iat": NOW - 0.5, "exp": NOW + 59.5},
     "as late as our clock may be": {"exp": NOW - TOLERANCE + 1},
@@ -100,7 +101,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("changes", RIGHT.values(), ids=RIGHT)
 def test_what_is_right(changes):
-    assert claims_of(token(**changes))["sub"] == "person-1"
+    assert claims_of(token(**changes))["sub"] == changes.get("sub", "person-1")
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -115,6 +116,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "sub list": {"sub": ["person-1"]},
     "sub object": {"sub": {"id": 1}},
     "sub false": {"sub": False},
+    "sub longer than it may be": {"sub": "s" * 256},
+    "sub half a character": {"sub": "s\ud83d"},
     "aud missing": {"aud": None},
     "aud other": {"aud": "other"},
     "aud empty": {"aud": ""},
@@ -558,6 +561,8 @@ def test_trouble_with_the_api_is_trouble(status):
         info({"user": {}}),
         info({"user": {"id": ""}}),
         info({"user": {"id": 1}}),
+        info({"user": {"id": "u" * 256}}),
+        info({"user": {"id": "u\ud83d"}}),
         info({"user": {"id": None}}),
         info({"id": "u1"}),
     ],

@@ -112,7 +112,7 @@ class LuminMiddleware:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
             party, world = self._party()
-            outcome = await party.handle(_read(scope, receive))
+            outcome = await party.handle(_read(scope, receive, self.config.callback_path))
             if isinstance(outcome, Visit):
                 await self._pass_on(outcome, world, scope, receive, send)
             elif kind == "websocket":
@@ -198,7 +198,7 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 # --- translating ----------------------------------------------------------------------------------------
 
 
-def _read(scope: Scope, receive: Receive) -> Request:
+def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
     cookie, headers = b"", []
     for item in scope["headers"]:
         name = item[0]
@@ -210,7 +210,8 @@ def _read(scope: Scope, receive: Receive) -> Request:
             headers.append(item)
     raw, mount = scope.get("raw_path"), scope.get("root_path", "")
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    if mount and not path.startswith(f"{mount}/") and path != mount:  # some servers leave the mount out of the path
+    if mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
+        # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
         path, raw_path = mount + path, quote(mount) + raw_path
     return Request(
         method=scope.get("method", "GET"),

@@ -162,6 +162,7 @@ class Renewal:
             record = await self._sessions.newest(session)  # 5
             if self._due(record.session, rejected) is Due.LATER:
                 return record.session
+            await self._refuse_in_trouble(session)  # that whoever had the lease before may have met
             # A slow store may have used the lease up: from here the longest answer must fit in again.
             if not await self._swap_lease(session, owner, owner):
                 raise StoreUnavailable("the lease was lost before it was used")

@@ -52,8 +52,11 @@ class Demo:
     def stop(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
         """Send the signal; its exit status, and all that it wrote to the two streams."""
         self.process.send_signal(number)
-        stdout, stderr = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, self.said + stdout, stderr
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        # Not `communicate`, which forgets what `readline` had buffered behind its line.
+        stdout, stderr = self.process.stdout.read(), self.process.stderr.read()
+        return self.process.wait(PATIENCE), self.said + stdout, stderr
 
 
 def environment(**variables: str) -> dict[str, str]:

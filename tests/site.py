@@ -25,7 +25,7 @@ ORIGIN = "https://app.example.com"
 REDIRECT_URI = f"{ORIGIN}/auth/callback"
 CLIENT = Client(
     client_id="test-client",
-    client_secret="s+e/c=r%e&t: é\"",
+    client_secret='s+e/c=r%e&t: é"',
     redirect_uris=(REDIRECT_URI,),
     token_endpoint_auth_method="client_secret_post",
     scope="openid offline_access sign:requests templates workspaces.read",
@@ -37,7 +37,12 @@ NAVIGATION = {
     "sec-fetch-dest": "document",
     "sec-fetch-site": "none",
 }
-FETCH = {"accept": "application/json", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty", "sec-fetch-site": "same-origin"}
+FETCH = {
+    "accept": "application/json",
+    "sec-fetch-mode": "cors",
+    "sec-fetch-dest": "empty",
+    "sec-fetch-site": "same-origin",
+}
 
 
 class Clock:
@@ -106,7 +111,9 @@ class Browser(httpx2.AsyncClient):
         return await self.navigate(self.site.emulator.sign_in(await self.begin(path), **person))
 
     async def log_out(self) -> httpx2.Response:
-        return await self.post("/auth/logout", headers={**NAVIGATION, "sec-fetch-site": "same-origin", "origin": ORIGIN})
+        return await self.post(
+            "/auth/logout", headers={**NAVIGATION, "sec-fetch-site": "same-origin", "origin": ORIGIN}
+        )
 
     def cookie_names(self) -> set[str]:
         return {cookie.name for cookie in self.cookies.jar}

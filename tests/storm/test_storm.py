@@ -49,4 +49,5 @@ async def ride_out(grantor, clock, directory: Path, combination: str, redis_url:
         assert figures.renewals == [1] * (ROUNDS + 1)
         assert figures.reuse_events == 0
         assert figures.sent == requests * (ROUNDS + 1)
-        assert figures.workers == server.pids
+        assert figures.workers <= server.pids
+        assert len(figures.workers) > 1  # which of them take part is the kernel's to say

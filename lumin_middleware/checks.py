@@ -74,9 +74,11 @@ def _is_unicode(text: str) -> bool:
     return text.encode("utf-8", "replace").decode() == text
 
 
-def names(name: str, value: object) -> None:
-    if isinstance(value, str) or not isinstance(value, Iterable) or not all(isinstance(item, str) for item in value):
+def names(name: str, value: object) -> tuple[str, ...]:
+    listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
+    if not all(isinstance(item, str) for item in listed):
         raise ConfigurationError(name, f"{value!r} must be a list of names, such as ['sub', 'email']")
+    return listed
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:

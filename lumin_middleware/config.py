@@ -203,7 +203,7 @@ class LuminConfig:
         self._check_times()
         for name in ("after_login", "after_logout"):
             checks.local_path(name, getattr(self, name))
-        checks.names("claims", self.claims)
+        object.__setattr__(self, "claims", checks.names("claims", self.claims))
         object.__setattr__(self, "api_proxy", checks.api_calls("api_proxy", self.api_proxy))
         object.__setattr__(self, "trusted_proxies", checks.networks("trusted_proxies", self.trusted_proxies))
         if self.verify_access_token and not self.trusted_proxies:

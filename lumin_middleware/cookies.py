@@ -20,6 +20,9 @@ SET_COOKIE_LIMIT = 4000
 PIECES_LIMIT = 5
 """Pieces of one session: 20,000 bytes, which is more than common servers take in a header."""
 
+DELETIONS_LIMIT = 20
+"""Cookies that one answer deletes, however many a browser brings."""
+
 MEMO_LIMIT = 1000
 """Jars that a process remembers: a few MB, and only somebody who is signed in gets in."""
 
@@ -105,8 +108,9 @@ class Cookies:
         return [self.delete(name) for name in carried if name == self.session or name in self.pieces]
 
     def delete_all(self, carried: Iterable[str]) -> list[str]:
-        """Deletes every cookie of ours among `carried`, as a logout does."""
-        return [self.delete(name) for name in carried]
+        """Deletes the cookies of ours among `carried`, as a logout does; logins, which end by themselves, last."""
+        names = sorted(carried, key=lambda name: name.startswith(self.login))
+        return [self.delete(name) for name in names[:DELETIONS_LIMIT]]
 
 
 class Jar(Generic[T]):

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 from .config import LuminConfig
-from .cookies import Cookies, Jar
+from .cookies import DELETIONS_LIMIT, Cookies, Jar
 from .model import Transaction
 from .ports import World
 from .sealing import Sealer
@@ -25,9 +25,6 @@ LOGINS_LIMIT = 8
 
 BYTES_LIMIT = 3500
 """Bytes of all their cookies: with a session's they stay below the 8 KB of header that common servers take."""
-
-DELETIONS_LIMIT = 20
-"""Cookies that one answer deletes, however many a browser brings."""
 
 CLOCK_TOLERANCE = 60.0
 """Seconds by which our own clock may have gone back since a login was begun."""

@@ -160,12 +160,11 @@ def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
     return [("Set-Cookie", cookie) for cookie in cookies]
 
 
-def with_cookies(headers: Iterable[tuple[str, str]], cookies: Iterable[str]) -> list[tuple[str, str]]:
+def with_cookies(headers: Sequence[tuple[str, str]], cookies: Iterable[str]) -> list[tuple[str, str]]:
     """The application's headers with cookies of ours, and so that no cache gives them to others (RFC 9111, 3.5).
 
     What the application says of caching stands, unless it would let a shared cache store the answer.
     """
-    names = {name.lower() for name, _ in headers}
     control = ", ".join(value for name, value in headers if name.lower() == "cache-control").lower()
     kept = list(headers)
     if not {"private", "no-store"} & set(_directives(control)):
@@ -173,7 +172,7 @@ def with_cookies(headers: Iterable[tuple[str, str]], cookies: Iterable[str]) -> 
         own = [each for each in _directives(control) if each.partition("=")[0] not in ("public", "s-maxage", "private")]
         kept.append(("Cache-Control", ", ".join(["private", *own])))
     vary = ", ".join(value for name, value in headers if name.lower() == "vary")
-    if "vary" not in names or not re.search(r"(?i)(?:^|[,\s])(?:cookie|\*)(?:$|[,\s])", vary):
+    if not re.search(r"(?i)(?:^|[,\s])(?:cookie|\*)(?:$|[,\s])", vary):
         kept = [(name, value) for name, value in kept if name.lower() != "vary"]
         kept.append(("Vary", f"{vary}, Cookie" if vary else "Cookie"))
     return [*kept, *set_cookies(cookies)]

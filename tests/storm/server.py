@@ -27,7 +27,6 @@ class Uvicorn:
         self._said = threading.Condition()
         command = [sys.executable, "-m", "uvicorn", "tests.storm.app:app", f"--workers={workers}", "--port=0"]
         command += ["--no-access-log", "--timeout-keep-alive=600", "--timeout-graceful-shutdown=1"]
-        command += ["--timeout-worker-healthcheck=10"]  # a worker that is only busy must not be replaced
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,

@@ -43,7 +43,7 @@ TROUBLE: dict[str, dict[str, Any]] = {
 def two(request: pytest.FixtureRequest, new_site: Callable[..., Site]) -> Site:
     """A site on a store far away; its page asks nobody."""
     clock = Clock()
-    return new_site(sessions=request.param, store=kept, clock=clock, optional=["/maybe"])
+    return new_site(sessions=request.param, store=RemoteStore(clock=clock), clock=clock, optional=["/maybe"])
 
 
 async def assert_signed_in(browser: Browser) -> None:

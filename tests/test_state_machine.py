@@ -214,13 +214,18 @@ class Sessions(RuleBasedStateMachine):
         self.clock.advance(0 if self.site.store_is_down else seconds)
 
     @precondition(lambda self: self.flights)
-    @rule(chosen=st.integers(0, 100))
-    def disconnect(self, chosen: int) -> None:
-        """A client goes away."""
-        self.flights.pop(chosen % len(self.flights)).task.throw(Gone())
+    @rule(chosen=choices, order=orders, steps=st.integers(0, 20))
+    def disconnect(self, chosen: int, order: random.Random, steps: int) -> None:
+        """Some steps later a client goes away."""
+        self.go_on(order, steps)
+        if self.flights:
+            self.flights.pop(chosen % len(self.flights)).task.throw(Gone())
 
-    @rule(at=processes)
-    def kill(self, at: int) -> None:
+    @rule(at=processes, order=orders, steps=st.integers(0, 20))
+    def kill(self, at: int, order: random.Random, steps: int) -> None:
+        """Some steps later a process is no more."""
+        self.go_on(order, steps)
+        self.no_generation_goes_back_and_no_session_comes_back()
         killed = self.site.kill(at)
         for known in self.everybody:
             if known.grant.rotated_by is killed and known.grant.rotations > known.generation:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lumin_middleware import LuminMiddleware
 from lumin_middleware.stores import AsyncRedisStore, MemoryStore, RedisStore, SQLiteStore
-from tests.stores.redis_server import RedisServer
+from tests.stores.redis_server import RedisServer, find_binary
 
 from .measure import blocking, in_turns, run, say
 from .rig import bare, call, config, party, scope, signed_in
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 async def _verbs() -> None:
-    with tempfile.TemporaryDirectory() as directory, RedisServer() as server:
+    with tempfile.TemporaryDirectory() as directory, RedisServer(find_binary() or "redis-server") as server:
         stores = {
             "memory": MemoryStore(),
             "SQLite": SQLiteStore(Path(directory).resolve() / "private" / "store"),
@@ -51,7 +51,7 @@ async def _verbs() -> None:
 
 
 async def _requests() -> None:
-    with RedisServer() as server:
+    with RedisServer(find_binary() or "redis-server") as server:
         redis = AsyncRedisStore(server.url)
         cookie = LuminMiddleware(bare, config(store=redis))
         strict = LuminMiddleware(bare, config(store=redis, strict_logout=True))

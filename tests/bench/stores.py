@@ -46,8 +46,8 @@ async def _verbs() -> None:
         candidates["Redis, asynchronous: swap, same again"] = lambda: redis.swap("known", VALUE, VALUE, 3600)
         say("The verbs of the stores, 1,100 bytes", await in_turns(candidates))
         await redis.aclose()
-        for store in stores.values():
-            store.close()
+        stores["SQLite"].close()
+        stores["Redis"].close()
 
 
 async def _requests() -> None:

@@ -80,7 +80,7 @@ $("sign-in-here").onclick = () => lumin.login()
 $("sign-out").onclick = () => act(() => lumin.logout().then(() => show(false)))
 $("send").onsubmit = event => {
   event.preventDefault()
-  act(() => send(new FormData(event.target).get("title")))
+  act(() => send(new FormData(event.target).get("title")).then(() => event.target.reset()))
 }
 // Somebody may have signed in or out in another tab; looking at a tab is no use of the session.
 document.onvisibilitychange = () =>

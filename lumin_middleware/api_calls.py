@@ -8,6 +8,7 @@ that an application gets. A page that leaves takes its call with it. Bodies are 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from .trampoline import run
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+logger = logging.getLogger("lumin_middleware")
 
 REPEATABLE = 65_536
 """Bytes of a body that are held until the API has taken the token. A larger body is sent once, as it comes."""
@@ -58,10 +61,13 @@ def _failure(visit: Visit, error: Exception) -> Response:
             return visit.failure(error)
         case httpx2.LocalProtocolError():  # a header that this server let in, and none should
             return visit.failure(RequestRefused("bad_request", "The request is not well-formed."))
-        case httpx2.TimeoutException():
-            return api_proxy.trouble("api_timeout")
         case _:
-            return api_proxy.trouble("api_unreachable")
+            answer = api_proxy.trouble(
+                "api_timeout" if isinstance(error, httpx2.TimeoutException) else "api_unreachable"
+            )
+            path, kind = visit.request.path, type(error).__name__
+            logger.warning("%s %r was answered %d: %s", visit.request.method, path, answer.status, kind)
+            return answer
 
 
 # --- ASGI -----------------------------------------------------------------------------------------------

@@ -143,9 +143,9 @@ class ApiCall:
         kept = [item for item in came if _ANSWERED.fullmatch(item[0]) and item[0] not in dropped]
         if status not in _BODILESS and b"content-type" not in dict(kept):
             kept.append((b"content-type", b"application/octet-stream"))  # RFC 9110, 8.3
-        for name, value in came:
-            if name == b"location" and (location := self.proxy.location(self.path, value.decode("latin-1"))):
-                kept.append((b"location", location.encode()))
+        led = [value.decode("latin-1") for name, value in came if name == b"location"]
+        if len(led) == 1 and (location := self.proxy.location(self.path, led[0])):
+            kept.append((b"location", location.encode()))
         return Head(status, [*kept, *_OURS])
 
 

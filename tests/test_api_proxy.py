@@ -494,6 +494,11 @@ def test_a_location_leads_a_page_to_the_api_through_us_or_nowhere(value, led):
     assert dict(head.headers).get(b"location") == (led.encode() if led else None)
 
 
+def test_two_locations_lead_nowhere():
+    head = passes("/auth/api/files/x").head(302, [(b"location", b"/v1/a"), (b"location", b"/v1/b")])
+    assert b"location" not in dict(head.headers)
+
+
 # --- both edges -----------------------------------------------------------------------------------------
 
 
@@ -762,13 +767,20 @@ async def test_px_06_what_is_no_answer_is_a_bad_gateway(browser, api, said, capl
     answered = await browser.fetch("POST", "/auth/api/documents", b"{}", **{"x-csrf": "1"})
     assert problem(answered) == (502, "api_unreachable")
     assert TOKEN not in answered.body.decode()
+    assert site_log(caplog, 502) or said.startswith(b"HTTP")
     assert not [record for record in caplog.records if record.name == "lumin_middleware" and TOKEN in record.message]
 
 
-async def test_px_06_an_api_that_is_not_there_is_a_bad_gateway(new_site, edge):
+def site_log(caplog: pytest.LogCaptureFixture, status: int) -> list[str]:
+    """What the log says of calls that were answered so."""
+    return [text for text in caplog.messages if f"was answered {status}: " in text]
+
+
+async def test_px_06_an_api_that_is_not_there_is_a_bad_gateway_and_the_log_says_so(new_site, edge, caplog):
     browser = new_site(api_url="http://127.0.0.1:1/v1").browser(edge)
     await browser.sign_in()
     assert problem(await browser.fetch("GET", "/auth/api/user/info")) == (502, "api_unreachable")
+    assert site_log(caplog, 502) == ["GET '/auth/api/user/info' was answered 502: ConnectError"]
 
 
 async def test_px_06_an_api_that_is_too_late_is_a_gateway_timeout(new_site, edge, api):

@@ -65,6 +65,8 @@ class Known:
     used: float
     generation: int = 0
     """The newest that the record has had."""
+    ended: bool = False
+    """The record says so, or is no more."""
     over: bool = False
     """Somebody signed out, and was told so."""
     logouts: int = 0
@@ -118,7 +120,7 @@ class Sessions(RuleBasedStateMachine):
         self.clock = Clock()
         self.directory = tempfile.TemporaryDirectory()
         self.store = self.open_store(store)
-        self.site = Site(config(sessions=kind, timeout=TIMEOUT), self.store, self.clock, PROCESSES)
+        self.site = Site(config(sessions=kind, timeout=TIMEOUT), self.store, self.clock, PROCESSES, self.written)
         self.server = self.site.server
         self.everybody: list[Known] = []
         self.flights: list[Flight] = []
@@ -192,18 +194,25 @@ class Sessions(RuleBasedStateMachine):
         cookie.known.may_be_over = True
         cookie.known.logouts += 1
 
-    @rule(order=orders, steps=st.integers(1, 12))
-    def go_on(self, order: random.Random, steps: int) -> None:
+    @precondition(lambda self: not self.site.store_is_down)
+    @rule(chosen=choices, at=crowds, order=orders)
+    def log_out_at_expiry(self, chosen: int, at: list[int], order: random.Random) -> None:
+        """Somebody signs out while others renew."""
+        self.ask_at_expiry(chosen, at, 0, order)
+        self.log_out(chosen, at[0])
+        self.finish(order)
+
+    @rule(order=orders, turns=st.integers(1, 12))
+    def go_on(self, order: random.Random, turns: int) -> None:
         """Some of those under way take some steps."""
-        for _ in range(steps):
-            if ready := self.site.scheduler.ready():
-                ready[order.randrange(len(ready))].step()
+        for _ in range(turns):
+            self.site.scheduler.go_on(order)
         self.land_all()
 
     @rule(order=orders)
     def finish(self, order: random.Random) -> None:
         """All of those under way come to their ends."""
-        self.site.scheduler.settle(order.randrange, self.may_come)
+        self.site.scheduler.settle(order, self.may_come)
         self.land_all()
 
     @precondition(lambda self: not self.site.store_is_down)
@@ -214,18 +223,17 @@ class Sessions(RuleBasedStateMachine):
         self.clock.advance(0 if self.site.store_is_down else seconds)
 
     @precondition(lambda self: self.flights)
-    @rule(chosen=choices, order=orders, steps=st.integers(0, 20))
-    def disconnect(self, chosen: int, order: random.Random, steps: int) -> None:
+    @rule(chosen=choices, order=orders, turns=st.integers(0, 12))
+    def disconnect(self, chosen: int, order: random.Random, turns: int) -> None:
         """Some steps later a client goes away."""
-        self.go_on(order, steps)
+        self.go_on(order, turns)
         if self.flights:
             self.flights.pop(chosen % len(self.flights)).task.throw(Gone())
 
-    @rule(at=processes, order=orders, steps=st.integers(0, 20))
-    def kill(self, at: int, order: random.Random, steps: int) -> None:
+    @rule(at=processes, order=orders, turns=st.integers(0, 12))
+    def kill(self, at: int, order: random.Random, turns: int) -> None:
         """Some steps later a process is no more."""
-        self.go_on(order, steps)
-        self.no_generation_goes_back_and_no_session_comes_back()
+        self.go_on(order, turns)
         killed = self.site.kill(at)
         for known in self.everybody:
             if known.grant.rotated_by is killed and known.grant.rotations > known.generation:
@@ -252,17 +260,18 @@ class Sessions(RuleBasedStateMachine):
     def no_token_is_spent_twice(self) -> None:
         assert set(self.server.reused) <= self.server.lost
 
-    @invariant()
-    def no_generation_goes_back_and_no_session_comes_back(self) -> None:
+    def written(self, key: str, value: bytes | None) -> None:
+        """Judges what is written to the store: no generation goes back, and no session that was ended comes back."""
         for known in self.everybody:
-            raw = self.store.get(record_key(known.id))
-            sealed = self.site.processes[0].party.sessions._records.unseal(raw, known.id) if raw else None
-            if sealed is None or sealed.data == b"ended":
-                continue
-            recorded = Session.load(sealed.data, sealed.sealed_at)
-            assert not known.over
-            assert recorded.generation >= known.generation
-            known.generation = recorded.generation
+            if key == record_key(known.id):
+                sealed = self.site.processes[0].party.sessions._records.unseal(value, known.id) if value else None
+                if sealed is None or sealed.data == b"ended":
+                    known.ended = True
+                else:
+                    generation = Session.load(sealed.data, sealed.sealed_at).generation
+                    assert not known.ended
+                    assert generation >= known.generation
+                    known.generation = generation
 
     def land(self, flight: Flight) -> None:
         """Judges the answer to a request, and keeps the cookie that it gave."""
@@ -274,6 +283,7 @@ class Sessions(RuleBasedStateMachine):
             elif flight.logs_out:
                 assert answer.status == 204
                 known.over = known.over or flight.must_live
+                assert known.ended or not flight.must_live
                 assert known.grant.revoked or not flight.must_live or known.logouts > 1  # another one is at it
             else:
                 assert answer.status == 401
@@ -415,7 +425,7 @@ def run(machine: Callable[[], Sessions]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=100,
             stateful_step_count=40,
             deadline=None,
             report_multiple_bugs=False,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ T = TypeVar("T")
 
 LIFETIME = 3600.0
 """Seconds that an access token lives."""
+
+
+IN_A_ROW = (1, 1, 2, 4, 8, 16)
+"""Steps that somebody takes before another's turn: where all take one each, few are ever overtaken by much."""
 
 
 class Killed(BaseException):
@@ -73,8 +78,11 @@ class Task:
             self.waits = how()
         except StopIteration as stop:
             self.done, self.result = True, stop.value
-        except (LuminError, Killed, Gone) as error:  # any other is a bug, whoever waits for it
+        except (LuminError, Killed, Gone) as error:
             self.done, self.error = True, error
+        except BaseException:  # a bug, whoever waits for it
+            self.done = True
+            raise
 
     def outcome(self) -> Any:
         if self.error is not None:
@@ -108,18 +116,28 @@ class Scheduler:
         self.tasks = [task for task in self.tasks if not task.done]
         return [task for task in self.tasks if task.waits.ready()]
 
-    def settle(self, choose: Callable[[int], int], may_come: Callable[[float], bool]) -> None:
-        """Lets all go on to their ends, in the order that `choose` makes; time passes while all of them sleep.
+    def go_on(self, order: random.Random) -> bool:
+        """Lets somebody take some steps in a row, as `order` decides; whether anybody could."""
+        ready = self.ready()
+        if not ready:
+            return False
+        task = order.choice(ready)
+        for _ in range(order.choice(IN_A_ROW)):
+            if not task.done and task.waits.ready():
+                task.step()
+        return True
+
+    def settle(self, order: random.Random, may_come: Callable[[float], bool]) -> None:
+        """Lets all go on to their ends; time passes while all of them sleep.
 
         `may_come` says whether a moment may come, in epoch seconds; who sleeps until a later one is left asleep.
         """
-        while (ready := self.ready()) or self.tasks:
-            if ready:
-                ready[choose(len(ready))].step()
+        while self.go_on(order) or self.tasks:
+            if self.ready():
                 continue
             wakes_at = [task.waits.wakes_at for task in self.tasks if task.waits.wakes_at is not None]
-            assert wakes_at, "everybody waits for somebody else"
-            if not may_come(min(wakes_at)):
+            assert wakes_at or not self.tasks, "everybody waits for somebody else"
+            if not wakes_at or not may_come(min(wakes_at)):
                 return
             self.clock.now = min(wakes_at)
 
@@ -251,6 +269,8 @@ class Steps:
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         await self._reach()
         done = self._site.store.swap(key, old, new, ttl)
+        if done:
+            self._site.written(key, new)
         await self._world.give_way()
         return done
 
@@ -338,8 +358,17 @@ class Process:
 class Site:
     """A clock, a store, a server, and the processes that share them."""
 
-    def __init__(self, config: LuminConfig, store: Store, clock: Clock, processes: int) -> None:
+    def __init__(
+        self,
+        config: LuminConfig,
+        store: Store,
+        clock: Clock,
+        processes: int,
+        written: Callable[[str, bytes | None], None],
+    ) -> None:
         self.config = config
+        self.written = written
+        """Called with the key and the value of each swap that was done."""
         self.store = store
         self.store_is_down = False
         self.store_goes_next = False

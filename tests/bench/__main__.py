@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 import sys
 
-from . import requests, sizes, stores
+from . import requests, servers, sizes, stores
 
 BENCHMARKS = {
     "requests": requests.main,
     "stores": stores.main,
     "sizes": sizes.main,
+    "servers": servers.main,
 }
 
 

@@ -58,9 +58,9 @@ POLL = (0.025, 0.25)
 TROUBLE_PAUSE = 30.0
 """Seconds after a failure in which no process asks again for this session."""
 
-SAVE_PAUSES = (0.0, 0.1, 0.4, 1.0, 2.5, 4.0, 4.0)
-"""Seconds before each attempt to save, together less than the lease. The old refresh token is spent by then, and who
-gets the lease before the record is written would spend it again."""
+SAVE_PAUSES = (0.0, 0.1, 0.4, *[1.0] * 11)
+"""Seconds before each attempt to save: often, for as long as the default lease. The old refresh token is spent by
+then, and whoever gets the lease before the record is written would spend it again."""
 
 _OVER = frozenset({"invalid_grant", "invalid_scope", "unauthorized_client", "scope_not_granted", "token_inactive"})
 """The errors after which this grant gives no more tokens (RFC 6749, 5.2, and Hydra's own). Every other is trouble."""

@@ -115,12 +115,12 @@ class Remote(MemoryStore):
 class Sessions(RuleBasedStateMachine):
     """Three processes of a site, and everybody who has to do with it."""
 
-    def __init__(self, kind: str, store: str) -> None:
+    def __init__(self, kind: str, store: str, timeout: float = TIMEOUT) -> None:
         super().__init__()
         self.clock = Clock()
         self.directory = tempfile.TemporaryDirectory()
         self.store = self.open_store(store)
-        self.site = Site(config(sessions=kind, timeout=TIMEOUT), self.store, self.clock, PROCESSES, self.written)
+        self.site = Site(config(sessions=kind, timeout=timeout), self.store, self.clock, PROCESSES, self.written)
         self.server = self.site.server
         self.everybody: list[Known] = []
         self.flights: list[Flight] = []
@@ -170,10 +170,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(chosen=choices, at=crowds)
     def ask(self, chosen: int, at: list[int]) -> None:
         """Requests with a cookie that somebody has, be it old, at these processes."""
-        cookie = self.cookie(chosen)
-        for number in at:
-            process = self.site.processes[number]
-            self.start(process, cookie, self.visit(process, cookie))
+        self.visit_all(self.cookie(chosen), at)
 
     @precondition(lambda self: not self.site.store_is_down)
     @rule(chosen=choices, at=crowds, left=st.sampled_from([0, 0, 100, 299]), order=orders)
@@ -340,6 +337,11 @@ class Sessions(RuleBasedStateMachine):
             if not isinstance(flight.task.error, Killed):
                 self.land(flight)
 
+    def visit_all(self, cookie: Cookie, at: list[int]) -> None:
+        for number in at:
+            process = self.site.processes[number]
+            self.start(process, cookie, self.visit(process, cookie))
+
     async def visit(self, process: Process, cookie: Cookie) -> Response | Seen:
         """A request whose application asks the API, and again with another token when it was refused."""
         visit = await process.party.handle(request("/", headers=FETCH, cookie=cookie.header))
@@ -371,8 +373,8 @@ class StoreOutages(Sessions):
     It does so again only when all who met the last outage have come to their ends.
     """
 
-    def __init__(self, kind: str, store: str) -> None:
-        super().__init__(kind, store)
+    def __init__(self, kind: str, store: str, timeout: float) -> None:
+        super().__init__(kind, store, timeout)
         self.has_settled = True
 
     def land_all(self) -> None:
@@ -402,11 +404,13 @@ class StoreOutages(Sessions):
     @precondition(lambda self: self.has_settled)
     @rule(chosen=choices, at=crowds, order=orders)
     def store_goes_at_expiry(self, chosen: int, at: list[int], order: random.Random) -> None:
-        """And is back before anybody gives up waiting."""
+        """And is back soon; and those who had no answer, or did not get it, come again with the cookie they had."""
+        cookie = self.cookie(chosen)
         self.ask_at_expiry(chosen, at, 0, order)
         self.store_will_go()
         self.finish(order)
         self.store_comes_back()
+        self.visit_all(cookie, at)
 
 
 @pytest.mark.parametrize("store", ["memory", "remote", "sqlite"])
@@ -415,10 +419,11 @@ def test_no_order_of_events_loses_a_session_or_brings_one_back(kind, store):
     run(lambda: Sessions(kind, store))
 
 
+@pytest.mark.parametrize("timeout", [TIMEOUT, 1.0])
 @pytest.mark.parametrize("store", ["memory", "remote"])
 @pytest.mark.parametrize("kind", ["cookie", "store"])
-def test_no_order_of_events_does_so_where_the_store_goes_away_for_less_than_a_lease(kind, store):
-    run(lambda: StoreOutages(kind, store))
+def test_no_order_of_events_does_so_where_the_store_goes_away_for_less_than_a_lease(kind, store, timeout):
+    run(lambda: StoreOutages(kind, store, timeout))
 
 
 def run(machine: Callable[[], Sessions]) -> None:

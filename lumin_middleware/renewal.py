@@ -13,8 +13,9 @@ session:
     7. compare-and-set the record before anything else sees the tokens.
     8. release.
 
-From 4 on nothing can be cancelled. A refresh token that the record says is superseded is never sent. What
-the server answers decides what follows; that is the table below `_OVER`. Trouble signs nobody out.
+From 4 on nothing can be cancelled. A refresh token that the record says is superseded is never sent. What the server
+refuses with one of `_OVER` ends the session, and so do tokens that are another's; all else is trouble, which
+signs nobody out.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ TROUBLE_PAUSE = 30.0
 """Seconds after a failure in which no process asks again for this session."""
 
 SAVE_PAUSES = (0.0, 0.1, 0.4, *[1.0] * 11)
-"""Seconds before each attempt to save: often, for as long as the default lease. The old refresh token is spent by
-then, and whoever gets the lease before the record is written would spend it again."""
+"""Seconds before each attempt to save: often, so that even a short lease sees one late in its life, and together less
+than the default lease. The old refresh token is spent by then; whoever gets the lease first would spend it again."""
 
 _OVER = frozenset({"invalid_grant", "invalid_scope", "unauthorized_client", "scope_not_granted", "token_inactive"})
 """The errors after which this grant gives no more tokens (RFC 6749, 5.2, and Hydra's own). Every other is trouble."""

@@ -173,9 +173,11 @@ def test_the_keyboard_is_enough(page):
     for key in ("Tab", "Enter"):
         page.keyboard.press(key)
     expect_heading(page, "Sign in")
+    expect(page.locator("button:focus")).to_be_visible()  # autofocus comes after the page is drawn
     for key in ("Tab", "Enter"):
         page.keyboard.press(key)
     expect(page.get_by_text("Tobias Okoro")).to_be_visible()
+    expect(page.locator("button:focus")).to_be_visible()
     page.keyboard.press("Enter")
     expect_signed_in(page, "Tobias Okoro")
 

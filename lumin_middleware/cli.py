@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from .config import LuminConfig
 from .emulator import DEMO_CLIENT, Client, Running, run, serve
+from .emulator.server import listen
 from .errors import ConfigurationError
 
 try:
@@ -211,12 +212,11 @@ def _application(name: str) -> Any:
 
 
 def _listen(port: int | None, host: str = LOOPBACK) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, PORT if port is None else port), family=family)
+        return listen(host, PORT if port is None else port)
     except OSError as error:
         if port is None:
-            return socket.create_server((LOOPBACK, 0))
+            return listen(LOOPBACK, 0)
         _fail(f"Port {port} cannot be used ({error.strerror}); choose another --port.")
 
 

@@ -40,6 +40,10 @@ KEEPALIVE = 2.0
 BROKEN = 1011
 """The close code for a connection to the upstream that broke (RFC 6455, 7.4.1)."""
 
+KEPT = 20
+"""Unused connections that are kept: the pool looks at each of them for each request, so more would cost more than a
+new connection does."""
+
 MESSAGE_LIMIT = 16 * 2**20
 """Bytes of one WebSocket message, either way; uvicorn's own limit."""
 
@@ -74,7 +78,7 @@ class Gateway:
             timeout=self._timeout,
             trust_env=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # the browsers keep them, each its own
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEEPALIVE),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=KEEPALIVE),
         )
         self._client.headers.clear()
 

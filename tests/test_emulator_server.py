@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from lumin_middleware.emulator import DEMO_CLIENT, Emulator, serve
+from lumin_middleware.emulator.server import listen
 
 
 def test_it_answers_at_the_port_that_it_got():
@@ -22,6 +23,14 @@ def test_it_answers_at_the_port_that_it_got():
         assert found["issuer"] == running.base == running.emulator.base
         assert found["token_endpoint"] == f"{running.base}/oauth2/token"
         assert [call.status for call in running.emulator.calls] == [200]
+
+
+def test_an_answer_in_pieces_does_not_wait_for_the_client_to_acknowledge_the_first():
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()) as client:
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert client.recv(1) == b""
 
 
 def test_options_reach_the_emulator():

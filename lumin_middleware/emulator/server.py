@@ -33,7 +33,7 @@ def serve(
     `make(base=…, **options)` builds it once the port is known; a `base` among the options wins, for an
     emulator behind a proxy. It is stopped when the block ends.
     """
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         emulator = make(**{"base": _base(listener), **options})
         server = _uvicorn(emulator)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lumin-emulator")
@@ -57,7 +57,7 @@ def run(
 
     Without `emulator` one is built with `options`. `ready` is called once the port is bound.
     """
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         emulator = emulator or Emulator(**{"base": _base(listener), **options})
         if ready:
             ready(Running(emulator, emulator.base))
@@ -65,9 +65,14 @@ def run(
             _uvicorn(emulator).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket to serve from. Raises `OSError` where that cannot be."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
+    listener = socket.create_server((host, port), family=family)
+    # Connections inherit it. asyncio sets it only where it made the socket, and without it an answer in two pieces
+    # waits 40 ms for the client's acknowledgement (RFC 9293, 3.7.4).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _base(listener: socket.socket) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import sys
 
-from . import requests, servers, sizes, stores
+from . import proxies, requests, servers, sizes, stores
 
 BENCHMARKS = {
     "requests": requests.main,
     "stores": stores.main,
     "sizes": sizes.main,
     "servers": servers.main,
+    "proxies": proxies.main,
 }
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import os
-import socket
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
-
 from lumin_middleware import LuminMiddleware
+from tests.proxies.rig import Program, free_port
 
+from .load import CONNECTIONS, Target, in_turns
 from .measure import run
 from .rig import SECRET_KEY, bare, config, party, signed_in
 
-REQUESTS = 5000  # the kernel counts CPU in hundredths of a second: 2 µs each
-ROUNDS = 3
-TICK = os.sysconf("SC_CLK_TCK")
 GUNICORN = ["gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "--threads", "1", "--log-level", "error"]
 COMMANDS = {
-    "uvicorn, bare ASGI": ["uvicorn", "--port", "{port}", "--log-level", "error", "tests.bench.served:asgi_app"],
+    "uvicorn, bare ASGI": [
+        *("uvicorn", "--port", "{port}", "--log-level", "error", "--no-access-log"),
+        "tests.bench.served:asgi_app",
+    ],
     "gunicorn, Flask": [*GUNICORN, "tests.bench.served:flask_app"],
     "gunicorn, Django": [*GUNICORN, "tests.bench.served:django_app"],
 }
@@ -47,61 +44,27 @@ async def _served() -> None:
         "LUMIN_STORE": "memory://",
     }
     await middleware.aclose()
-    print(f"\nUnder a real server ({ROUNDS} rounds of {REQUESTS} requests on one connection, in turns)")
+    print(f"\nUnder a real server, by wrk ({CONNECTIONS} connections)")
     for name, command in COMMANDS.items():
-        with _server(command, environment) as plain, _server(command, environment | {"WRAPPED": "1"}) as wrapped:
-            rounds = [(plain.load(headers), wrapped.load(headers)) for _ in range(ROUNDS)]
-        cpu = [statistics.median(each[side][0] for each in rounds) for side in (0, 1)]
-        rate = [statistics.median(each[side][1] for each in rounds) for side in (0, 1)]
+        with (
+            _server(command, environment, headers) as plain,
+            _server(command, environment | {"WRAPPED": "1"}, headers) as wrapped,
+        ):
+            found = in_turns({"bare": plain, "wrapped": wrapped})
+        bare_load, load = found["bare"], found["wrapped"]
         print(
-            f"  {name:20} CPU {cpu[0]:6.0f} µs, added {cpu[1] - cpu[0]:5.1f} µs; rate {rate[1] / rate[0]:.2f} of bare"
+            f"  {name:20} CPU {bare_load.cpu:6.0f} µs, added {load.cpu - bare_load.cpu:5.1f} µs;"
+            f" rate {load.rate / bare_load.rate:.2f} of bare"
         )
 
 
-class _Server:
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self._process = process
-        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-
-    def load(self, headers: dict[str, str]) -> tuple[float, float]:
-        """Microseconds of CPU for a request, and requests in a second."""
-        for _ in range(20):
-            assert self._client.get("/things/12", headers=headers).status_code == 200
-        cpu, started = self._cpu(), time.perf_counter()
-        for _ in range(REQUESTS):
-            self._client.get("/things/12", headers=headers)
-        return (self._cpu() - cpu) / REQUESTS * 1e6, REQUESTS / (time.perf_counter() - started)
-
-    def wait(self) -> None:
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            try:
-                self._client.get("/")
-                return
-            except httpx2.ConnectError:
-                time.sleep(0.1)
-        raise TimeoutError("the server does not start")
-
-    def stop(self) -> None:
-        self._client.close()
-        self._process.terminate()
-        self._process.wait()
-
-    def _cpu(self) -> float:
-        task = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        pids = [self._process.pid, *map(int, task.read_text().split())]
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-        return sum(int(each[11]) + int(each[12]) for each in fields) / TICK
-
-
 @contextmanager
-def _server(command: list[str], environment: dict[str, str]) -> Iterator[_Server]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def _server(command: list[str], environment: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Target]:
+    port = free_port()
     arguments = [part.format(port=port) for part in command]
-    server = _Server(subprocess.Popen([sys.executable, "-m", *arguments], env=environment), port)
-    try:
-        server.wait()
-        yield server
-    finally:
-        server.stop()
+    with (
+        tempfile.NamedTemporaryFile() as log,
+        Program([sys.executable, "-m", *arguments], Path(log.name), env=environment) as program,
+    ):
+        program.until_it_listens(port)
+        yield Target(f"http://127.0.0.1:{port}/things/12", headers, (program.process.pid,))

@@ -1,0 +1,155 @@
+"""A sign-in before a service that does next to nothing: our gateway, proxies that ask `verify`, and what others use.
+
+All sign in at the emulator, and are asked for one page by somebody who is signed in. The service is nginx, whose own
+time is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.browser_rig import environment
+from tests.foreign.node import install
+from tests.proxies.programs import find, proxy
+from tests.proxies.rig import LOOPBACK, Front, Program, free_port, front, gateway
+
+from .load import Target, in_turns
+
+PEERS = Path(__file__).parent / "peers"
+APACHE_MODULES = Path("/usr/lib/apache2/modules")
+
+_UPSTREAM = """
+daemon off;
+worker_processes 1;
+pid upstream.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    keepalive_requests 1000000000;
+    server {{ listen {address}; location / {{ default_type text/plain; return 200 "hello"; }} }}
+}}
+"""
+
+
+def main() -> None:
+    setups = {
+        "lumin-middleware proxy": _gateway,
+        "nginx auth_request + verify": _asking("nginx"),
+        "Caddy forward_auth + verify": _asking("caddy"),
+        "Traefik forwardAuth + verify": _asking("traefik"),
+        "Apache mod_auth_openidc": _apache,
+        "express-openid-connect": _express,
+    }
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        upstream = stack.enter_context(_upstream(Path(folder)))
+        targets = {"the service alone": Target(upstream, {}, ())}
+        for number, (name, setup) in enumerate(setups.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            site = stack.enter_context(front())
+            pids = stack.enter_context(setup(site, upstream, place))
+            targets[name] = Target(f"{site.origin}/page", _signed_in(site), pids)
+        found = in_turns(targets)
+    ours = found["lumin-middleware proxy"]
+    print("\nA sign-in before a service, by wrk (16 connections; its CPU and the service's are not counted)")
+    for name, load in found.items():
+        compared = "" if name == "the service alone" else f"   {load.cpu / ours.cpu:5.2f} x the gateway's CPU"
+        print(f"  {name:30} CPU {load.cpu:6.0f} µs   {load.rate:7.0f}/s   {load.rate / ours.rate:5.2f} x{compared}")
+
+
+def _signed_in(site: Front) -> dict[str, str]:
+    """The headers of a browser that has been through the sign-in."""
+    with site.browser() as browser:
+        begun = browser.navigate("/page")
+        browser.navigate(site.emulator.sign_in(begun.headers["location"]))
+        answer = browser.navigate("/page")
+        assert answer.text == "hello", (answer.status_code, answer.text)
+        return {"cookie": browser.cookie(), "accept": "text/html"}
+
+
+Setup = Callable[[Front, str, Path], "contextmanager[tuple[int, ...]]"]
+
+
+@contextmanager
+def _upstream(folder: Path) -> Iterator[str]:
+    port = free_port()
+    (folder / "upstream.conf").write_text(_UPSTREAM.format(address=f"{LOOPBACK}:{port}"))
+    command = [find("nginx"), "-p", f"{folder}/", "-c", "upstream.conf", "-e", "stderr"]
+    with Program(command, folder / "upstream.log") as program:
+        program.until_it_listens(port)
+        yield f"http://{LOOPBACK}:{port}"
+
+
+# --- ours -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _gateway(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ...]]:
+    with gateway(site, upstream, folder / "log") as program:
+        yield (program.process.pid,)
+
+
+def _asking(name: str) -> Callable[[Front, str, Path], object]:
+    @contextmanager
+    def setup(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ...]]:
+        port = free_port()
+        variables = {**site.variables, "LUMIN_TRUSTED_PROXIES": LOOPBACK, "WRAPPED": "1"}
+        with _uvicorn(port, folder, variables) as auth:
+            where = f"http://{LOOPBACK}:{port}"
+            with proxy(name, site.config(), site.port, folder, auth=where, upstream=upstream) as asking:
+                yield auth.process.pid, asking.process.pid
+
+    return setup
+
+
+def _uvicorn(port: int, folder: Path, variables: Mapping[str, str]) -> Program:
+    options = ["--port", str(port), "--log-level", "error", "--no-access-log", "--no-proxy-headers"]
+    command = [sys.executable, "-m", "uvicorn", *options, "tests.bench.served:asgi_app"]
+    program = Program(command, folder / "uvicorn.log", env=environment(**variables))
+    return program.until_it_listens(port)
+
+
+# --- others ---------------------------------------------------------------------------------------------
+
+
+def _variables(site: Front, upstream: str) -> dict[str, str]:
+    [client] = site.emulator.clients.values()
+    return {
+        "PORT": str(site.port),
+        "ORIGIN": site.origin,
+        "ADDRESS": f"{LOOPBACK}:{site.port}",
+        "UPSTREAM": upstream,
+        "ISSUER": site.emulator.base,
+        "CLIENT_ID": client.client_id,
+        "CLIENT_SECRET": client.client_secret,
+        "SECRET": secrets.token_urlsafe(32),
+    }
+
+
+@contextmanager
+def _apache(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ...]]:
+    path = shutil.which("apache2", path=f"{os.environ['PATH']}:/usr/sbin")
+    if path is None or not (APACHE_MODULES / "mod_auth_openidc.so").exists():
+        sys.exit("This benchmark needs Apache: 'apt-get install apache2-bin libapache2-mod-auth-openidc'.")
+    variables = {**_variables(site, upstream), "FOLDER": str(folder), "MODULES": str(APACHE_MODULES)}
+    command = [path, "-DFOREGROUND", "-f", str(PEERS / "apache.conf")]
+    with Program(command, folder / "log", env=environment(**variables)) as program:
+        program.until_it_listens(site.port)
+        yield (program.process.pid,)
+
+
+@contextmanager
+def _express(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ...]]:
+    node = install(PEERS / "express")
+    command = [node, str(PEERS / "express" / "server.mjs")]
+    with Program(command, folder / "log", env=environment(**_variables(site, upstream))) as program:
+        program.until_it_listens(site.port)
+        yield (program.process.pid,)

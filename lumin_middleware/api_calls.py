@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from . import api_proxy
 from .api_proxy import ApiCall, Head
-from .client import AsyncLuminClient, LuminClient
+from .client import LuminClient
 from .errors import LuminError, RequestRefused
 from .model import Response
 from .passage import respond
@@ -76,10 +76,9 @@ def _failure(visit: Visit, error: Exception) -> Response:
 class AsgiCall:
     """One call, as an ASGI application."""
 
-    def __init__(self, visit: Visit, call: ApiCall, client: AsyncLuminClient) -> None:
+    def __init__(self, visit: Visit, call: ApiCall) -> None:
         self._visit = visit
         self._call = call
-        self._client = client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         page = _Page(receive)
@@ -93,12 +92,12 @@ class AsgiCall:
                 watch.cancel()
 
     async def _carry(self, page: _Page, scope: Scope, send: Send) -> None:
-        call = self._call
+        call, client = self._call, scope["state"]["lumin"]
         async with AsyncExitStack() as stack:
             try:
                 content = await page.content()
                 answer = await stack.enter_async_context(
-                    self._client.stream(call.method, call.path, **_options(call, content))
+                    client.stream(call.method, call.path, **_options(call, content))
                 )
                 head = await _head(self._visit, call, content, answer)
             except _TROUBLE as error:

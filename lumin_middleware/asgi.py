@@ -16,17 +16,14 @@ from weakref import WeakKeyDictionary, ref
 
 import anyio
 import anyio.to_thread
-import httpx2
-from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
 from starlette.types import Message, Receive, Scope, Send
 
 from .api_calls import AsgiCall
-from .client import AsyncLuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, RequestRefused
 from .event_loop import AsyncWorld
-from .model import Request, Response, Session
-from .passage import Challenge, Passage, respond
+from .model import Request, Response
+from .passage import MARK, Passage, respond
 from .ports import AsyncStore, Store
 from .relying_party import RelyingParty, Visit
 from .stores import store_from_url
@@ -37,39 +34,13 @@ BODY_LIMIT = 65_536
 # What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
 _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 
-# Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
 
-_C_OR_X = frozenset((b"c", b"x", b"X"))  # how the names begin that are looked at
-_NOBODY = ("",)
+# Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
-_MARK = "lumin_middleware"
-
-
-# --- what the application sees --------------------------------------------------------------------------
-
-
-class LuminUser(BaseUser):
-    """Who is signed in, as Starlette's authentication has it."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def is_authenticated(self) -> bool:
-        return True
-
-    @property
-    def display_name(self) -> str:
-        claims = self._session.claims
-        return str(claims.get("name") or claims.get("email") or claims.get("sub") or "")
-
-    @property
-    def identity(self) -> str:
-        return str(self._session.claims.get("sub") or "")
+_X = (b"x", b"X")  # how such a name begins
+_NOBODY = ("",)
 
 
 # --- the middleware -------------------------------------------------------------------------------------
@@ -96,7 +67,6 @@ class LuminMiddleware:
         self.config = config if config is not None else LuminConfig.from_env()
         self._clock = clock
         self._store = _store(self.config, clock)
-        self._api_url = httpx2.URL(self.config.api_url)
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
             WeakKeyDictionary()
         )
@@ -108,29 +78,18 @@ class LuminMiddleware:
             await self._lifespan(scope, receive, send)
         elif kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
-        elif _MARK in scope:
+        elif MARK in scope:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
             party, world = self._party()
             outcome = await party.handle(_read(scope, receive, self.config.callback_path))
             if isinstance(outcome, Visit):
-                await self._pass_on(outcome, world, scope, receive, send)
+                app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
+                await Passage(outcome, world, send).run(app, scope, receive)
             elif kind == "websocket":
                 await _deny(outcome, scope, receive, send)
             else:
                 await _deliver(outcome, world, scope, receive, send)
-
-    async def _pass_on(self, visit: Visit, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
-        passage = Passage(visit, world, send)
-        if visit.session is None:
-            await passage.run(self.app, _scope_for_app(scope, visit, None), receive)
-            return
-        client = AsyncLuminClient(visit, world.api, self._api_url, Challenge)
-        app = self.app if visit.call is None else AsgiCall(visit, visit.call, client)
-        try:
-            await passage.run(app, _scope_for_app(scope, visit, client), receive)
-        finally:
-            client.close()
 
     # --- once for each loop ---
 
@@ -202,11 +161,9 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
     cookie, headers = b"", []
     for item in scope["headers"]:
         name = item[0]
-        if name[:1] not in _C_OR_X:
-            headers.append(item)
-        elif name == b"cookie":
+        if name == b"cookie":
             cookie = cookie + b"; " + item[1] if cookie else item[1]
-        elif not _IDENTITY_HEADER.match(name):
+        elif name[:1] not in _X or not _IDENTITY_HEADER.match(name):
             headers.append(item)
     raw, mount = scope.get("raw_path"), scope.get("root_path", "")
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
@@ -225,23 +182,6 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
         peer=(scope.get("client") or _NOBODY)[0],
         body=_BodyReader(receive),
     )
-
-
-def _scope_for_app(scope: Scope, visit: Visit, client: AsyncLuminClient | None) -> Scope:
-    """A copy of the scope with who is signed in, and without what only we may say or see."""
-    passed: dict[str, Any] = dict(scope)
-    headers = passed["headers"] = list(visit.request.headers)
-    if cookie := visit.cookie:
-        headers.append((b"cookie", cookie))
-    state = passed["state"] = dict(scope.get("state") or {})
-    state["lumin"] = client
-    if (session := visit.session) is None:
-        passed["user"], passed["auth"] = UnauthenticatedUser(), AuthCredentials()
-    else:
-        passed["user"] = LuminUser(session)
-        passed["auth"] = AuthCredentials(("authenticated", *session.tokens.scope))
-    passed[_MARK] = True
-    return passed
 
 
 class _BodyReader:

@@ -100,10 +100,11 @@ def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
 class _Client:
     """What both colours share: who it is, and where the token may go."""
 
-    __slots__ = ("_api_url", "_challenge", "_holder")
+    __slots__ = ("_api_url", "_challenge", "_holder", "_http")
 
-    def __init__(self, holder: Holder, api_url: httpx2.URL, challenge: Callable[[Any, str], Any]) -> None:
+    def __init__(self, holder: Holder, http: Any, api_url: httpx2.URL, challenge: Callable[[Any, str], Any]) -> None:
         self._holder: Holder | None = holder
+        self._http = http
         self._api_url = api_url
         self._challenge = challenge
 
@@ -174,17 +175,8 @@ class AsyncLuminClient(_Client):
     errors.
     """
 
-    __slots__ = ("_http",)
-
-    def __init__(
-        self,
-        holder: Holder,
-        http: httpx2.AsyncClient,
-        api_url: httpx2.URL,
-        challenge: Callable[[Any, str], Any],
-    ) -> None:
-        super().__init__(holder, api_url, challenge)
-        self._http = http
+    __slots__ = ()
+    _http: httpx2.AsyncClient
 
     async def access_token(self) -> str:
         """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""
@@ -223,13 +215,8 @@ class AsyncLuminClient(_Client):
 class LuminClient(_Client):
     """The same without an event loop: what a WSGI application finds. Every call blocks."""
 
-    __slots__ = ("_http",)
-
-    def __init__(
-        self, holder: Holder, http: httpx2.Client, api_url: httpx2.URL, challenge: Callable[[Any, str], Any]
-    ) -> None:
-        super().__init__(holder, api_url, challenge)
-        self._http = http
+    __slots__ = ()
+    _http: httpx2.Client
 
     def access_token(self) -> str:
         """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""

@@ -74,6 +74,7 @@ class AsyncWorld:
         self.exchange = AsyncExchange(config, context)
         self.clock = clock
         self.api = api_client(config, context)
+        self.api_url = httpx2.URL(config.api_url)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._shielded: set[asyncio.Future[Any]] = set()

@@ -1,21 +1,24 @@
-"""A request of somebody who is signed in on its way through an ASGI application, and the answer on its way out.
+"""A request on its way through an ASGI application, and the answer on its way out.
 
-The answer gets our cookies with its first byte; a connection that is served for long ends with its session.
+The application finds who is signed in, and a client that ends with the request. The answer gets our cookies with its
+first byte; a connection that is served for long ends with its session.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
+from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import pages
+from .client import AsyncLuminClient
 from .errors import LoginRequired
 from .event_loop import AsyncWorld
-from .model import Response
+from .model import Response, Session
 from .relying_party import Visit
 
 WATCH_PAUSE = 15.0
@@ -28,6 +31,31 @@ _LAST_WORDS: dict[str, Message] = {
 }
 
 _FIRST_WORDS = ("http.response.start", "websocket.accept")
+
+MARK = "lumin_middleware"
+"""What a scope holds that has passed here."""
+
+
+class LuminUser(BaseUser):
+    """Who is signed in, as Starlette's authentication has it."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        claims = self._session.claims
+        return str(claims.get("name") or claims.get("email") or claims.get("sub") or "")
+
+    @property
+    def identity(self) -> str:
+        return str(self._session.claims.get("sub") or "")
 
 
 class Passage:
@@ -46,8 +74,9 @@ class Passage:
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         """Runs the application; a `LoginRequired` that it lets through becomes the challenge."""
+        client = self._client()
         try:
-            await app(scope, receive, self.send)
+            await app(self._scope_for_app(scope, client), receive, self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._replaced:
@@ -60,31 +89,59 @@ class Passage:
             if self._watch is None or not self._watch.takes_back():
                 raise
         finally:
+            if client is not None:
+                client.close()
             if self._watch is not None:
                 self._watch.close()
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[scope["type"]])
 
+    def _client(self) -> AsyncLuminClient | None:
+        if self._visit.session is None:
+            return None
+        return AsyncLuminClient(self._visit, self._world.api, self._world.api_url, Challenge)
+
+    def _scope_for_app(self, scope: Scope, client: AsyncLuminClient | None) -> Scope:
+        """A copy of the scope with who is signed in, and without what only we may say or see."""
+        visit = self._visit
+        passed: dict[str, Any] = dict(scope)
+        headers = passed["headers"] = list(visit.request.headers)
+        if cookie := visit.cookie:
+            headers.append((b"cookie", cookie))
+        passed["state"] = {**(scope.get("state") or {}), "lumin": client}
+        if (session := visit.session) is None:
+            passed["user"], passed["auth"] = UnauthenticatedUser(), AuthCredentials()
+        else:
+            passed["user"] = LuminUser(session)
+            passed["auth"] = AuthCredentials(("authenticated", *session.tokens.scope))
+        passed[MARK] = True
+        return passed
+
     async def _challenge(self, scope: Scope) -> None:
         await respond(await self._visit.challenge(), scope, self._send)
 
-    async def send(self, message: Message) -> None:
-        """ASGI's `send`, with our cookies in the first message."""
+    def send(self, message: Message) -> Awaitable[None]:
+        """ASGI's `send`, with our cookies in the first message. What was said counts from the call on."""
+        visit = self._visit
         if self._replaced:
-            return
-        if self._visit.lost and message["type"] == "http.response.start" and message["status"] == 500:
+            return _nothing()
+        if visit.lost and message["type"] == "http.response.start" and message["status"] == 500:
             # Starlette answers 500 before it lets an error out; the error was that nobody is signed in any more.
             self._replaced = True
-            return
+            return _nothing()
         if not self._started and message["type"] in _FIRST_WORDS:
             self._started = True
-            if cookies := self._visit.set_cookies():
+            if cookies := visit.set_cookies():
                 message = _with_cookies(message, cookies)
-            if self._visit.session is not None and _is_long(message):
-                self._watch = Watch(self._visit, self._world)
+            if visit.session is not None and _is_long(message):
+                self._watch = Watch(visit, self._world)
         elif self._watch is not None:
             self._complete = _is_last(message)
-        await self._send(message)
+        return self._send(message)
+
+
+async def _nothing() -> None:
+    """What is not sent."""
 
 
 class Watch:

@@ -84,6 +84,7 @@ class Sessions(ABC):
         self._sealer = Sealer(config.keys, self.purpose, world.clock)
         self._records = Sealer(config.keys, "record", world.clock)
         self._opened: Memo[tuple[Session, bool]] = Memo(MEMO_LIMIT)
+        self._clock = world.clock
         self._slide = config.idle_timeout / 10
         self._warned_at: dict[str, float] = {}
 
@@ -124,7 +125,7 @@ class Sessions(ABC):
 
     def check_limits(self, session: Session) -> None:
         """Raises `SessionEnded` past the idle or the absolute limit, whatever the browser believes."""
-        now = self._world.clock()
+        now = self._clock()
         if now >= session.seen + self._config.idle_timeout or now >= session.began + self._config.absolute_timeout:
             raise SessionEnded("the session is past one of its limits", "expired")
 
@@ -195,7 +196,7 @@ class Sessions(ABC):
 
     def warn(self, message: str, error: Exception) -> None:
         """Logs trouble that each request would meet: once in a while."""
-        if (now := self._world.clock()) >= self._warned_at.get(message, float("-inf")) + WARNING_PAUSE:
+        if (now := self._clock()) >= self._warned_at.get(message, float("-inf")) + WARNING_PAUSE:
             self._warned_at[message] = now
             logger.warning("%s: %s", message, error)
 
@@ -227,10 +228,10 @@ class Sessions(ABC):
         return self._records.seal(data, session_id).encode()
 
     def _remaining(self, began: float) -> float:
-        return began + self._config.absolute_timeout - self._world.clock()
+        return began + self._config.absolute_timeout - self._clock()
 
     def _is_sliding(self, session: Session) -> bool:
-        return self._world.clock() >= session.seen + self._slide
+        return self._clock() >= session.seen + self._slide
 
 
 class CookieSessions(Sessions):

@@ -30,6 +30,7 @@ class ThreadWorld:
         self.exchange = Exchange(config, context)
         self.clock = clock
         self.api = blocking_api_client(config, context)
+        self.api_url = httpx2.URL(config.api_url)
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._making = threading.Lock()
 

@@ -15,8 +15,6 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote_to_bytes
 
-import httpx2
-
 from . import pages
 from .api_calls import WsgiCall
 from .client import LuminClient
@@ -62,7 +60,6 @@ class LuminMiddleware:
         self.config = config if config is not None else LuminConfig.from_env()
         self._clock = clock
         self._store = _store(self.config, clock)
-        self._api_url = httpx2.URL(self.config.api_url)
         self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -85,7 +82,7 @@ class LuminMiddleware:
     def _pass_on(
         self, visit: Visit, world: ThreadWorld, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        client = None if visit.session is None else LuminClient(visit, world.api, self._api_url, Challenge)
+        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge)
         passed = _environ_for_app(environ, visit, client)
         passage = _Passage(visit, client, environ, start_response)
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
@@ -271,7 +268,9 @@ def _body_reader(environ: WSGIEnvironment) -> Callable[[], Awaitable[bytes]]:
 
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:
     """A copy of the environ with the client, and without what only we may say or see."""
-    passed = {name: value for name, value in environ.items() if not name.startswith(_IDENTITY_HEADER)}
+    passed = dict(environ)
+    if _IDENTITY_HEADER in "\n".join(environ):  # which tells much sooner than a look at each name
+        passed = {name: value for name, value in environ.items() if not name.startswith(_IDENTITY_HEADER)}
     passed["lumin"] = client
     passed[_MARK] = True
     passed.pop("HTTP_COOKIE", None)

@@ -16,8 +16,8 @@ from .index import Entry, Index, by_subject
 from .metadata import Metadata
 from .model import Request, Response, Session
 from .ports import World
-from .renewal import Renewal
 from .sessions import Carried, Opened, Sessions, digest
+from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -36,16 +36,16 @@ class Account:
         world: World,
         cookies: Cookies,
         sessions: Sessions,
-        renewal: Renewal,
         metadata: Metadata,
+        token_endpoint: TokenEndpoint,
         answers: Answers,
     ) -> None:
         self._config = config
         self._world = world
         self._cookies = cookies
         self._sessions = sessions
-        self._renewal = renewal
         self._metadata = metadata
+        self._token_endpoint = token_endpoint
         self._answers = answers
         self._index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
         self.routes: dict[str, Route] = {answers.logout_path: self.logout, f"{config.prefix}/session": self.session}
@@ -78,7 +78,7 @@ class Account:
         await self._sessions.end(session.id, session.began)
         if self._index is not None:
             await self._index.remove(session)
-        await self._renewal.revoke(session.tokens)
+        await self._token_endpoint.revoke(session.tokens)
         return session
 
     # --- logout ---

@@ -20,6 +20,10 @@ PAUSE = 10.0
 T = TypeVar("T")
 
 
+class CircuitOpen(ServerUnavailable):
+    """Nobody was asked, since the last who were had no answer."""
+
+
 class CircuitBreaker:
     """Counts the failures of one endpoint."""
 
@@ -28,12 +32,16 @@ class CircuitBreaker:
         self._failures = 0
         self._probe_at = float("-inf")
 
+    def check(self) -> None:
+        """Raises `CircuitOpen` while `call` would."""
+        wait = self._probe_at - self._clock()
+        if self._failures >= FAILURES and wait > 0:
+            raise CircuitOpen("the token endpoint does not answer; it is left in peace", retry_after=wait)
+
     async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """The operation's result. Raises `ServerUnavailable` at once while it is open."""
+        """The operation's result. Raises `CircuitOpen` at once while it is open."""
+        self.check()
         if self._failures >= FAILURES:
-            wait = self._probe_at - self._clock()
-            if wait > 0:
-                raise ServerUnavailable("the token endpoint does not answer; it is left in peace", retry_after=wait)
             self._probe_at = self._clock() + PAUSE  # this is the probe; the others wait for what becomes of it
         try:
             result = await operation()

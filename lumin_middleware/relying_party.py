@@ -7,37 +7,31 @@ session. Everything that decides is here and below; everything that does is hand
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import unquote
 
-from . import access, oauth, pages
-from .access import Rules, is_navigation, is_prefetch
+from . import access
+from .access import Rules, is_navigation
 from .account import Account, Route
 from .answers import Answers, target
 from .api_proxy import ApiCall, ApiProxy
-from .breaker import CircuitBreaker
 from .browser import BrowserFile, Popup
 from .config import LuminConfig
 from .cookies import Cookies, Jar
 from .errors import (
-    AuthorizationServerError,
     InsufficientScope,
     LoginRequired,
     LuminError,
-    OAuthError,
     RequestRefused,
     ServerUnavailable,
     StoreUnavailable,
 )
-from .identity import kept_claims, user_info_claims
 from .logins import Logins
 from .metadata import Metadata
-from .model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
+from .model import Request, Response, Session
 from .ports import World
 from .renewal import Renewal
-from .sessions import ID_BYTES, Carried, Opened, sessions
+from .sessions import Carried, Opened, sessions
+from .sign_in import SignIn
+from .token_endpoint import TokenEndpoint
 from .verify import Verify
 
 logger = logging.getLogger("lumin_middleware")
@@ -105,24 +99,37 @@ class RelyingParty:
         self.config = config
         self.world = world
         self.cookies = Cookies(secure=config.secure)
-        self.metadata = Metadata(config.server, world)
-        self.sessions = sessions(config, world, self.cookies)
-        self.breaker = CircuitBreaker(world.clock)
-        self.renewal = Renewal(config, world, self.sessions, self.metadata, self.breaker)
-        self.logins = Logins(config, world, self.cookies)
         self.answers = Answers(config)
-        self.account = Account(config, world, self.cookies, self.sessions, self.renewal, self.metadata, self.answers)
+        self.metadata = Metadata(config.server, world)
+        self.token_endpoint = TokenEndpoint(config, world, self.metadata)
+        self.sessions = sessions(config, world, self.cookies)
+        self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
+        self.account = Account(
+            config, world, self.cookies, self.sessions, self.metadata, self.token_endpoint, self.answers
+        )
+        self.logins = Logins(config, world, self.cookies)
+        self.sign_in = SignIn(
+            config,
+            world,
+            self.logins,
+            self.sessions,
+            self.account,
+            self.metadata,
+            self.token_endpoint,
+            self.answers,
+            is_ours=self._is_no_page,
+        )
         self._api_proxy = ApiProxy(config)
         self._rules = Rules(config.public, config.optional, config.required_scopes)
         self._routes: dict[str, Route] = {
-            config.callback_path: self.callback,
-            self.answers.login_path: self.login,
+            config.callback_path: self.sign_in.callback,
+            self.answers.login_path: self.sign_in.login,
             f"{config.prefix}/verify": Verify(config, self.answers, self._visit, self.challenge),
             **self.account.routes,
             f"{config.prefix}/lumin.js": BrowserFile(self.answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(self.answers, "lumin.d.ts", "text/plain"),
         }
-        self._loops = frozenset(self._routes)
+        self._no_pages = frozenset(self._routes)
         self._routes[f"{config.prefix}/popup"] = Popup(self.answers)
 
     async def handle(self, request: Request) -> Response | Visit:
@@ -192,7 +199,7 @@ class RelyingParty:
             return await self._require_login(request, jar, "no_session", missing)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
         if is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
-            return await self._begin_login(request, jar, self._here(request), needed=missing)
+            return await self.sign_in.begin(request, jar, self._here(request), needed=missing)
         login_url = f"{self.answers.login_url(request)}&ask={self.logins.ask(missing)}"
         return self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
@@ -201,130 +208,10 @@ class RelyingParty:
     ) -> Response:
         if not is_navigation(request):
             return self.answers.unauthorized(request, reason)
-        return await self._begin_login(request, jar, self._here(request), needed=needed)
+        return await self.sign_in.begin(request, jar, self._here(request), needed=needed)
 
     def _here(self, request: Request) -> str:
         return access.return_to(target(request), self.config.after_login)
 
-    # --- login ---
-
-    async def login(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`GET login`: off to the authorization endpoint."""
-        if request.method not in ("GET", "HEAD"):
-            return self.answers.method_not_allowed("GET, HEAD")
-        if is_prefetch(request):  # nobody asked to sign in yet
-            return self.answers.unauthorized(request, "no_session")
-        found = oauth.parameters(request.query)
-        return_to = access.return_to(found.get("return_to", ""), self.config.after_login)
-        path = unquote(re.split("[?#]", return_to)[0])
-        if path in self._loops or self._api_proxy.concerns(path):  # back here would be a loop, or no page
-            return_to = self.config.after_login
-        extra = {name: found[name] for name in oauth.PASSED_ON if found.get(name)}
-        return await self._begin_login(request, jar, return_to, needed=self.logins.asked(found.get("ask", "")), **extra)
-
-    async def _begin_login(
-        self, request: Request, jar: Jar[Opened], return_to: str, *, needed: tuple[str, ...] = (), **extra: str
-    ) -> Response:
-        if self.logins.is_looping(jar) and await self.sessions.current(jar) is None:
-            return self.answers.looping(self.answers.login_url(request))
-        server = await self.metadata.server()
-        transaction = self.logins.begin(return_to, needed)
-        location = oauth.authorization_request(self.config, server, transaction, extra)
-        return pages.redirect(location, self.logins.set_cookies(transaction, jar))
-
-    # --- callback ---
-
-    async def callback(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`GET` at the redirect URI. The order of the checks is the protocol's defence: see `oauth`."""
-        if request.method != "GET":
-            return self.answers.method_not_allowed("GET")
-        if is_prefetch(request):
-            raise RequestRefused("prefetch", "A sign-in is not completed ahead of time.")
-        found = oauth.parameters(request.query)
-        state = found.get("state") or ""
-        transaction = self.logins.find(state, jar)
-        if transaction is None:
-            return await self._stray_callback(state, jar)
-        forget = self.logins.forget(state)
-        try:
-            server = await self.metadata.server()
-            code = oauth.authorization_response(found, transaction, self.config, server)
-            if not await self.logins.use(transaction):
-                return await self._stray_callback(state, jar)
-            session, cookies = await self.world.shield(
-                lambda: self._sign_in(code, jar), undo=lambda signed_in: self.account.sign_out(signed_in[0])
-            )
-        except LuminError as error:
-            answer = self.answers.failure(request, error, return_to=transaction.return_to)
-            answer.headers += pages.set_cookies([forget])
-            return answer
-        cookies += [forget, self.logins.count(jar)]
-        missing = [token for token in transaction.needed.split() if token not in session.tokens.scope]
-        if missing:
-            answer = self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing)))
-            answer.headers += pages.set_cookies(cookies)
-        else:
-            answer = pages.redirect(transaction.return_to, cookies)
-        answer.undo = lambda: self.account.sign_out(session)
-        return answer
-
-    async def _stray_callback(self, state: str, jar: Jar[Opened]) -> Response:
-        """A callback of no login in flight; a repeated one leads where the first led, if it signed this browser in."""
-        led_to = await self.logins.used_for(state) if state else None
-        if led_to is not None and await self.sessions.current(jar) is not None:
-            return pages.redirect(led_to)
-        raise RequestRefused("unknown_login", "This sign-in is unknown, was used, or took too long.")
-
-    async def _sign_in(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
-        """Redeems the code and makes the session. From here on, what fails must not leave tokens behind."""
-        transaction = code.transaction
-        tokens = await self._redeem(code)
-        try:
-            claims = await self._claims(tokens, transaction)
-            now = self.world.clock()
-            session = Session(
-                id=self.world.token(ID_BYTES),
-                generation=0,
-                began=now,
-                seen=now,
-                tokens=self._kept(tokens),
-                claims=claims,
-            )
-            cookies = self.sessions.set_cookies(session, jar)
-            await self.account.begin(session, await self.sessions.current(jar))
-        except LuminError:
-            await self.renewal.revoke(tokens)
-            raise
-        return session, cookies
-
-    async def _redeem(self, code: AuthorizationCode) -> TokenSet:
-        now = self.world.clock()
-        server = await self.metadata.server()
-        try:
-            found = await self.breaker.call(lambda: self.world.exchange.redeem(server.token_endpoint or "", code))
-        except OAuthError as error:
-            if error.error == "invalid_grant":
-                raise RequestRefused("invalid_grant", "Lumin did not accept this sign-in any more.") from None
-            logger.error("The token endpoint refused a code: %r", str(error))
-            raise AuthorizationServerError(f"the token endpoint answered {error.error}", "token_refused") from None
-        return oauth.token_set(found, requested=code.transaction.scope, before=None, now=now)
-
-    async def _claims(self, tokens: TokenSet, transaction: Transaction) -> Mapping[str, Any]:
-        if tokens.id_token is not None:
-            claims = await self.metadata.id_token_claims(
-                tokens.id_token, self.config, access_token=tokens.access_token, nonce=transaction.nonce
-            )
-            return kept_claims(claims, self.config)
-        if self.config.id_token == "required":
-            raise AuthorizationServerError("the token response has no ID token", "no_id_token")
-        answer = await self.world.exchange.fetch(f"{self.config.api_url.rstrip('/')}/user/info", tokens.access_token)
-        found = user_info_claims(answer)
-        if found is None:
-            logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
-        return kept_claims(found or {}, self.config)
-
-    def _kept(self, tokens: TokenSet) -> TokenSet:
-        """Without the ID token, unless a logout at the server will need it as a hint."""
-        if self.config.end_session:
-            return tokens
-        return TokenSet(tokens.access_token, tokens.expires_at, tokens.lifetime, tokens.scope, tokens.refresh_token)
+    def _is_no_page(self, path: str) -> bool:
+        return path in self._no_pages or self._api_proxy.concerns(path)

@@ -26,7 +26,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from .breaker import CircuitBreaker
+from .breaker import CircuitOpen
 from .config import AuthorizationServer, LuminConfig
 from .errors import (
     AuthorizationServerError,
@@ -38,9 +38,9 @@ from .errors import (
 from .identity import RENEWED_TOLERANCE, kept_claims
 from .metadata import Metadata
 from .model import Session, TokenSet
-from .oauth import token_set
 from .ports import World
 from .sessions import Record, Sessions, digest
+from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -96,9 +96,14 @@ class Renewal:
     """Keeps the tokens of sessions fresh."""
 
     def __init__(
-        self, config: LuminConfig, world: World, sessions: Sessions, metadata: Metadata, breaker: CircuitBreaker
+        self,
+        config: LuminConfig,
+        world: World,
+        sessions: Sessions,
+        metadata: Metadata,
+        token_endpoint: TokenEndpoint,
     ) -> None:
-        self._breaker = breaker
+        self._token_endpoint = token_endpoint
         self._config = config
         self._world = world
         self._sessions = sessions
@@ -204,17 +209,16 @@ class Renewal:
     async def _redeem(self, record: Record, server: AuthorizationServer, owner: bytes) -> Session:
         old, now = record.session, self._world.clock()
         try:
-            found = await self._breaker.call(
-                lambda: self._world.exchange.refresh(server.token_endpoint or "", old.tokens.refresh_token or "")
-            )
+            tokens = await self._token_endpoint.refresh(server, old.tokens)
         except OAuthError as error:
             return await self._refused(record, error)
+        except CircuitOpen:
+            raise  # nothing was learned of this session
         except AuthorizationServerError as error:
             await self._remember_trouble(old)
             raise ServerUnavailable(str(error), retry_after=TROUBLE_PAUSE) from None
         with suppress(StoreUnavailable):  # newer keys may be another answer to wait for
             await self._swap_lease(old, owner, owner)
-        tokens = token_set(found, requested=self._config.scope, before=old.tokens, now=now)
         try:
             claims = await self._claims(old, tokens)
         except AuthorizationServerError as error:
@@ -272,7 +276,7 @@ class Renewal:
             except SessionEnded:
                 # It was ended meanwhile: the end wins, and nobody gets the new tokens.
                 self._unsaved.pop(renewed.id, None)
-                await self.revoke(renewed.tokens)
+                await self._token_endpoint.revoke(renewed.tokens)
                 raise
             except StoreUnavailable as error:
                 logger.error("A renewed session could not be saved: %s", error)
@@ -295,7 +299,7 @@ class Renewal:
             return max(session, unsaved, key=_generation)
         except SessionEnded:
             self._unsaved.pop(session.id, None)
-            await self.revoke(unsaved.tokens)
+            await self._token_endpoint.revoke(unsaved.tokens)
             raise
         return max(session, unsaved, record.session, key=_generation)
 
@@ -303,16 +307,7 @@ class Renewal:
         try:
             await self._sessions.end(session.id, session.began)
         finally:
-            await self.revoke(tokens)
-
-    async def revoke(self, tokens: TokenSet) -> None:
-        """RFC 7009, as far as it goes: a server that does not take part delays nobody for long and stops nothing."""
-        try:
-            endpoint = (await self._metadata.server()).revocation_endpoint
-            if endpoint is not None:
-                await self._world.exchange.revoke(endpoint, tokens.refresh_token or tokens.access_token)
-        except AuthorizationServerError as error:
-            logger.warning("Tokens could not be revoked: %s", error)
+            await self._token_endpoint.revoke(tokens)
 
     # --- trouble, shared by all processes ---
 
@@ -324,6 +319,7 @@ class Renewal:
             logger.warning("Trouble with the token endpoint could not be shared: %s", error)
 
     async def _refuse_in_trouble(self, session: Session) -> None:
+        self._token_endpoint.breaker.check()
         until = await self._world.store.get("trouble:" + digest(session.id))
         if until is not None:
             left = float(until) - self._world.clock()

@@ -30,6 +30,7 @@ CORE = (
     "logins",
     "index",
     "breaker",
+    "token_endpoint",
     "renewal",
     "pages",
     "answers",
@@ -38,6 +39,7 @@ CORE = (
     "browser",
     "forwarding",
     "api_proxy",
+    "sign_in",
     "relying_party",
 )
 """What decides, bottom to top: each imports from those before it only."""

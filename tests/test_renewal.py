@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware import renewal as module
+from lumin_middleware.breaker import FAILURES, PAUSE, CircuitOpen
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import (
     AuthorizationServerError,
@@ -887,27 +888,6 @@ async def test_an_ended_session_is_not_renewed(workers, process):
     assert workers.server.sent == []
 
 
-async def test_a_server_that_does_not_revoke_stops_nothing(workers, process, caplog):
-    session = await workers.sign_in()
-    workers.server.answer = ServerUnavailable("down")
-    await process.renewal.revoke(session.tokens)
-    assert workers.server.revoked == [session.tokens.refresh_token]
-    assert "could not be revoked" in caplog.text
-
-
-async def test_without_a_refresh_token_the_access_token_is_revoked(workers, process):
-    session = await workers.sign_in(refresh_token=None)
-    await process.renewal.revoke(session.tokens)
-    assert workers.server.revoked == [session.tokens.access_token]
-
-
-async def test_a_server_without_a_revocation_endpoint_is_not_asked(workers):
-    server = AuthorizationServer(issuer=BASE, authorization_endpoint=f"{BASE}/a", token_endpoint=f"{BASE}/t")
-    session = await workers.sign_in()
-    await workers.process(server=server).renewal.revoke(session.tokens)
-    assert workers.server.revoked == []
-
-
 # --- cancellation ---
 
 
@@ -958,3 +938,37 @@ def test_the_table_of_the_module_is_the_design_s():
 
 def test_a_key_of_the_store_does_not_name_the_session():
     assert digest("id") != "id"
+
+
+async def test_an_open_circuit_costs_no_lease_and_says_nothing_of_the_session(workers, process):
+    workers.server.answer = ServerUnavailable("down")
+    for _ in range(FAILURES):
+        with pytest.raises(ServerUnavailable):
+            await process.renewal.fresh(await expired(workers))
+        workers.clock.advance(-3600)
+    session = await expired(workers)
+    process.token_endpoint.breaker._probe_at = workers.clock() + PAUSE
+    workers.steps.clear()
+    with pytest.raises(CircuitOpen) as caught:
+        await process.renewal.fresh(session)
+    assert caught.value.retry_after == PAUSE
+    assert "take lease" not in workers.steps
+    workers.server.answer = None
+    workers.clock.advance(PAUSE)
+    workers.server.current = session.tokens.refresh_token
+    assert (await process.renewal.fresh(session)).generation == 1
+
+
+async def test_a_circuit_that_opens_under_the_lease_says_nothing_of_the_session(workers, process):
+    session = await expired(workers)
+
+    async def open_circuit():
+        process.token_endpoint.breaker._failures = FAILURES
+        process.token_endpoint.breaker._probe_at = workers.clock() + PAUSE
+
+    workers.store.before["renew lease"] = open_circuit
+    with pytest.raises(CircuitOpen):
+        await process.renewal.fresh(session)
+    assert not workers.leased(session)
+    workers.clock.advance(PAUSE)
+    assert (await process.renewal.fresh(session)).generation == 1

@@ -7,6 +7,7 @@ the kind of cookies. Nothing here, and nothing that reads it, looks at `Host` or
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -213,7 +214,7 @@ class LuminConfig:
             if not self.end_session:
                 raise ConfigurationError("post_logout_redirect_uri", "has an effect only with end_session=True")
         object.__setattr__(self, "client_secret", checks.Secret(self.client_secret))
-        object.__setattr__(self, "_keys", keys)
+        object.__setattr__(self, "_keys", tuple(hmac.digest(key, self.client_id.encode(), "sha256") for key in keys))
 
     def _check_redirect_uri(self) -> None:
         parts = checks.url("redirect_uri", self.redirect_uri, query=True)
@@ -276,7 +277,7 @@ class LuminConfig:
 
     @property
     def keys(self) -> tuple[bytes, ...]:
-        """The secret keys as bytes, newest first."""
+        """The secret keys, newest first, each for this client alone: what another sealed opens nothing here."""
         return self._keys  # type: ignore[attr-defined, no-any-return]
 
     # --- from the environment ---

@@ -115,9 +115,11 @@ async def test_any_cookies_are_nobody(kind, value, piece):
     assert await process.sessions.current(process.cookies.jar(header)) is None
 
 
-async def test_what_another_site_sealed_is_nobody(site):
+@pytest.mark.parametrize("difference", [{"secret_key": OLD_KEY}, {"client_id": "another"}])
+async def test_what_another_site_sealed_is_nobody(site, difference):
+    """Sites on different ports of one host get each other's cookies (RFC 6265, 8.5)."""
     await site.begin()
-    assert await site.load(site.process(secret_key=OLD_KEY, sessions=site.config.sessions)) is None
+    assert await site.load(site.process(sessions=site.config.sessions, **difference)) is None
 
 
 async def test_one_kind_of_session_is_none_of_the_other_kind():

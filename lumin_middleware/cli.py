@@ -243,6 +243,10 @@ def proxy(
     optional: Annotated[
         list[str] | None, typer.Option(help="Paths that are served with or without one; may be repeated.")
     ] = None,
+    api: Annotated[
+        list[str] | None,
+        typer.Option(help="Calls to Lumin's API that pages may make, as 'GET /user/info'; may be repeated."),
+    ] = None,
     pass_user_headers: Annotated[
         bool, typer.Option("--pass-user-headers", help="Tell the service who it is, as X-Auth-Request-User and kin.")
     ] = False,
@@ -258,11 +262,15 @@ def proxy(
     config = _settings()
     try:
         config = replace(
-            config, public=(*config.public, *(public or ())), optional=(*config.optional, *(optional or ()))
+            config,
+            public=(*config.public, *(public or ())),
+            optional=(*config.optional, *(optional or ())),
+            api_proxy=(*config.api_proxy, *(api or ())),
         )
         app = _gateway(upstream, config, pass_user_headers=pass_user_headers, pass_host=pass_host, timeout=timeout)
     except ConfigurationError as error:
-        _fail(f"--{error.field.replace('_', '-')}: {error.problem}")
+        option = {"api_proxy": "api"}.get(error.field, error.field.replace("_", "-"))
+        _fail(f"--{option}: {error.problem}")
     _log_to_stderr()
     with _until_stopped(), _listen(_registered_port() if port is None else port, host) as listener:
         typer.echo(f"{config.origin}/ signs people in and passes them on to {upstream}. Ctrl-C stops it.")

@@ -175,6 +175,8 @@ class LuminConfig:
     api_proxy: Sequence[str] = ()
     """The calls to the API that pages may make at `api/…`, as paths below `api_url`, with or without a method:
     `GET /user/info`, `/signature_request/*`. Default: none."""
+    renew_before: float = 300
+    """How long before an access token ends it is renewed, while others go on with it; at most a fifth of its life."""
     timeout: float = 10
     """The longest that an answer of the authorization server may take in all."""
     api_timeout: float = 30
@@ -243,6 +245,7 @@ class LuminConfig:
         checks.seconds("absolute_timeout", self.absolute_timeout, 60, year)
         if self.idle_timeout > self.absolute_timeout:
             raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
+        checks.seconds("renew_before", self.renew_before, 0, 86_400)
         checks.seconds("timeout", self.timeout, 0.1, 120)
         checks.seconds("api_timeout", self.api_timeout, 0.1, 3600)
 
@@ -323,6 +326,20 @@ def _listed(text: str) -> list[str]:
     return [item for item in re.split(r"[,\s]+", text) if item]
 
 
+def _between_commas(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _scopes_by_path(text: str) -> dict[str, str]:
+    found = {}
+    for item in _between_commas(text):
+        pattern, equals, scope = item.partition("=")
+        if not equals:
+            raise ConfigurationError("required_scopes", f"{item!r} must name scopes, as '/sign/*=sign:requests' does")
+        found[pattern.strip()] = scope.strip()
+    return found
+
+
 ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_CLIENT_ID": ("client_id", str),
     "LUMIN_CLIENT_SECRET": ("client_secret", str),
@@ -335,7 +352,9 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_SESSIONS": ("sessions", str),
     "LUMIN_PUBLIC": ("public", _listed),
     "LUMIN_OPTIONAL": ("optional", _listed),
+    "LUMIN_REQUIRED_SCOPES": ("required_scopes", _scopes_by_path),
     "LUMIN_TRUSTED_PROXIES": ("trusted_proxies", _listed),
+    "LUMIN_API_PROXY": ("api_proxy", _between_commas),
 }
 """Each environment variable, the setting that it gives, and how its text is read."""
 

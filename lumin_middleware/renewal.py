@@ -44,10 +44,10 @@ from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")
 
-SOFT_WINDOW = (0.2, 300.0)
-"""The last part of a token's life, and its most seconds, in which one request renews and no other waits."""
+SOFT_SHARE = 0.2
+"""The last part of a token's life in which one request renews and no other waits; `renew_before` bounds it."""
 
-HARD_MARGIN = (0.02, 15.0)
+HARD_SHARE, HARD_MARGIN = 0.02, 15.0
 """The last part, and its most seconds, in which a token may be refused before it arrives: everybody waits."""
 
 LEASE_MARGIN = 5.0
@@ -75,17 +75,12 @@ class Due(Enum):
     NOW = 2
 
 
-def due(tokens: TokenSet, now: float, rejected: str | None = None) -> Due:
+def due(tokens: TokenSet, now: float, renew_before: float, rejected: str | None = None) -> Due:
     """When these tokens must be renewed; at once if the access token is the one that the API `rejected`."""
     left = tokens.expires_at - now
-    if left <= _part(HARD_MARGIN, tokens) or tokens.access_token == rejected:
+    if left <= min(HARD_SHARE * tokens.lifetime, HARD_MARGIN) or tokens.access_token == rejected:
         return Due.NOW
-    return Due.SOON if left <= _part(SOFT_WINDOW, tokens) else Due.LATER
-
-
-def _part(window: tuple[float, float], tokens: TokenSet) -> float:
-    share, most = window
-    return min(share * tokens.lifetime, most)
+    return Due.SOON if left <= min(SOFT_SHARE * tokens.lifetime, renew_before) else Due.LATER
 
 
 def _generation(session: Session) -> int:
@@ -109,11 +104,12 @@ class Renewal:
         self._sessions = sessions
         self._metadata = metadata
         self._lease_time = config.timeout + LEASE_MARGIN
+        self._is_due_from = max(config.renew_before, HARD_MARGIN)
         self._unsaved: dict[str, Session] = {}
 
     def is_due(self, session: Session) -> bool:
         """Whether `fresh` has anything to do; soon enough for every lifetime."""
-        return session.tokens.expires_at - self._world.clock() <= SOFT_WINDOW[1] or session.id in self._unsaved
+        return session.tokens.expires_at - self._world.clock() <= self._is_due_from or session.id in self._unsaved
 
     async def fresh(self, session: Session, *, rejected: str | None = None) -> Session:
         """The session with an access token that can be used; `rejected` is one that the API did not take.
@@ -145,7 +141,7 @@ class Renewal:
         return session.tokens.access_token != rejected and session.tokens.expires_at > self._world.clock()
 
     def _due(self, session: Session, rejected: str | None) -> Due:
-        return due(session.tokens, self._world.clock(), rejected)
+        return due(session.tokens, self._world.clock(), self._config.renew_before, rejected)
 
     async def _renew(self, session: Session, rejected: str | None, *, wait: bool) -> Session:
         if self._due(session, rejected) is Due.LATER:

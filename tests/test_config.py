@@ -463,6 +463,9 @@ def test_the_environment_gives_the_settings():
             "LUMIN_SESSIONS": "store",
             "LUMIN_PUBLIC": "/healthz, /static/*",
             "LUMIN_OPTIONAL": "/",
+            "LUMIN_REQUIRED_SCOPES": "/sign/*=sign:requests, /templates = templates sign:requests,",
+            "LUMIN_TRUSTED_PROXIES": "127.0.0.1 10.0.0.0/8",
+            "LUMIN_API_PROXY": "GET /user/info, /signature_request/*",
             "UNRELATED": "x",
         }
     )
@@ -478,6 +481,9 @@ def test_the_environment_gives_the_settings():
         sessions="store",
         public=["/healthz", "/static/*"],
         optional=["/"],
+        required_scopes={"/sign/*": "sign:requests", "/templates": "templates sign:requests"},
+        trusted_proxies=["127.0.0.1", "10.0.0.0/8"],
+        api_proxy=["GET /user/info", "/signature_request/*"],
     )
 
 
@@ -531,6 +537,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         ("LUMIN_SESSIONS", "redis"),
         ("LUMIN_SCOPE", "sign:requests"),
         ("LUMIN_SECRET_KEY", "short"),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/*"),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/*="),
+        ("LUMIN_API_PROXY", "FETCH /user/info"),
     ],
 )
 def test_a_variable_that_is_wrong_is_named(name, value):

@@ -718,18 +718,26 @@ def test_the_log_has_a_line_for_each_request_and_no_secret(tmp_path):
 
 def test_the_command_takes_its_rules_and_says_where_it_is(tmp_path):
     arguments = ["--public", "/free/*", "--public", "/also", "--optional", "/maybe", "--pass-user-headers"]
+    arguments += ["--api", "GET /user/info"]
     with front() as site, serve(Echo()) as upstream, gateway(site, upstream, tmp_path / "log", *arguments) as program:
         with site.browser() as browser:
             statuses = [browser.navigate(path).status_code for path in ("/free/x", "/also", "/maybe", "/else")]
             assert statuses == [200, 200, 200, 303]
             assert "x-auth-request-user" in told(browser.sign_in())
+            assert browser.fetch("GET", "/auth/api/user/info").status_code == 200
+            assert browser.fetch("GET", "/auth/api/templates").json()["reason"] == "not_allowed"
         assert program.stop(signal.SIGINT) == 0
         assert program.said().splitlines()[0].startswith(f"{site.origin}/ ")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--public", "nowhere"], "--public"), (["--optional", "a*"], "--optional"), (["--upstream", "x"], "--upstream")],
+    [
+        (["--public", "nowhere"], "--public"),
+        (["--optional", "a*"], "--optional"),
+        (["--api", "FETCH /user/info"], "--api"),
+        (["--upstream", "x"], "--upstream"),
+    ],
 )
 def test_a_wrong_option_is_named(tmp_path, arguments, words):
     with (

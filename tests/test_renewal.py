@@ -88,22 +88,27 @@ def tokens(now: float, left: float, lifetime: float) -> TokenSet:
     ],
 )
 def test_the_windows_are_a_share_of_the_life_and_bounded(lifetime, left, expected):
-    assert due(tokens(0, left, lifetime), 0) is expected
+    assert due(tokens(0, left, lifetime), 0, 300) is expected
+
+
+def test_how_long_before_its_end_a_token_is_renewed_is_a_setting():
+    for renew_before, left, expected in [(60, 61, Due.LATER), (60, 60, Due.SOON), (0, 16, Due.LATER), (0, 15, Due.NOW)]:
+        assert due(tokens(0, left, 3600), 0, renew_before) is expected
 
 
 def test_a_rejected_token_is_due_now_and_another_one_is_not():
-    assert due(tokens(0, 3600, 3600), 0, "access") is Due.NOW
-    assert due(tokens(0, 3600, 3600), 0, "older") is Due.LATER
+    assert due(tokens(0, 3600, 3600), 0, 300, "access") is Due.NOW
+    assert due(tokens(0, 3600, 3600), 0, 300, "older") is Due.LATER
 
 
 @hostile
-@given(st.floats(0.001, 31_536_000), st.floats(-1e6, 31_536_000))
-def test_is_due_never_says_no_when_fresh_would_do_something(lifetime, left):
-    workers = Workers()
+@given(st.floats(0.001, 31_536_000), st.floats(-1e6, 31_536_000), st.floats(0, 86_400))
+def test_is_due_never_says_no_when_fresh_would_do_something(lifetime, left, renew_before):
+    workers = Workers(renew_before=renew_before)
     now = workers.clock()
     found = dataclasses.replace(tokens(now, left, lifetime))
     session = Session("id", 0, now, now, found, {})
-    if due(found, now) is not Due.LATER:
+    if due(found, now, renew_before) is not Due.LATER:
         assert workers.process().renewal.is_due(session)
 
 

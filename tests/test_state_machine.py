@@ -308,7 +308,7 @@ class Sessions(RuleBasedStateMachine):
 
     def nobody_asks_about(self, flight: Flight) -> bool:
         """Whether the cookie's own token could be used, and the store is one that need not be asked then."""
-        return not self.always_asked and flight.cookie.session.tokens.expires_at - flight.began > HARD_MARGIN[1]
+        return not self.always_asked and flight.cookie.session.tokens.expires_at - flight.began > HARD_MARGIN
 
     def is_excused(self) -> bool:
         """Whether somebody may be told to come again."""

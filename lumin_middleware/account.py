@@ -217,10 +217,13 @@ class Account:
         return pages.empty(200)
 
     async def _meant(self, claims: dict[str, object]) -> list[Entry]:
-        """The sessions that a logout token names: that one, or those of the person that began before it was made."""
+        """The sessions that a logout token names: that one, or those of the person that began before it was made.
+
+        Servers write whole seconds: what began in the same one is meant, too.
+        """
         if self._index is None:
             return []
         if "sid" in claims:
             return await self._index.entries(f"sid {claims['sid']}")
         entries = await self._index.entries(f"sub {claims['sub']}")
-        return [entry for entry in entries if entry.began <= float(str(claims["iat"]))]
+        return [entry for entry in entries if int(entry.began) <= float(str(claims["iat"]))]

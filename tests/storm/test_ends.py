@@ -251,6 +251,13 @@ async def test_a_logout_token_with_a_sub_ends_what_began_no_later_than_it_was_ma
     assert await statuses(*before, since, other) == [401, 401, 200, 200]
 
 
+async def test_a_logout_token_with_a_sub_ends_what_began_in_the_second_that_it_names(told):
+    told.clock.advance(0.7)
+    browser = await signed_in(told)
+    assert (await tell(told, logout_token(told, sub=ADA.sub))).status_code in (200, 204)
+    assert await status(browser) == 401
+
+
 async def test_a_logout_token_is_used_once(told):
     browser = await signed_in(told)
     token = logout_token(told, sub=ADA.sub)

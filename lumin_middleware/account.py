@@ -16,7 +16,8 @@ from .index import Entry, Index, by_subject
 from .metadata import Metadata
 from .model import Request, Response, Session
 from .ports import World
-from .sessions import Carried, Opened, Sessions, digest
+from .records import digest
+from .sessions import Carried, Opened, Sessions
 from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")

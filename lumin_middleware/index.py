@@ -13,8 +13,8 @@ from .config import LuminConfig
 from .errors import StoreUnavailable
 from .model import Session
 from .ports import World
+from .records import SWAP_ATTEMPTS, digest
 from .sealing import Sealer
-from .sessions import SWAP_ATTEMPTS, digest
 
 ENTRIES_LIMIT = 100
 """Sessions of one person that are kept in view, the newest; nobody uses more devices."""

@@ -14,8 +14,8 @@ from .config import LuminConfig
 from .cookies import DELETIONS_LIMIT, Cookies, Jar
 from .model import Transaction
 from .ports import World
+from .records import digest
 from .sealing import Sealer
-from .sessions import digest
 
 LIFETIME = 600.0
 """Seconds to sign in and consent. Hydra's own limit is 30 minutes, its codes live 10."""

@@ -39,7 +39,8 @@ from .identity import RENEWED_TOLERANCE, kept_claims
 from .metadata import Metadata
 from .model import Session, TokenSet
 from .ports import World
-from .sessions import Record, Sessions, digest
+from .records import Record, digest
+from .sessions import Sessions
 from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")

@@ -1,24 +1,23 @@
 """Sessions: sealed in the cookie, or in the store with a handle in the cookie.
 
-A session has one record in the store, under a digest of its id, sealed so that only who knows the id can
-open it. `CookieSessions` have it only once they were renewed or ended: the newest generation, or the end mark; a
-cookie is then a copy, and an old copy finds the newest. `StoreSessions` have it from the start. Whoever
-uses a session sees one interface and never asks which it is.
+`CookieSessions` have a record in the store only once they were renewed or ended; a cookie is then a copy, and an old
+copy finds the newest. `StoreSessions` have it from the start. Whoever uses a session sees one interface and never
+asks which it is.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from .config import LuminConfig
-from .cookies import MEMO_LIMIT, Cookies, Jar, Memo, SessionTooLarge
+from .cookies import Cookies, Jar, SessionTooLarge
 from .errors import SessionEnded, StoreUnavailable
 from .model import Session
 from .ports import World
+from .records import Record, Records, record_key
 from .sealing import Sealer, Unsealed
 
 logger = logging.getLogger("lumin_middleware")
@@ -27,18 +26,6 @@ ID_BYTES = 24  # 192 bits; OWASP ASVS 5, 7.2.3 asks for 128
 
 WARNING_PAUSE = 60.0
 """Seconds between two warnings about the same trouble."""
-
-SWAP_ATTEMPTS = 8
-"""Times that a mark is tried to be set while others write; each loser had a winner."""
-
-_ENDED = b"ended"
-
-
-class Record(NamedTuple):
-    """The newest that is known of a session, and the bytes in the store that say so (None: none do)."""
-
-    raw: bytes | None
-    session: Session
 
 
 @dataclass(slots=True)
@@ -61,16 +48,6 @@ class Opened:
     newest_key: bool
 
 
-def digest(text: str) -> str:
-    """The name of something in the store, which gives nobody the thing."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def record_key(session_id: str) -> str:
-    """Where a session's record is in the store."""
-    return "session:" + digest(session_id)
-
-
 class Sessions(ABC):
     """What both kinds share: limits, the record, and the cookie."""
 
@@ -82,8 +59,7 @@ class Sessions(ABC):
         self._world = world
         self._cookies = cookies
         self._sealer = Sealer(config.keys, self.purpose, world.clock)
-        self._records = Sealer(config.keys, "record", world.clock)
-        self._opened: Memo[tuple[Session, bool]] = Memo(MEMO_LIMIT)
+        self._records = Records(config, world)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
         self._warned_at: dict[str, float] = {}
@@ -131,11 +107,11 @@ class Sessions(ABC):
 
     async def newest(self, session: Session) -> Record:
         """The newest generation that anybody knows. Raises `SessionEnded`, `StoreUnavailable`."""
-        raw = await self._world.store.get(record_key(session.id))
+        raw = await self._records.raw(session.id)
         return self._unrecorded(session) if raw is None else Record(raw, self._recorded(raw, session))
 
     def _recorded(self, raw: bytes, session: Session) -> Session:
-        recorded = self._read(raw, session.id)
+        recorded = self._records.read(raw, session.id)
         return recorded if recorded.generation > session.generation else session
 
     async def current(self, jar: Jar[Opened]) -> Session | None:
@@ -160,16 +136,15 @@ class Sessions(ABC):
 
     async def find(self, session_id: str) -> Session | None:
         """The session that the store has under an id, if it has one. Raises `StoreUnavailable`."""
-        raw = await self._world.store.get(record_key(session_id))
+        raw = await self._records.raw(session_id)
         try:
-            return self._read(raw, session_id) if raw is not None else None
+            return self._records.read(raw, session_id) if raw is not None else None
         except SessionEnded:
             return None
 
     async def replace(self, record: Record, session: Session) -> bool:
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
-        raw = self._seal(session.dump(), session.id)
-        return await self._world.store.swap(record_key(session.id), record.raw, raw, self._lifetime(session.began))
+        return await self._records.replace(record, session, self._lifetime(session.began))
 
     def set_cookies(self, session: Session, jar: Jar[Opened]) -> list[str]:
         """The `Set-Cookie` values that give the browser this session. Raises `SessionTooLarge`."""
@@ -200,32 +175,12 @@ class Sessions(ABC):
             self._warned_at[message] = now
             logger.warning("%s: %s", message, error)
 
-    def _read(self, raw: bytes, session_id: str) -> Session:
-        opened = self._opened.get(raw)
-        if opened is not None and opened[0].id == session_id:  # a record opens for nobody else's id
-            return opened[0]
-        unsealed = self._records.unseal(raw, session_id)
-        if unsealed is None or unsealed.data == _ENDED:
-            # A record that we cannot open says nothing about who may go on: nobody.
-            raise SessionEnded("the session was ended")
-        session = Session.load(unsealed.data, unsealed.sealed_at)
-        self._opened.put(raw, (session, unsealed.newest_key))
-        return session
-
-    def _is_outdated(self, raw: bytes) -> bool:
-        """Whether a record that was read was sealed with a key that will go."""
-        opened = self._opened.get(raw)
-        return opened is not None and not opened[1]
-
     async def _rewrite(self, raw: bytes, session: Session) -> None:
         """Seals a record anew, now and with the newest key. Whoever else writes meanwhile writes no less."""
         try:
             await self.replace(Record(raw, session), session)
         except StoreUnavailable as error:
             self.warn("A session that was used could not be written", error)
-
-    def _seal(self, data: bytes, session_id: str) -> bytes:
-        return self._records.seal(data, session_id).encode()
 
     def _remaining(self, began: float) -> float:
         return began + self._config.absolute_timeout - self._clock()
@@ -264,7 +219,7 @@ class CookieSessions(Sessions):
         return Carried(session, stale, not opened.newest_key)
 
     async def _with_record(self, session: Session, raw: bytes, stale: bool) -> Carried:
-        newest, outdated = self._recorded(raw, session), self._is_outdated(raw)
+        newest, outdated = self._recorded(raw, session), self._records.is_outdated(raw)
         if outdated:
             await self._rewrite(raw, newest)
         return Carried(newest, stale or newest is not session, outdated)
@@ -277,12 +232,8 @@ class CookieSessions(Sessions):
         """A new cookie is all there is to it."""
 
     async def end(self, session_id: str, began: float) -> None:
-        key, mark = record_key(session_id), self._seal(_ENDED, session_id)
-        for _ in range(SWAP_ATTEMPTS):
-            raw = await self._world.store.get(key)
-            if await self._world.store.swap(key, raw, mark, self._lifetime(began)):
-                return self._world.announce_end(session_id)
-        raise StoreUnavailable("the session's record changes too fast to be ended")
+        await self._records.end(session_id, self._lifetime(began))
+        self._world.announce_end(session_id)
 
     def _unrecorded(self, session: Session) -> Record:
         return Record(None, session)
@@ -306,9 +257,9 @@ class StoreSessions(Sessions):
         raw = await self._world.store.get(opened.key)
         if raw is None:
             return None
-        session = self._read(raw, opened.session_id)
+        session = self._records.read(raw, opened.session_id)
         self.check_limits(session)
-        slides, outdated = slide and self._is_sliding(session), self._is_outdated(raw)
+        slides, outdated = slide and self._is_sliding(session), self._records.is_outdated(raw)
         if slides or outdated:
             await self._rewrite(raw, session)
         return Carried(session, slides or not opened.newest_key, outdated)
@@ -324,12 +275,8 @@ class StoreSessions(Sessions):
             await self.end(replaced.id, replaced.began)
 
     async def end(self, session_id: str, began: float) -> None:
-        key = record_key(session_id)
-        for _ in range(SWAP_ATTEMPTS):
-            raw = await self._world.store.get(key)
-            if raw is None or await self._world.store.swap(key, raw, None, 0):
-                return self._world.announce_end(session_id)
-        raise StoreUnavailable("the session's record changes too fast to be ended")
+        await self._records.end(session_id, None)
+        self._world.announce_end(session_id)
 
     def _unrecorded(self, session: Session) -> Record:
         raise SessionEnded("the session was ended")

@@ -26,6 +26,7 @@ CORE = (
     "oauth",
     "identity",
     "metadata",
+    "records",
     "sessions",
     "logins",
     "index",

@@ -27,8 +27,8 @@ from lumin_middleware.errors import (
 from lumin_middleware.identity import kept_claims
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.ports import Answer
+from lumin_middleware.records import digest
 from lumin_middleware.renewal import LEASE_MARGIN, POLL, SAVE_PAUSES, TROUBLE_PAUSE, Due, due
-from lumin_middleware.sessions import digest
 from tests.fakes import BASE, SERVER, Process, Workers, hostile, id_token, other_key, signing_key, unsigned
 
 LEASE_TIME = 10 + LEASE_MARGIN

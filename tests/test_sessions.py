@@ -14,17 +14,8 @@ from lumin_middleware.config import LuminConfig
 from lumin_middleware.cookies import SessionTooLarge
 from lumin_middleware.errors import SessionEnded, StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
-from lumin_middleware.sessions import (
-    MEMO_LIMIT,
-    SWAP_ATTEMPTS,
-    WARNING_PAUSE,
-    Carried,
-    CookieSessions,
-    Record,
-    StoreSessions,
-    digest,
-    record_key,
-)
+from lumin_middleware.records import SWAP_ATTEMPTS, Record, record_key
+from lumin_middleware.sessions import WARNING_PAUSE, Carried, CookieSessions, StoreSessions
 from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
 
 DAY, WEEK = 86_400, 604_800
@@ -427,29 +418,10 @@ async def test_a_record_that_cannot_be_read_lets_nobody_in(site, raw):
     assert await site.process().sessions.find(session.id) is None
 
 
-def test_the_store_does_not_learn_the_id():
-    assert record_key("id") == f"session:{digest('id')}"
-    assert "id" not in digest("id")
-    assert digest("id") != digest("id ")
-
-
 async def test_a_session_is_found_by_its_id(site):
     session = await site.renew(await site.begin())
     assert await site.process().sessions.find(session.id) == session
     assert await site.process().sessions.find("unknown") is None
-
-
-async def test_records_that_were_opened_are_bounded(store_site):
-    process = store_site.process()
-    first = await store_site.begin()
-    for _ in range(3):
-        await process.sessions.newest(first)
-    assert len(process.sessions._opened._entries) == 1
-    for _ in range(MEMO_LIMIT + 1):
-        session = dataclasses.replace(first, id=secrets.token_urlsafe(24))
-        await process.sessions.begin(session, None)
-        await process.sessions.newest(session)
-    assert len(process.sessions._opened._entries) == MEMO_LIMIT
 
 
 # --- the end ---

@@ -30,8 +30,8 @@ from hypothesis.stateful import (
 from lumin_middleware.breaker import PAUSE
 from lumin_middleware.errors import LoginRequired, LuminError
 from lumin_middleware.model import Response, Session
+from lumin_middleware.records import record_key
 from lumin_middleware.renewal import HARD_MARGIN, LEASE_MARGIN, TROUBLE_PAUSE
-from lumin_middleware.sessions import record_key
 from lumin_middleware.stores import MemoryStore, SQLiteStore
 from tests.fakes import CookieJar, config, header, request
 from tests.site import FETCH, ORIGIN, Clock, query
@@ -261,7 +261,8 @@ class Sessions(RuleBasedStateMachine):
         """Judges what is written to the store: no generation goes back, and no session that was ended comes back."""
         for known in self.everybody:
             if key == record_key(known.id):
-                sealed = self.site.processes[0].party.sessions._records.unseal(value, known.id) if value else None
+                records = self.site.processes[0].party.sessions._records
+                sealed = records._sealer.unseal(value, known.id) if value else None
                 if sealed is None or sealed.data == b"ended":
                     known.ended = True
                 else:

@@ -32,7 +32,7 @@ class AccessLog:
                 status = 101
             elif message["type"].endswith("response.start"):
                 status = message["status"]
-            size += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+            size += len(message.get("body") or message.get("bytes") or (message.get("text") or "").encode())
             await send(message)
 
         try:

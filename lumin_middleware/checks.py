@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigurationError
@@ -29,6 +29,9 @@ ID_TOKEN_ALGORITHMS = (
     "ES512",
     "EdDSA",
 )
+
+# A name whose last label is a number would be an address (WHATWG URL, 3.5).
+_DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)*(?!(?:[0-9]+|0x[0-9a-f]*)\Z)[a-z0-9_-]+")
 
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")  # RFC 6749, 3.3
 
@@ -54,6 +57,8 @@ def url(name: str, value: object, *, query: bool = False) -> SplitResult:
         raise ConfigurationError(name, "must not hold a user name or password")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ConfigurationError(name, f"{value!r} is not an http(s) URL with a host")
+    if not _is_as_browsers_write_it(parts):
+        raise ConfigurationError(name, f"{value!r} must name its host as browsers write it, such as app.example.com")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ConfigurationError(name, f"{value!r} must be https; http is for localhost, 127.0.0.1 and [::1] only")
     if "#" in value or (parts.query and not query):
@@ -61,6 +66,17 @@ def url(name: str, value: object, *, query: bool = False) -> SplitResult:
     if not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
         raise ConfigurationError(name, "holds a space, a backslash or a character that is not ASCII; percent-encode it")
     return parts
+
+
+def _is_as_browsers_write_it(parts: SplitResult) -> bool:
+    """Whether an `Origin` can ever be equal to this one: 10.1 and [0:0::1] are sent as 10.0.0.1 and [::1]."""
+    host = parts.hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return _DOMAIN.fullmatch(host) is not None
+    written = f"[{address}]" if address.version == 6 else str(address)
+    return re.fullmatch(re.escape(written) + "(?::[0-9]*)?", parts.netloc.lower()) is not None
 
 
 def text(name: str, value: object) -> None:

@@ -23,8 +23,8 @@ from .client import LuminClient
 from .errors import LuminError, RequestRefused
 from .model import Response
 from .passage import respond
+from .ports import run
 from .relying_party import Visit
-from .trampoline import run
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -20,16 +20,13 @@ import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
 
 from . import oauth
-from .config import LuminConfig
+from .config import CONNECT_TIMEOUT, LuminConfig
 from .errors import OAuthError, ServerUnavailable
 from .model import AuthorizationCode
 from .ports import Answer
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer that are read. Token responses have some 2,000; key sets some 10,000."""
-
-CONNECT_TIMEOUT = 3.0
-"""Seconds to connect, TLS included: enough for three lost packets."""
 
 REVOKE_TIMEOUT = 3.0
 """Seconds that a person who signs out waits for the server at most."""

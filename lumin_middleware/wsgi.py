@@ -21,11 +21,10 @@ from .client import LuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, LoginRequired, RequestRefused
 from .model import Request, Response
-from .ports import Store
+from .ports import Store, run
 from .relying_party import RelyingParty, Visit
 from .stores import store_from_url
 from .threads import ThreadWorld
-from .trampoline import run
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

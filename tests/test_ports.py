@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from lumin_middleware.trampoline import run
+from lumin_middleware.ports import run
 
 
 async def nothing():

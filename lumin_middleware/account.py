@@ -6,19 +6,20 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from . import oauth, pages
+from . import pages
 from .access import accepts_html, is_same_origin
 from .answers import Answers
 from .config import LuminConfig
 from .cookies import Cookies, Jar
 from .errors import AuthorizationServerError, RequestRefused, ServerUnavailable, SessionEnded, StoreUnavailable
 from .index import Entry, Index, by_subject
-from .metadata import Metadata
 from .model import Request, Response, Session
 from .ports import World
+from .protocol import oauth
+from .protocol.metadata import Metadata
+from .protocol.token_endpoint import TokenEndpoint
 from .records import digest
 from .sessions import Carried, Opened, Sessions
-from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from urllib.parse import quote, urlsplit
 
-from . import oauth, pages
+from . import pages
 from .access import accepts_html, is_navigation, percent_encoded, return_to
 from .config import LuminConfig
 from .cookies import SessionTooLarge
@@ -23,6 +23,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .model import Request, Response
+from .protocol import oauth
 
 logger = logging.getLogger("lumin_middleware")
 

@@ -17,8 +17,8 @@ import httpx2
 from .config import CONNECT_TIMEOUT, LuminConfig
 from .errors import ClientMisused, LoginRequired, ServerUnavailable, StoreUnavailable
 from .model import Session
-from .oauth import bearer
 from .ports import run
+from .protocol.oauth import bearer
 
 
 class Holder(Protocol):

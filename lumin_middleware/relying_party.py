@@ -25,13 +25,13 @@ from .errors import (
     StoreUnavailable,
 )
 from .logins import Logins
-from .metadata import Metadata
 from .model import Request, Response, Session
 from .ports import World
+from .protocol.metadata import Metadata
+from .protocol.token_endpoint import TokenEndpoint
 from .renewal import Renewal
 from .sessions import Carried, Opened, sessions
 from .sign_in import SignIn
-from .token_endpoint import TokenEndpoint
 from .verify import Verify
 
 logger = logging.getLogger("lumin_middleware")

@@ -26,7 +26,6 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from .breaker import CircuitOpen
 from .config import AuthorizationServer, LuminConfig
 from .errors import (
     AuthorizationServerError,
@@ -35,13 +34,14 @@ from .errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from .identity import RENEWED_TOLERANCE, kept_claims
-from .metadata import Metadata
 from .model import Session, TokenSet
 from .ports import World
+from .protocol.breaker import CircuitOpen
+from .protocol.identity import RENEWED_TOLERANCE, kept_claims
+from .protocol.metadata import Metadata
+from .protocol.token_endpoint import TokenEndpoint
 from .records import Record, digest
 from .sessions import Sessions
-from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")
 

@@ -11,20 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from . import access, oauth, pages
+from . import access, pages
 from .access import is_prefetch
 from .account import Account
 from .answers import Answers
 from .config import LuminConfig
 from .cookies import Jar
 from .errors import AuthorizationServerError, InsufficientScope, LuminError, OAuthError, RequestRefused
-from .identity import kept_claims, user_info_claims
 from .logins import Logins
-from .metadata import Metadata
 from .model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
 from .ports import World
+from .protocol import oauth
+from .protocol.identity import kept_claims, user_info_claims
+from .protocol.metadata import Metadata
+from .protocol.token_endpoint import TokenEndpoint
 from .sessions import ID_BYTES, Opened, Sessions
-from .token_endpoint import TokenEndpoint
 
 logger = logging.getLogger("lumin_middleware")
 

@@ -14,12 +14,13 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from . import oauth, pages
+from . import pages
 from .answers import Answers
 from .config import LuminConfig
 from .cookies import Jar
 from .errors import InsufficientScope, LoginRequired, RequestRefused
 from .model import Request, Response, Session
+from .protocol import oauth
 from .sessions import Opened
 
 USER = "X-Auth-Request-User"

@@ -20,11 +20,11 @@ CORE = (
     "ports",
     "checks",
     "config",
-    "oauth",
-    "identity",
-    "metadata",
-    "breaker",
-    "token_endpoint",
+    "protocol.oauth",
+    "protocol.identity",
+    "protocol.metadata",
+    "protocol.breaker",
+    "protocol.token_endpoint",
     "sealing",
     "cookies",
     "records",
@@ -72,8 +72,8 @@ ONE_NAME = {"sealing": {"os.urandom"}, "config": {"os.environ"}}
 
 FOREIGN = {
     "sealing": {"cryptography", "itsdangerous"},
-    "oauth": {"authlib"},
-    "identity": {"joserfc"},
+    "protocol.oauth": {"authlib"},
+    "protocol.identity": {"joserfc"},
 }
 """Whose code the core rests on, beside the standard library's."""
 

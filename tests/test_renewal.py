@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware import renewal as module
-from lumin_middleware.breaker import FAILURES, PAUSE, CircuitOpen
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import (
     AuthorizationServerError,
@@ -24,9 +23,10 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from lumin_middleware.identity import kept_claims
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.ports import Answer
+from lumin_middleware.protocol.breaker import FAILURES, PAUSE, CircuitOpen
+from lumin_middleware.protocol.identity import kept_claims
 from lumin_middleware.records import digest
 from lumin_middleware.renewal import LEASE_MARGIN, POLL, SAVE_PAUSES, TROUBLE_PAUSE, Due, due
 from tests.fakes import BASE, SERVER, Process, Workers, hostile, id_token, other_key, signing_key, unsigned

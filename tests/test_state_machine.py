@@ -27,9 +27,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from lumin_middleware.breaker import PAUSE
 from lumin_middleware.errors import LoginRequired, LuminError
 from lumin_middleware.model import Response, Session
+from lumin_middleware.protocol.breaker import PAUSE
 from lumin_middleware.records import record_key
 from lumin_middleware.renewal import HARD_MARGIN, LEASE_MARGIN, TROUBLE_PAUSE
 from lumin_middleware.stores import MemoryStore, SQLiteStore

@@ -16,11 +16,11 @@ from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from .checks import SCOPE_TOKEN
-from .config import AuthorizationServer, LuminConfig
-from .errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
-from .model import _CHECKED, AuthorizationCode, TokenSet, Transaction
-from .ports import Answer
+from ..checks import SCOPE_TOKEN
+from ..config import AuthorizationServer, LuminConfig
+from ..errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
+from ..model import _CHECKED, AuthorizationCode, TokenSet, Transaction
+from ..ports import Answer
 
 PASSED_ON = ("login_hint", "prompt", "ui_locales")
 """What a browser may add to the authorization request (OpenID Connect Core 1.0, 3.1.2.1); nothing else."""

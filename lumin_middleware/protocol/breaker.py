@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from .errors import LuminError, ServerUnavailable
+from ..errors import LuminError, ServerUnavailable
 
 FAILURES = 5
 """Failures in a row that open it: more than a deployment behind a load balancer causes."""

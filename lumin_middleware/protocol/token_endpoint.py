@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 
+from ..config import AuthorizationServer, LuminConfig
+from ..errors import AuthorizationServerError
+from ..model import AuthorizationCode, TokenSet
+from ..ports import World
 from .breaker import CircuitBreaker
-from .config import AuthorizationServer, LuminConfig
-from .errors import AuthorizationServerError
 from .metadata import Metadata
-from .model import AuthorizationCode, TokenSet
 from .oauth import token_set
-from .ports import World
 
 logger = logging.getLogger("lumin_middleware")
 

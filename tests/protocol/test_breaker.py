@@ -1,7 +1,7 @@
 import pytest
 
-from lumin_middleware.breaker import FAILURES, PAUSE, CircuitBreaker
 from lumin_middleware.errors import OAuthError, ServerUnavailable
+from lumin_middleware.protocol.breaker import FAILURES, PAUSE, CircuitBreaker
 from tests.site import Clock
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from lumin_middleware.breaker import FAILURES, CircuitOpen
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import OAuthError, ServerUnavailable
 from lumin_middleware.model import AuthorizationCode, Transaction
-from lumin_middleware.oauth import authorization_response
+from lumin_middleware.protocol.breaker import FAILURES, CircuitOpen
+from lumin_middleware.protocol.oauth import authorization_response
 from tests.fakes import BASE, SERVER, Workers
 
 

@@ -12,11 +12,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from .config import AuthorizationServer, LuminConfig
-from .errors import AuthorizationServerError, ConfigurationError, ServerUnavailable
+from ..config import AuthorizationServer, LuminConfig
+from ..errors import AuthorizationServerError, ConfigurationError, ServerUnavailable
+from ..ports import World
 from .identity import Key, UnknownKey, id_token_claims, json_web_keys, logout_token_claims
 from .oauth import same_issuer
-from .ports import World
 
 T = TypeVar("T")
 

@@ -14,9 +14,15 @@ from hypothesis import strategies as st
 
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import AuthorizationServerError, ServerUnavailable
-from lumin_middleware.identity import UnknownKey
-from lumin_middleware.metadata import DISCOVERY_LIFETIME, KEYS_LIFETIME, TROUBLE_PAUSE, UNKNOWN_KEY_PAUSE, Metadata
 from lumin_middleware.ports import Answer
+from lumin_middleware.protocol.identity import UnknownKey
+from lumin_middleware.protocol.metadata import (
+    DISCOVERY_LIFETIME,
+    KEYS_LIFETIME,
+    TROUBLE_PAUSE,
+    UNKNOWN_KEY_PAUSE,
+    Metadata,
+)
 from tests.fakes import BASE, SERVER, Clock, Server, World, config, hostile, id_token, json_values, jwks, other_key
 
 WELL_KNOWN = f"{BASE}/.well-known/openid-configuration"

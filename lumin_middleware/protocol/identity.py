@@ -18,10 +18,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jwt import ClaimsOption, JWTClaimsRegistry
 
-from .config import AuthorizationServer, LuminConfig
-from .errors import AuthorizationServerError, ServerUnavailable
+from ..config import AuthorizationServer, LuminConfig
+from ..errors import AuthorizationServerError, ServerUnavailable
+from ..ports import Answer
 from .oauth import same_issuer
-from .ports import Answer
 
 Key = RSAKey | ECKey | OKPKey
 

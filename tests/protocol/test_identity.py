@@ -19,7 +19,8 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from lumin_middleware.checks import ID_TOKEN_ALGORITHMS
 from lumin_middleware.errors import AuthorizationServerError, ServerUnavailable
-from lumin_middleware.identity import (
+from lumin_middleware.ports import Answer
+from lumin_middleware.protocol.identity import (
     CLAIMS_LIMIT,
     ID_TOKEN_LIMIT,
     LOGOUT_EVENT,
@@ -33,7 +34,6 @@ from lumin_middleware.identity import (
     logout_token_claims,
     user_info_claims,
 )
-from lumin_middleware.ports import Answer
 from tests.fakes import (
     BASE,
     SERVER,

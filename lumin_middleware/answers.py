@@ -12,7 +12,6 @@ from urllib.parse import quote, urlsplit
 from . import pages
 from .access import accepts_html, is_navigation, percent_encoded, return_to
 from .config import LuminConfig
-from .cookies import SessionTooLarge
 from .errors import (
     AuthorizationServerError,
     InsufficientScope,
@@ -24,6 +23,7 @@ from .errors import (
 )
 from .model import Request, Response
 from .protocol import oauth
+from .sessions.cookies import SessionTooLarge
 
 logger = logging.getLogger("lumin_middleware")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from .config import LuminConfig
-from .cookies import Cookies
+from .sessions.cookies import Cookies
 
 Header = tuple[bytes, bytes]
 

@@ -15,7 +15,6 @@ from .answers import Answers, target
 from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
 from .config import LuminConfig
-from .cookies import Cookies, Jar
 from .errors import (
     InsufficientScope,
     LoginRequired,
@@ -24,13 +23,14 @@ from .errors import (
     ServerUnavailable,
     StoreUnavailable,
 )
-from .logins import Logins
 from .model import Request, Response, Session
 from .ports import World
 from .protocol.metadata import Metadata
 from .protocol.token_endpoint import TokenEndpoint
-from .renewal import Renewal
-from .sessions import Carried, Opened, sessions
+from .sessions.cookies import Cookies, Jar
+from .sessions.logins import Logins
+from .sessions.renewal import Renewal
+from .sessions.sessions import Carried, Opened, sessions
 from .sign_in import SignIn
 from .verify import Verify
 

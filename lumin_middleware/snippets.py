@@ -16,8 +16,8 @@ from urllib.parse import quote_plus, urlsplit
 
 from . import snippet_texts as texts
 from .config import LuminConfig
-from .cookies import Cookies
 from .errors import ConfigurationError
+from .sessions.cookies import Cookies
 
 PROGRAMS = ("nginx", "caddy", "traefik")
 

@@ -17,11 +17,11 @@ from urllib.parse import quote, unquote
 from . import pages
 from .answers import Answers
 from .config import LuminConfig
-from .cookies import Jar
 from .errors import InsufficientScope, LoginRequired, RequestRefused
 from .model import Request, Response, Session
 from .protocol import oauth
-from .sessions import Opened
+from .sessions.cookies import Jar
+from .sessions.sessions import Opened
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"

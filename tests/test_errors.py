@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lumin_middleware import cookies, errors
+from lumin_middleware import errors
 from lumin_middleware.errors import (
     AuthorizationServerError,
     ClientMisused,
@@ -21,6 +21,7 @@ from lumin_middleware.errors import (
     StoreUnavailable,
 )
 from lumin_middleware.protocol import identity
+from lumin_middleware.sessions import cookies
 
 MADE = [
     (ConfigurationError("scope", "is missing"), 500, "configuration", "scope: is missing"),

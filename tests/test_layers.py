@@ -25,13 +25,13 @@ CORE = (
     "protocol.metadata",
     "protocol.breaker",
     "protocol.token_endpoint",
-    "sealing",
-    "cookies",
-    "records",
-    "sessions",
-    "logins",
-    "index",
-    "renewal",
+    "sessions.sealing",
+    "sessions.cookies",
+    "sessions.records",
+    "sessions.sessions",
+    "sessions.logins",
+    "sessions.index",
+    "sessions.renewal",
     "access",
     "pages",
     "answers",
@@ -67,11 +67,11 @@ FORBIDDEN = {
     *("time", "datetime", "random", "secrets", "uuid", "os"),
 }
 
-ONE_NAME = {"sealing": {"os.urandom"}, "config": {"os.environ"}}
+ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 FOREIGN = {
-    "sealing": {"cryptography", "itsdangerous"},
+    "sessions.sealing": {"cryptography", "itsdangerous"},
     "protocol.oauth": {"authlib"},
     "protocol.identity": {"joserfc"},
 }

@@ -30,8 +30,8 @@ from hypothesis.stateful import (
 from lumin_middleware.errors import LoginRequired, LuminError
 from lumin_middleware.model import Response, Session
 from lumin_middleware.protocol.breaker import PAUSE
-from lumin_middleware.records import record_key
-from lumin_middleware.renewal import HARD_MARGIN, LEASE_MARGIN, TROUBLE_PAUSE
+from lumin_middleware.sessions.records import record_key
+from lumin_middleware.sessions.renewal import HARD_MARGIN, LEASE_MARGIN, TROUBLE_PAUSE
 from lumin_middleware.stores import MemoryStore, SQLiteStore
 from tests.fakes import CookieJar, config, header, request
 from tests.site import FETCH, ORIGIN, Clock, query

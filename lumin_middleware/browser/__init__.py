@@ -7,9 +7,9 @@ from pathlib import Path
 
 from .. import pages
 from ..answers import Answers
-from ..cookies import Jar
 from ..model import Request, Response
-from ..sessions import Opened
+from ..sessions.cookies import Jar
+from ..sessions.sessions import Opened
 
 # A channel reaches this site's pages only, and reaches them also where a page on the way to the sign-in has cut the
 # popup off from whoever opened it (HTML Standard, Cross-Origin-Opener-Policy).

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lumin_middleware.cookies import MEMO_LIMIT, PIECES_LIMIT, SET_COOKIE_LIMIT, Cookies, Jar, Memo, SessionTooLarge
 from lumin_middleware.errors import LuminError
+from lumin_middleware.sessions.cookies import (
+    MEMO_LIMIT,
+    PIECES_LIMIT,
+    SET_COOKIE_LIMIT,
+    Cookies,
+    Jar,
+    Memo,
+    SessionTooLarge,
+)
 from tests.fakes import CookieJar, hostile
 
 SECURE, PLAIN = Cookies(secure=True), Cookies(secure=False)

@@ -10,10 +10,10 @@ import hmac
 import json
 from typing import Any
 
-from .config import LuminConfig
+from ..config import LuminConfig
+from ..model import Transaction
+from ..ports import World
 from .cookies import DELETIONS_LIMIT, Cookies, Jar
-from .model import Transaction
-from .ports import World
 from .records import digest
 from .sealing import Sealer
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner
 
-from lumin_middleware import sealing
-from lumin_middleware.sealing import Sealer, Unsealed
+from lumin_middleware.sessions import sealing
+from lumin_middleware.sessions.sealing import Sealer, Unsealed
 from tests.fakes import KEY, OLD_KEY, Clock, hostile
 
 PURPOSES = ("session", "record", "handle", "login", "tries", "used", "index")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lumin_middleware.access import RETURN_TO_LIMIT
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.logins import (
+from lumin_middleware.model import Transaction
+from lumin_middleware.sessions.logins import (
     BYTES_LIMIT,
     CLOCK_TOLERANCE,
     DELETIONS_LIMIT,
@@ -21,7 +22,6 @@ from lumin_middleware.logins import (
     TRIES_WINDOW,
     Logins,
 )
-from lumin_middleware.model import Transaction
 from tests.fakes import KEY, OLD_KEY, CookieJar, Workers, hostile
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
-from .errors import LuminError
+from ..errors import LuminError
 
 SET_COOKIE_LIMIT = 4000
 """Bytes of one `Set-Cookie` value. Browsers promise 4,096 for name, value and attributes (RFC 6265, 6.1)."""

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.index import ENTRIES_LIMIT, Index, by_sid, by_subject
 from lumin_middleware.model import Session, TokenSet
+from lumin_middleware.sessions.index import ENTRIES_LIMIT, Index, by_sid, by_subject
 from tests.fakes import OLD_KEY, config
 from tests.site import Clock
 

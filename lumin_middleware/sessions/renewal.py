@@ -26,20 +26,20 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from .config import AuthorizationServer, LuminConfig
-from .errors import (
+from ..config import AuthorizationServer, LuminConfig
+from ..errors import (
     AuthorizationServerError,
     OAuthError,
     ServerUnavailable,
     SessionEnded,
     StoreUnavailable,
 )
-from .model import Session, TokenSet
-from .ports import World
-from .protocol.breaker import CircuitOpen
-from .protocol.identity import RENEWED_TOLERANCE, kept_claims
-from .protocol.metadata import Metadata
-from .protocol.token_endpoint import TokenEndpoint
+from ..model import Session, TokenSet
+from ..ports import World
+from ..protocol.breaker import CircuitOpen
+from ..protocol.identity import RENEWED_TOLERANCE, kept_claims
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
 from .records import Record, digest
 from .sessions import Sessions
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.config import LuminConfig
-from lumin_middleware.cookies import SessionTooLarge
 from lumin_middleware.errors import SessionEnded, StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
-from lumin_middleware.records import SWAP_ATTEMPTS, Record, record_key
-from lumin_middleware.sessions import WARNING_PAUSE, Carried, CookieSessions, StoreSessions
+from lumin_middleware.sessions.cookies import SessionTooLarge
+from lumin_middleware.sessions.records import SWAP_ATTEMPTS, Record, record_key
+from lumin_middleware.sessions.sessions import WARNING_PAUSE, Carried, CookieSessions, StoreSessions
 from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
 
 DAY, WEEK = 86_400, 604_800

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware import renewal as module
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import (
     AuthorizationServerError,
@@ -27,8 +26,9 @@ from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.breaker import FAILURES, PAUSE, CircuitOpen
 from lumin_middleware.protocol.identity import kept_claims
-from lumin_middleware.records import digest
-from lumin_middleware.renewal import LEASE_MARGIN, POLL, SAVE_PAUSES, TROUBLE_PAUSE, Due, due
+from lumin_middleware.sessions import renewal as module
+from lumin_middleware.sessions.records import digest
+from lumin_middleware.sessions.renewal import LEASE_MARGIN, POLL, SAVE_PAUSES, TROUBLE_PAUSE, Due, due
 from tests.fakes import BASE, SERVER, Process, Workers, hostile, id_token, other_key, signing_key, unsigned
 
 LEASE_TIME = 10 + LEASE_MARGIN

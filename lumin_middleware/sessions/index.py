@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from .config import LuminConfig
-from .errors import StoreUnavailable
-from .model import Session
-from .ports import World
+from ..config import LuminConfig
+from ..errors import StoreUnavailable
+from ..model import Session
+from ..ports import World
 from .records import SWAP_ATTEMPTS, digest
 from .sealing import Sealer
 

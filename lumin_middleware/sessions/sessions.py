@@ -12,11 +12,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from .config import LuminConfig
+from ..config import LuminConfig
+from ..errors import SessionEnded, StoreUnavailable
+from ..model import Session
+from ..ports import World
 from .cookies import Cookies, Jar, SessionTooLarge
-from .errors import SessionEnded, StoreUnavailable
-from .model import Session
-from .ports import World
 from .records import Record, Records, record_key
 from .sealing import Sealer, Unsealed
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from .config import LuminConfig
+from ..config import LuminConfig
+from ..errors import SessionEnded, StoreUnavailable
+from ..model import Session
+from ..ports import World
 from .cookies import MEMO_LIMIT, Memo
-from .errors import SessionEnded, StoreUnavailable
-from .model import Session
-from .ports import World
 from .sealing import Sealer
 
 SWAP_ATTEMPTS = 8

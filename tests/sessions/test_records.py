@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware.cookies import MEMO_LIMIT
 from lumin_middleware.errors import SessionEnded, StoreUnavailable
-from lumin_middleware.records import SWAP_ATTEMPTS, Record, Records, digest, record_key
+from lumin_middleware.sessions.cookies import MEMO_LIMIT
+from lumin_middleware.sessions.records import SWAP_ATTEMPTS, Record, Records, digest, record_key
 from tests.fakes import OLD_KEY, Workers, World, config, hostile
 
 DAY = 86_400

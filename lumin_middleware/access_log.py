@@ -7,10 +7,10 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access import percent_encoded
-from .verify import Proxies
+from .site.access import percent_encoded
+from .site.verify import Proxies
 
-logger = logging.getLogger("lumin_middleware.access")
+logger = logging.getLogger("lumin_middleware.site.access")
 
 
 class AccessLog:

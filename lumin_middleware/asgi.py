@@ -25,7 +25,7 @@ from .event_loop import AsyncWorld
 from .model import Request, Response
 from .passage import MARK, Passage, respond
 from .ports import AsyncStore, Store
-from .relying_party import RelyingParty, Visit
+from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
 
 BODY_LIMIT = 65_536

@@ -281,7 +281,7 @@ def _gateway(upstream: str, config: LuminConfig, **options: Any) -> Any:
     from .access_log import AccessLog
     from .asgi import LuminMiddleware
     from .gateway import Gateway
-    from .verify import Proxies
+    from .site.verify import Proxies
 
     app = LuminMiddleware(Gateway(upstream, config, **options), config)
     return AccessLog(app, Proxies(config.trusted_proxies))

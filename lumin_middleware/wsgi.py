@@ -15,14 +15,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote_to_bytes
 
-from . import pages
 from .api_calls import WsgiCall
 from .client import LuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, LoginRequired, RequestRefused
 from .model import Request, Response
 from .ports import Store, run
-from .relying_party import RelyingParty, Visit
+from .site import pages
+from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
 from .threads import ThreadWorld
 

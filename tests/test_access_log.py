@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.access_log import AccessLog, client_address, shown
-from lumin_middleware.verify import Proxies
+from lumin_middleware.site.verify import Proxies
 from tests.acceptance.harness import http_scope
 from tests.fakes import any_text, hostile
 
@@ -24,7 +24,7 @@ class Logged:
     """Serves requests with an application that sends these messages; `lines` holds what was logged, but no seconds."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        caplog.set_level(logging.INFO, "lumin_middleware.access")
+        caplog.set_level(logging.INFO, "lumin_middleware.site.access")
         self._caplog = caplog
 
     async def __call__(self, scope: dict[str, Any], *messages: dict[str, Any], error: Exception | None = None) -> Any:

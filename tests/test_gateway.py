@@ -26,7 +26,7 @@ from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.gateway import Gateway
 from tests.fakes import config
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, free_port, front, gateway, serve, told
-from tests.site import Clock
+from tests.site_rig import Clock
 
 MIB = 2**20
 SIZE = int(os.environ.get("LUMIN_TEST_TRANSFER_MIB", "256")) * MIB

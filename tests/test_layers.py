@@ -32,15 +32,15 @@ CORE = (
     "sessions.logins",
     "sessions.index",
     "sessions.renewal",
-    "access",
-    "pages",
-    "answers",
-    "account",
-    "verify",
-    "browser",
-    "api_proxy",
-    "sign_in",
-    "relying_party",
+    "site.access",
+    "site.pages",
+    "site.answers",
+    "site.account",
+    "site.verify",
+    "site.browser",
+    "site.api_proxy",
+    "site.sign_in",
+    "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
 
@@ -227,7 +227,7 @@ def test_importing_the_package_loads_neither_httpx_1_nor_what_is_optional(tmp_pa
         (tmp_path / f"{name}.py").write_text("", encoding="utf-8")
     found = loaded("import lumin_middleware", tmp_path)
     assert "httpx2" in found
-    assert "lumin_middleware.relying_party" in found
+    assert "lumin_middleware.site.relying_party" in found
     assert not {"httpx", "typer", "redis", "uvicorn", "django", "pytest"} & found
     assert not {name for name in found if is_of(name, "lumin_middleware.emulator")}
     assert "httpx" in loaded("import httpx", tmp_path)

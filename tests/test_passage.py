@@ -9,7 +9,7 @@ from starlette.routing import Route
 from starlette.websockets import WebSocket
 
 from lumin_middleware import LoginRequired, LuminMiddleware, passage
-from tests.site import FETCH, NAVIGATION, ORIGIN, Browser
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
 
 
 class Socket:

@@ -21,7 +21,7 @@ from tests.browser_rig import ROOT, environment
 from tests.fakes import config
 from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, front, serve, told
-from tests.site import Clock, query
+from tests.site_rig import Clock, query
 
 PUBLIC = ("/free/*", "/healthz")
 SCOPES = {"/sign/*": "sign:requests", "/sign/templates/*": "templates"}

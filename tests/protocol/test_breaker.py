@@ -2,7 +2,7 @@ import pytest
 
 from lumin_middleware.errors import OAuthError, ServerUnavailable
 from lumin_middleware.protocol.breaker import FAILURES, PAUSE, CircuitBreaker
-from tests.site import Clock
+from tests.site_rig import Clock
 
 
 class Endpoint:

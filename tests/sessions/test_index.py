@@ -6,7 +6,7 @@ from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.sessions.index import ENTRIES_LIMIT, Index, by_sid, by_subject
 from tests.fakes import OLD_KEY, config
-from tests.site import Clock
+from tests.site_rig import Clock
 
 WEEK = 604_800
 

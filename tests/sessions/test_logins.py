@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware.access import RETURN_TO_LIMIT
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.model import Transaction
 from lumin_middleware.sessions.logins import (
@@ -22,6 +21,7 @@ from lumin_middleware.sessions.logins import (
     TRIES_WINDOW,
     Logins,
 )
+from lumin_middleware.site.access import RETURN_TO_LIMIT
 from tests.fakes import KEY, OLD_KEY, CookieJar, Workers, hostile
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, unquote_to_bytes
 
-from .errors import RequestRefused
-from .model import Request
+from ..errors import RequestRefused
+from ..model import Request
 
 RETURN_TO_LIMIT = 2000
 """Bytes of a `return_to`: sealed, it still leaves room for another login in 3,500 bytes of cookies."""

@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
 
-from lumin_middleware.access import (
+from lumin_middleware.errors import RequestRefused
+from lumin_middleware.site.access import (
     RETURN_TO_LIMIT,
     Rule,
     Rules,
@@ -20,7 +21,6 @@ from lumin_middleware.access import (
     is_same_origin,
     return_to,
 )
-from lumin_middleware.errors import RequestRefused
 from tests.fakes import NAVIGATION, ORIGIN, any_text, hostile, request
 
 RULES = Rules(

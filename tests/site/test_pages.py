@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.model import Response
-from lumin_middleware.pages import (
+from lumin_middleware.site.pages import (
     SAFETY,
     STYLE,
     Page,

@@ -14,14 +14,14 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
+from ..config import LuminConfig
+from ..errors import InsufficientScope, LoginRequired, RequestRefused
+from ..model import Request, Response, Session
+from ..protocol import oauth
+from ..sessions.cookies import Jar
+from ..sessions.sessions import Opened
 from . import pages
 from .answers import Answers
-from .config import LuminConfig
-from .errors import InsufficientScope, LoginRequired, RequestRefused
-from .model import Request, Response, Session
-from .protocol import oauth
-from .sessions.cookies import Jar
-from .sessions.sessions import Opened
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"

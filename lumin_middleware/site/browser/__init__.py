@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from ...model import Request, Response
+from ...sessions.cookies import Jar
+from ...sessions.sessions import Opened
 from .. import pages
 from ..answers import Answers
-from ..model import Request, Response
-from ..sessions.cookies import Jar
-from ..sessions.sessions import Opened
 
 # A channel reaches this site's pages only, and reaches them also where a page on the way to the sign-in has cut the
 # popup off from whoever opened it (HTML Standard, Cross-Origin-Opener-Policy).

@@ -12,8 +12,6 @@ import ada_url
 import pytest
 from hypothesis import given
 
-from lumin_middleware.access import RETURN_TO_LIMIT
-from lumin_middleware.answers import DETAIL_LIMIT, Answers, target
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import (
     AuthorizationServerError,
@@ -27,6 +25,8 @@ from lumin_middleware.errors import (
 )
 from lumin_middleware.model import Request, Response
 from lumin_middleware.sessions.cookies import SessionTooLarge
+from lumin_middleware.site.access import RETURN_TO_LIMIT
+from lumin_middleware.site.answers import DETAIL_LIMIT, Answers, target
 from tests.fakes import BASE, NAVIGATION, ORIGIN, any_text, config, header, hostile, request
 
 FETCH = {"accept": "application/json", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}

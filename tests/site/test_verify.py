@@ -10,12 +10,12 @@ import pytest
 from lumin_middleware import ConfigurationError
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.model import Request
-from lumin_middleware.verify import Proxies, header_text, original
+from lumin_middleware.site.verify import Proxies, header_text, original
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import call, cookie_header, with_cookies
 from tests.edges.gateway import environ, serve_validated
 from tests.fakes import config
-from tests.site import FETCH, NAVIGATION, ORIGIN, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, query
 
 PROXY = ("127.0.0.1", 40000)
 STRANGER = ("203.0.113.9", 40000)

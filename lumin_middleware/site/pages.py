@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .model import Response
+from ..model import Response
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #16181d; --soft: #5b6270; --paper: #f4f5f7; --card: #fff; --line: #e2e5ea;

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
+from ..checks import API_METHODS
+from ..config import LuminConfig
+from ..errors import RequestRefused
+from ..model import Request, Response
+from ..protocol import oauth
 from . import pages
 from .access import is_same_origin
-from .checks import API_METHODS
-from .config import LuminConfig
-from .errors import RequestRefused
-from .model import Request, Response
-from .protocol import oauth
 
 Header = tuple[bytes, bytes]
 

@@ -11,21 +11,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from ..config import LuminConfig
+from ..errors import AuthorizationServerError, InsufficientScope, LuminError, OAuthError, RequestRefused
+from ..model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
+from ..ports import World
+from ..protocol import oauth
+from ..protocol.identity import kept_claims, user_info_claims
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
+from ..sessions.cookies import Jar
+from ..sessions.logins import Logins
+from ..sessions.sessions import ID_BYTES, Opened, Sessions
 from . import access, pages
 from .access import is_prefetch
 from .account import Account
 from .answers import Answers
-from .config import LuminConfig
-from .errors import AuthorizationServerError, InsufficientScope, LuminError, OAuthError, RequestRefused
-from .model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
-from .ports import World
-from .protocol import oauth
-from .protocol.identity import kept_claims, user_info_claims
-from .protocol.metadata import Metadata
-from .protocol.token_endpoint import TokenEndpoint
-from .sessions.cookies import Jar
-from .sessions.logins import Logins
-from .sessions.sessions import ID_BYTES, Opened, Sessions
 
 logger = logging.getLogger("lumin_middleware")
 

@@ -17,16 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware import ConfigurationError
-from lumin_middleware.api_proxy import ApiCall, ApiProxy, Head
 from lumin_middleware.errors import RequestRefused
 from lumin_middleware.model import Request
+from lumin_middleware.site.api_proxy import ApiCall, ApiProxy, Head
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests import upstream
 from tests.acceptance.harness import shake_hands
 from tests.edges import gateway, rig
 from tests.edges.rig import EDGES, Browser, Edge, Lumin, Site
 from tests.fakes import config as make
-from tests.site import FETCH, NAVIGATION, ORIGIN
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN
 from tests.upstream import Upstream, answer, say
 
 ALLOWED = ("GET /user/info", "/signature_request/*", "POST /documents", "/files/*")

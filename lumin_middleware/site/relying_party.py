@@ -8,14 +8,8 @@ from __future__ import annotations
 
 import logging
 
-from . import access
-from .access import Rules, is_navigation
-from .account import Account, Route
-from .answers import Answers, target
-from .api_proxy import ApiCall, ApiProxy
-from .browser import BrowserFile, Popup
-from .config import LuminConfig
-from .errors import (
+from ..config import LuminConfig
+from ..errors import (
     InsufficientScope,
     LoginRequired,
     LuminError,
@@ -23,14 +17,20 @@ from .errors import (
     ServerUnavailable,
     StoreUnavailable,
 )
-from .model import Request, Response, Session
-from .ports import World
-from .protocol.metadata import Metadata
-from .protocol.token_endpoint import TokenEndpoint
-from .sessions.cookies import Cookies, Jar
-from .sessions.logins import Logins
-from .sessions.renewal import Renewal
-from .sessions.sessions import Carried, Opened, sessions
+from ..model import Request, Response, Session
+from ..ports import World
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
+from ..sessions.cookies import Cookies, Jar
+from ..sessions.logins import Logins
+from ..sessions.renewal import Renewal
+from ..sessions.sessions import Carried, Opened, sessions
+from . import access
+from .access import Rules, is_navigation
+from .account import Account, Route
+from .answers import Answers, target
+from .api_proxy import ApiCall, ApiProxy
+from .browser import BrowserFile, Popup
 from .sign_in import SignIn
 from .verify import Verify
 

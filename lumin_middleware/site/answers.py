@@ -9,10 +9,8 @@ from __future__ import annotations
 import logging
 from urllib.parse import quote, urlsplit
 
-from . import pages
-from .access import accepts_html, is_navigation, percent_encoded, return_to
-from .config import LuminConfig
-from .errors import (
+from ..config import LuminConfig
+from ..errors import (
     AuthorizationServerError,
     InsufficientScope,
     LuminError,
@@ -21,9 +19,11 @@ from .errors import (
     ServerUnavailable,
     StoreUnavailable,
 )
-from .model import Request, Response
-from .protocol import oauth
-from .sessions.cookies import SessionTooLarge
+from ..model import Request, Response
+from ..protocol import oauth
+from ..sessions.cookies import SessionTooLarge
+from . import pages
+from .access import accepts_html, is_navigation, percent_encoded, return_to
 
 logger = logging.getLogger("lumin_middleware")
 

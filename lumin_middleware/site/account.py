@@ -6,20 +6,20 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from ..config import LuminConfig
+from ..errors import AuthorizationServerError, RequestRefused, ServerUnavailable, SessionEnded, StoreUnavailable
+from ..model import Request, Response, Session
+from ..ports import World
+from ..protocol import oauth
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
+from ..sessions.cookies import Cookies, Jar
+from ..sessions.index import Entry, Index, by_subject
+from ..sessions.records import digest
+from ..sessions.sessions import Carried, Opened, Sessions
 from . import pages
 from .access import accepts_html, is_same_origin
 from .answers import Answers
-from .config import LuminConfig
-from .errors import AuthorizationServerError, RequestRefused, ServerUnavailable, SessionEnded, StoreUnavailable
-from .model import Request, Response, Session
-from .ports import World
-from .protocol import oauth
-from .protocol.metadata import Metadata
-from .protocol.token_endpoint import TokenEndpoint
-from .sessions.cookies import Cookies, Jar
-from .sessions.index import Entry, Index, by_subject
-from .sessions.records import digest
-from .sessions.sessions import Carried, Opened, Sessions
 
 logger = logging.getLogger("lumin_middleware")
 

@@ -278,9 +278,9 @@ def proxy(
 
 
 def _gateway(upstream: str, config: LuminConfig, **options: Any) -> Any:
-    from .access_log import AccessLog
     from .asgi import LuminMiddleware
-    from .gateway import Gateway
+    from .gateway.access_log import AccessLog
+    from .gateway.gateway import Gateway
     from .site.verify import Proxies
 
     app = LuminMiddleware(Gateway(upstream, config, **options), config)
@@ -313,7 +313,7 @@ def snippets(
     With them it asks LuminMiddleware who may pass. They are made from the environment's: LUMIN_REDIRECT_URI,
     LUMIN_PUBLIC and their kin.
     """
-    from .snippets import snippet
+    from .gateway.snippets import snippet
 
     try:
         typer.echo(snippet(program, _settings(), auth=auth, upstream=upstream), nl=False)

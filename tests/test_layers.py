@@ -46,12 +46,12 @@ CORE = (
 
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
-    *("stores.local", "stores.url", "stores", "store_contract"),
+    *("stores.local", "stores.url", "stores", "stores.contract"),
     "client",
-    *("exchange", "event_loop", "threads", "passage", "api_calls"),
+    *("runtime.exchange", "runtime.event_loop", "runtime.threads", "runtime.passage", "runtime.api_calls"),
     "lookup",
     *("asgi", "wsgi", "django"),
-    *("forwarding", "access_log", "gateway", "snippet_texts", "snippets"),
+    *("gateway.forwarding", "gateway.access_log", "gateway.gateway", "gateway.snippet_texts", "gateway.snippets"),
     "emulator",
     "testing",
     "cli",

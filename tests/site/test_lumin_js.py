@@ -19,7 +19,7 @@ from tests import browser_rig as rig
 from tests.bff import Bff
 from tests.upstream import answer, say
 
-SOURCES = Path(lumin_middleware.__file__).parent / "browser"
+SOURCES = Path(lumin_middleware.__file__).parent / "site" / "browser"
 UNAUTHORIZED = answer("401 Unauthorized", body=b'{"error_code": "unauthorized"}')
 
 

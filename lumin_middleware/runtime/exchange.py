@@ -19,11 +19,11 @@ import anyio
 import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
 
-from .config import CONNECT_TIMEOUT, LuminConfig
-from .errors import OAuthError, ServerUnavailable
-from .model import AuthorizationCode
-from .ports import Answer
-from .protocol import oauth
+from ..config import CONNECT_TIMEOUT, LuminConfig
+from ..errors import OAuthError, ServerUnavailable
+from ..model import AuthorizationCode
+from ..ports import Answer
+from ..protocol import oauth
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer that are read. Token responses have some 2,000; key sets some 10,000."""

@@ -23,7 +23,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.websockets import WebSocket
 
 from lumin_middleware import ConfigurationError, LuminMiddleware
-from lumin_middleware.gateway import Gateway
+from lumin_middleware.gateway.gateway import Gateway
 from tests.fakes import config
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, free_port, front, gateway, serve, told
 from tests.site_rig import Clock

@@ -28,8 +28,8 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from .errors import StoreUnavailable
-from .ports import AsyncStore, Store
+from ..errors import StoreUnavailable
+from ..ports import AsyncStore, Store
 
 T = TypeVar("T")
 Opener = Callable[[], Any]  # gives a Store or an AsyncStore

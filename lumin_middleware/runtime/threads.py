@@ -12,11 +12,11 @@ from weakref import WeakValueDictionary
 
 import httpx2
 
-from .client import blocking_api_client
-from .config import LuminConfig
+from ..client import blocking_api_client
+from ..config import LuminConfig
+from ..ports import Store
 from .event_loop import DirectStore
 from .exchange import Exchange
-from .ports import Store
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from .client import api_client
-from .config import LuminConfig
-from .errors import LuminError
+from ..client import api_client
+from ..config import LuminConfig
+from ..errors import LuminError
+from ..ports import AsyncStore, Store
 from .exchange import AsyncExchange
-from .ports import AsyncStore, Store
 
 T = TypeVar("T")
 

@@ -20,14 +20,14 @@ from starlette.types import Message, Receive, Scope, Send
 from wsproto.events import BytesMessage, TextMessage
 from wsproto.utilities import ProtocolError
 
+from ..config import LuminConfig
+from ..errors import ConfigurationError
+from ..model import Response
+from ..runtime.passage import respond
+from ..site import pages
+from ..site.verify import Proxies, identity_headers
 from .access_log import client_address, shown
-from .config import LuminConfig
-from .errors import ConfigurationError
 from .forwarding import Forwarding, Header
-from .model import Response
-from .passage import respond
-from .site import pages
-from .site.verify import Proxies, identity_headers
 
 logger = logging.getLogger("lumin_middleware")
 

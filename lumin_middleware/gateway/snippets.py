@@ -14,10 +14,10 @@ from string import Template
 from typing import NamedTuple
 from urllib.parse import quote_plus, urlsplit
 
+from ..config import LuminConfig
+from ..errors import ConfigurationError
+from ..sessions.cookies import Cookies
 from . import snippet_texts as texts
-from .config import LuminConfig
-from .errors import ConfigurationError
-from .sessions.cookies import Cookies
 
 PROGRAMS = ("nginx", "caddy", "traefik")
 

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 
 from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.snippets import PROGRAMS, snippet
+from lumin_middleware.gateway.snippets import PROGRAMS, snippet
 from lumin_middleware.stores import MemoryStore
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config

@@ -14,12 +14,12 @@ from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedU
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .client import AsyncLuminClient
-from .errors import LoginRequired
+from ..client import AsyncLuminClient
+from ..errors import LoginRequired
+from ..model import Response, Session
+from ..site import pages
+from ..site.relying_party import Visit
 from .event_loop import AsyncWorld
-from .model import Response, Session
-from .site import pages
-from .site.relying_party import Visit
 
 WATCH_PAUSE = 15.0
 """Seconds between two looks whether a session that is served for long was ended in another process."""

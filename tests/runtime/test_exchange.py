@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
-from lumin_middleware.exchange import BODY_LIMIT, AsyncExchange, Exchange
 from lumin_middleware.model import _CHECKED, AuthorizationCode, Transaction
 from lumin_middleware.ports import Answer, run
+from lumin_middleware.runtime.exchange import BODY_LIMIT, AsyncExchange, Exchange
 from tests.fakes import REDIRECT_URI, SECRET, config, hostile
 
 CONTEXT = ssl.create_default_context()

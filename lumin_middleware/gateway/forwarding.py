@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from .config import LuminConfig
-from .sessions.cookies import Cookies
+from ..config import LuminConfig
+from ..sessions.cookies import Cookies
 
 Header = tuple[bytes, bytes]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware.forwarding import Forwarding, end_to_end
+from lumin_middleware.gateway.forwarding import Forwarding, end_to_end
 from tests.fakes import config, hostile
 
 CLIENT = "203.0.113.9"

@@ -17,14 +17,14 @@ import anyio
 import httpx2
 from starlette.types import Receive, Scope, Send
 
-from .client import LuminClient
-from .errors import LuminError, RequestRefused
-from .model import Response
+from ..client import LuminClient
+from ..errors import LuminError, RequestRefused
+from ..model import Response
+from ..ports import run
+from ..site import api_proxy
+from ..site.api_proxy import ApiCall, Head
+from ..site.relying_party import Visit
 from .passage import respond
-from .ports import run
-from .site import api_proxy
-from .site.api_proxy import ApiCall, Head
-from .site.relying_party import Visit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -8,7 +8,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 from starlette.websockets import WebSocket
 
-from lumin_middleware import LoginRequired, LuminMiddleware, passage
+from lumin_middleware import LoginRequired, LuminMiddleware
+from lumin_middleware.runtime import passage
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
 
 

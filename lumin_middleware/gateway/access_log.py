@@ -7,8 +7,8 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .site.access import percent_encoded
-from .site.verify import Proxies
+from ..site.access import percent_encoded
+from ..site.verify import Proxies
 
 logger = logging.getLogger("lumin_middleware.site.access")
 

@@ -7,6 +7,7 @@ it decides, it has from `RelyingParty`; here it only translates.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -59,6 +60,10 @@ class LuminMiddleware:
     ) -> None:
         if isinstance(app, LuminMiddleware):
             raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
+        if parameters(app) == 2:
+            raise ConfigurationError(
+                "app", "takes two arguments, as WSGI applications do; wrap it in lumin_middleware.wsgi.LuminMiddleware"
+            )
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
         self._clock = clock
@@ -88,7 +93,10 @@ class LuminMiddleware:
     # --- once for each loop ---
 
     def _party(self) -> tuple[RelyingParty, AsyncWorld]:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _NO_ASYNCIO from None
         last, found = self._last
         if last() is loop and found is not None:
             return found
@@ -100,6 +108,10 @@ class LuminMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
+        if not _is_asyncio():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(_NO_ASYNCIO)})
+            return
         asked = answered = False
 
         async def watch_receive() -> Message:
@@ -140,6 +152,30 @@ class LuminMiddleware:
         found = self._parties.pop(asyncio.get_running_loop(), None)
         if found is not None:
             await found[1].aclose()
+
+
+_NO_ASYNCIO = ConfigurationError(
+    "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
+)
+
+
+def _is_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def parameters(app: object) -> int | None:
+    """How many arguments an application must be given: three in ASGI, two in WSGI; None where nobody can tell."""
+    try:
+        found = inspect.signature(app).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in found):
+        return None
+    return sum(1 for each in found if each.default is each.empty and each.kind is not each.KEYWORD_ONLY)
 
 
 def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:

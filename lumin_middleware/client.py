@@ -235,8 +235,8 @@ class AsyncLuminClient(_Client):
     The token is renewed before it expires, and once when the API refuses it. A call that is cut off before its answer
     began, as on a kept connection that the server just closed, is sent once more where that does no harm: GET, HEAD,
     OPTIONS, PUT and DELETE without a streamed body, never POST or PATCH. Every call may raise `LoginRequired` when the
-    session has ended, `ServerUnavailable` when no token can be had now, `ClientMisused` for a URL elsewhere, a path with
-    dot segments or a call after the request, and httpx2's own errors.
+    session has ended, `ServerUnavailable` when no token can be had now, `ClientMisused` for a URL elsewhere, a path
+    with dot segments or a call after the request, and httpx2's own errors.
     """
 
     __slots__ = ()

@@ -14,25 +14,21 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
 
-import anyio
-import anyio.to_thread
 from starlette.types import Message, Receive, Scope, Send
 
 from .config import LuminConfig
 from .errors import ConfigurationError, RequestRefused
-from .model import Request, Response
+from .model import Request
 from .ports import AsyncStore, Store
+from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
-from .runtime.passage import MARK, Passage, respond
+from .runtime.passage import MARK, Passage
 from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
 
 BODY_LIMIT = 65_536
 """Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
-
-# What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
-_CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -86,10 +82,8 @@ class LuminMiddleware:
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 await Passage(outcome, world, send).run(app, scope, receive)
-            elif kind == "websocket":
-                await _deny(outcome, scope, receive, send)
             else:
-                await _deliver(outcome, world, scope, receive, send)
+                await deliver(outcome, world, scope, receive, send)
 
     # --- once for each loop ---
 
@@ -201,37 +195,3 @@ class _BodyReader:
                 raise RequestRefused("too_large", "The body is too large.", status=413)
             if not message.get("more_body", False):
                 return body
-
-
-async def _deliver(response: Response, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
-    """Sends an answer of ours; where nobody is left to take one that matters, it is undone."""
-    undo = response.undo
-    if undo is None:
-        await respond(response, scope, send)
-        return
-    try:
-        if await _is_gone(receive):
-            raise OSError("the client has gone")
-        await respond(response, scope, send)
-    except (OSError, asyncio.CancelledError) as error:
-        await world.shield(undo)
-        if isinstance(error, asyncio.CancelledError):
-            raise
-
-
-async def _is_gone(receive: Receive) -> bool:
-    """Whether the client has disconnected, as far as the server has noticed."""
-    with anyio.move_on_after(0):
-        while True:
-            if (await receive())["type"] == "http.disconnect":
-                return True
-    return False
-
-
-async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuses a WebSocket handshake, with the answer itself where the server can send it."""
-    await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await respond(response, scope, send, "websocket.http.response")
-    else:
-        await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})

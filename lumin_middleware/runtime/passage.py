@@ -7,7 +7,7 @@ first byte; a connection that is served for long ends with its session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
@@ -16,9 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import AsyncLuminClient
 from ..errors import LoginRequired
-from ..model import Response, Session
+from ..model import Session
 from ..site import pages
 from ..site.relying_party import Visit
+from .answering import raw_headers, respond
 from .event_loop import AsyncWorld
 
 WATCH_PAUSE = 15.0
@@ -197,17 +198,4 @@ class Challenge(StarletteResponse):
 
 def _with_cookies(message: Message, cookies: list[str]) -> Message:
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
-    return {**message, "headers": _raw(pages.with_cookies(headers, cookies))}
-
-
-def _raw(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-async def respond(
-    response: Response, scope: MutableMapping[str, Any], send: Send, prefix: str = "http.response"
-) -> None:
-    """Sends an answer of ours."""
-    await send({"type": f"{prefix}.start", "status": response.status, "headers": _raw(response.headers)})
-    body = b"" if scope.get("method") == "HEAD" else response.body
-    await send({"type": f"{prefix}.body", "body": body})
+    return {**message, "headers": raw_headers(pages.with_cookies(headers, cookies))}

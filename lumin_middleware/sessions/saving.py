@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import OrderedDict
+from contextlib import suppress
 
 from ..errors import SessionEnded, StoreUnavailable
 from ..model import Session
@@ -25,6 +26,9 @@ than the default lease. The old refresh token is spent by then; whoever gets the
 
 UNSAVED_LIMIT = 1000
 """Sessions that a process remembers because they could not be saved: a few MB."""
+
+AT_ONCE = 10
+"""How many of them are saved along with one that could be, while its request waits."""
 
 
 class Saving:
@@ -49,6 +53,7 @@ class Saving:
             try:
                 if await self._sessions.replace(record, renewed):
                     self._unsaved.pop(renewed.id, None)
+                    await self._save_others()
                     return renewed
                 record = await self._sessions.newest(renewed)
             except SessionEnded:
@@ -79,6 +84,12 @@ class Saving:
             await self._discard(unsaved)
             raise
         return max(session, unsaved, record.session, key=_generation)
+
+    async def _save_others(self) -> None:
+        """The store is well: saves some that could not be saved before, whose people may not come to this process."""
+        for other in list(self._unsaved.values())[:AT_ONCE]:
+            with suppress(SessionEnded):
+                await self.catch_up(other)
 
     async def _discard(self, session: Session) -> None:
         """It was ended meanwhile: nobody gets the new tokens."""

@@ -13,6 +13,7 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from lumin_middleware.sessions import saving
 from lumin_middleware.sessions.saving import PAUSES as SAVE_PAUSES
 from tests.fakes import (
     id_token,
@@ -199,3 +200,51 @@ async def test_tokens_with_a_wrong_id_token_are_revoked_even_if_the_end_cannot_b
     with pytest.raises((StoreUnavailable, SessionEnded)):
         await process.renewal.fresh(session)
     assert workers.server.revoked == [workers.server.current]
+
+
+async def test_whoever_finds_the_store_well_again_saves_for_others(workers, process):
+    """They may never come to this process again, and everybody else would send what is spent."""
+    sessions = [await workers.sign_in() for _ in range(5)]
+    workers.clock.advance(3600)
+    workers.server.answer = workers.server.grant
+    workers.store.fails = {"swap session"}
+    renewed = [await process.renewal.fresh(session) for session in sessions[:-1]]
+    workers.store.fails = set()
+    await process.renewal.fresh(sessions[-1])
+    assert [await workers.recorded(session) for session in sessions[:-1]] == renewed
+    assert len(process.renewal._saving._unsaved) == 0
+
+
+async def test_what_was_not_saved_is_revoked_when_its_session_was_ended_elsewhere(workers, process):
+    session, other = [await workers.sign_in() for _ in range(2)]
+    workers.clock.advance(3600)
+    workers.server.answer = workers.server.grant
+    workers.store.fails = {"swap session"}
+    renewed = await process.renewal.fresh(session)
+    workers.store.fails = set()
+    await workers.process().end(session)
+    await process.renewal.fresh(other)
+    assert workers.server.revoked == [renewed.tokens.refresh_token]
+
+
+async def test_no_more_than_so_many_are_remembered(workers, process, caplog, monkeypatch):
+    monkeypatch.setattr(saving, "UNSAVED_LIMIT", 3)
+    sessions = [await workers.sign_in() for _ in range(5)]
+    workers.clock.advance(3600)
+    workers.server.answer = workers.server.grant
+    workers.store.fails = {"swap session"}
+    renewed = [await process.renewal.fresh(session) for session in sessions]
+    assert list(process.renewal._saving._unsaved.values()) == renewed[2:]
+    assert caplog.text.count("sign in again") == 2
+
+
+async def test_none_is_remembered_longer_than_its_session_may_live(workers, process):
+    first = await workers.expired()
+    workers.store.fails = {"swap session"}
+    await process.renewal.fresh(first)
+    assert process.renewal.is_due(first)
+    workers.clock.advance(workers.config.absolute_timeout)
+    second = await workers.expired()
+    workers.server.answer = workers.server.grant
+    await process.renewal.fresh(second)
+    assert list(process.renewal._saving._unsaved) == [second.id]

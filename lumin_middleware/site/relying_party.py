@@ -37,7 +37,7 @@ logger = logging.getLogger("lumin_middleware")
 class Visit:
     """A request that goes on to the application."""
 
-    __slots__ = ("_carried", "_jar", "_party", "call", "lost", "request", "session")
+    __slots__ = ("_carried", "_jar", "_party", "call", "failed", "request", "session")
 
     def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
@@ -45,8 +45,8 @@ class Visit:
         self._carried = carried
         self.request = request
         self.session = carried.session if carried else None
-        self.lost = False
-        """Whether the session ended while the application was at work."""
+        self.failed: LuminError | None = None
+        """The error of ours that the application has met at work. Its own 500 then says no more than this does."""
         self.call: ApiCall | None = None
         """The call to the API that takes the application's place."""
 
@@ -60,13 +60,14 @@ class Visit:
 
         Raises `LoginRequired`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        if self.session is None:
-            raise LoginRequired("nobody is signed in")
         try:
+            if self.session is None:
+                raise LoginRequired("nobody is signed in")
             self.session = await self._party.parts.renewal.fresh(self.session, rejected=rejected)
-        except LoginRequired:
-            self.lost = True
+        except LuminError as error:
+            self.failed = error
             raise
+        self.failed = None
         return self.session
 
     async def is_over(self) -> bool:
@@ -84,6 +85,16 @@ class Visit:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
 
+    async def answer(self, error: LuminError) -> Response:
+        """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
+        match error:
+            case LoginRequired():
+                return await self.challenge()
+            case InsufficientScope():
+                return await self.challenge(scope=error.scope)
+            case _:
+                return self.failure(error)
+
     def failure(self, error: LuminError) -> Response:
         """The answer to an error that is ours."""
         return self._party.failure(self.request, error)
@@ -99,7 +110,7 @@ class RelyingParty:
         self._account = account = Account(parts)
         self._sign_in = SignIn(parts, account, is_ours=self._is_no_page)
         self._api_proxy = ApiProxy(config)
-        self._rules = Rules(config.public, config.optional, config.required_scopes)
+        self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
         self._routes: dict[str, Route] = {
             config.callback_path: self._sign_in.callback,
             answers.login_path: self._sign_in.login,
@@ -119,7 +130,7 @@ class RelyingParty:
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)
-            return await self._authenticate(request, jar)
+            return await self.admit(request, jar)
         except LuminError as error:
             return self.failure(request, error)
 
@@ -138,7 +149,12 @@ class RelyingParty:
 
     # --- the application's own paths ---
 
-    async def _authenticate(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
+    async def admit(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
+        """Whether a request may pass by the site's rules: a visit, or the answer that asks for what is missing.
+
+        The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names.
+        Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
+        """
         rule = self._rules.rule(request)
         if rule.public:
             return Visit(self, request, jar)

@@ -50,7 +50,7 @@ def snippet(program: str, config: LuminConfig, *, auth: str, upstream: str) -> s
     if not config.prefix:
         raise ConfigurationError("redirect_uri", "needs a path of two parts, such as /auth/callback")
     site = urlsplit(config.origin)
-    names = Cookies(secure=config.secure)
+    names = Cookies(config)
     words = {
         "auth": auth.rstrip("/"),
         "upstream": upstream.rstrip("/"),

@@ -244,7 +244,9 @@ async def test_none_is_remembered_longer_than_its_session_may_live(workers, proc
     await process.renewal.fresh(first)
     assert process.renewal.is_due(first)
     workers.clock.advance(workers.config.absolute_timeout)
+    workers.store.fails = set()
     second = await workers.expired()
+    workers.store.fails = {"swap session"}
     workers.server.answer = workers.server.grant
     await process.renewal.fresh(second)
     assert list(process.renewal._saving._unsaved) == [second.id]

@@ -61,6 +61,7 @@ class LuminMiddleware:
             raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
+        self._root_path = _root_path(app)
         self._clock = clock
         self._store = _store(self.config, clock)
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
@@ -78,7 +79,7 @@ class LuminMiddleware:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
             party, world = self._party()
-            outcome = await party.handle(_read(scope, receive, self.config.callback_path))
+            outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 await Passage(outcome, world, send).run(app, scope, receive)
@@ -151,7 +152,17 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 # --- translating ----------------------------------------------------------------------------------------
 
 
-def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
+def _root_path(app: object) -> str:
+    """The prefix that an application takes off each path by itself: `FastAPI(root_path=…)`, also inside others."""
+    while app is not None:
+        found = getattr(app, "root_path", "")
+        if isinstance(found, str) and found:
+            return found
+        app = getattr(app, "app", None)
+    return ""
+
+
+def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
     cookie, headers = b"", []
     for item in scope["headers"]:
         name = item[0]
@@ -159,11 +170,12 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
             cookie = cookie + b"; " + item[1] if cookie else item[1]
         elif name[:1] not in _X or not _IDENTITY_HEADER.match(name):
             headers.append(item)
-    raw, mount = scope.get("raw_path"), scope.get("root_path", "")
+    raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    if mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
+    mount_added = False
+    if mount and path != mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
         # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
-        path, raw_path = mount + path, quote(mount) + raw_path
+        path, raw_path, mount_added = mount + path, quote(mount) + raw_path, True
     return Request(
         method=scope.get("method", "GET"),
         path=path,
@@ -172,6 +184,8 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
         headers=headers,
         cookie=cookie,
         mount=mount,
+        mount_added=mount_added,
+        root_path=root_path,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
         body=_BodyReader(receive),

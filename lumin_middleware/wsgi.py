@@ -202,7 +202,7 @@ def _read(environ: WSGIEnvironment) -> Request:
     return Request(
         method=environ["REQUEST_METHOD"],
         path=path,
-        raw_path=_raw_path(environ, path),
+        raw_path=_raw_path(environ, mount, path),
         query=environ.get("QUERY_STRING", ""),
         headers=_Headers(environ),
         cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
@@ -243,15 +243,22 @@ def _decoded(text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
-def _raw_path(environ: WSGIEnvironment, path: str) -> str:
+def _raw_path(environ: WSGIEnvironment, mount: str, path: str) -> str:
     """The path as it stood on the wire, where the server tells and it is the path that the application sees."""
     target = str(environ.get("RAW_URI") or environ.get("REQUEST_URI") or "").partition("?")[0]
     if "://" in target[:8]:  # absolute form (RFC 9112, 3.2.2)
         target = "/" + target.partition("://")[2].partition("/")[2]
-    if target == path and "%" not in path and path.isascii():
-        return path
-    if target and unquote_to_bytes(target).decode("utf-8", "surrogateescape") == path:
+    if "#" in target or (target == path and "%" not in path and path.isascii()):
         return target
+    came = unquote_to_bytes(target.encode("latin-1", "replace")).decode("utf-8", "surrogateescape")
+    if target and came == path:
+        return target
+    if target and mount + came == path:
+        return _quoted(mount) + target
+    return _quoted(path)
+
+
+def _quoted(path: str) -> str:
     return quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~-._")
 
 

@@ -32,6 +32,7 @@ CORE = (
     "sessions.logins",
     "sessions.index",
     "sessions.renewal",
+    "site.readings",
     "site.access",
     "site.pages",
     "site.answers",

@@ -99,7 +99,7 @@ class RelyingParty:
         self._account = account = Account(parts)
         self._sign_in = SignIn(parts, account, is_ours=self._is_no_page)
         self._api_proxy = ApiProxy(config)
-        self._rules = Rules(config.public, config.optional, config.required_scopes)
+        self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
         self._routes: dict[str, Route] = {
             config.callback_path: self._sign_in.callback,
             answers.login_path: self._sign_in.login,
@@ -119,7 +119,7 @@ class RelyingParty:
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)
-            return await self._authenticate(request, jar)
+            return await self.admit(request, jar)
         except LuminError as error:
             return self.failure(request, error)
 
@@ -138,7 +138,12 @@ class RelyingParty:
 
     # --- the application's own paths ---
 
-    async def _authenticate(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
+    async def admit(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
+        """Whether a request may pass by the site's rules: a visit, or the answer that asks for what is missing.
+
+        The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names.
+        Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
+        """
         rule = self._rules.rule(request)
         if rule.public:
             return Visit(self, request, jar)

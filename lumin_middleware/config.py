@@ -161,8 +161,9 @@ class LuminConfig:
     since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's."""
     after_login: str = "/"
     """Where a login leads that was not begun on a page."""
-    after_logout: str = "/"
-    """Where a logout leads. Use a public page, or the person is asked to sign in again at once."""
+    after_logout: str | None = None
+    """Where a logout leads. Default: our own page that says so. A page of yours must be public, or the person is signed
+    in again at once."""
     claims: Sequence[str] = CLAIMS
     """The claims that a session keeps, most important first; together at most 2 KB."""
     end_session: bool = False
@@ -211,6 +212,8 @@ class LuminConfig:
         self._check_rules()
         self._check_times()
         checks.cookie_name("cookie_name", self.cookie_name)
+        if self.after_logout is None:
+            object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
         for name in ("after_login", "after_logout"):
             checks.local_path(name, getattr(self, name))
         object.__setattr__(self, "claims", checks.names("claims", self.claims))

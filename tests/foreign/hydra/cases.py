@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .client import CHALLENGE, GOODBYE, NONCE, STATE, VERIFIER, Change, Party, Seen, basic, encoded, raw_basic, seen
+from joserfc import jwt
+from joserfc.errors import BadSignatureError
+from joserfc.jwk import KeySet
+
+from .client import GOODBYE, NONCE, STATE, VERIFIER, Change, Party, Seen, basic, encoded, raw_basic, seen
 
 New = Callable[..., Party]
 Case = Callable[[New], Iterator[Seen]]
@@ -176,7 +179,7 @@ def _(new: New) -> Iterator[Seen]:
 def _(new: New) -> Iterator[Seen]:
     party = new()
     yield party.follow(party.person.open(party.url()), scope="")
-    
+
 
 AGAIN: dict[str, dict[str, Change]] = {
     "nothing": {},
@@ -187,6 +190,11 @@ AGAIN: dict[str, dict[str, Change]] = {
     "another scope": {"scope": "openid templates"},
     "max_age of nought": {"max_age": "0"},
     "max_age of an hour": {"max_age": "3600"},
+    "max_age that is no number": {"max_age": "soon"},
+    "max_age below nought": {"max_age": "-1"},
+    "prompt select_account": {"prompt": "select_account"},
+    "prompt none and max_age of nought": {"prompt": "none", "max_age": "0"},
+    "an id_token_hint that is none": {"id_token_hint": "nonsense"},
 }
 
 
@@ -221,7 +229,10 @@ def _(new: New) -> Iterator[Seen]:
 @case("two authorization requests in one browser, the second first")
 def _(new: New) -> Iterator[Seen]:
     party = new()
-    first, second = party.person.open(party.url(state="the-first-one")), party.person.open(party.url(state="the-second"))
+    first, second = (
+        party.person.open(party.url(state="the-first-one")),
+        party.person.open(party.url(state="the-second")),
+    )
     yield party.follow(second)
     yield party.follow(first)
 
@@ -229,7 +240,10 @@ def _(new: New) -> Iterator[Seen]:
 @case("two authorization requests in one browser, the first first")
 def _(new: New) -> Iterator[Seen]:
     party = new()
-    first, second = party.person.open(party.url(state="the-first-one")), party.person.open(party.url(state="the-second"))
+    first, second = (
+        party.person.open(party.url(state="the-first-one")),
+        party.person.open(party.url(state="the-second")),
+    )
     yield party.follow(first)
     yield party.follow(second)
 
@@ -338,6 +352,14 @@ def _(new: New) -> Iterator[Seen]:
     code = party.code(nonce="seven77")
     yield seen(party.redeem(code))
     yield seen(party.redeem(code))
+
+
+@case("code: a nonce that is too short, twice, without a challenge")
+def _(new: New) -> Iterator[Seen]:
+    party = new()
+    code = party.code(nonce="seven77", code_challenge=None, code_challenge_method=None)
+    yield seen(party.redeem(code, code_verifier=None))
+    yield seen(party.redeem(code, code_verifier=None))
 
 
 @case("code: a nonce that is too short, without openid")
@@ -635,6 +657,29 @@ def _(new: New) -> Iterator[Seen]:
     yield header(first["id_token"])
 
 
+@case("keys: a new key between a code and its redemption, and between a sign-in and a refresh")
+def _(new: New) -> Iterator[Seen]:
+    party = new()
+    code = party.code()
+    before = party.tokens()
+    party.server.new_key("another")
+    for tokens in (party.redeem(code).json(), party.refreshed(before)):
+        yield {"kid as before": part(tokens["id_token"], 0)["kid"] == part(before["id_token"], 0)["kid"]}
+        yield {"signed by that key": signed_by_its_kid(party, tokens["id_token"])}
+    after = party.tokens()
+    yield {"kid as before": part(after["id_token"], 0)["kid"] == part(before["id_token"], 0)["kid"]}
+    yield {"signed by that key": signed_by_its_kid(party, after["id_token"])}
+    yield len(party.get("/.well-known/jwks.json").json()["keys"])
+
+
+@case("logout: with an ID token of an older key")
+def _(new: New) -> Iterator[Seen]:
+    party = new()
+    hint = party.tokens()["id_token"]
+    party.server.new_key("yet-another")
+    yield party.sign_out(id_token_hint=hint, post_logout_redirect_uri=GOODBYE, state="bye")
+
+
 # --- revocation -----------------------------------------------------------------------------------------
 
 REVOCATIONS: dict[str, tuple[str, dict[str, Change]]] = {
@@ -891,7 +936,7 @@ def _(new: New) -> Iterator[Seen]:
     party = new()
     hint = party.tokens()["id_token"]
     page = party.person.open(party.logout_url(id_token_hint=hint, post_logout_redirect_uri=GOODBYE))
-    yield party.follow(page)[:1]
+    yield party.follow(page, deny="logout")[:1]
     yield party.authorize(prompt="none")
 
 
@@ -906,6 +951,16 @@ def part(token: str, index: int) -> dict[str, Any]:
 
 def claims(token: str) -> dict[str, Any]:
     return part(token, 1)
+
+
+def signed_by_its_kid(party: Party, token: str) -> bool:
+    """Whether the published key that the header names verifies the signature."""
+    keys = KeySet.import_key_set(party.get("/.well-known/jwks.json").json())
+    try:
+        jwt.decode(token, keys, algorithms=["RS256"])
+    except BadSignatureError:
+        return False
+    return True
 
 
 def header(token: str) -> dict[str, Any]:

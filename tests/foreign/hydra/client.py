@@ -41,6 +41,8 @@ class Server(Protocol):
 
     def person(self) -> Person: ...
 
+    def new_key(self, kid: str) -> None: ...
+
     def revoke(self, subject: str) -> None: ...
 
 
@@ -52,11 +54,12 @@ class Party:
         self.method = method
         registered = {
             "scope": f"{SCOPE} offline templates",
-            "post_logout_redirect_uris": [GOODBYE],
             "audience": ["https://api.example.com"],
             **metadata,
         }
         uris = registered.pop("redirect_uris", [REDIRECT_URI])
+        goodbye = [GOODBYE] if REDIRECT_URI in uris else []  # they must be of one origin
+        registered.setdefault("post_logout_redirect_uris", goodbye)
         client = server.register(uris, token_endpoint_auth_method=method, **registered)
         self.redirect_uri = uris[0]
         self.client_id, self.client_secret = client["client_id"], client["client_secret"]
@@ -203,6 +206,8 @@ def place(answer: httpx2.Response) -> Seen:
     if location := answer.headers.get("location"):
         return {"status": answer.status_code, **redirect(location)}
     url = urlsplit(str(answer.url))
+    if "You are signed out" in answer.text:
+        return "signed out page"
     if url.path == "/error":
         return {"error page": parse_qs(url.query).get("error", [""])[0]}
     if answer.status_code >= 400:
@@ -211,9 +216,9 @@ def place(answer: httpx2.Response) -> Seen:
     if url.path in ("/login", "/consent", "/logout"):
         return f"{url.path[1:]} page"
     if 'method="post"' in answer.text and "<input" in answer.text:
-        names = sorted(re.findall(r'name="(\w+)"', answer.text))
+        names = sorted(re.findall(r'<input[^>]* name="(\w+)"', answer.text))
         return {"form post": names}
-    return "signed out page" if "signed out" in answer.text else f"page {url.path}"
+    return f"page {url.path}"
 
 
 def redirect(location: str) -> dict[str, Seen]:
@@ -252,5 +257,5 @@ def shape(body: Any) -> Seen:
         kept = ("error", "token_type", "scope")
         return {name: value if name in kept else shape(value) for name, value in body.items()}
     if isinstance(body, list):
-        return sorted({str(shape(each)) for each in body})
+        return sorted({json.dumps(shape(each), sort_keys=True) for each in body})
     return type(body).__name__

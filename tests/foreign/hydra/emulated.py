@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import httpx2
-
 from lumin_middleware.emulator import Client, Emulator, User, serve
 
 from .person import Person
-from .serving import TLS
+from .serving import new_client
 
 PEOPLE = ("ada", "grace", "hopper", "lovelace")
 
@@ -24,7 +22,7 @@ class Emulated:
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
         self.base = emulator.base
-        self.http = httpx2.Client(trust_env=False, timeout=30, verify=TLS)
+        self.http = new_client()
 
     def register(self, redirect_uris: list[str], **metadata: Any) -> dict[str, Any]:
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in metadata.items()}
@@ -42,6 +40,10 @@ class Emulated:
 
     def person(self) -> Person:
         return Person(self.base)
+
+    def new_key(self, kid: str) -> None:
+        """A new key that signs from now on; it has a name of its own."""
+        self.emulator.rotate_keys()
 
     def revoke(self, subject: str) -> None:
         self.emulator.revoke_all(sub=subject)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from .serving import TLS, Served
+from .serving import Served, new_client
 
 REMEMBER_FOR = 3600  # seconds
 
@@ -31,7 +31,7 @@ class LoginApplication(Served):
     admin = public = ""
 
     def __init__(self) -> None:
-        self._http = httpx2.Client(trust_env=False, timeout=30, verify=TLS)
+        self._http = new_client()
         steps = [
             Route(f"/{step}", handler, methods=[method])
             for step, show, decide in (
@@ -93,8 +93,10 @@ class LoginApplication(Served):
             return _page("This sign-in is over", "", status=410)
         if asked["skip"]:
             return self._grant(challenge, asked, asked["requested_scope"], remember=False)
-        boxes = (f'<input type="checkbox" name="scope" value="{escape(s)}" checked> {escape(s)}<br>' for s in
-                 asked["requested_scope"])
+        boxes = (
+            f'<input type="checkbox" name="scope" value="{escape(s)}" checked> {escape(s)}<br>'
+            for s in asked["requested_scope"]
+        )
         return _form("consent", challenge, "".join(boxes))
 
     async def consent(self, http: Request) -> Response:

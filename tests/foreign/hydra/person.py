@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2
 
-from .serving import TLS
+from .serving import CLIENT
 
 MOST_STEPS = 24  # the longest way has eleven
 
@@ -27,7 +27,7 @@ class Person(httpx2.Client):
     """One browser with one cookie jar. `home` are the origins where it goes on by itself."""
 
     def __init__(self, *home: str) -> None:
-        super().__init__(trust_env=False, timeout=30, verify=TLS)
+        super().__init__(**CLIENT)
         self._home = {urlsplit(base).netloc for base in home}
 
     def go(self, url: str, **decisions: Any) -> str:

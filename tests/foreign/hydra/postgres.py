@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from tests.stores.redis_server import free_port
+from .serving import free_port
 
 HOW_TO_GET_IT = "The tests of what happens at once need PostgreSQL (Debian: postgresql)."
 PATIENCE = 60  # seconds until it answers
@@ -43,7 +43,9 @@ class Postgres:
         self.port = free_port()
 
     def __enter__(self) -> Self:
-        self._run("initdb", "--pgdata", "data", "--auth", "trust", "--username", "hydra", "--no-sync", "--encoding", "UTF8")
+        self._run(
+            "initdb", "--pgdata", "data", "--auth", "trust", "--username", "hydra", "--no-sync", "--encoding", "UTF8"
+        )
         self.start()
         return self
 
@@ -58,8 +60,13 @@ class Postgres:
 
     def start(self) -> None:
         # What a crash of the machine would lose may be lost; what a crash of the server would lose may not.
-        settings = {"listen_addresses": "127.0.0.1", "port": str(self.port), "fsync": "off", "max_connections": "100",
-                    "unix_socket_directories": str(self._directory)}
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "fsync": "off",
+            "max_connections": "100",
+            "unix_socket_directories": str(self._directory),
+        }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [self._bin / "postgres", "-D", "data", *options]
         with (self._directory / "log").open("ab") as log:
@@ -85,8 +92,13 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._bin / program, *arguments], cwd=self._directory, capture_output=True, text=True, check=False,
-            env=os.environ | {"LC_ALL": "C.UTF-8"}, **self._user,
+            [self._bin / program, *arguments],
+            cwd=self._directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"LC_ALL": "C.UTF-8"},
+            **self._user,
         )
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr}")

@@ -8,7 +8,6 @@ import secrets
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,12 +16,10 @@ from typing import Any, Self
 
 import httpx2
 
-from tests.stores.redis_server import free_port
-
 from .login_application import LoginApplication
 from .person import Person
 from .program import HERE, build
-from .serving import TLS
+from .serving import free_port, new_client
 
 PATIENCE = 60  # seconds until it answers, on a busy machine
 SCOPE = "openid offline offline_access sign:requests templates workspaces.read"
@@ -58,7 +55,7 @@ class Hydra:
         self.settings = merged(merged(json.loads((HERE / "settings.json").read_text()), self._addresses()), settings)
         self._file = Path(self._directory.name) / "settings.json"
         self.log = Path(self._directory.name) / "log"
-        self.http = httpx2.Client(trust_env=False, timeout=30, verify=TLS)
+        self.http = new_client()
 
     def _addresses(self) -> dict[str, Any]:
         here = {"host": "127.0.0.1", "request_log": {"disable_for_health": True}}
@@ -109,9 +106,7 @@ class Hydra:
         self._file.write_text(json.dumps(self.settings))
         command = [self._program, "serve", "all", "--dev", "--sqa-opt-out", "-c", self._file]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
-            )
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log)
         if wait:
             self.wait()
 
@@ -187,7 +182,12 @@ class Hydra:
     def new_key(self, kid: str, *, alg: str = "RS256") -> None:
         """Another key in the set that signs ID tokens: it signs from now on."""
         body = {"alg": alg, "kid": kid, "use": "sig"}
-        self.ask_admin("POST", "/keys/hydra.openid.id-token", json=body)
+        with suppress(httpx2.RemoteProtocolError):  # Hydra hangs up after ten seconds, and makes the key all the same
+            self.ask_admin("POST", "/keys/hydra.openid.id-token", json=body)
+        deadline = time.monotonic() + PATIENCE
+        while not any(kid in each for each in self.keys()):
+            assert time.monotonic() < deadline, "no new key"
+            time.sleep(0.1)
 
     def keys(self) -> list[str]:
         """The published keys' ids, the signing one first."""

@@ -6,7 +6,7 @@ import anyio
 import httpx2
 import pytest
 
-from tests.test_emulator import Party, ok, refused
+from tests.emulator.party import Party, ok, refused
 
 pytestmark = pytest.mark.anyio
 

@@ -662,6 +662,7 @@ def _(new: New) -> Iterator[Seen]:
     party = new()
     code = party.code()
     before = party.tokens()
+    published = len(party.get("/.well-known/jwks.json").json()["keys"])
     party.server.new_key("another")
     for tokens in (party.redeem(code).json(), party.refreshed(before)):
         yield {"kid as before": part(tokens["id_token"], 0)["kid"] == part(before["id_token"], 0)["kid"]}
@@ -669,7 +670,7 @@ def _(new: New) -> Iterator[Seen]:
     after = party.tokens()
     yield {"kid as before": part(after["id_token"], 0)["kid"] == part(before["id_token"], 0)["kid"]}
     yield {"signed by that key": signed_by_its_kid(party, after["id_token"])}
-    yield len(party.get("/.well-known/jwks.json").json()["keys"])
+    yield {"keys more": len(party.get("/.well-known/jwks.json").json()["keys"]) - published}
 
 
 @case("logout: with an ID token of an older key")
@@ -852,9 +853,9 @@ def _(new: New) -> Iterator[Seen]:
     answer = new().get("/.well-known/jwks.json")
     yield seen(answer)
     keys = answer.json()["keys"]
-    yield [sorted(key) for key in keys]
-    yield [{name: key[name] for name in ("alg", "kty", "use")} for key in keys]
-    yield [len(base64.urlsafe_b64decode(key["n"] + "==")) * 8 for key in keys]
+    yield [sorted(key) for key in keys[:2]]  # those of other cases come after
+    yield [{name: key[name] for name in ("alg", "kty", "use")} for key in keys[:2]]
+    yield [len(base64.urlsafe_b64decode(key["n"] + "==")) * 8 for key in keys[:2]]
 
 
 # --- signing out ----------------------------------------------------------------------------------------

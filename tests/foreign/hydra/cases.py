@@ -663,7 +663,7 @@ def _(new: New) -> Iterator[Seen]:
     code = party.code()
     before = party.tokens()
     published = len(party.get("/.well-known/jwks.json").json()["keys"])
-    party.server.new_key("another")
+    party.server.new_key(f"another-{party.client_id}")
     for tokens in (party.redeem(code).json(), party.refreshed(before)):
         yield {"kid as before": part(tokens["id_token"], 0)["kid"] == part(before["id_token"], 0)["kid"]}
         yield {"signed by that key": signed_by_its_kid(party, tokens["id_token"])}
@@ -677,7 +677,7 @@ def _(new: New) -> Iterator[Seen]:
 def _(new: New) -> Iterator[Seen]:
     party = new()
     hint = party.tokens()["id_token"]
-    party.server.new_key("yet-another")
+    party.server.new_key(f"yet-another-{party.client_id}")
     yield party.sign_out(id_token_hint=hint, post_logout_redirect_uri=GOODBYE, state="bye")
 
 

@@ -28,11 +28,24 @@ class Clock:
 
 
 class HydraSite(rig.Site):
-    """A site that is a client of its own at `hydra`. `registered` are changes to the client."""
+    """A site that is a client of its own at `hydra`. `registered` are changes to the client.
 
-    def __init__(self, hydra: Hydra, edge: rig.Edge, *, registered: dict[str, Any] | None = None, **settings: Any):
+    `like` is another process of the same site: store and keys are those of that one.
+    """
+
+    def __init__(
+        self,
+        hydra: Hydra,
+        edge: rig.Edge,
+        *,
+        registered: dict[str, Any] | None = None,
+        like: HydraSite | None = None,
+        **settings: Any,
+    ) -> None:
         self.hydra = hydra
         self.edge = edge
+        if like is not None:
+            settings = {"store": like.store, "secret_key": like.config.secret_key, **settings}
         method = settings.get("token_endpoint_auth_method", "client_secret_post")
         self.client = hydra.register(
             [REDIRECT_URI],
@@ -61,7 +74,10 @@ class HydraSite(rig.Site):
         await super().aclose()
 
     def expire(self) -> None:
-        """Let every access token that was issued so far look expired."""
+        """Let every access token that was issued so far look expired.
+
+        Hydra's clock does not go along, so that its ID tokens live long (settings.json).
+        """
         self.clock.offset += LIFETIME - 5
 
 

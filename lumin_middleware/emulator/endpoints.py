@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .http import parameters
+from .races import RACE, Races
 from .token_endpoint import TokenEndpoint
 
 NEVER_STORED = {"Cache-Control": "private, no-cache, no-store, must-revalidate"}
@@ -84,6 +85,7 @@ class ClientEndpoints:
 
     def __init__(self, endpoint: TokenEndpoint, base: str) -> None:
         self.endpoint = endpoint
+        self.races = Races(endpoint)
         self.metadata = metadata(endpoint.signer.issuer, base)
         self.routes = [
             Route("/.well-known/openid-configuration", self.discovery),
@@ -101,7 +103,10 @@ class ClientEndpoints:
         return JSONResponse(keys, headers=NEVER_STORED, media_type=JSON)
 
     async def token(self, http: Request) -> Response:
-        return self.endpoint.token(http.headers, await parameters(http))
+        given = await parameters(http)
+        if RACE in http.scope:
+            return await self.races.answer(http.headers, given)
+        return self.endpoint.token(http.headers, given)
 
     async def revoke(self, http: Request) -> Response:
         return self.endpoint.revoke(http.headers, await parameters(http))

@@ -80,7 +80,7 @@ async def test_sc_01_on_plain_http_on_loopback_the_prefix_and_secure_are_left_ou
     site = new_site(redirect_uri=uri, emulator={"clients": [client]})
     begun = await call(site.middleware, "/x")
     [line] = begun.set_cookies.values()
-    assert re.fullmatch(r"lumin-login-[0-9a-f]{16}=[^;]+; Max-Age=600; Path=/; HttpOnly; SameSite=Lax", line)
+    assert re.fullmatch(r"lumin-[a-z]{6}-login-[0-9a-f]{16}=[^;]+; Max-Age=600; Path=/; HttpOnly; SameSite=Lax", line)
 
 
 @pytest.mark.parametrize(
@@ -685,7 +685,7 @@ async def test_sc_12_a_thousand_pieces_cost_one_attempt(new_site, monkeypatch):
     """A bound on the work, not on the time: how often anything is opened."""
     site = new_site()
     opened: list[int] = []
-    sealer = site.middleware._party()[0].sessions._sealer
+    sealer = site.middleware._party()[0].parts.sessions._sealer
     unseal = sealer.unseal
     monkeypatch.setattr(
         sealer, "unseal", lambda value, handle="": (opened.append(len(value)), unseal(value, handle))[1]

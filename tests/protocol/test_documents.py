@@ -41,9 +41,11 @@ def test_a_member_that_repeats_itself_is_one():
     assert json_object(b'{"a": [1, {"b": 2}], "c": 3, "a": [1, {"b": 2}]}') == {"a": [1, {"b": 2}], "c": 3}
 
 
-@pytest.mark.parametrize(("media_type", "read"), [("application/json", True), ("text/json", True)] + [
-    (other, False) for other in ("text/html", "text/plain", "", "application/jwt", "application/jsonp", "json")
-])
+@pytest.mark.parametrize(
+    ("media_type", "read"),
+    [("application/json", True), ("text/json", True)]
+    + [(other, False) for other in ("text/html", "text/plain", "", "application/jwt", "application/jsonp", "json")],
+)
 def test_json_is_announced_in_two_ways(media_type, read):
     assert json_answer(Answer(200, media_type, b'{"a": 1}')) == ({"a": 1} if read else None)
 

@@ -175,7 +175,22 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 
 
-NO_DATES: list[Any] = [1e300, -1, -1e300, 0, DATE_LIMIT, 10**400, -(10**400), True, False, "1790000000", [], {}, "", NAN]
+NO_DATES: list[Any] = [
+    1e300,
+    -1,
+    -1e300,
+    0,
+    DATE_LIMIT,
+    10**400,
+    -(10**400),
+    True,
+    False,
+    "1790000000",
+    [],
+    {},
+    "",
+    NAN,
+]
 
 for name in ("exp", "iat", "nbf", "auth_time"):
     WRONG |= {f"{name} is no date: {str(date)[:12]}": {name: date} for date in NO_DATES}
@@ -229,7 +244,18 @@ def test_an_issuer_that_is_another_is_told_with_the_setting_that_mends_it():
 # --- one kind is never taken for another ---
 
 ACCESS_TOKEN = {"nonce": None, "client_id": "test-client", "scp": ["openid"], "ext": {}, "jti": "x"}
-OTHER_TYPES = ["at+jwt", "AT+JWT", "application/at+jwt", "logout+jwt", "secevent+jwt", "JOSE+JSON", "id", 7, ["JWT"], {}]
+OTHER_TYPES = [
+    "at+jwt",
+    "AT+JWT",
+    "application/at+jwt",
+    "logout+jwt",
+    "secevent+jwt",
+    "JOSE+JSON",
+    "id",
+    7,
+    ["JWT"],
+    {},
+]
 
 
 @pytest.mark.parametrize("typ", ["JWT", "jwt", "application/jwt", "application/JWT", "", None])
@@ -324,7 +350,9 @@ def test_a_refresh_asks_for_no_nonce(changes):
     assert renewed(token(**changes))["sub"] == "person-1"
 
 
-@pytest.mark.parametrize("nonce", [NONCE[:-1], NONCE + "x", "another", 1, True, [NONCE], {NONCE: 1}, "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "nonce", [NONCE[:-1], NONCE + "x", "another", 1, True, [NONCE], {NONCE: 1}, "\ud800"], ids=repr
+)
 def test_a_nonce_that_is_there_must_be_that_of_the_sign_in(nonce):
     with pytest.raises(AnotherIdentity, match="nonce"):
         renewed(token(nonce=nonce))
@@ -334,9 +362,9 @@ def test_a_session_that_kept_no_nonce_compares_none():
     assert renewed(token(nonce="another"), before=session(nonce=None))["sub"] == "person-1"
 
 
-ANOTHERS = {
-    name: changes for name, changes in WRONG.items() if name.split()[0] in ("iss", "sub", "aud", "azp")
-} | {"sub another person's": {"sub": "person-2"}}
+ANOTHERS = {name: changes for name, changes in WRONG.items() if name.split()[0] in ("iss", "sub", "aud", "azp")} | {
+    "sub another person's": {"sub": "person-2"}
+}
 
 
 @pytest.mark.parametrize("changes", ANOTHERS.values(), ids=ANOTHERS)
@@ -376,7 +404,9 @@ def test_what_cannot_be_verified_is_not_another_s(changes):
     assert not isinstance(raised.value, AnotherIdentity)
 
 
-@pytest.mark.parametrize("found", ["", "x", "..", "a.b.c", "W10.e30.AA", "x" * (TOKEN_LIMIT + 1)], ids=lambda text: text[:9])
+@pytest.mark.parametrize(
+    "found", ["", "x", "..", "a.b.c", "W10.e30.AA", "x" * (TOKEN_LIMIT + 1)], ids=lambda text: text[:9]
+)
 def test_what_is_no_token_is_not_another_s(found):
     with pytest.raises(AuthorizationServerError) as raised:
         renewed(found)
@@ -401,7 +431,11 @@ def test_the_key_of_the_sign_in_is_a_hint_at_a_refresh_and_the_key_at_a_sign_in(
 
 
 @hostile
-@given(st.dictionaries(st.sampled_from(["iss", "sub", "aud", "azp", "nonce", "exp", "iat", "typ"]), json_values, max_size=3))
+@given(
+    st.dictionaries(
+        st.sampled_from(["iss", "sub", "aud", "azp", "nonce", "exp", "iat", "typ"]), json_values, max_size=3
+    )
+)
 def test_any_claims_of_a_refresh_are_the_same_person_s_or_refused(changes):
     content = {"iss": BASE, "sub": "person-1", "aud": "test-client", "iat": NOW, "exp": NOW + 60, **changes}
     signed = jws.serialize_compact({"alg": "RS256", "kid": "key-1"}, json.dumps(content), signing_key())

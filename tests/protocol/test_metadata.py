@@ -50,7 +50,6 @@ DOCUMENT = {
 }
 
 
-
 def part(value: object) -> str:
     return unsigned(value, b"").partition(".")[0]
 

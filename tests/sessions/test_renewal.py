@@ -25,11 +25,10 @@ from lumin_middleware.errors import (
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.breaker import FAILURES, PAUSE, CircuitOpen
-from lumin_middleware.protocol.identity import kept_claims
 from lumin_middleware.sessions import renewal as module
 from lumin_middleware.sessions.records import digest
 from lumin_middleware.sessions.renewal import LEASE_MARGIN, POLL, SAVE_PAUSES, TROUBLE_PAUSE, Due, due
-from tests.fakes import BASE, SERVER, Process, Workers, hostile, id_token, other_key, signing_key, unsigned
+from tests.fakes import BASE, SERVER, Process, Workers, hostile, id_token, signing_key
 
 LEASE_TIME = 10 + LEASE_MARGIN
 
@@ -456,31 +455,6 @@ async def test_a_refusal_is_nothing_when_the_record_has_become_newer(workers, pr
     assert (await recorded(workers, session)).tokens == newer.tokens
 
 
-def wrong_id_tokens(now: float) -> dict[str, str]:
-    return {
-        "another person": id_token(now, sub="person-2"),
-        "another issuer": id_token(now, iss="https://evil.example"),
-        "another audience": id_token(now, aud="other-client"),
-        "expired": id_token(now, exp=int(now) - 600),
-        "another key": id_token(now, key=other_key()),
-        "unsigned": unsigned({"alg": "none"}, {"iss": BASE, "sub": "person-1", "aud": "test-client"}),
-        "no token": "what?",
-    }
-
-
-@pytest.mark.parametrize("wrong", wrong_id_tokens(0))
-@pytest.mark.parametrize("alive", [True, False])
-async def test_tokens_with_a_wrong_id_token_are_revoked_and_the_session_ends(workers, process, caplog, wrong, alive):
-    session = await (nearly_expired(workers) if alive else expired(workers))
-    workers.server.extra = {"id_token": wrong_id_tokens(workers.clock())[wrong]}
-    with pytest.raises(SessionEnded):
-        await process.renewal.fresh(session)
-    assert workers.server.revoked == [workers.server.current]
-    with pytest.raises(SessionEnded):
-        await workers.process().sessions.newest(session)
-    assert "not this session's" in caplog.text
-
-
 @pytest.mark.parametrize("error", [error for _, error in TROUBLE], ids=[name for name, _ in TROUBLE])
 class TestTrouble:
     """Everything else: nobody is signed out, and for a while nobody asks again."""
@@ -573,47 +547,6 @@ async def test_a_server_that_cannot_be_found_is_trouble(process, workers):
 
 
 # --- the ID token of a refresh ---
-
-
-async def test_a_new_id_token_brings_new_claims(workers, process):
-    session = await expired(workers)
-    workers.server.extra = {"id_token": id_token(workers.clock(), email="new@example.com", nonce="of the login")}
-    renewed = await process.renewal.fresh(session)
-    assert renewed.claims == {"iss": BASE, "sub": "person-1", "email": "new@example.com"}
-    assert renewed.tokens.id_token is None
-
-
-async def test_an_id_token_that_cannot_be_verified_now_is_left_aside(workers, process, caplog):
-    session = await expired(workers)
-    workers.server.documents[f"{BASE}/.well-known/jwks.json"] = ServerUnavailable("down")
-    workers.server.extra = {"id_token": id_token(workers.clock(), email="new@example.com")}
-    renewed = await process.renewal.fresh(session)
-    assert (renewed.generation, renewed.claims) == (1, session.claims)
-    assert "left aside" in caplog.text
-
-
-async def test_a_drifting_clock_signs_nobody_out(workers, process):
-    session = await expired(workers)
-    workers.server.extra = {"id_token": id_token(workers.clock() + 290)}
-    assert (await process.renewal.fresh(session)).generation == 1
-
-
-async def test_an_identity_of_the_api_is_not_compared_with_the_server_s(workers, process):
-    session = await expired(workers)
-    session = dataclasses.replace(session, claims={"sub": "api-user-1"}, generation=1)
-    sessions = workers.process().sessions
-    assert await sessions.replace(await sessions.newest(session), session)
-    workers.server.extra = {"id_token": id_token(workers.clock())}
-    assert (await process.renewal.fresh(session)).claims == {"sub": "api-user-1"}
-
-
-async def test_a_site_that_keeps_no_subject_renews_all_the_same():
-    workers = Workers(claims=["email"])
-    session = await expired(workers)
-    claims = {"iss": BASE, "sub": "person-1", "email": "person@example.com"}
-    session = dataclasses.replace(session, claims=kept_claims(claims, workers.config))
-    workers.server.extra = {"id_token": id_token(workers.clock())}
-    assert (await workers.process().renewal.fresh(session)).generation == 1
 
 
 @pytest.mark.parametrize("kind", ["cookie", "store"])

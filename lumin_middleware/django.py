@@ -13,11 +13,13 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.hashers import make_password
+from django.core.exceptions import PermissionDenied
 from django.core.signals import got_request_exception
 from django.utils.functional import SimpleLazyObject
 
 from .errors import LoginRequired
 from .lookup import lumin
+from .protocol.claims import verified_email
 
 
 class ChallengeMiddleware:
@@ -50,7 +52,8 @@ class UserMiddleware(ChallengeMiddleware):
     """The same, and `request.user` and `request.auser()`: the Django user of whoever is signed in.
 
     After Django's `AuthenticationMiddleware`, or without it. Who that is, the backends say, of which `LuminBackend`
-    is one; they are asked when somebody looks.
+    is one; they are asked when somebody looks. For somebody who is signed in without a `sub` that is
+    `PermissionDenied` (403), unless a backend knows them by something else.
     """
 
     def __call__(self, request: Any) -> Any:
@@ -63,9 +66,14 @@ def _user(request: Any) -> Any:
     from django.contrib.auth.models import AnonymousUser
 
     try:
-        return authenticate(request, lumin_claims=lumin(request).claims) or AnonymousUser()
+        claims = lumin(request).claims
     except LoginRequired:
         return AnonymousUser()
+    user = authenticate(request, lumin_claims=claims)
+    if user is None and not claims.get("sub"):
+        # As an anonymous user they would be sent to sign in again, and come back as nobody again.
+        raise PermissionDenied("You are signed in, but Lumin did not say who you are.")
+    return user or AnonymousUser()
 
 
 class LuminBackend:
@@ -100,7 +108,7 @@ class LuminBackend:
     def configure_user(self, user: Any, claims: Mapping[str, Any]) -> Any:
         """Brings the user up to date: the e-mail address, unless it is not verified, and the names."""
         known = {
-            "email": claims.get("email") if claims.get("email_verified", True) else None,
+            "email": verified_email(claims),
             "first_name": claims.get("given_name"),
             "last_name": claims.get("family_name"),
         }

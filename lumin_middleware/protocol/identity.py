@@ -98,8 +98,8 @@ def refreshed_claims(
     """OpenID Connect Core 1.0, 12.2: the claims that a session has after a refresh that brought an ID token.
 
     Its names must be those that the session has, its nonce, if it has one, that of the sign-in. `kid` is a hint: Hydra
-    goes on to name the key of the sign-in when it signs with a newer one. Raises as `id_token_claims`; `AnotherIdentity`
-    when the tokens are not this session's.
+    goes on to name the key of the sign-in when it signs with a newer one. Raises as `id_token_claims`, and
+    `AnotherIdentity` when the tokens are not this session's.
     """
     token = signed_token(id_token)
     claims = token.claims

@@ -32,7 +32,7 @@ BODY_LIMIT = 1024 * 1024
 REVOKE_TIMEOUT = 3.0
 """Seconds that a person who signs out waits for the server at most."""
 
-# Compressed answers are not asked for, since a small one can unfold to a large one; some proxies send them all the same.
+# Compressed answers are not asked for, since a small one can unfold to a large one. Some proxies send them anyway.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 

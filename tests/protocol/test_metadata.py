@@ -585,7 +585,7 @@ LEFT_ASIDE: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("changes", "named"), LEFT_ASIDE.values(), ids=LEFT_ASIDE)
 async def test_what_cannot_be_verified_is_left_aside_and_the_log_says_why(site, caplog, changes, named):
     if changes.get("header") == {"alg": "ES256"}:
-        head, payload, signature = site.token().split(".")
+        _, payload, signature = site.token().split(".")
         token = f"{part({'alg': 'ES256', 'kid': 'key-1'})}.{payload}.{signature}"
     else:
         token = site.token(**changes)

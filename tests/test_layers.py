@@ -20,8 +20,12 @@ CORE = (
     "ports",
     "checks",
     "config",
+    "protocol.documents",
     "protocol.oauth",
+    "protocol.claims",
+    "protocol.signatures",
     "protocol.identity",
+    "protocol.kept",
     "protocol.metadata",
     "protocol.breaker",
     "protocol.patience",
@@ -87,7 +91,7 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
 FOREIGN = {
     "sessions.sealing": {"cryptography", "itsdangerous"},
     "protocol.oauth": {"authlib"},
-    "protocol.identity": {"joserfc"},
+    "protocol.signatures": {"joserfc"},
 }
 """Whose code the core rests on, beside the standard library's."""
 

@@ -15,12 +15,15 @@ browser or a worker's time limit do not mind; it covers the first two pauses, of
 T = TypeVar("T")
 
 
-async def patiently(world: World, attempt: Callable[[], Awaitable[T]], kind: type[ServerUnavailable]) -> T:
+async def patiently(
+    world: World, timeout: float, attempt: Callable[[], Awaitable[T]], kind: type[ServerUnavailable]
+) -> T:
     """The result of an attempt, which is made again after each error of that `kind` that says "soon".
 
-    The time that the attempts themselves take counts: what a server in silence has used up is not added to.
+    The time that the attempts themselves take counts: what a server in silence has used up is not added to. Where the
+    settings give an answer less time than `PATIENCE`, nobody waits longer than that `timeout`, in seconds, either.
     """
-    left = PATIENCE
+    left = min(PATIENCE, timeout)
     while True:
         began = world.clock()
         try:

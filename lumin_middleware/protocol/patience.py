@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 async def patiently(
-    world: World, timeout: float, attempt: Callable[[], Awaitable[T]], kind: type[ServerUnavailable]
+    world: World, limit: float, attempt: Callable[[], Awaitable[T]], kind: type[ServerUnavailable]
 ) -> T:
     """The result of an attempt, which is made again after each error of that `kind` that says "soon".
 
-    The time that the attempts themselves take counts: what a server in silence has used up is not added to. Where the
-    settings give an answer less time than `PATIENCE`, nobody waits longer than that `timeout`, in seconds, either.
+    The time that the attempts themselves take counts: what a server in silence has used up is not added to. `limit` is
+    how long one answer may take, in seconds: who wants it sooner than `PATIENCE` waits no longer for a pause, either.
     """
-    left = min(PATIENCE, timeout)
+    left = min(PATIENCE, limit)
     while True:
         began = world.clock()
         try:

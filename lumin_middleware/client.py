@@ -6,19 +6,24 @@ the token in. The token goes to the API's origin and to no other, and the client
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
-from itertools import chain, zip_longest
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
 
 import httpx2
 
+from .api_paths import build_path
 from .config import CONNECT_TIMEOUT, LuminConfig
 from .connections import DIRECT, AsyncPool, Pool, is_replayable, no_cookies
-from .errors import ClientMisused, LoginRequired, ServerUnavailable, StoreUnavailable
+from .errors import (
+    ClientMisused,
+    InsufficientScope,
+    LoginRequired,
+    LuminError,
+    ServerUnavailable,
+    StoreUnavailable,
+)
 from .model import Session
 from .ports import run
 from .protocol.oauth import bearer
@@ -27,14 +32,11 @@ DISCARDED = 65_536
 """Bytes of a refusal's body that are read, so that its connection can be used again; a longer one costs a new one."""
 
 
-READINGS = 5
-"""Times that a path is decoded to look for dots; what has yet another layer then is no honest path."""
-
-_BLANK = "".join(map(chr, range(33)))
-
-
 class Holder(Protocol):
     """Whoever holds the session of one request, and renews it."""
+
+    failed: LuminError | None
+    """The last error of ours that the application was given."""
 
     @property
     def session(self) -> Session | None: ...
@@ -118,37 +120,6 @@ async def _discard(response: httpx2.Response) -> None:
     response.headers.pop("content-encoding", None)
 
 
-def build_path(path: str, parts: tuple[object, ...]) -> str:
-    """The path with each `{}` replaced by one of the parts, quoted so that it is one segment's text (RFC 3986, 3.3).
-
-    Raises `ClientMisused` where they do not match, for a part that is empty, and for a path that leads elsewhere by
-    dot segments in any encoding.
-    """
-    pieces, texts = path.split("{}"), [str(part) for part in parts]
-    if len(pieces) != len(texts) + 1 or not all(texts):
-        raise ClientMisused(f"{path!r} needs one part, and not an empty one, for each {{}}; it got {len(texts)}")
-    quoted = (quote(text, safe="") for text in texts)
-    built = "".join(chain.from_iterable(zip_longest(pieces, quoted, fillvalue="")))
-    _refuse_dot_segments(built)
-    return built
-
-
-def _refuse_dot_segments(path: str) -> None:
-    """Whoever decodes the path, however often, must not find a way up in it (RFC 3986, 5.2.4)."""
-    read = re.split("[?#]", path, maxsplit=1)[0]
-    for _ in range(READINGS):
-        segments = (segment.partition(";")[0].strip(_BLANK) for segment in re.split(r"[/\\?#]", read))
-        if not {".", ".."}.isdisjoint(segments):
-            break
-        try:
-            before, read = read, unquote(read, errors="strict")
-        except UnicodeDecodeError:  # another reader may find dots in what is no UTF-8
-            break
-        if read == before:
-            return
-    raise ClientMisused(f"the path {path[:200]!r} holds, or may hold, a dot segment, which leads to another path")
-
-
 def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
     """Raises `ClientMisused` for a URL whose origin is another: the token must not go there."""
     if not url.is_absolute_url or url.origin != origin:
@@ -188,6 +159,16 @@ class _Client:
     def expires_at(self) -> float:
         """When the access token expires, in seconds since the epoch. It is renewed by then."""
         return self._session.tokens.expires_at
+
+    def require(self, scope: str) -> None:
+        """Raises `InsufficientScope` where one of these scopes, space-separated, was not granted.
+
+        Let it through: the middleware answers 403, or asks the person for the permission.
+        """
+        missing = " ".join(each for each in scope.split() if each not in self.scope)
+        if missing:
+            error = self._open().failed = InsufficientScope(missing)
+            raise error
 
     def challenge(self, *, scope: str = "") -> Any:
         """The response that asks for what is missing: return it from your handler.
@@ -239,8 +220,37 @@ class AsyncLuminClient(_Client):
     with dot segments or a call after the request, and httpx2's own errors.
     """
 
-    __slots__ = ()
+    __slots__ = ("_blocking", "_make_blocking")
     _http: httpx2.AsyncClient
+
+    def __init__(
+        self,
+        holder: Holder,
+        http: httpx2.AsyncClient,
+        api_url: httpx2.URL,
+        challenge: Callable[[Any, str], Any],
+        make_blocking: Callable[[Any], LuminClient] | None = None,
+    ) -> None:
+        super().__init__(holder, http, api_url, challenge)
+        self._make_blocking = make_blocking
+        self._blocking: LuminClient | None = None
+
+    @property
+    def blocking(self) -> LuminClient:
+        """The same client for code that runs in a thread: `def` endpoints of FastAPI, `def` views of Django.
+
+        Its methods block until the answer is there. Called on the event loop itself, they raise `ClientMisused`.
+        """
+        if self._blocking is None:
+            if self._make_blocking is None:
+                raise ClientMisused("this client has no blocking kind")
+            self._blocking = self._make_blocking(self._open())
+        return self._blocking
+
+    def close(self) -> None:
+        super().close()
+        if self._blocking is not None:
+            self._blocking.close()
 
     async def access_token(self) -> str:
         """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""
@@ -283,6 +293,11 @@ class LuminClient(_Client):
 
     __slots__ = ()
     _http: httpx2.Client
+
+    @property
+    def blocking(self) -> LuminClient:
+        """This client, which blocks already; so that what is written for a thread works on both edges."""
+        return self
 
     def access_token(self) -> str:
         """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""

@@ -37,6 +37,7 @@ CORE = (
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",
+    "site.readings",
     "site.access",
     "site.pages",
     "site.answers",
@@ -53,7 +54,7 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores", "stores.contract"),
-    *("connections", "client"),
+    *("connections", "api_paths", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",

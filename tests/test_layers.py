@@ -58,7 +58,7 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores", "stores.contract"),
-    *("connections", "client"),
+    *("connections", "api_paths", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",

@@ -159,7 +159,9 @@ class Renewal:
             raise SessionEnded("the access token has expired and there is no refresh token", "expired")
         if when is not Due.NOW and self._world.locked(session.id):
             return session
-        return await patiently(self._world, lambda: self._attempt(session, rejected), ServerUnavailable)
+        return await patiently(
+            self._world, self._config.timeout, lambda: self._attempt(session, rejected), ServerUnavailable
+        )
 
     async def _attempt(self, session: Session, rejected: str | None) -> Session:
         """One attempt, whose trouble a token that lives outlasts."""

@@ -122,6 +122,8 @@ class Transaction:
     scope: str
     needed: str = ""
     """The part of `scope` without which `return_to` is of no use."""
+    began: float = field(default=0.0, compare=False)
+    """Epoch seconds, as the seal says."""
 
     def dump(self) -> bytes:
         return _json([self.state, self.nonce, self.code_verifier, self.return_to, self.scope, self.needed])

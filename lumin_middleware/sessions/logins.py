@@ -6,6 +6,7 @@ once. The store learns one thing only: that a login was used.
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 import json
 from typing import Any
@@ -84,7 +85,7 @@ class Logins:
         unsealed = self._sealer.unseal(value) if value else None
         if unsealed is None or not self._in_time(unsealed.sealed_at):
             return None
-        transaction = Transaction.load(unsealed.data)
+        transaction = dataclasses.replace(Transaction.load(unsealed.data), began=unsealed.sealed_at)
         # The cookie's name is a digest of the state; whoever swaps cookies among names is found out here.
         return transaction if hmac.compare_digest(transaction.state.encode(), state.encode()) else None
 

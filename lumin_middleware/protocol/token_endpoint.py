@@ -49,7 +49,9 @@ class TokenEndpoint:
             return token_set(found, requested=code.transaction.scope, before=None, now=now)
 
         # What the breaker held back was not sent, and may be tried again; nothing else ever is.
-        tokens = await patiently(self._world, lambda: self.codes.call(code.code, ask), CircuitOpen)
+        tokens = await patiently(
+            self._world, self._config.timeout, lambda: self.codes.call(code.code, ask), CircuitOpen
+        )
         self._warn_of_no_refresh_token(tokens)
         return tokens
 

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 from ..errors import AuthorizationServerError, InsufficientScope, LuminError, OAuthError, RequestRefused
 from ..model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
 from ..protocol import oauth
-from ..protocol.identity import kept_claims, user_info_claims
+from ..protocol.claims import kept_claims, user_info_claims
+from ..protocol.identity import nonce_digest
 from ..sessions.cookies import Jar
 from ..sessions.sessions import ID_BYTES, Opened
 from . import access, pages
@@ -80,8 +81,9 @@ class SignIn:
             return await self._stray_callback(state, jar)
         forget = self._logins.forget(state)
         try:
-            server = await self._metadata.server()
+            server = await self._metadata.server_called(found.get("iss"))
             code = oauth.authorization_response(found, transaction, self._config, server)
+            await self._metadata.prepare(self._config)
             if not await self._logins.use(transaction):
                 return await self._stray_callback(state, jar)
             session, cookies = await self._world.shield(
@@ -122,6 +124,7 @@ class SignIn:
                 seen=now,
                 tokens=self._kept(tokens),
                 claims=claims,
+                nonce=nonce_digest(transaction.nonce),
             )
             cookies = self._sessions.set_cookies(session, jar)
             await self._account.begin(session, await self._sessions.current(jar))
@@ -151,6 +154,13 @@ class SignIn:
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
         answer = await self._world.exchange.fetch(f"{self._config.api_url.rstrip('/')}/user/info", tokens.access_token)
         found = user_info_claims(answer)
+        if found is None and self._config.id_token != "auto":
+            logger.warning(
+                "A sign-in failed for want of an identity: there is no ID token, and the API's user/info answered %d. "
+                "Ask for the scopes that it needs, or set id_token='auto' to let people in without one.",
+                answer.status,
+            )
+            raise RequestRefused("no_subject", "Lumin did not say who you are.", status=403)
         if found is None:
             logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
         return kept_claims(found or {}, self._config)

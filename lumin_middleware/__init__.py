@@ -6,23 +6,49 @@ async def view(request):
     response = await request.state.lumin.get("user/info")
 """
 
-from .asgi import LuminMiddleware as LuminMiddleware
-from .client import AsyncLuminClient as AsyncLuminClient
-from .client import LuminClient as LuminClient
-from .config import LUMIN as LUMIN
-from .config import AuthorizationServer as AuthorizationServer
-from .config import LuminConfig as LuminConfig
-from .errors import AuthorizationServerError as AuthorizationServerError
-from .errors import ClientMisused as ClientMisused
-from .errors import ConfigurationError as ConfigurationError
-from .errors import InsufficientScope as InsufficientScope
-from .errors import LoginRequired as LoginRequired
-from .errors import LuminError as LuminError
-from .errors import OAuthError as OAuthError
-from .errors import RequestRefused as RequestRefused
-from .errors import ServerUnavailable as ServerUnavailable
-from .errors import SessionEnded as SessionEnded
-from .errors import StoreUnavailable as StoreUnavailable
-from .lookup import lumin as lumin
-from .ports import AsyncStore as AsyncStore
-from .ports import Store as Store
+from .asgi import LuminMiddleware
+from .client import AsyncLuminClient, LuminClient
+from .config import LUMIN, AuthorizationServer, LuminConfig
+from .errors import (
+    AuthorizationServerError,
+    ClientMisused,
+    ConfigurationError,
+    InsufficientScope,
+    LoginRequired,
+    LuminError,
+    OAuthError,
+    RequestRefused,
+    ServerUnavailable,
+    SessionEnded,
+    StoreUnavailable,
+)
+from .lookup import lumin
+from .ports import AsyncStore, Store
+
+__all__ = [
+    "LUMIN",
+    "AsyncLuminClient",
+    "AsyncStore",
+    "AuthorizationServer",
+    "AuthorizationServerError",
+    "ClientMisused",
+    "ConfigurationError",
+    "InsufficientScope",
+    "LoginRequired",
+    "LuminClient",
+    "LuminConfig",
+    "LuminError",
+    "LuminMiddleware",
+    "OAuthError",
+    "RequestRefused",
+    "ServerUnavailable",
+    "SessionEnded",
+    "Store",
+    "StoreUnavailable",
+    "lumin",
+]
+
+
+def __dir__() -> list[str]:
+    """What is public; the rooms behind it are not, though Python hangs them here once they are imported."""
+    return sorted([*__all__, "__doc__", "__name__", "__file__", "__path__"])

@@ -18,14 +18,14 @@ import anyio
 import anyio.to_thread
 from starlette.types import Message, Receive, Scope, Send
 
-from .api_calls import AsgiCall
 from .config import LuminConfig
 from .errors import ConfigurationError, RequestRefused
-from .event_loop import AsyncWorld
 from .model import Request, Response
-from .passage import MARK, Passage, respond
 from .ports import AsyncStore, Store
-from .relying_party import RelyingParty, Visit
+from .runtime.api_calls import AsgiCall
+from .runtime.event_loop import AsyncWorld
+from .runtime.passage import MARK, Passage, respond
+from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
 
 BODY_LIMIT = 65_536

@@ -14,12 +14,11 @@ from typing import Any, Protocol
 
 import httpx2
 
-from .config import LuminConfig
+from .config import CONNECT_TIMEOUT, LuminConfig
 from .errors import ClientMisused, LoginRequired, ServerUnavailable, StoreUnavailable
-from .exchange import CONNECT_TIMEOUT
 from .model import Session
-from .oauth import bearer
-from .trampoline import run
+from .ports import run
+from .protocol.oauth import bearer
 
 
 class Holder(Protocol):

@@ -98,6 +98,9 @@ ROUTES = (
 )
 """The last part of our routes beside the callback."""
 
+CONNECT_TIMEOUT = 3.0
+"""Seconds to connect to the authorization server or the API, TLS included: enough for three lost packets."""
+
 CLAIMS = (
     "sub",
     "email",

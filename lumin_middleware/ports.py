@@ -6,7 +6,7 @@ under WSGI none of them ever suspends.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -132,3 +132,17 @@ class World(Protocol):
         self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
     ) -> T:
         """Run it to its end even if whoever waits for it is cancelled; what nobody is left to take is undone."""
+
+
+# --- without an event loop ------------------------------------------------------------------------------
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine whose ports never suspend. Raises `RuntimeError` if one does."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    coroutine.close()
+    raise RuntimeError("the core was suspended, and there is no event loop to resume it")

@@ -119,7 +119,7 @@ def signed_in(lumin_emulator: Emulator) -> Iterator[Callable[..., TestClient]]:
 def __getattr__(name: str) -> Any:
     # The contract of stores, imported only by those who test one.
     if name in ("StoreContract", "SharedStoreContract", "opened"):
-        from . import store_contract
+        from .stores import contract
 
-        return getattr(store_contract, name)
+        return getattr(contract, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

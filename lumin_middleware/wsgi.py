@@ -15,17 +15,16 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote_to_bytes
 
-from . import pages
-from .api_calls import WsgiCall
 from .client import LuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, LoginRequired, RequestRefused
 from .model import Request, Response
-from .ports import Store
-from .relying_party import RelyingParty, Visit
+from .ports import Store, run
+from .runtime.api_calls import WsgiCall
+from .runtime.threads import ThreadWorld
+from .site import pages
+from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
-from .threads import ThreadWorld
-from .trampoline import run
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -25,7 +25,7 @@ from lumin_middleware.emulator import serve as serve_emulator
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests import upstream
 from tests.browser_rig import environment
-from tests.site import NAVIGATION
+from tests.site_rig import NAVIGATION
 
 PATIENCE = 30  # seconds until a process is given up
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.foreign.fixtures import oauth_toolkit, oidc_provider
-from tests.site import Browser, Site
-from tests.site import site as make_site
+from tests.site_rig import Browser, Site
+from tests.site_rig import site as make_site
 
 __all__ = ["oauth_toolkit", "oidc_provider"]
 

@@ -25,10 +25,10 @@ from lumin_middleware.config import AuthorizationServer, LuminConfig
 from lumin_middleware.errors import OAuthError, StoreUnavailable
 from lumin_middleware.model import Request, Response, Session, TokenSet
 from lumin_middleware.ports import Answer
-from lumin_middleware.records import digest
-from lumin_middleware.relying_party import RelyingParty
+from lumin_middleware.sessions.records import digest
+from lumin_middleware.site.relying_party import RelyingParty
 from lumin_middleware.stores import MemoryStore
-from tests.site import NAVIGATION, ORIGIN, REDIRECT_URI, Clock
+from tests.site_rig import NAVIGATION, ORIGIN, REDIRECT_URI, Clock
 
 T = TypeVar("T")
 

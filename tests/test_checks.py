@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lumin_middleware import checks
-from lumin_middleware.access import Rules
 from lumin_middleware.errors import ConfigurationError
+from lumin_middleware.site.access import Rules
 from tests.fakes import any_text, hostile, request
 
 CHECKS = [

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lumin_middleware.checks import ID_TOKEN_ALGORITHMS, Secret
 from lumin_middleware.config import CLAIMS, ENVIRONMENT, LUMIN, ROUTES, SETTINGS, AuthorizationServer, LuminConfig
 from lumin_middleware.errors import ConfigurationError
-from lumin_middleware.relying_party import RelyingParty
+from lumin_middleware.site.relying_party import RelyingParty
 from tests.fakes import (
     KEY,
     OLD_KEY,

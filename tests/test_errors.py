@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lumin_middleware import cookies, errors, identity
+from lumin_middleware import errors
 from lumin_middleware.errors import (
     AuthorizationServerError,
     ClientMisused,
@@ -20,6 +20,8 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from lumin_middleware.protocol import identity
+from lumin_middleware.sessions import cookies
 
 MADE = [
     (ConfigurationError("scope", "is missing"), 500, "configuration", "scope: is missing"),

@@ -12,7 +12,7 @@ import pytest
 from lumin_middleware.emulator import DEMO_USERS, Emulator, serve
 from tests.edges import servers
 from tests.edges.servers import Browser
-from tests.site import query
+from tests.site_rig import query
 
 EXAMPLES = {
     "bare_asgi": "uvicorn",

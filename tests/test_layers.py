@@ -20,37 +20,46 @@ CORE = (
     "ports",
     "checks",
     "config",
-    "sealing",
-    "cookies",
-    "access",
-    "oauth",
-    "identity",
-    "metadata",
-    "records",
-    "sessions",
-    "logins",
-    "index",
-    "breaker",
-    "token_endpoint",
-    "renewal",
-    "pages",
-    "answers",
-    "account",
-    "verify",
-    "browser",
-    "forwarding",
-    "api_proxy",
-    "sign_in",
-    "relying_party",
+    "protocol.oauth",
+    "protocol.identity",
+    "protocol.metadata",
+    "protocol.breaker",
+    "protocol.token_endpoint",
+    "sessions.sealing",
+    "sessions.cookies",
+    "sessions.records",
+    "sessions.sessions",
+    "sessions.logins",
+    "sessions.index",
+    "sessions.renewal",
+    "site.access",
+    "site.pages",
+    "site.answers",
+    "site.account",
+    "site.verify",
+    "site.browser",
+    "site.api_proxy",
+    "site.sign_in",
+    "site.relying_party",
 )
-"""What decides, bottom to top: each imports from those before it only."""
+"""What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
 
-EDGE = {
-    *("trampoline", "exchange", "client", "event_loop", "threads", "passage", "api_calls", "access_log", "gateway"),
-    *("asgi", "wsgi", "lookup", "django", "testing", "store_contract", "snippets", "snippet_texts", "cli"),
-    *("stores", "emulator", "__init__", "__main__"),
-}
-"""What does."""
+EDGE = (
+    *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
+    *("stores.local", "stores.url", "stores", "stores.contract"),
+    "client",
+    *("runtime.exchange", "runtime.event_loop", "runtime.threads", "runtime.passage", "runtime.api_calls"),
+    "lookup",
+    *("asgi", "wsgi", "django"),
+    *("gateway.forwarding", "gateway.access_log", "gateway.gateway", "gateway.snippet_texts", "gateway.snippets"),
+    "emulator",
+    "testing",
+    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli"),
+    *("", "__main__"),
+)
+"""What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""
+
+ORDER = CORE + EDGE
 
 FORBIDDEN = {
     *("asyncio", "anyio", "threading", "concurrent", "multiprocessing", "subprocess", "signal", "contextvars"),
@@ -58,49 +67,62 @@ FORBIDDEN = {
     *("time", "datetime", "random", "secrets", "uuid", "os"),
 }
 
-ONE_NAME = {"sealing": {"os.urandom"}, "config": {"os.environ"}}
+ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 FOREIGN = {
-    "sealing": {"cryptography", "itsdangerous"},
-    "oauth": {"authlib"},
-    "identity": {"joserfc"},
+    "sessions.sealing": {"cryptography", "itsdangerous"},
+    "protocol.oauth": {"authlib"},
+    "protocol.identity": {"joserfc"},
 }
 """Whose code the core rests on, beside the standard library's."""
 
 
 def room(name: str) -> Path:
-    """The file of a module of the core, or of a package of it."""
-    module = PACKAGE / f"{name}.py"
-    return module if module.exists() else PACKAGE / name / "__init__.py"
+    """The file of a module, or of a package."""
+    path = PACKAGE.joinpath(*name.split("."))
+    module = path.with_suffix(".py")
+    return module if name and module.exists() else path / "__init__.py"
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a file, below the package's."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """What a module imports, wherever in it: the dotted name, and how many dots stand before it."""
+def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """What a module imports, wherever in it: the dotted name, what of it, and how many dots stand before it."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, 0) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module, node.level
+            yield from ((alias.name, (), 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((alias.name, node.level) for alias in node.names)
+            yield node.module or "", tuple(alias.name for alias in node.names), node.level
 
 
 def ours(path: Path) -> set[str]:
     """The modules of the package itself that are imported, by their names below it."""
-    depth = len(path.relative_to(PACKAGE).parts)
-    found = {name for name, level in imports(path) if level == depth}
-    return found | {
-        name.partition(".")[2] for name, level in imports(path) if not level and is_of(name, "lumin_middleware")
-    }
+    package = path.relative_to(PACKAGE).parts[:-1]
+    found = set()
+    for name, names, level in imports(path):
+        if level:
+            base = ".".join([*package[: len(package) - level + 1], *filter(None, [name])])
+        elif is_of(name, "lumin_middleware"):
+            base = name.partition(".")[2]
+        else:
+            continue
+        modules = {f"{base}.{each}".strip(".") for each in names}
+        inner = {module for module in modules if room(module).exists()}
+        found |= inner or {base}
+    return found
 
 
 def foreign(path: Path) -> set[str]:
-    return {name for name, level in imports(path) if not level and not is_of(name, "lumin_middleware")}
+    return {name for name, _, level in imports(path) if not level and not is_of(name, "lumin_middleware")}
 
 
 def is_of(name: str, top: str) -> bool:
@@ -111,24 +133,39 @@ def everything() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
+def is_wing(path: Path) -> bool:
+    """A wing's `__init__` says what the wing is for, and is no room itself."""
+    return path.name == "__init__.py" and not any(tree(path).body[1:])
+
+
 def test_every_module_has_a_place():
-    modules = {path.stem for path in PACKAGE.glob("*.py")} | {
-        path.parent.name for path in PACKAGE.glob("*/__init__.py")
-    }
-    assert modules - EDGE == set(CORE)
+    modules = {name_of(path) for path in everything() if not is_wing(path)}
+    assert {name for name in modules if not is_of(name, "emulator") or name == "emulator"} == set(ORDER)
+    assert len(set(ORDER)) == len(ORDER)
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_imports_downwards_only(name):
-    below = set(CORE[: CORE.index(name)])
-    assert ours(room(name)) <= below
+def test_a_wing_is_not_left_and_entered_again():
+    wings = [name.rpartition(".")[0] for name in ORDER if "." in name]
+    assert len(set(wings)) == sum(1 for before, wing in zip(["", *wings], wings, strict=False) if wing != before)
+
+
+@pytest.mark.parametrize("path", [path for path in everything() if is_wing(path)], ids=lambda path: path.parent.name)
+def test_a_wing_says_which_question_it_answers(path):
+    assert "?" in (ast.get_docstring(tree(path)) or "")
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_point_down(name):
+    below = set(ORDER[: ORDER.index(name)])
+    found = {"emulator" if is_of(each, "emulator") else each for each in ours(room(name))} - {name}
+    assert found <= below
 
 
 @pytest.mark.parametrize("name", CORE)
 def test_the_core_touches_nothing_that_does(name):
     path = room(name)
     touched = {found for found in foreign(path) if any(is_of(found, forbidden) for forbidden in FORBIDDEN)}
-    assert touched <= {found.partition(".")[0] for found in ONE_NAME.get(name, ())}
+    assert touched <= {each.partition(".")[0] for each in ONE_NAME.get(name, ())}
     used = {
         f"{node.value.id}.{node.attr}"
         for node in ast.walk(tree(path))
@@ -155,20 +192,20 @@ def test_the_core_opens_no_file_and_starts_nothing(name):
 
 def test_the_emulator_knows_nothing_of_ours_but_the_errors():
     for path in sorted((PACKAGE / "emulator").rglob("*.py")):
-        assert ours(path) <= {"errors"}, path.name
+        inner = {name for name in ours(path) if is_of(name, "emulator")}
+        assert ours(path) - inner <= {"errors"}, path.name
 
 
 def test_a_store_knows_nothing_of_ours_but_the_errors_and_what_is_asked_of_it():
     for path in sorted((PACKAGE / "stores").rglob("*.py")):
-        assert ours(path) <= {"errors", "ports"}, path.name
+        inner = {name for name in ours(path) if is_of(name, "stores")}
+        assert ours(path) - inner <= {"errors", "ports"}, path.name
 
 
-@pytest.mark.parametrize(
-    ("module", "where"), [("typer", {"cli.py"}), ("redis", {"redis.py"}), ("django", {"django.py"})]
-)
+@pytest.mark.parametrize(("module", "where"), [("typer", "cli"), ("redis", "stores.redis"), ("django", "django")])
 def test_what_is_optional_is_imported_in_one_place(module, where):
-    found = {path.name for path in everything() if any(is_of(name, module) for name in foreign(path))}
-    assert found <= where
+    found = {name_of(path) for path in everything() if any(is_of(name, module) for name in foreign(path))}
+    assert all(is_of(name, where) for name in found)
 
 
 def test_nothing_imports_the_other_httpx():
@@ -188,7 +225,7 @@ def test_importing_the_package_loads_neither_httpx_1_nor_what_is_optional(tmp_pa
         (tmp_path / f"{name}.py").write_text("", encoding="utf-8")
     found = loaded("import lumin_middleware", tmp_path)
     assert "httpx2" in found
-    assert "lumin_middleware.relying_party" in found
+    assert "lumin_middleware.site.relying_party" in found
     assert not {"httpx", "typer", "redis", "uvicorn", "django", "pytest"} & found
     assert not {name for name in found if is_of(name, "lumin_middleware.emulator")}
     assert "httpx" in loaded("import httpx", tmp_path)
@@ -206,4 +243,6 @@ def test_a_path_through_an_alias_is_seen(tmp_path):
         "import a.b as c\nfrom d import e\nfrom . import f\nfrom ..g import h\ndef i():\n    import j\n",
         encoding="utf-8",
     )
-    assert set(imports(module)) == {("a.b", 0), ("d", 0), ("f", 1), ("g", 2), ("j", 0)}
+    assert set(imports(module)) == {
+        *(("a.b", (), 0), ("d", ("e",), 0), ("", ("f",), 1), ("g", ("h",), 2), ("j", (), 0)),
+    }

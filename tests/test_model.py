@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware import oauth
 from lumin_middleware.model import _CHECKED, AuthorizationCode, Request, Response, Session, TokenSet, Transaction
+from lumin_middleware.protocol import oauth
 from tests.fakes import any_text, hostile, json_values
 
 TOKENS = TokenSet("access-secret", 1000.5, 3600.0, ("openid", "sign:requests"), "refresh-secret", "id-secret")

@@ -27,14 +27,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from lumin_middleware.breaker import PAUSE
 from lumin_middleware.errors import LoginRequired, LuminError
 from lumin_middleware.model import Response, Session
-from lumin_middleware.records import record_key
-from lumin_middleware.renewal import HARD_MARGIN, LEASE_MARGIN, TROUBLE_PAUSE
+from lumin_middleware.protocol.breaker import PAUSE
+from lumin_middleware.sessions.records import record_key
+from lumin_middleware.sessions.renewal import HARD_MARGIN, LEASE_MARGIN, TROUBLE_PAUSE
 from lumin_middleware.stores import MemoryStore, SQLiteStore
 from tests.fakes import CookieJar, config, header, request
-from tests.site import FETCH, ORIGIN, Clock, query
+from tests.site_rig import FETCH, ORIGIN, Clock, query
 from tests.storm.simulation import Gone, Grant, Killed, Process, Site, Task
 
 PROCESSES = 3

@@ -23,7 +23,7 @@ from lumin_middleware.wsgi import BODY_LIMIT, LuminMiddleware
 from tests.edges import rig
 from tests.edges.gateway import Connection, environ, serve, serve_validated
 from tests.edges.rig import Browser, Lumin, Site
-from tests.site import CLIENT, FETCH, NAVIGATION, ORIGIN, query
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, query
 
 SLIDE = 10_000  # seconds after which an answer carries the session's cookie again
 HTML = [("Content-Type", "text/html")]

@@ -19,8 +19,8 @@ import uvicorn
 from joserfc.jwk import RSAKey
 
 from lumin_middleware.emulator import tokens
-from tests.site import CLIENT, Site
-from tests.site import site as make_site
+from tests.site_rig import CLIENT, Site
+from tests.site_rig import site as make_site
 
 SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, "__Host-lumin=")
 """What no line of a log may hold: tokens, codes, ID tokens, the client's secret, our cookies."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 import httpx2
 from ada_url import URL
 
-from tests.site import NAVIGATION, ORIGIN, Browser, Site
+from tests.site_rig import NAVIGATION, ORIGIN, Browser, Site
 
 TOKEN = "/oauth2/token"
 REVOKE = "/oauth2/revoke"

@@ -27,7 +27,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site import CLIENT, NAVIGATION, ORIGIN, REDIRECT_URI, query, set_cookies
+from tests.site_rig import CLIENT, NAVIGATION, ORIGIN, REDIRECT_URI, query, set_cookies
 
 # --- AR-01 ----------------------------------------------------------------------------------------------
 

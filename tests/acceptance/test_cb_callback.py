@@ -27,7 +27,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site import NAVIGATION, ORIGIN, query, set_cookies
+from tests.site_rig import NAVIGATION, ORIGIN, query, set_cookies
 
 CALLBACK = "/auth/callback"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.acceptance.harness import LOGIN, SESSION, TOKEN, USER_INFO, Raw, Witness, call, subject
 from tests.acceptance.test_id_identity import part, signed
-from tests.site import FETCH, NAVIGATION, Site
+from tests.site_rig import FETCH, NAVIGATION, Site
 
 MEGABYTE = 1024 * 1024
 

@@ -26,7 +26,7 @@ from tests.acceptance.harness import (
     shake_hands,
     with_cookies,
 )
-from tests.site import FETCH, NAVIGATION, ORIGIN, Browser, Site
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser, Site
 
 
 def behind(site: Site, app: Any) -> LuminMiddleware:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import Raw, call, cookie_header, http_scope, keep, run, shake_hands, with_cookies
-from tests.site import FETCH, NAVIGATION, ORIGIN, REDIRECT_URI, Site, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, REDIRECT_URI, Site, query
 
 # --- HD-01 ----------------------------------------------------------------------------------------------
 

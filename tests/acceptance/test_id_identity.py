@@ -23,7 +23,7 @@ from tests.acceptance.harness import (
     session_records,
     subject,
 )
-from tests.site import CLIENT, query
+from tests.site_rig import CLIENT, query
 
 Json = dict[str, Any]
 Forger = Callable[[Json, Json, Any], str]

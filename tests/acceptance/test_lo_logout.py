@@ -20,7 +20,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site import CLIENT, FETCH, NAVIGATION, ORIGIN, Site, query, set_cookies
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, Site, query, set_cookies
 
 OURS = {**NAVIGATION, "sec-fetch-site": "same-origin", "origin": ORIGIN}
 LOGOUT = "/oauth2/sessions/logout"

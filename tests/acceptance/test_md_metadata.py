@@ -10,7 +10,7 @@ import pytest
 from lumin_middleware import AuthorizationServer
 from tests.acceptance.harness import DISCOVERY, JWKS, TOKEN, Witness, call, keep, subject, with_cookies
 from tests.acceptance.test_id_identity import headed
-from tests.site import NAVIGATION, ORIGIN, Site
+from tests.site_rig import NAVIGATION, ORIGIN, Site
 
 DAY = 86_400.0
 

@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from lumin_middleware import AsyncLuminClient, ClientMisused, LuminMiddleware
 from tests.acceptance.harness import USER_INFO, call, cookie_header, with_cookies
-from tests.site import FETCH, Site
-from tests.site import site as make_site
+from tests.site_rig import FETCH, Site
+from tests.site_rig import site as make_site
 
 seen_in_context: contextvars.ContextVar[str | None] = contextvars.ContextVar("seen", default=None)
 

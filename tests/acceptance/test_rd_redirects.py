@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lumin_middleware.access import return_to
+from lumin_middleware.site.access import return_to
 from tests.acceptance.harness import (
     assert_on_site,
     call,
@@ -21,7 +21,7 @@ from tests.acceptance.harness import (
     with_cookies,
 )
 from tests.acceptance.redirect_payloads import EVIL, FINE, LISTED, payloads, quoted
-from tests.site import FETCH, NAVIGATION, ORIGIN, set_cookies
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, set_cookies
 
 DEFAULT = "/home"
 

@@ -23,7 +23,7 @@ from tests.acceptance.harness import (
     with_cookies,
 )
 from tests.acceptance.test_id_identity import changed
-from tests.site import FETCH, Browser, Site, set_cookies
+from tests.site_rig import FETCH, Browser, Site, set_cookies
 
 EXPIRED = 3700.0
 

@@ -31,7 +31,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site import FETCH, NAVIGATION, ORIGIN, Browser, Site, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser, Site, query
 
 SECRET = "the contract of Mira Halden"
 PUBLIC = ["/public", "/static/*", "/files/open/*", "/healthz", "/app.css", "/auth-info"]

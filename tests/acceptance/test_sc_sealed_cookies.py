@@ -30,7 +30,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site import CLIENT, FETCH, NAVIGATION, REDIRECT_URI, Browser, Site, query, set_cookies
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, REDIRECT_URI, Browser, Site, query, set_cookies
 
 PIECE = re.compile(rf"{SESSION}-\d")
 BIG = {"emulator": {"access_token_length": 6000}}

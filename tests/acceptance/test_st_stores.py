@@ -27,7 +27,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site import FETCH, NAVIGATION, Clock, Site
+from tests.site_rig import FETCH, NAVIGATION, Clock, Site
 
 
 class Watched:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote_plus
 import pytest
 
 from tests.acceptance.harness import JWKS, REVOKE, TOKEN, USER_INFO, Witness, login_cookies, session_cookies, subject
-from tests.site import CLIENT, REDIRECT_URI, query
+from tests.site_rig import CLIENT, REDIRECT_URI, query
 
 GOOD = {"access_token": "at", "token_type": "bearer", "expires_in": 3600, "refresh_token": "rt", "scope": "openid"}
 NASTY = "+ /=%&: é\"'?#;\\<>%2B%20\t~^|`{}[]"

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from lumin_middleware.errors import StoreUnavailable
 from tests.acceptance.harness import TOKEN, call, cookies, put_cookie, session_cookies, with_cookies
 from tests.acceptance.test_id_identity import changed
-from tests.site import FETCH, NAVIGATION, ORIGIN
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN
 
 ROUTES = ["login", "callback", "logout", "session", "verify", "unknown"]
 

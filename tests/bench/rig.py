@@ -13,9 +13,9 @@ from typing import Any
 import itsdangerous
 
 from lumin_middleware import LuminConfig, LuminMiddleware
-from lumin_middleware.cookies import Jar
 from lumin_middleware.model import Session, TokenSet
-from lumin_middleware.relying_party import RelyingParty
+from lumin_middleware.sessions.cookies import Jar
+from lumin_middleware.site.relying_party import RelyingParty
 
 SECRET_KEY = secrets.token_urlsafe(32)
 

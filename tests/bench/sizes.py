@@ -8,7 +8,7 @@ import sys
 import time
 
 from lumin_middleware import LuminMiddleware
-from lumin_middleware.cookies import Jar
+from lumin_middleware.sessions.cookies import Jar
 
 from .measure import run
 from .rig import bare, config, party, session

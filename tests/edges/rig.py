@@ -23,7 +23,7 @@ from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import Headers, Raw, call, encoded
 from tests.edges import gateway
 from tests.edges.apps import AsgiApp, WsgiApp
-from tests.site import CLIENT, FETCH, NAVIGATION, ORIGIN, REDIRECT_URI, Clock
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, REDIRECT_URI, Clock
 
 Edge = Literal["asgi", "wsgi"]
 EDGES: tuple[Edge, Edge] = ("asgi", "wsgi")

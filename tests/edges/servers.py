@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx2
 
 from lumin_middleware.emulator import Emulator
-from tests.site import FETCH, NAVIGATION
+from tests.site_rig import FETCH, NAVIGATION
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 30  # seconds until a process is given up

@@ -29,7 +29,7 @@ from lumin_middleware import AsyncLuminClient, LoginRequired, LuminConfig, lumin
 from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.edges.rig import Browser, Site, end_lifespan
-from tests.site import Clock
+from tests.site_rig import Clock
 
 Make = Callable[[LuminConfig, Clock], Any]
 SignedIn = Annotated[AsyncLuminClient, Depends(lumin)]

@@ -18,7 +18,7 @@ from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import call, http_scope, shake_hands
 from tests.edges.gateway import Connection, environ, serve
 from tests.edges.rig import EDGES, Browser
-from tests.site import NAVIGATION, ORIGIN
+from tests.site_rig import NAVIGATION, ORIGIN
 
 SLIDE = 10_000  # seconds after which an answer carries the session's cookie again
 

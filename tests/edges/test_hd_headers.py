@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.edges.rig import Browser, Site
-from tests.site import FETCH, NAVIGATION, ORIGIN
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN
 
 SPOOFS: dict[str, list[tuple[bytes, bytes]]] = {
     "host": [(b"host", b"evil.example")],

@@ -14,7 +14,7 @@ from lumin_middleware.emulator import Emulator, serve
 from tests.edges import servers
 from tests.edges.fleet import CLOCK, SharedClock
 from tests.edges.servers import Browser
-from tests.site import FETCH
+from tests.site_rig import FETCH
 
 STORM = 60  # requests at one expiry
 

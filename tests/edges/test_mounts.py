@@ -23,7 +23,7 @@ from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from tests.acceptance.harness import Raw, run
 from tests.edges.gateway import environ, serve_validated
 from tests.edges.rig import Browser, Lumin, Site, end_lifespan
-from tests.site import CLIENT, NAVIGATION, ORIGIN, query
+from tests.site_rig import CLIENT, NAVIGATION, ORIGIN, query
 
 REDIRECT_URI = f"{ORIGIN}/shop/auth/callback"
 SHOP = replace(CLIENT, client_id="shop", redirect_uris=(REDIRECT_URI,))

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.acceptance.harness import call, shake_hands
-from tests.site import FETCH, NAVIGATION, ORIGIN
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN
 
 NAVIGATIONS = [
     {"accept": "text/html"},

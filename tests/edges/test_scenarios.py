@@ -14,7 +14,7 @@ import pytest
 
 from tests.edges.apps import DOCUMENT
 from tests.edges.rig import EDGES, Browser, Edge, Site
-from tests.site import query
+from tests.site_rig import query
 
 SETTINGS = {"public": ["/free/*"], "optional": ["/maybe"], "required_scopes": {"/templates/*": "templates"}}
 

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware
 from lumin_middleware.stores import MemoryStore
-from tests.site import NAVIGATION, ORIGIN, REDIRECT_URI, App, query
+from tests.site_rig import NAVIGATION, ORIGIN, REDIRECT_URI, App, query
 
 from .fixtures import ForeignServer
 

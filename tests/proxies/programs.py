@@ -22,7 +22,7 @@ import httpx2
 import pytest
 
 from lumin_middleware import LuminConfig
-from lumin_middleware.snippets import snippet
+from lumin_middleware.gateway.snippets import snippet
 from tests.browser_rig import PATIENCE
 from tests.proxies.rig import LOOPBACK, Program
 

@@ -27,7 +27,7 @@ from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, Emulator
 from lumin_middleware.emulator import serve as serve_emulator
 from tests.browser_rig import PATIENCE, ROOT, environment
-from tests.site import FETCH, NAVIGATION
+from tests.site_rig import FETCH, NAVIGATION
 
 LOOPBACK = "127.0.0.1"
 

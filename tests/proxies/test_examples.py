@@ -11,7 +11,7 @@ import pytest
 
 from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import DEMO_CLIENT
-from lumin_middleware.snippets import snippet
+from lumin_middleware.gateway.snippets import snippet
 from tests.browser_rig import ROOT, environment
 from tests.proxies.programs import find
 from tests.proxies.rig import Program, free_port, front

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.store_contract import Opener, StoreContract
 from lumin_middleware.stores import MemoryStore
+from lumin_middleware.stores.contract import Opener, StoreContract
 from lumin_middleware.stores.memory import ENTRY_OVERHEAD
 
 from .clock import NOW, Clock

@@ -28,8 +28,8 @@ from redis.retry import Retry
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.ports import Store
-from lumin_middleware.store_contract import Opener, SharedStoreContract, opened
 from lumin_middleware.stores import AsyncRedisStore, RedisStore
+from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
 
 from .redis_server import RedisServer, Relay, free_port
 

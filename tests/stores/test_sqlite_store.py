@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
-from lumin_middleware.store_contract import Opener, SharedStoreContract
 from lumin_middleware.stores import SQLiteStore, sqlite_file
+from lumin_middleware.stores.contract import Opener, SharedStoreContract
 
 from .clock import NOW, Clock
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from lumin_middleware.ports import Store
-from lumin_middleware.store_contract import opened
 from lumin_middleware.stores import AsyncRedisStore, MemoryStore, RedisStore, SQLiteStore
+from lumin_middleware.stores.contract import opened
 
 from .redis_server import RedisServer
 

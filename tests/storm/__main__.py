@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lumin_middleware.emulator import serve
 from tests.foreign.fixtures import start_oidc_provider
-from tests.site import CLIENT
+from tests.site_rig import CLIENT
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.storm.clock import SharedClock
 from tests.storm.rig import COMBINATIONS, Emulated, Figures, Foreign, Grantor, Storm, environment

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import Clock, Site
+from tests.site_rig import Clock, Site
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.storm.sites import ask_the_api, store
 

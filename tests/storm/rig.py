@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from lumin_middleware.emulator import Emulator
 from tests.fakes import CookieJar
 from tests.foreign.fixtures import ForeignServer
-from tests.site import CLIENT, FETCH, NAVIGATION, REDIRECT_URI
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, REDIRECT_URI
 from tests.storm.clock import SharedClock
 from tests.storm.server import Uvicorn
 from tests.storm.wire import Answer, Connection

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from lumin_middleware.config import LuminConfig
 from lumin_middleware.errors import LuminError, OAuthError, ServerUnavailable, StoreUnavailable
 from lumin_middleware.ports import Answer, Store
-from lumin_middleware.relying_party import RelyingParty
-from tests.site import Clock
+from lumin_middleware.site.relying_party import RelyingParty
+from tests.site_rig import Clock
 
 T = TypeVar("T")
 

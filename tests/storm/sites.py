@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.stores import MemoryStore, SQLiteStore
-from tests.site import Browser, Clock, Site
+from tests.site_rig import Browser, Clock, Site
 
 LIFETIME = 3600.0
 """Seconds that the emulator's access tokens live."""

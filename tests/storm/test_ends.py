@@ -17,7 +17,7 @@ from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware
 from lumin_middleware.emulator import DEMO_USERS
 from lumin_middleware.stores import MemoryStore
 from tests.foreign.relying_party import BackChannel
-from tests.site import CLIENT, ORIGIN, REDIRECT_URI, App, Browser, Clock, Site
+from tests.site_rig import CLIENT, ORIGIN, REDIRECT_URI, App, Browser, Clock, Site
 from tests.storm.sites import LIFETIME, Hold, RemoteStore, copy, process, refreshes
 
 ADA, GRACE = DEMO_USERS[:2]

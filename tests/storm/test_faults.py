@@ -13,10 +13,10 @@ import anyio
 import httpx2
 import pytest
 
-from lumin_middleware.breaker import FAILURES, PAUSE
 from lumin_middleware.emulator import serve
-from lumin_middleware.renewal import TROUBLE_PAUSE
-from tests.site import CLIENT, Browser, Clock, Site
+from lumin_middleware.protocol.breaker import FAILURES, PAUSE
+from lumin_middleware.sessions.renewal import TROUBLE_PAUSE
+from tests.site_rig import CLIENT, Browser, Clock, Site
 from tests.storm.sites import LIFETIME, Hold, RemoteStore, copy, process, refreshes
 
 TROUBLE: dict[str, dict[str, Any]] = {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from lumin_middleware.emulator import serve
-from lumin_middleware.renewal import LEASE_MARGIN
-from tests.site import CLIENT, NAVIGATION
+from lumin_middleware.sessions.renewal import LEASE_MARGIN
+from tests.site_rig import CLIENT, NAVIGATION
 from tests.storm.clock import SharedClock
 from tests.storm.rig import WORKERS, Emulated, Person, environment
 from tests.storm.server import Uvicorn

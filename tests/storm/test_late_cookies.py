@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 
 from lumin_middleware import LuminMiddleware
 from lumin_middleware.emulator import DEMO_USERS
-from tests.site import ORIGIN, Browser, Site
+from tests.site_rig import ORIGIN, Browser, Site
 from tests.storm.sites import LIFETIME, ask_the_api, copy, process, refreshes, same_browser
 
 HOUR = 3600.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lumin_middleware.emulator import serve
-from tests.site import CLIENT
+from tests.site_rig import CLIENT
 from tests.storm.clock import SharedClock
 from tests.storm.rig import COMBINATIONS, Emulated, Foreign, Storm, environment
 from tests.storm.server import Uvicorn

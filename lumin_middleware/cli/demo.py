@@ -1,0 +1,105 @@
+"""`lumin-middleware demo`: an application with a local Lumin beside it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from ..emulator import DEMO_CLIENT, serve
+from .emulator import environment
+from .terminal import LOOPBACK, PORT, fail, is_set, listen, registered_port, settings, until_stopped
+
+EXAMPLE = "examples.starlette_app:app"
+
+
+def demo(
+    app: Annotated[str, typer.Argument(help="An ASGI application, as module:name.")] = EXAMPLE,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help=f"The application's port. Default: {PORT}, or a free one.")
+    ] = None,
+    emulator_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The local Lumin's port; 0 takes a free one.")
+    ] = 0,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Whether to open a browser, where there is one.")
+    ] = True,
+) -> None:
+    """Run an application with a local Lumin beside it.
+
+    Without APP it is the example of a checkout. With LUMIN_CLIENT_ID and its kin in the environment, the same
+    application signs people in with Lumin itself.
+    """
+    with until_stopped():
+        if is_set("LUMIN_CLIENT_ID"):
+            if not is_set("LUMIN_SECRET_KEY"):
+                os.environ["LUMIN_SECRET_KEY"] = secrets.token_urlsafe(32)
+            with listen(port or registered_port()) as listener:
+                _run(app, listener, open_browser=open_browser)
+        else:
+            with listen(port) as listener, _local_lumin(_origin(listener), emulator_port):
+                _run(app, listener, open_browser=open_browser)
+
+
+def _run(app: str, listener: socket.socket, *, open_browser: bool) -> None:
+    import uvicorn
+
+    config = settings()
+    server = uvicorn.Server(
+        uvicorn.Config(_application(app), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    )
+    port = listener.getsockname()[1]
+    typer.echo(f"Open {config.origin}/ in a browser. Ctrl-C stops the demo.")
+    if urlsplit(config.origin).port != port:
+        typer.echo(f"It must lead to port {port} of this machine, where the application listens.")
+    if open_browser and _has_desktop():
+        # In a thread: some browsers are waited for, and they wait for the page.
+        threading.Thread(target=webbrowser.open, args=[f"{config.origin}/"], daemon=True).start()
+    server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(3)
+
+
+@contextmanager
+def _local_lumin(origin: str, port: int) -> Iterator[None]:
+    """A local Lumin that knows the application at `origin`, and the environment to sign in there."""
+    client = replace(DEMO_CLIENT, redirect_uris=(f"{origin}/auth/callback",))
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(serve(port=port, clients=[client]))
+        except OSError as error:
+            fail(f"Port {port} cannot be used ({error.strerror}); choose another --emulator-port.")
+        os.environ.update(environment(running, client))
+        os.environ.setdefault("LUMIN_STORE", "memory://")  # its sessions end with it
+        yield
+
+
+def _application(name: str) -> Any:
+    from uvicorn.importer import ImportFromStringError, import_from_string
+
+    sys.path.insert(0, os.getcwd())
+    try:
+        return import_from_string(name)
+    except (ImportFromStringError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and not name.startswith(str(error.name)):
+            raise  # the application is there, and lacks something itself
+        hint = " It is part of a checkout: run this there, or name an application of yours." if name == EXAMPLE else ""
+        fail(f"{error}{hint}")
+
+
+def _origin(listener: socket.socket) -> str:
+    return f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+
+
+def _has_desktop() -> bool:
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))

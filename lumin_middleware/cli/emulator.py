@@ -1,0 +1,69 @@
+"""`lumin-middleware emulator`: a local Lumin in the foreground."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from ..emulator import DEMO_CLIENT, Client, Running, run
+from .terminal import LOOPBACK, fail, until_stopped
+
+CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
+
+
+def emulator(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 4444,
+    client_id: Annotated[str, typer.Option(help="The client that may connect.")] = DEMO_CLIENT.client_id,
+    client_secret: Annotated[str, typer.Option(help="Its secret.")] = DEMO_CLIENT.client_secret,
+    redirect_uri: Annotated[
+        list[str] | None, typer.Option(help=f"Its callback, exactly; may be repeated. Default: {CALLBACKS}.")
+    ] = None,
+    id_token: Annotated[bool, typer.Option(help="Whether a sign-in yields an ID token.")] = True,
+    access_token_lifetime: Annotated[float, typer.Option(help="Seconds until an access token expires.")] = 3600,
+    refresh_token_lifetime: Annotated[float, typer.Option(help="Seconds until a refresh token does.")] = 2592000,
+    refresh_token_grace: Annotated[float, typer.Option(help="Seconds in which a spent one is still taken.")] = 0,
+) -> None:
+    """Serve a local Lumin, and print the settings that lead to it."""
+    redirect_uris = tuple(redirect_uri or DEMO_CLIENT.redirect_uris)
+    client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=redirect_uris)
+    with until_stopped():
+        try:
+            run(
+                host=host,
+                port=port,
+                ready=_introduce,
+                clients=[client],
+                id_token=id_token,
+                access_token_lifetime=access_token_lifetime,
+                refresh_token_lifetime=refresh_token_lifetime,
+                refresh_token_grace=refresh_token_grace,
+            )
+        except OSError as error:
+            fail(f"Cannot listen at {host}:{port} ({error.strerror}); choose another --port.")
+
+
+def _introduce(running: Running) -> None:
+    [client] = running.emulator.clients.values()
+    people = ", ".join(user.name for user in running.emulator.users.values())
+    typer.echo(f"A local Lumin answers at {running.base}, and {people} can sign in there.")
+    typer.echo("An application finds it with these settings:\n")
+    for name, value in environment(running, client).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    typer.echo("\nCtrl-C stops it; it keeps nothing.")
+
+
+def environment(running: Running, client: Client) -> dict[str, str]:
+    """The settings of an application that is this client (`LuminConfig.from_env`)."""
+    return {
+        "LUMIN_AUTH_URL": running.base,
+        "LUMIN_API_URL": f"{running.base}/v1",
+        "LUMIN_CLIENT_ID": client.client_id,
+        "LUMIN_CLIENT_SECRET": client.client_secret,
+        "LUMIN_REDIRECT_URI": client.redirect_uris[0],
+        "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
+    }

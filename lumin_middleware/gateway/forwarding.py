@@ -1,0 +1,72 @@
+"""What passes a gateway: which headers, up to the service and down to the browser.
+
+What a request says of its sender, and of proxies on its way, is dropped, and what we know is put there instead. What
+belongs to one connection stays on it. Rules only: nothing here opens a connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from ..config import LuminConfig
+from ..sessions.cookies import Cookies
+
+Header = tuple[bytes, bytes]
+
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade".split()
+)  # RFC 9110, 7.6.1; RFC 2616, 13.5.1
+
+# Who sent a request, and by which way, only we may say; with underscores a CGI-like upstream could not tell the two.
+_ONLY_OURS = re.compile(
+    rb"x[-_]auth[-_]request[-_].*|x[-_]forwarded(?:[-_].*)?|forwarded|x[-_]real[-_]ip|x[-_]original[-_].*"
+    rb"|x[-_]rewrite[-_]url"
+)
+
+_NOT_PASSED_UP = frozenset((b"host", b"expect"))  # the server around us has answered `Expect` (RFC 9110, 10.1.1)
+_NOT_PASSED_DOWN = frozenset((b"date",))  # the server around us writes its own
+_HANDSHAKE = b"sec-websocket-"  # each of the two connections has its own (RFC 6455, 4)
+
+
+def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes]) -> list[Header]:
+    """Without what belongs to one connection, as far as the standard or `Connection` says so."""
+    lowered = [(name.lower(), value) for name, value in headers]
+    named = {option.strip().lower() for name, value in lowered if name == b"connection" for option in value.split(b",")}
+    return [item for item in lowered if item[0] not in _HOP_BY_HOP and item[0] not in named | dropped]
+
+
+class Forwarding:
+    """The headers that pass at one site. `host` is what the service sees as `Host`."""
+
+    def __init__(self, config: LuminConfig, host: bytes) -> None:
+        public = urlsplit(config.origin)
+        self._fixed: tuple[Header, ...] = (
+            (b"host", host),
+            (b"x-forwarded-host", public.netloc.encode()),
+            (b"x-forwarded-proto", public.scheme.encode()),
+        )
+        self._our_cookies = Cookies(secure=config.secure).ours
+
+    def up(self, headers: Iterable[Header], client: str, identity: Iterable[tuple[str, str]]) -> list[Header]:
+        """A request's headers for the service; `client` is the address that it came from."""
+        passed = [
+            (name, value)
+            for name, value in end_to_end(headers, _NOT_PASSED_UP)
+            if not _ONLY_OURS.fullmatch(name) and not name.startswith(_HANDSHAKE)
+        ]
+        said = [(name.lower().encode(), value.encode()) for name, value in identity]
+        return [*self._fixed, (b"x-forwarded-for", client.encode("latin-1")), *said, *passed]
+
+    def down(self, headers: Iterable[Header]) -> list[Header]:
+        """An answer's headers for the browser. A cookie of our name would take the place of somebody's session."""
+        return [
+            (name, value)
+            for name, value in end_to_end(headers, _NOT_PASSED_DOWN)
+            if not name.startswith(_HANDSHAKE) and not (name == b"set-cookie" and self._is_ours(value))
+        ]
+
+    def _is_ours(self, set_cookie: bytes) -> bool:
+        return self._our_cookies.fullmatch(set_cookie.partition(b"=")[0].strip()) is not None

@@ -1,0 +1,210 @@
+"""OAuth 2.0, one pure function per protocol step, named after it.
+
+A step is a pair: what is sent, and what may come back. Nothing here does I/O; the sending is
+Authlib's (`exchange.py`). Whatever comes back is hostile until a function here has looked at it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from authlib.common.urls import add_params_to_uri
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from ..checks import SCOPE_TOKEN
+from ..config import AuthorizationServer, LuminConfig
+from ..errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
+from ..model import _CHECKED, AuthorizationCode, TokenSet, Transaction
+from ..ports import Answer
+
+PASSED_ON = ("login_hint", "prompt", "ui_locales")
+"""What a browser may add to the authorization request (OpenID Connect Core 1.0, 3.1.2.1); nothing else."""
+
+PARAMETERS_LIMIT = 100
+"""Parameters of a query that are looked at; a callback has five."""
+
+DEFAULT_LIFETIME = 3600.0
+"""Seconds that a token is taken to live when the server does not say, which RFC 6749, 5.1 allows; Lumin's value."""
+
+LIFETIME_LIMIT = 31_536_000.0
+"""A longer `expires_in`, a year, is no lifetime but a mistake."""
+
+
+# --- the authorization endpoint -------------------------------------------------------------------------
+
+
+def authorization_request(
+    config: LuminConfig, server: AuthorizationServer, transaction: Transaction, extra: Mapping[str, str]
+) -> str:
+    """RFC 6749, 4.1.1, with PKCE (RFC 7636, 4.3) and a nonce (OpenID Connect Core 1.0, 3.1.2.1)."""
+    uri: str = prepare_grant_uri(
+        server.authorization_endpoint,
+        config.client_id,
+        "code",
+        redirect_uri=config.redirect_uri,
+        scope=transaction.scope,
+        state=transaction.state,
+        nonce=transaction.nonce,
+        code_challenge=create_s256_code_challenge(transaction.code_verifier),
+        code_challenge_method="S256",
+        **extra,
+    )
+    return uri
+
+
+def parameters(query: str) -> dict[str, str]:
+    """The parameters of a query, each at most once (RFC 6749, 3.1). Raises `RequestRefused`."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=PARAMETERS_LIMIT, errors="strict")
+    except ValueError:
+        raise RequestRefused("bad_query", "The query cannot be read.") from None
+    if len(found := dict(pairs)) != len(pairs):
+        raise RequestRefused("duplicate_parameter", "The query repeats a parameter.")
+    return found
+
+
+def authorization_response(
+    found: Mapping[str, str], transaction: Transaction, config: LuminConfig, server: AuthorizationServer
+) -> AuthorizationCode:
+    """RFC 6749, 4.1.2 and RFC 9207, 2.4: the code, if it belongs to this login and to this server.
+
+    The order matters: `state` (by which the caller found the login), `iss`, `error`, `code`. Raises
+    `RequestRefused` for a response that is not the server's, `OAuthError` for the server's error.
+    """
+    issuer = found.get("iss")
+    if issuer is None and server.authorization_response_iss_parameter_supported:
+        raise RequestRefused("missing_issuer", "The answer does not say which server it is from.")
+    if issuer is not None and not same_issuer(issuer, server.issuer):
+        raise RequestRefused("wrong_issuer", "The answer is from another server than the one that was asked.")
+    if "error" in found:
+        if "code" in found:
+            raise RequestRefused("bad_callback", "The answer holds an error and a code.")
+        raise OAuthError(found["error"], found.get("error_description", ""))
+    if not found.get("code"):
+        raise RequestRefused("missing_code", "The answer holds no code.")
+    return AuthorizationCode(found["code"], transaction, checked=_CHECKED)
+
+
+def same_issuer(seen: object, configured: str) -> bool:
+    """Whether two issuers are one: equal, or different by one trailing slash, which Hydra's versions disagree on."""
+    return isinstance(seen, str) and seen.removesuffix("/") == configured.removesuffix("/")
+
+
+# --- the token endpoint ---------------------------------------------------------------------------------
+
+
+def token_response(answer: Answer) -> dict[str, Any]:
+    """RFC 6749, 5.1 and 5.2: the parameters of a token response.
+
+    Raises `OAuthError` for an error response, `ServerUnavailable` for an answer after which it is unknown what
+    the server did, `AuthorizationServerError` for tokens that cannot be used.
+    """
+    found = _json_object(answer)
+    if answer.status >= 500 or answer.status == 429:
+        raise ServerUnavailable(f"the token endpoint answered {answer.status}")
+    if answer.status != 200:
+        error = found.get("error") if found else None
+        if isinstance(error, str) and error:
+            description = found.get("error_description") if found else None
+            raise OAuthError(error, description if isinstance(description, str) else "")
+        raise ServerUnavailable(f"the token endpoint answered {answer.status} without an OAuth error")
+    if found is None:
+        raise ServerUnavailable(
+            f"the token endpoint answered 200 with {answer.media_type or 'no media type'}, not a JSON object"
+        )
+    if "error" in found:
+        raise ServerUnavailable("the token endpoint answered 200 with an error")
+    _check_tokens(found)
+    return found
+
+
+def _check_tokens(found: Mapping[str, Any]) -> None:
+    token_type = found.get("token_type")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":  # RFC 6749, 5.1: case-insensitive
+        raise AuthorizationServerError("the token response's token_type is not 'bearer'", "bad_token_response")
+    if not _is_token(found.get("access_token")):
+        raise AuthorizationServerError("the token response has no usable access_token", "bad_token_response")
+    for name in ("refresh_token", "id_token"):
+        if found.get(name) is not None and not _is_token(found[name]):
+            raise AuthorizationServerError(f"the token response's {name} is not text", "bad_token_response")
+
+
+def _is_token(value: object) -> bool:
+    # RFC 6749, appendix A.12: visible ASCII. What is not would also break a header.
+    return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
+
+
+def _json_object(answer: Answer) -> dict[str, Any] | None:
+    if answer.media_type != "application/json":
+        return None
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def token_set(found: Mapping[str, Any], *, requested: str, before: TokenSet | None, now: float) -> TokenSet:
+    """The tokens of a checked response (RFC 6749, 5.1 and 6).
+
+    What a refresh leaves out stays as it was `before`: the refresh token, the scope.
+    """
+    lifetime = _lifetime(found.get("expires_in"))
+    scope = found.get("scope")
+    if scope is None:
+        granted = before.scope if before else tuple(requested.split())
+    else:
+        granted = (
+            tuple(token for token in scope.split() if SCOPE_TOKEN.fullmatch(token)) if isinstance(scope, str) else ()
+        )
+    return TokenSet(
+        access_token=found["access_token"],
+        expires_at=now + lifetime,
+        lifetime=lifetime,
+        scope=granted,
+        refresh_token=found.get("refresh_token") or (before.refresh_token if before else None),
+        id_token=found.get("id_token"),
+    )
+
+
+def _lifetime(expires_in: object) -> float:
+    try:
+        seconds = (
+            float(expires_in) if isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool) else 0.0
+        )
+    except (ValueError, OverflowError):
+        return DEFAULT_LIFETIME
+    return seconds if math.isfinite(seconds) and 0 < seconds <= LIFETIME_LIMIT else DEFAULT_LIFETIME
+
+
+# --- the end-session endpoint ---------------------------------------------------------------------------
+
+
+def end_session_request(config: LuminConfig, end_session_endpoint: str, id_token: str | None, state: str) -> str:
+    """OpenID Connect RP-Initiated Logout 1.0, section 2: where to send the browser after a local logout.
+
+    Without an ID token to prove who asks, Hydra answers an error page to everything but the bare request.
+    """
+    if id_token is None:
+        return end_session_endpoint
+    query = [("id_token_hint", id_token), ("client_id", config.client_id)]
+    if config.post_logout_redirect_uri is not None:
+        query += [("post_logout_redirect_uri", config.post_logout_redirect_uri), ("state", state)]
+    uri: str = add_params_to_uri(end_session_endpoint, query)
+    return uri
+
+
+def bearer(access_token: str) -> str:
+    """RFC 6750, 2.1: the value of `Authorization`."""
+    return f"Bearer {access_token}"
+
+
+def challenge(*, error: str = "", scope: str = "") -> str:
+    """RFC 6750, 3: the value of `WWW-Authenticate`."""
+    parts = [f'{name}="{quote(value, safe=" :._-")}"' for name, value in (("error", error), ("scope", scope)) if value]
+    return " ".join(["Bearer", ", ".join(['realm="lumin"', *parts])])

@@ -1,0 +1,148 @@
+"""The event loop's side of the core's ports: stores, order, sleep, shield, and the connections of one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+import anyio
+import anyio.to_thread
+import httpx2
+
+from ..client import api_client
+from ..config import LuminConfig
+from ..errors import LuminError
+from ..ports import AsyncStore, Store
+from .exchange import AsyncExchange
+
+T = TypeVar("T")
+
+THREADS = 20
+"""Threads that wait for a synchronous store at once, apart from those of the application."""
+
+
+class DirectStore:
+    """A synchronous store whose verbs never wait, called as it is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.local = getattr(store, "local", False)
+
+    async def get(self, key: str) -> bytes | None:
+        return self._store.get(key)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return self._store.swap(key, old, new, ttl)
+
+
+class ThreadedStore:
+    """A synchronous store, called in threads of its own; but where a look is a matter of microseconds, directly."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._limiter = anyio.CapacityLimiter(THREADS)
+        self.local = getattr(store, "local", False)
+        self._direct = getattr(store, "instant_get", False)
+
+    async def get(self, key: str) -> bytes | None:
+        if self._direct:  # the way to a thread and back takes 50 µs
+            return self._store.get(key)
+        return await anyio.to_thread.run_sync(self._store.get, key, limiter=self._limiter)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return await anyio.to_thread.run_sync(self._store.swap, key, old, new, ttl, limiter=self._limiter)
+
+
+def asynchronous(store: Store | AsyncStore) -> AsyncStore:
+    """The store as the loop can use it."""
+    if asyncio.iscoroutinefunction(store.get):
+        return store  # type: ignore[return-value]
+    kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
+    return kind(store)  # type: ignore[arg-type]
+
+
+class AsyncWorld:
+    """`ports.World` on one event loop."""
+
+    def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
+        context = httpx2.create_ssl_context()  # 20 ms, so once
+        self.store = asynchronous(store)
+        self.exchange = AsyncExchange(config, context)
+        self.clock = clock
+        self.api = api_client(config, context)
+        self.api_url = httpx2.URL(config.api_url)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._shielded: set[asyncio.Future[Any]] = set()
+        self._patience = config.timeout
+
+    def token(self, size: int) -> str:
+        return secrets.token_urlsafe(size)
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+
+    def locked(self, key: str) -> bool:
+        lock = self._locks.get(key)
+        return lock is not None and lock.locked()
+
+    def announce_end(self, session_id: str) -> None:
+        for event in self._waiting.get(session_id, ()):
+            event.set()
+
+    async def until_announced(self, session_id: str, seconds: float) -> None:
+        """Returns when the end of a session is announced in this process, or after some time."""
+        event = asyncio.Event()
+        waiting = self._waiting.setdefault(session_id, set())
+        waiting.add(event)
+        try:
+            with anyio.move_on_after(seconds):
+                await event.wait()
+        finally:
+            waiting.discard(event)
+            if not waiting:
+                self._waiting.pop(session_id, None)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def shield(
+        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
+    ) -> T:
+        task = self._keep(action())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if undo is not None and not task.cancelled():
+                self._keep(self._undo(task, undo))
+            raise
+
+    async def _undo(self, task: asyncio.Future[T], undo: Callable[[T], Awaitable[object]]) -> None:
+        with suppress(LuminError):  # of the action, which then left nothing; undoing does what it can
+            await undo(await task)
+
+    def _keep(self, coroutine: Awaitable[T]) -> asyncio.Future[T]:
+        """A task that is not lost: the loop itself holds tasks weakly."""
+        task = asyncio.ensure_future(coroutine)
+        self._shielded.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Future[Any]) -> None:
+        self._shielded.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to hear of it
+
+    async def aclose(self) -> None:
+        """Waits for what must not be cut short, then closes the connections."""
+        if self._shielded:
+            await asyncio.wait(set(self._shielded), timeout=self._patience)
+        await self.exchange.aclose()
+        await self.api.aclose()

@@ -1,0 +1,64 @@
+"""The blocking side of the core's ports: for WSGI, where threads wait and nothing ever suspends."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import httpx2
+
+from ..client import blocking_api_client
+from ..config import LuminConfig
+from ..ports import Store
+from .event_loop import DirectStore
+from .exchange import Exchange
+
+T = TypeVar("T")
+
+
+class ThreadWorld:
+    """`ports.World` for all threads of one process."""
+
+    def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float]) -> None:
+        context = httpx2.create_ssl_context()
+        self.store = DirectStore(store)
+        self.exchange = Exchange(config, context)
+        self.clock = clock
+        self.api = blocking_api_client(config, context)
+        self.api_url = httpx2.URL(config.api_url)
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._making = threading.Lock()
+
+    def token(self, size: int) -> str:
+        return secrets.token_urlsafe(size)
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncIterator[None]:
+        with self._making:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            yield
+
+    def locked(self, key: str) -> bool:
+        lock = self._locks.get(key)
+        return lock is not None and lock.locked()
+
+    def announce_end(self, session_id: str) -> None:
+        """Nothing is served for long here: a thread is not to be had for that."""
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251  the thread is what waits
+
+    async def shield(
+        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
+    ) -> T:
+        return await action()  # nobody can cancel a thread
+
+    def close(self) -> None:
+        self.exchange.close()
+        self.api.close()

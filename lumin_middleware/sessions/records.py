@@ -1,0 +1,88 @@
+"""The record of a session in the store: where it lies, how it is sealed, what it says.
+
+A session has one, under a digest of its id, sealed so that only who knows the id can open it. It holds the newest
+generation, or the mark that the session has ended. Whether a session must have one is for `sessions` to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from ..config import LuminConfig
+from ..errors import SessionEnded, StoreUnavailable
+from ..model import Session
+from ..ports import World
+from .cookies import MEMO_LIMIT, Memo
+from .sealing import Sealer
+
+SWAP_ATTEMPTS = 8
+"""Times that a mark is tried to be set while others write; each loser had a winner."""
+
+_ENDED = b"ended"
+
+
+class Record(NamedTuple):
+    """The newest that is known of a session, and the bytes in the store that say so (None: none do)."""
+
+    raw: bytes | None
+    session: Session
+
+
+def digest(text: str) -> str:
+    """The name of something in the store, which gives nobody the thing."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def record_key(session_id: str) -> str:
+    """Where a session's record is in the store."""
+    return "session:" + digest(session_id)
+
+
+class Records:
+    """The records of one site's sessions. Times are in seconds."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        self._store = world.store
+        self._sealer = Sealer(config.keys, "record", world.clock)
+        self._opened: Memo[tuple[Session, bool]] = Memo(MEMO_LIMIT)
+
+    async def raw(self, session_id: str) -> bytes | None:
+        """The record's bytes, if there is one. Raises `StoreUnavailable`."""
+        return await self._store.get(record_key(session_id))
+
+    def read(self, raw: bytes, session_id: str) -> Session:
+        """The session that a record holds. Raises `SessionEnded`."""
+        opened = self._opened.get(raw)
+        if opened is not None and opened[0].id == session_id:  # a record opens for nobody else's id
+            return opened[0]
+        unsealed = self._sealer.unseal(raw, session_id)
+        if unsealed is None or unsealed.data == _ENDED:
+            # A record that we cannot open says nothing about who may go on: nobody.
+            raise SessionEnded("the session was ended")
+        session = Session.load(unsealed.data, unsealed.sealed_at)
+        self._opened.put(raw, (session, unsealed.newest_key))
+        return session
+
+    def is_outdated(self, raw: bytes) -> bool:
+        """Whether a record that was read was sealed with a key that will go."""
+        opened = self._opened.get(raw)
+        return opened is not None and not opened[1]
+
+    async def replace(self, record: Record, session: Session, lifetime: float) -> bool:
+        """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
+        raw = self._seal(session.dump(), session.id)
+        return await self._store.swap(record_key(session.id), record.raw, raw, lifetime)
+
+    async def end(self, session_id: str, lifetime: float | None) -> None:
+        """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`."""
+        key = record_key(session_id)
+        mark = None if lifetime is None else self._seal(_ENDED, session_id)
+        for _ in range(SWAP_ATTEMPTS):
+            raw = await self._store.get(key)
+            if raw is mark is None or await self._store.swap(key, raw, mark, lifetime or 0):
+                return
+        raise StoreUnavailable("the session's record changes too fast to be ended")
+
+    def _seal(self, data: bytes, session_id: str) -> bytes:
+        return self._sealer.seal(data, session_id).encode()

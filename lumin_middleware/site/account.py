@@ -1,0 +1,231 @@
+"""What somebody who is signed in can see of it, and how it ends: here, everywhere else, and from Lumin's side."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from ..config import LuminConfig
+from ..errors import AuthorizationServerError, RequestRefused, ServerUnavailable, SessionEnded, StoreUnavailable
+from ..model import Request, Response, Session
+from ..ports import World
+from ..protocol import oauth
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
+from ..sessions.cookies import Cookies, Jar
+from ..sessions.index import Entry, Index, by_subject
+from ..sessions.records import digest
+from ..sessions.sessions import Carried, Opened, Sessions
+from . import pages
+from .access import accepts_html, is_same_origin
+from .answers import Answers
+
+logger = logging.getLogger("lumin_middleware")
+
+REPLAY_LIFETIME = 600.0
+"""Seconds that a logout token's `jti` is remembered: longer than one is taken for fresh."""
+
+Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
+
+
+class Account:
+    """The routes about sessions."""
+
+    def __init__(
+        self,
+        config: LuminConfig,
+        world: World,
+        cookies: Cookies,
+        sessions: Sessions,
+        metadata: Metadata,
+        token_endpoint: TokenEndpoint,
+        answers: Answers,
+    ) -> None:
+        self._config = config
+        self._world = world
+        self._cookies = cookies
+        self._sessions = sessions
+        self._metadata = metadata
+        self._token_endpoint = token_endpoint
+        self._answers = answers
+        self._index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
+        self.routes: dict[str, Route] = {answers.logout_path: self.logout, f"{config.prefix}/session": self.session}
+        if config.sessions == "store":
+            self.routes[f"{config.prefix}/sessions"] = self.list_sessions
+            self.routes[f"{config.prefix}/sessions/end"] = self.end_sessions
+        if config.backchannel_logout:
+            self.routes[f"{config.prefix}/backchannel-logout"] = self.backchannel_logout
+
+    # --- beginning and end ---
+
+    async def begin(self, session: Session, replaced: Session | None) -> None:
+        """Makes a new session known, in place of the one that this browser had. Raises `StoreUnavailable`."""
+        await self._sessions.begin(session, replaced)
+        if self._index is not None:
+            await self._index.add(session)
+
+    async def list_anew(self, session: Session) -> None:
+        """Seals what lists a session with the newest key, too."""
+        if self._index is not None:
+            with suppress(StoreUnavailable):  # another request tries again
+                await self._index.add(session)
+
+    async def sign_out(self, session: Session) -> Session:
+        """Ends a session for every copy and revokes its newest tokens. Raises `StoreUnavailable`."""
+        try:
+            session = (await self._sessions.newest(session)).session
+        except SessionEnded:
+            return session
+        await self._sessions.end(session.id, session.began)
+        if self._index is not None:
+            await self._index.remove(session)
+        await self._token_endpoint.revoke(session.tokens)
+        return session
+
+    # --- logout ---
+
+    async def logout(self, request: Request, jar: Jar[Opened]) -> Response:
+        """`GET logout`: a page with a button. `POST logout`: signed out here, and at Lumin as far as it can be."""
+        if request.method in ("GET", "HEAD"):
+            signed_in = await self._sessions.current(jar)
+            return self._answers.logout_page() if signed_in else self._answers.signed_out()
+        if request.method != "POST":
+            return self._answers.method_not_allowed("GET, HEAD, POST")
+        self._require_same_origin(request)
+        try:
+            session = await self._sessions.current(jar)
+            if session is not None:
+                session = await self.sign_out(session)
+        except StoreUnavailable as error:
+            answer = self._answers.signed_out_here_only(request, error)
+        else:
+            answer = await self._signed_out(request, session)
+        answer.headers += pages.set_cookies(self._cookies.delete_all(jar.ours))
+        return answer
+
+    async def _signed_out(self, request: Request, session: Session | None) -> Response:
+        if request.header(b"sec-fetch-mode") not in ("", "navigate") or not accepts_html(request):
+            return pages.empty(204)
+        location = self._config.after_logout
+        if self._config.end_session and session is not None:
+            try:
+                if endpoint := (await self._metadata.server()).end_session_endpoint:
+                    state = self._world.token(16)
+                    location = oauth.end_session_request(self._config, endpoint, session.tokens.id_token, state)
+            except AuthorizationServerError as error:
+                logger.warning("Signed out here, but not at the server: %s", error)
+        return pages.redirect(location)
+
+    def _require_same_origin(self, request: Request) -> None:
+        if not is_same_origin(request, self._config.origin):
+            raise RequestRefused("cross_origin", "Only this site's own pages may do this.", status=403)
+
+    # --- this session ---
+
+    async def session(self, request: Request, jar: Jar[Opened]) -> Response:
+        """`GET session`: who is signed in, without a token in sight. With `?slide=false` this does not count as use."""
+        if request.method not in ("GET", "HEAD"):
+            return self._answers.method_not_allowed("GET, HEAD")
+        slide = oauth.parameters(request.query).get("slide") != "false"
+        carried = await self._require_carried(jar, slide=slide)
+        session = carried.session
+        renewed = self._sessions.renewed_cookies(session, jar) if slide and carried.stale else []
+        content = {
+            "subject": session.claims.get("sub"),
+            "claims": session.claims,
+            "scope": list(session.tokens.scope),
+            "expires_at": self._ends_at(session, used=bool(renewed)),
+            "login_url": self._answers.login_path,
+            "logout_url": self._answers.logout_path,
+        }
+        answer = pages.document(200, content)
+        if renewed:
+            answer.headers = pages.with_cookies(answer.headers, renewed)
+        return answer
+
+    async def _require_session(self, jar: Jar[Opened]) -> Session:
+        return (await self._require_carried(jar)).session
+
+    async def _require_carried(self, jar: Jar[Opened], *, slide: bool = True) -> Carried:
+        carried = await self._sessions.load(jar, slide=slide)
+        if carried is None:
+            raise SessionEnded("nobody is signed in", "no_session")
+        return carried
+
+    def _ends_at(self, session: Session, *, used: bool = False) -> float:
+        seen = self._world.clock() if used else session.seen
+        return min(session.began + self._config.absolute_timeout, seen + self._config.idle_timeout)
+
+    # --- all sessions of this person ---
+
+    async def list_sessions(self, request: Request, jar: Jar[Opened]) -> Response:
+        """`GET sessions`: where this person is signed in."""
+        if request.method not in ("GET", "HEAD"):
+            return self._answers.method_not_allowed("GET, HEAD")
+        current = await self._require_session(jar)
+        listed = [
+            {
+                "id": entry.name,
+                "current": entry.session_id == current.id,
+                "began": entry.began,
+                "expires_at": self._ends_at(session),
+            }
+            for entry, session in await self._alive(current)
+        ]
+        return pages.document(200, {"sessions": listed})
+
+    async def end_sessions(self, request: Request, jar: Jar[Opened]) -> Response:
+        """`POST sessions/end`: signs out everywhere else, or with `?id=` that one session of the list."""
+        if request.method != "POST":
+            return self._answers.method_not_allowed("POST")
+        self._require_same_origin(request)
+        current = await self._require_session(jar)
+        wanted = oauth.parameters(request.query).get("id")
+        for entry, session in await self._alive(current):
+            if entry.name == wanted or (wanted is None and entry.session_id != current.id):
+                await self.sign_out(session)
+        return pages.empty(204)
+
+    async def _alive(self, current: Session) -> list[tuple[Entry, Session]]:
+        common = by_subject(current)
+        entries = await self._index.entries(common) if self._index is not None and common else []
+        if not any(entry.session_id == current.id for entry in entries):
+            entries.append(Entry(current.id, current.began))
+        found = [(entry, await self._sessions.find(entry.session_id)) for entry in entries]
+        return [(entry, session) for entry, session in found if session is not None]
+
+    # --- from Lumin's side ---
+
+    async def backchannel_logout(self, request: Request, jar: Jar[Opened]) -> Response:
+        """`POST backchannel-logout`: the server ends sessions (OpenID Connect Back-Channel Logout 1.0, 2.5 to 2.8)."""
+        if request.method != "POST" or request.body is None:
+            return self._answers.method_not_allowed("POST")
+        logout_token = oauth.parameters((await request.body()).decode("latin-1")).get("logout_token", "")
+        try:
+            claims = await self._metadata.logout_token_claims(logout_token, self._config)
+        except ServerUnavailable:
+            raise
+        except AuthorizationServerError as error:
+            logger.warning("A logout token was refused: %s", error)
+            return pages.document(400, {"error": "invalid_request", "error_description": str(error)})
+        used = "jti:" + digest(claims["jti"])
+        if await self._world.store.get(used) is not None:
+            return pages.document(400, {"error": "invalid_request", "error_description": "this token was used"})
+        for entry in await self._meant(claims):
+            await self._sessions.end(entry.session_id, entry.began)
+        # Last, so that the server may send again what could not be carried out; twice does no harm.
+        await self._world.store.swap(used, None, b"seen", REPLAY_LIFETIME)
+        return pages.empty(200)
+
+    async def _meant(self, claims: dict[str, object]) -> list[Entry]:
+        """The sessions that a logout token names: that one, or those of the person that began before it was made.
+
+        Servers write whole seconds: what began in the same one is meant, too.
+        """
+        if self._index is None:
+            return []
+        if "sid" in claims:
+            return await self._index.entries(f"sid {claims['sid']}")
+        entries = await self._index.entries(f"sub {claims['sub']}")
+        return [entry for entry in entries if int(entry.began) <= float(str(claims["iat"]))]

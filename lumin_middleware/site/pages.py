@@ -1,0 +1,183 @@
+"""What we say ourselves: a page for a person, `application/problem+json` (RFC 9457) for a program.
+
+One template, nothing from elsewhere, no script but by its hash, every word escaped. Nothing that we say is stored by
+anybody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from ..model import Response
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #16181d; --soft: #5b6270; --paper: #f4f5f7; --card: #fff; --line: #e2e5ea;
+  --accent: #1f5eff; --on-accent: #fff }
+@media (prefers-color-scheme: dark) { :root { --ink: #eceef2; --soft: #a3abba; --paper: #101216; --card: #191c22;
+  --line: #2b303a; --accent: #7aa2ff; --on-accent: #0b1020 } }
+* { box-sizing: border-box }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.25rem; background: var(--paper);
+  color: var(--ink); font: 1rem/1.55 system-ui, sans-serif }
+main { width: 100%; max-width: 27rem; padding: 2rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: .9rem }
+h1 { margin: 0 0 .6rem; font-size: 1.35rem; line-height: 1.25 }
+p, ul { margin: 0 0 1rem; overflow-wrap: anywhere }
+ul { padding-left: 1.2rem; color: var(--soft) }
+.detail { color: var(--soft); font-size: .875rem }
+.actions { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.4rem 0 0 }
+a, button { font: inherit; font-weight: 600; padding: .6rem 1.1rem; border-radius: .55rem; cursor: pointer;
+  text-decoration: none; border: 1px solid var(--line); background: transparent; color: inherit }
+a:first-child, button { border-color: var(--accent); background: var(--accent); color: var(--on-accent) }
+a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
+form { margin: 0 }
+"""
+
+
+def _hash(text: str) -> str:
+    """What allows an inline text (Content Security Policy Level 3, 2.3.1)."""
+    return b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+_STYLE_HASH = _hash(STYLE)
+
+NO_STORE = ("Cache-Control", "no-store")
+
+SAFETY = (
+    NO_STORE,
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The words of a page."""
+
+    title: str
+    text: str
+    points: Sequence[str] = ()
+    detail: str = ""
+    """What the server or the request said; somebody else's words."""
+    links: Sequence[tuple[str, str]] = ()
+    """(words, where they lead); the first is the main one."""
+    button: tuple[str, str] | None = None
+    """(words, where it posts to)."""
+    script: str = ""
+    """Ours, and never with anybody's words in it."""
+
+
+def page(
+    status: int, content: Page, *, form_action: str = "'self'", headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    """A page for a person. `form_action` says where its form, and what that redirects to, may lead."""
+    script = f"script-src 'sha256-{_hash(content.script)}'; " if content.script else ""
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; {script}form-action {form_action}; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+    body = _html(content).encode("utf-8", "replace")
+    return Response(
+        status,
+        [
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Content-Security-Policy", policy),
+            *SAFETY,
+            *headers,
+        ],
+        body,
+    )
+
+
+def _html(content: Page) -> str:
+    parts = [f"<h1>{escape(content.title)}</h1>", f"<p>{escape(content.text)}</p>"]
+    if content.points:
+        parts.append("<ul>" + "".join(f"<li>{escape(point)}</li>" for point in content.points) + "</ul>")
+    if content.detail:
+        parts.append(f'<p class="detail">{escape(content.detail)}</p>')
+    actions = [f'<a href="{escape(target)}">{escape(words)}</a>' for words, target in content.links]
+    if content.button:
+        words, target = content.button
+        form = f'<form method="post" action="{escape(target)}"><button>{escape(words)}</button></form>'
+        actions.insert(0, form)
+    if actions:
+        parts.append(f'<div class="actions">{"".join(actions)}</div>')
+    if content.script:
+        parts.append(f"<script>{content.script}</script>")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(content.title)}</title><style>{STYLE}</style></head>"
+        f"<body><main>{''.join(parts)}</main></body></html>"
+    )
+
+
+def problem(
+    status: int, reason: str, title: str, *, headers: Iterable[tuple[str, str]] = (), **members: str
+) -> Response:
+    """A problem for a program (RFC 9457, 3.1). `reason` is one of a fixed list."""
+    content: Mapping[str, object] = {
+        "type": f"urn:lumin-middleware:{reason}",
+        "title": title,
+        "status": status,
+        "reason": reason,
+        **members,
+    }
+    return document(status, content, media_type="application/problem+json", headers=headers)
+
+
+def document(
+    status: int,
+    content: Mapping[str, object],
+    *,
+    media_type: str = "application/json",
+    headers: Iterable[tuple[str, str]] = (),
+) -> Response:
+    """A JSON document that nobody stores."""
+    body = json.dumps(content).encode()
+    return Response(status, [("Content-Type", media_type), ("Content-Length", str(len(body))), *SAFETY, *headers], body)
+
+
+def redirect(location: str, cookies: Iterable[str] = ()) -> Response:
+    """303: whatever was sent, what follows is a GET (RFC 9110, 15.4.4)."""
+    return empty(303, [("Location", location), *set_cookies(cookies)])
+
+
+def empty(status: int, headers: Iterable[tuple[str, str]] = ()) -> Response:
+    """An answer without a body. All but a 204 say that it is empty (RFC 9110, 8.6), as WSGI's checkers ask."""
+    length = [] if status == 204 else [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")]
+    return Response(status, [*length, *SAFETY, *headers])
+
+
+def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
+    """Each cookie in a header of its own (RFC 6265, 3)."""
+    return [("Set-Cookie", cookie) for cookie in cookies]
+
+
+def with_cookies(headers: Sequence[tuple[str, str]], cookies: Iterable[str]) -> list[tuple[str, str]]:
+    """The application's headers with cookies of ours, and so that no cache gives them to others (RFC 9111, 3.5).
+
+    What the application says of caching stands, unless it would let a shared cache store the answer.
+    """
+    control = ", ".join(value for name, value in headers if name.lower() == "cache-control").lower()
+    kept = list(headers)
+    if not {"private", "no-store"} & set(_directives(control)):
+        kept = [(name, value) for name, value in kept if name.lower() != "cache-control"]
+        own = [each for each in _directives(control) if each.partition("=")[0] not in ("public", "s-maxage", "private")]
+        kept.append(("Cache-Control", ", ".join(["private", *own])))
+    vary = ", ".join(value for name, value in headers if name.lower() == "vary")
+    if not re.search(r"(?i)(?:^|[,\s])(?:cookie|\*)(?:$|[,\s])", vary):
+        kept = [(name, value) for name, value in kept if name.lower() != "vary"]
+        kept.append(("Vary", f"{vary}, Cookie" if vary else "Cookie"))
+    return [*kept, *set_cookies(cookies)]
+
+
+def _directives(control: str) -> list[str]:
+    """The directives of a `Cache-Control`; one with a value, such as `private="x"`, is another than one without."""
+    return re.findall(r'[^\s,="]+(?:="[^"]*"|=[^\s,"]*)?', control)

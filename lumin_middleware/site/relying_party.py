@@ -1,0 +1,217 @@
+"""The relying party: one request in, one outcome out.
+
+The outcome is a `Response` of ours, or a `Visit`: the request goes on to the application, with or without a
+session. Everything that decides is here and below; everything that does is handed in as a `World`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ..config import LuminConfig
+from ..errors import (
+    InsufficientScope,
+    LoginRequired,
+    LuminError,
+    RequestRefused,
+    ServerUnavailable,
+    StoreUnavailable,
+)
+from ..model import Request, Response, Session
+from ..ports import World
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
+from ..sessions.cookies import Cookies, Jar
+from ..sessions.logins import Logins
+from ..sessions.renewal import Renewal
+from ..sessions.sessions import Carried, Opened, sessions
+from . import access
+from .access import Rules, is_navigation
+from .account import Account, Route
+from .answers import Answers, target
+from .api_proxy import ApiCall, ApiProxy
+from .browser import BrowserFile, Popup
+from .sign_in import SignIn
+from .verify import Verify
+
+logger = logging.getLogger("lumin_middleware")
+
+
+class Visit:
+    """A request that goes on to the application."""
+
+    __slots__ = ("_carried", "_jar", "_party", "call", "lost", "request", "session")
+
+    def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
+        self._party = party
+        self._jar = jar
+        self._carried = carried
+        self.request = request
+        self.session = carried.session if carried else None
+        self.lost = False
+        """Whether the session ended while the application was at work."""
+        self.call: ApiCall | None = None
+        """The call to the API that takes the application's place."""
+
+    @property
+    def cookie(self) -> bytes:
+        """The `Cookie` header as the application may see it."""
+        return self._jar.rest
+
+    async def fresh(self, *, rejected: str | None = None) -> Session:
+        """The session with tokens that can be used now; `rejected` is an access token that the API did not take.
+
+        Raises `LoginRequired`, `ServerUnavailable`, `StoreUnavailable`.
+        """
+        if self.session is None:
+            raise LoginRequired("nobody is signed in")
+        try:
+            self.session = await self._party.renewal.fresh(self.session, rejected=rejected)
+        except LoginRequired:
+            self.lost = True
+            raise
+        return self.session
+
+    async def is_over(self) -> bool:
+        """Whether the session has ended since; for what is served for long."""
+        return self.session is not None and await self._party.sessions.is_over(self.session)
+
+    def set_cookies(self) -> list[str]:
+        """The `Set-Cookie` values that this answer must carry: none, unless the session changed."""
+        carried, session = self._carried, self.session
+        if carried is None or session is None or (session is carried.session and not carried.stale):
+            return []
+        return self._party.sessions.renewed_cookies(session, self._jar)
+
+    async def challenge(self, *, scope: str = "") -> Response:
+        """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
+        return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
+
+    def failure(self, error: LuminError) -> Response:
+        """The answer to an error that is ours."""
+        return self._party.failure(self.request, error)
+
+
+class RelyingParty:
+    """A site that signs people in with Lumin."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        self.config = config
+        self.world = world
+        self.cookies = Cookies(secure=config.secure)
+        self.answers = Answers(config)
+        self.metadata = Metadata(config.server, world)
+        self.token_endpoint = TokenEndpoint(config, world, self.metadata)
+        self.sessions = sessions(config, world, self.cookies)
+        self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
+        self.account = Account(
+            config, world, self.cookies, self.sessions, self.metadata, self.token_endpoint, self.answers
+        )
+        self.logins = Logins(config, world, self.cookies)
+        self.sign_in = SignIn(
+            config,
+            world,
+            self.logins,
+            self.sessions,
+            self.account,
+            self.metadata,
+            self.token_endpoint,
+            self.answers,
+            is_ours=self._is_no_page,
+        )
+        self._api_proxy = ApiProxy(config)
+        self._rules = Rules(config.public, config.optional, config.required_scopes)
+        self._routes: dict[str, Route] = {
+            config.callback_path: self.sign_in.callback,
+            self.answers.login_path: self.sign_in.login,
+            f"{config.prefix}/verify": Verify(config, self.answers, self._visit, self.challenge),
+            **self.account.routes,
+            f"{config.prefix}/lumin.js": BrowserFile(self.answers, "lumin.js", "text/javascript"),
+            f"{config.prefix}/lumin.d.ts": BrowserFile(self.answers, "lumin.d.ts", "text/plain"),
+        }
+        self._no_pages = frozenset(self._routes)
+        self._routes[f"{config.prefix}/popup"] = Popup(self.answers)
+
+    async def handle(self, request: Request) -> Response | Visit:
+        """What becomes of a request. Raises nothing that is ours."""
+        jar = self.cookies.jar(request.cookie)
+        try:
+            if (route := self._routes.get(request.path)) is not None and not request.websocket:
+                return await route(request, jar)
+            if self._api_proxy.concerns(request.path):
+                return await self._call_api(request, jar)
+            return await self._authenticate(request, jar)
+        except LuminError as error:
+            return self.failure(request, error)
+
+    def failure(self, request: Request, error: LuminError) -> Response:
+        """The answer to an error that is ours."""
+        if isinstance(error, LoginRequired):
+            return self.answers.unauthorized(request, error.reason)
+        return self.answers.failure(request, error)
+
+    async def _call_api(self, request: Request, jar: Jar[Opened]) -> Visit:
+        """`ANY api/…`: a call of a page to Lumin's API, in place of the application."""
+        call = self._api_proxy.call(request)
+        visit, _ = await self._visit(request, jar)
+        visit.call = call
+        return visit
+
+    # --- the application's own paths ---
+
+    async def _authenticate(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
+        rule = self._rules.rule(request)
+        if rule.public:
+            return Visit(self, request, jar)
+        if request.websocket and request.header(b"origin") != self.config.origin:
+            # No same-origin policy guards a handshake (RFC 6455, 10.2).
+            raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
+        try:
+            visit, session = await self._visit(request, jar)
+            if self.renewal.is_due(session):
+                session = await visit.fresh()
+        except LoginRequired as error:
+            if rule.optional:
+                return Visit(self, request, jar)
+            return await self._require_login(request, jar, error.reason, rule.scope)
+        except (ServerUnavailable, StoreUnavailable):
+            if rule.optional:
+                return Visit(self, request, jar)
+            raise
+        if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
+            return await self.challenge(request, jar, session, scope=rule.scope)
+        return visit
+
+    async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
+        carried = await self.sessions.load(jar)
+        if carried is None:
+            raise LoginRequired("nobody is signed in")
+        if carried.outdated:
+            await self.account.list_anew(carried.session)
+        return Visit(self, request, jar, carried), carried.session
+
+    async def challenge(
+        self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()
+    ) -> Response:
+        """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
+        missing = tuple(token for token in scope if session is None or token not in session.tokens.scope)
+        if session is None or not missing:
+            return await self._require_login(request, jar, "no_session", missing)
+        # What was asked for and not given is not asked for again by itself; that would go round in circles.
+        if is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
+            return await self.sign_in.begin(request, jar, self._here(request), needed=missing)
+        login_url = f"{self.answers.login_url(request)}&ask={self.logins.ask(missing)}"
+        return self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
+
+    async def _require_login(
+        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = ()
+    ) -> Response:
+        if not is_navigation(request):
+            return self.answers.unauthorized(request, reason)
+        return await self.sign_in.begin(request, jar, self._here(request), needed=needed)
+
+    def _here(self, request: Request) -> str:
+        return access.return_to(target(request), self.config.after_login)
+
+    def _is_no_page(self, path: str) -> bool:
+        return path in self._no_pages or self._api_proxy.concerns(path)

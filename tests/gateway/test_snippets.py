@@ -1,0 +1,378 @@
+"""The settings for nginx, Caddy and Traefik, in the real programs: a sign-in before a service that knows of none."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from httpx2.websockets import WebSocketUpgradeError
+from starlette.responses import PlainTextResponse
+
+from lumin_middleware import ConfigurationError, LuminMiddleware
+from lumin_middleware.errors import StoreUnavailable
+from lumin_middleware.gateway.snippets import PROGRAMS, snippet
+from lumin_middleware.stores import MemoryStore
+from tests.browser_rig import ROOT, environment
+from tests.fakes import config
+from tests.proxies.programs import proxy
+from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, front, serve, told
+from tests.site_rig import Clock, query
+
+PUBLIC = ("/free/*", "/healthz")
+SCOPES = {"/sign/*": "sign:requests", "/sign/templates/*": "templates"}
+
+
+class FailingStore(MemoryStore):
+    """A store that can be told to fail."""
+
+    failing = False
+
+    def get(self, key):
+        if self.failing:
+            raise StoreUnavailable("told to")
+        return super().get(key)
+
+
+@dataclass
+class Setup:
+    """A proxy, the application that it asks, and the service behind it."""
+
+    name: str
+    front: Front
+    echo: Echo
+    clock: Clock
+    store: FailingStore
+    program: Program
+    auth: str
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def running(request, tmp_path_factory) -> Iterator[Setup]:
+    folder, clock, echo = tmp_path_factory.mktemp(request.param), Clock(), Echo()
+    store = FailingStore(clock=clock)
+    with front(clock=clock) as site, serve(echo) as upstream:
+        settings = site.config(
+            sessions="store",
+            store=store,
+            public=PUBLIC,
+            required_scopes=SCOPES,
+            trusted_proxies=(LOOPBACK,),
+            verify_access_token=request.param == "caddy",
+        )
+        app = LuminMiddleware(Echo(), settings, clock=clock)
+        with (
+            serve(app, lifespan="on") as auth,
+            proxy(request.param, settings, site.port, folder, auth=auth, upstream=upstream) as program,
+        ):
+            yield Setup(request.param, site, echo, clock, store, program, auth)
+
+
+@pytest.fixture
+def setup(running) -> Iterator[Setup]:
+    running.echo.seen.clear()
+    yield running
+    running.store.failing = False
+    running.echo.handlers.clear()
+
+
+@pytest.fixture
+def browser(setup) -> Iterator[Browser]:
+    """Somebody who is signed in."""
+    with setup.front.browser() as browser:
+        browser.sign_in()
+        setup.echo.seen.clear()
+        yield browser
+
+
+@pytest.fixture
+def stranger(setup) -> Iterator[Browser]:
+    with setup.front.browser() as stranger:
+        yield stranger
+
+
+FORGED = {
+    "X-Auth-Request-User": "root",
+    "X-Auth-Request-Email": "root",
+    "X-Auth-Request-Scope": "root",
+    "X-Auth-Request-Groups": "root",
+    "X-Auth-Request-Access-Token": "root",
+    "X_Auth_Request_User": "root",
+    "X-Auth_Request-User": "root",
+    "X-Auth-Request_User": "root",
+    "X-Forwarded-Uri": "/free/x",
+    "X-Forwarded-Method": "OPTIONS",
+    "X-Forwarded-For": "127.0.0.1",
+    "X-Original-URL": "/free/x",
+    "X-Original-Uri": "/free/x",
+    "X-Rewrite-URL": "/free/x",
+    "X-Lumin-Set-Cookie": "lumin=fixated",
+    "Forwarded": "for=127.0.0.1",
+}
+
+
+# --- who may pass ---------------------------------------------------------------------------------------
+
+
+def test_a_person_signs_in_and_comes_back_to_the_page_that_they_wanted(setup, stranger):
+    page = stranger.sign_in("/deep/page?x=1&y=%2F")
+    assert page.json()["target"] == "/deep/page?x=1&y=%2F"
+    assert [scope["path"] for scope in setup.echo.seen] == ["/deep/page"], "and nothing came through before"
+
+
+def test_a_script_is_refused_with_what_it_needs_to_know(setup, stranger):
+    for method in ("GET", "POST", "DELETE"):
+        answer = stranger.fetch(method, "/data", content=b"x" if method == "POST" else None)
+        assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+        assert answer.json()["reason"] == "no_session"
+        assert answer.json()["login_url"].startswith("/auth/login?return_to=")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert setup.echo.seen == []
+
+
+def test_the_service_learns_who_it_is(setup, browser):
+    person = next(iter(setup.front.emulator.users.values()))
+    seen = told(browser.navigate("/page"))
+    assert seen["x-auth-request-user"] == [person.sub]
+    assert seen["x-auth-request-email"] == [person.email]
+    assert seen["x-auth-request-scope"] == ["openid offline_access sign:requests"]
+    assert ("x-auth-request-access-token" in seen) == (setup.name == "caddy"), "which was opted in there"
+
+
+def test_any_request_passes_whole(browser):
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        body = b"x" * 300_000 if method in ("POST", "PUT") else None
+        seen = browser.fetch(method, "/page?a=b%20c", content=body).json()
+        assert (seen["method"], seen["size"], seen["target"]) == (method, len(body or b""), "/page?a=b%20c")
+
+
+def test_a_scope_that_is_missing_is_asked_for_or_refused(setup, browser):
+    assert browser.navigate("/sign/x").status_code == 200
+    refused = browser.fetch("GET", "/sign/templates/x")
+    assert refused.status_code == 403
+    assert setup.echo.seen[-1]["path"] == "/sign/x"
+    begun = browser.navigate("/sign/templates/x")
+    assert begun.status_code == 303
+    assert "templates" in query(begun.headers["location"])["scope"].split()
+    assert "x-auth-request-user" not in begun.headers
+    done = browser.navigate(setup.front.emulator.sign_in(begun.headers["location"]))
+    assert browser.navigate(done.headers["location"]).json()["target"] == "/sign/templates/x"
+
+
+def test_public_paths_pass_and_no_other_spelling_of_them(setup, stranger):
+    assert stranger.navigate("/free/x?y").json()["target"] == "/free/x?y"
+    assert stranger.navigate("/healthz").status_code == 200
+    setup.echo.seen.clear()
+    for path in ("/healthz/x", "/freedom", "/FREE/x"):
+        assert stranger.navigate(path).status_code == 303
+    assert stranger.navigate("/free").status_code in (303, 301), "nginx adds the slash"
+    for path in (
+        "/free/../page",
+        "/free/..%2fpage",
+        "/free/%2e%2e/page",
+        "/free/%2e%2e%2fpage",
+        "/free/..%5cpage",
+        "/free/..\\page",
+        "/free/%252e%252e/page",
+        "/free/..;/page",
+        "/free//page",
+        "//free/page",
+    ):
+        if status(setup, path) == 200:  # then the proxy has tidied it up, and passed on what it took it for
+            assert setup.echo.seen.pop()["raw_path"] == b"/free/page"
+    assert setup.echo.seen == []
+
+
+def status(setup: Setup, path: str) -> int:
+    return int(raw(setup, path).split(b" ")[1])
+
+
+def raw(setup: Setup, path: str, cookie: str = "none=1") -> bytes:
+    """The answer for a path that an HTTP client would tidy up."""
+    host = f"{LOOPBACK}:{setup.front.port}"
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Accept: text/html", f"Cookie: {cookie}", "Connection: close"]
+    with socket.create_connection((LOOPBACK, setup.front.port), timeout=30) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_the_services_own_refusals_are_its_own(setup, browser):
+    for code in (401, 403, 404, 500):
+
+        async def refuse(scope, receive, send, code=code):
+            await PlainTextResponse("my own words", status_code=code)(scope, receive, send)
+
+        setup.echo.handlers["/page"] = refuse
+        answer = browser.navigate("/page")
+        assert (answer.status_code, answer.text) == (code, "my own words")
+
+
+# --- the session ----------------------------------------------------------------------------------------
+
+
+def test_a_refreshed_cookie_reaches_the_browser_beside_the_services_own(setup, browser):
+    async def answer(scope, receive, send):
+        headers = [(b"set-cookie", b"theirs=1; Path=/"), (b"set-cookie", b"more=2; Path=/")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    setup.echo.handlers["/page"] = answer
+    setup.clock.advance(86_400 / 10 + 1)  # the session slides, and its token is renewed
+    tokens = len(setup.front.emulator.calls_to("/oauth2/token"))
+    response = browser.navigate("/page")
+    assert (response.status_code, response.text) == (200, "hello")
+    lines = response.headers.get_list("set-cookie")
+    assert sorted(line.partition("=")[0] for line in lines) == ["lumin", "more", "theirs"]
+    ours = next(line for line in lines if line.startswith("lumin="))
+    assert "HttpOnly" in ours
+    assert "Max-Age=86400" in ours
+    assert len(setup.front.emulator.calls_to("/oauth2/token")) == tokens + 1
+    again = browser.navigate("/page")
+    assert [line.partition("=")[0] for line in again.headers.get_list("set-cookie")] == ["theirs", "more"]
+
+
+def test_signing_out_ends_it(setup, browser):
+    before = browser.cookie()
+    assert browser.sign_out().status_code == 303
+    assert browser.navigate("/page").status_code == 303
+    assert browser.fetch("GET", "/page", headers={"cookie": before}).status_code == 401
+    assert setup.echo.seen == []
+
+
+def test_a_store_in_trouble_lets_nobody_pass(setup, browser):
+    setup.store.failing = True
+    assert browser.navigate("/page").status_code in (500, 503)
+    assert browser.fetch("GET", "/page").status_code in (500, 503)
+    assert setup.echo.seen == []
+    setup.store.failing = False
+    assert browser.navigate("/page").status_code == 200, "and nobody was signed out"
+
+
+# --- forgeries ------------------------------------------------------------------------------------------
+
+
+def test_nobody_passes_by_what_they_say(setup, stranger):
+    for headers in ({name: value} for name, value in FORGED.items()):
+        assert stranger.fetch("GET", "/page", headers=headers).status_code == 401
+    assert stranger.fetch("GET", "/page", headers=FORGED).status_code == 401
+    assert stranger.navigate("/page", **FORGED).status_code == 303
+    assert setup.echo.seen == []
+
+
+@pytest.mark.parametrize("path", ["/page", "/free/x", "/healthz", "/sign/x"])
+def test_nobody_is_who_they_say(setup, browser, path):
+    seen = told(browser.fetch("GET", path, headers=FORGED))
+    assert "root" not in str(seen)
+    for name in seen:
+        assert not re.match(r"x[-_]auth[-_]request[-_](groups|access)", name) or setup.name == "caddy"
+        assert not re.search(r"_", name), "a twin with underscores"
+    assert seen.get("x-forwarded-for", [LOOPBACK]) in ([LOOPBACK], [f"{LOOPBACK}, {LOOPBACK}"])
+    assert "fixated" not in str(seen.get("cookie")) + str(seen.get("set-cookie"))
+
+
+def test_no_forged_url_says_where_a_sign_in_leads(setup, stranger):
+    begun = stranger.navigate("/page", **FORGED, **{"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"})
+    done = stranger.navigate(setup.front.emulator.sign_in(begun.headers["location"]))
+    assert done.headers["location"] == "/page"
+
+
+def test_no_forged_cookie_is_handed_to_the_browser(setup, browser, stranger):
+    for person, path in ((browser, "/page"), (stranger, "/free/x")):
+        answer = person.navigate(path, **{"X-Lumin-Set-Cookie": "lumin=fixated"})
+        assert "set-cookie" not in answer.headers
+
+
+def test_nobody_asks_verify_from_outside(setup, browser):
+    assert browser.navigate("/auth/verify").status_code == (200 if setup.name == "traefik" else 404)  # the service's
+    for path in ("verify", "%76erify", "./verify", "/verify", "verify/", "VERIFY", "verify?redirect", "%2e/verify"):
+        answer = raw(setup, f"/auth/{path}", cookie=browser.cookie()).lower()
+        assert answer.startswith(b"http/1.1 ")
+        assert b"x-auth-request-" not in answer.partition(b"\r\n\r\n")[0], path
+
+
+def test_our_cookies_do_not_reach_the_service(setup, browser):
+    if setup.name == "traefik":  # it cannot take a cookie out
+        text = snippet("traefik", setup.front.config(), auth="http://a", upstream="http://b")
+        assert "the service sees ours" in text.replace("\n# ", " ")
+        return
+    for cookie, rest in (
+        (f"a=1; {browser.cookie()}; b=2", ["a=1", "b=2"]),
+        (f"{browser.cookie()}; b=2", ["b=2"]),
+        (f"a=1; {browser.cookie()}", ["a=1"]),
+        (f"xlumin=1; {browser.cookie()}", ["xlumin=1"]),
+        (browser.cookie(), []),
+    ):
+        seen = told(browser.fetch("GET", "/page", headers={"cookie": cookie}))
+        parts = [part.strip() for value in seen.get("cookie", []) for part in value.split(";")]
+        assert [part for part in parts if part] == rest
+
+
+# --- WebSocket ------------------------------------------------------------------------------------------
+
+
+def test_a_socket_opens_for_this_sites_pages_only(setup, browser, stranger):
+    async def chat(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        await send({"type": "websocket.send", "text": message["text"].upper()})
+        await receive()
+
+    setup.echo.handlers["/chat"] = chat
+    with browser.websocket("/chat", headers={"origin": setup.front.origin}) as ws:
+        ws.send_text("hello")
+        assert ws.receive_text(30) == "HELLO"
+    setup.echo.seen.clear()
+    for person, origin in ((browser, "https://evil.example"), (stranger, setup.front.origin)):
+        refused = person.websocket("/chat", headers={"origin": origin})
+        with pytest.raises(WebSocketUpgradeError) as denied, refused:
+            pass
+        assert denied.value.response.status_code in (401, 403)
+    assert setup.echo.seen == []
+
+
+# --- the text -------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_is_not_known_is_named():
+    with pytest.raises(ConfigurationError, match="apache"):
+        snippet("apache", config(), auth="http://a", upstream="http://b")
+
+
+def test_routes_at_the_top_of_the_site_are_refused():
+    top = replace(config(), redirect_uri="https://app.example.com/callback")
+    with pytest.raises(ConfigurationError, match="redirect_uri"):
+        snippet("nginx", top, auth="http://a", upstream="http://b")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_secret_is_in_the_text(program):
+    settings = config()
+    text = snippet(program, settings, auth="http://a", upstream="http://b")
+    assert str(settings.client_secret) not in text
+    assert "__Host-lumin" in text
+    assert "%{" not in text
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_command_prints_it(program):
+    with front() as site:
+        variables = {**site.variables, "LUMIN_PUBLIC": "/free/*"}
+        command = [sys.executable, "-m", "lumin_middleware", "snippets", program, "--upstream", "http://127.0.0.1:1"]
+        done = subprocess.run(command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True)
+        settings = site.config(public=("/free/*",))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == snippet(program, settings, auth="http://127.0.0.1:8000", upstream="http://127.0.0.1:1")
+
+
+def test_the_command_names_what_is_wrong():
+    with front() as site:
+        command = [sys.executable, "-m", "lumin_middleware", "snippets", "apache"]
+        done = subprocess.run(command, cwd=ROOT, env=environment(**site.variables), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "nginx, caddy, traefik" in done.stderr
+    assert "Traceback" not in done.stderr

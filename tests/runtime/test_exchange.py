@@ -1,0 +1,441 @@
+"""What is sent to the authorization server, byte for byte, once, within its time; and how little is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qsl, unquote_plus
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
+from lumin_middleware.model import _CHECKED, AuthorizationCode, Transaction
+from lumin_middleware.ports import Answer, run
+from lumin_middleware.runtime.exchange import BODY_LIMIT, AsyncExchange, Exchange
+from tests.fakes import REDIRECT_URI, SECRET, config, hostile
+
+CONTEXT = ssl.create_default_context()
+HOSTILE = "c+o/d=e%&:; é\"\u3042%2B#\\'<>"
+TOKENS = {"access_token": "new-access", "token_type": "bearer", "expires_in": 3600}
+COLOURS = [AsyncExchange, Exchange]
+
+
+def code(text: str = "c0de") -> AuthorizationCode:
+    transaction = Transaction("state", "nonce", "verifier-~._1234", "/", "openid")
+    return AuthorizationCode(text, transaction, checked=_CHECKED)
+
+
+def perform(exchange: Any, name: str, *arguments: Any) -> Any:
+    """One operation, on a loop or without one."""
+    if isinstance(exchange, AsyncExchange):
+
+        async def on_a_loop() -> Any:
+            return await getattr(exchange, name)(*arguments)
+
+        return asyncio.run(on_a_loop())
+    return run(getattr(exchange, name)(*arguments))
+
+
+@pytest.fixture(params=COLOURS, ids=["async", "blocking"])
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Makes exchanges of each colour: `make(timeout=1)`."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    made: list[Any] = []
+
+    def make(**changes: Any) -> Any:
+        made.append(request.param(config(**changes), CONTEXT))
+        return made[-1]
+
+    yield make
+    for exchange in made:
+        if isinstance(exchange, AsyncExchange):
+            asyncio.run(exchange.aclose())
+        else:
+            exchange.close()
+
+
+# --- a server that says anything ---
+
+
+class Peer:
+    """A server on loopback that answers each connection with what a test says, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections = 0
+        self.answer: Callable[[socket.socket], None] = lambda connection: None
+        self.done = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def say(self, *pieces: bytes, pause: float = 0.0) -> None:
+        """The answer: these bytes, with a pause before each piece but the first."""
+
+        def answer(connection: socket.socket) -> None:
+            for number, piece in enumerate(pieces):
+                if number and self.done.wait(pause):
+                    return
+                connection.sendall(piece)
+
+        self.answer = answer
+
+    def say_json(self, content: object, status: int = 200, *headers: str) -> None:
+        self.say(
+            response(json.dumps(content).encode(), status, "Content-Type: application/json;charset=UTF-8", *headers)
+        )
+
+    def close(self) -> None:
+        self.done.set()
+        socket.create_connection(self.listening.getsockname()).close()
+        self._thread.join()
+        self.listening.close()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self.listening.accept()
+            if self.done.is_set():
+                connection.close()
+                return
+            self.connections += 1
+            with connection:
+                try:
+                    if self._read(connection):
+                        self.answer(connection)
+                except OSError:
+                    continue  # the client has had enough
+
+    def _read(self, connection: socket.socket) -> bool:
+        received = b""
+        while b"\r\n\r\n" not in received:
+            if not (piece := connection.recv(65_536)) or piece[0] == 0x16:  # the handshake of TLS
+                return False
+            received += piece
+        head, _, body = received.partition(b"\r\n\r\n")
+        line, *lines = head.decode("latin-1").split("\r\n")
+        assert len({item.split(":")[0].lower() for item in lines}) == len(lines)
+        headers = {name.lower(): value.strip() for name, _, value in (item.partition(":") for item in lines)}
+        while len(body) < int(headers.get("content-length", "0")):
+            body += connection.recv(65_536)
+        self.requests.append((line, headers, body))
+        return True
+
+
+def response(body: bytes, status: int = 200, *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    found = Peer()
+    found.say_json(TOKENS)
+    yield found
+    found.close()
+
+
+# --- what is sent ---
+
+OPERATIONS = {
+    "redeem": (
+        (code(HOSTILE),),
+        [
+            ("grant_type", "authorization_code"),
+            ("code", HOSTILE),
+            ("redirect_uri", REDIRECT_URI),
+            ("code_verifier", "verifier-~._1234"),
+        ],
+    ),
+    "refresh": ((HOSTILE,), [("grant_type", "refresh_token"), ("refresh_token", HOSTILE)]),
+    "revoke": ((HOSTILE,), [("token", HOSTILE)]),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
+def test_an_operation_sends_one_form_with_each_field_once(make, peer, name, method):
+    arguments, fields = OPERATIONS[name]
+    exchange = make(token_endpoint_auth_method=method, client_id=f"id {HOSTILE}")
+    perform(exchange, name, f"{peer.url}/oauth2/x?tenant=1", *arguments)
+    ((line, headers, body),) = peer.requests
+    assert line == "POST /oauth2/x?tenant=1 HTTP/1.1"
+    assert headers["content-type"].partition(";")[0] == "application/x-www-form-urlencoded"
+    assert headers["accept"] == "application/json"
+    assert headers["accept-encoding"] == "identity"
+    assert "cookie" not in headers
+    sent = parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
+    if method == "client_secret_post":
+        assert "authorization" not in headers
+        assert sorted(sent) == sorted([*fields, ("client_id", f"id {HOSTILE}"), ("client_secret", SECRET)])
+    else:
+        scheme, _, credentials = headers["authorization"].partition(" ")
+        client_id, client_secret = base64.b64decode(credentials, validate=True).decode("ascii").split(":")
+        assert (scheme, unquote_plus(client_id), unquote_plus(client_secret)) == ("Basic", f"id {HOSTILE}", SECRET)
+        assert sorted(sent) == sorted(fields)
+
+
+text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)
+
+
+@hostile
+@given(text, text, text, st.sampled_from(["client_secret_post", "client_secret_basic"]), st.sampled_from(COLOURS))
+def test_whatever_the_secrets_are_made_of_the_server_reads_them_back(client_id, secret, value, method, colour):
+    settings = config(client_id=client_id, client_secret=secret, token_endpoint_auth_method=method)
+    requests = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return httpx2.Response(200, json=TOKENS)
+
+    exchange = colour(settings, CONTEXT)
+    exchange._pool = httpx2.MockTransport(answer)
+    assert perform(exchange, "redeem", "https://lumin.example/token", code(value)) == TOKENS
+    assert perform(exchange, "refresh", "https://lumin.example/token", value)["access_token"] == "new-access"
+    perform(exchange, "revoke", "https://lumin.example/revoke", value)
+    for request, field in zip(requests, ("code", "refresh_token", "token"), strict=True):
+        pairs = parse_qsl(request.content.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
+        sent = dict(pairs)
+        assert len(sent) == len(pairs)
+        assert sent[field] == value
+        if method == "client_secret_basic":
+            credentials = base64.b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
+            assert [unquote_plus(part) for part in credentials.split(":")] == [client_id, secret]
+            assert "client_secret" not in sent
+        else:
+            assert (sent["client_id"], sent["client_secret"]) == (client_id, secret)
+            assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize(("access_token", "authorization"), [(None, None), ("ory_at_x.y", "Bearer ory_at_x.y")])
+def test_a_document_is_fetched_with_the_token_in_the_header_or_without(make, peer, access_token, authorization):
+    found = perform(make(), "fetch", f"{peer.url}/doc?x=1", access_token)
+    assert found == Answer(200, "application/json", json.dumps(TOKENS).encode())
+    ((line, headers, body),) = peer.requests
+    assert (line, headers.get("authorization"), body) == ("GET /doc?x=1 HTTP/1.1", authorization, b"")
+    assert "transfer-encoding" not in headers
+    assert SECRET not in str(headers)
+
+
+# --- what comes back ---
+
+
+@pytest.mark.parametrize("name", ["redeem", "refresh"])
+def test_the_parameters_come_back_as_they_were_said(make, peer, name):
+    said = {
+        **TOKENS,
+        "refresh_token": "r",
+        "scope": "openid",
+        "extra": {"x": [1]},
+        "expires_at": 1,
+        "expires_in": "3600",
+    }
+    peer.say_json(said)
+    assert perform(make(), name, f"{peer.url}/token", *OPERATIONS[name][0]) == said
+
+
+def test_a_refusal_is_the_server_s(make, peer):
+    peer.say_json({"error": "invalid_grant", "error_description": "used"}, 400)
+    for name in ("redeem", "refresh"):
+        with pytest.raises(OAuthError) as raised:
+            perform(make(), name, f"{peer.url}/token", *OPERATIONS[name][0])
+        assert (raised.value.error, raised.value.error_description) == ("invalid_grant", "used")
+
+
+def test_tokens_that_cannot_be_used_are_not_taken(make, peer):
+    peer.say_json({"access_token": "x", "token_type": "mac"})
+    with pytest.raises(AuthorizationServerError) as raised:
+        perform(make(), "refresh", f"{peer.url}/token", "old")
+    assert raised.value.reason == "bad_token_response"
+
+
+def test_a_gateway_s_json_is_no_token(make, peer):
+    peer.say_json({"message": "rate limited"}, 429)
+    with pytest.raises(ServerUnavailable):
+        perform(make(), "refresh", f"{peer.url}/token", "old")
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 500, 503])
+def test_a_revocation_is_done_or_is_an_error(make, peer, status):
+    peer.say(response(b"", status))
+    if status == 200:
+        assert perform(make(), "revoke", f"{peer.url}/revoke", "token") is None
+    else:
+        with pytest.raises(AuthorizationServerError):
+            perform(make(), "revoke", f"{peer.url}/revoke", "token")
+    assert len(peer.requests) == 1
+
+
+# --- once, whatever happens ---
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+
+
+TROUBLE: dict[str, Callable[[Peer], None]] = {
+    "nothing": lambda peer: peer.say(b""),
+    "a reset": lambda peer: setattr(peer, "answer", reset),
+    "half a head": lambda peer: peer.say(b"HTTP/1.1 200 OK\r\nContent-"),
+    "half a body": lambda peer: peer.say(response(json.dumps(TOKENS).encode())[:-5]),
+    "another protocol": lambda peer: peer.say(b"SSH-2.0-OpenSSH\r\n\r\n"),
+    "500": lambda peer: peer.say_json({"error": "server_error"}, 500),
+    "503 with Retry-After": lambda peer: peer.say_json({}, 503, "Retry-After: 0"),
+    "429": lambda peer: peer.say_json({}, 429, "Retry-After: 0"),
+    "a redirect": lambda peer: peer.say(response(b"", 307, f"Location: {peer.url}/elsewhere")),
+    "a redirect that changes the method": lambda peer: peer.say(response(b"", 303, f"Location: {peer.url}/elsewhere")),
+    "a request for other credentials": lambda peer: peer.say(response(b"", 401, 'WWW-Authenticate: Basic realm="x"')),
+    "html": lambda peer: peer.say(response(b"<html>", 200, "Content-Type: text/html")),
+    "compressed": lambda peer: peer.say(
+        response(b"\x1f\x8b\x08", 200, "Content-Type: application/json", "Content-Encoding: gzip")
+    ),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+@pytest.mark.parametrize("name", ["redeem", "refresh"])
+def test_whatever_happens_it_is_asked_once(make, peer, name, trouble):
+    TROUBLE[trouble](peer)
+    with pytest.raises(ServerUnavailable) as raised:
+        perform(make(timeout=5), name, f"{peer.url}/token", *OPERATIONS[name][0])
+    assert len(peer.requests) == peer.connections == 1
+    assert HOSTILE not in str(raised.value)
+
+
+def test_nobody_there_is_unavailable(make):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for name, (arguments, _) in OPERATIONS.items():
+        with pytest.raises(ServerUnavailable):
+            perform(make(), name, f"http://127.0.0.1:{port}/token", *arguments)
+
+
+def test_a_server_without_tls_is_not_spoken_to_in_clear(make, peer):
+    with pytest.raises(ServerUnavailable):
+        perform(make(timeout=5), "refresh", f"{peer.url.replace('http:', 'https:')}/token", "old-refresh")
+    assert peer.requests == []
+
+
+# --- within its time ---
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_server_that_says_nothing_is_not_waited_for(make, peer, name):
+    peer.answer = lambda connection: peer.done.wait()
+    with pytest.raises(ServerUnavailable):
+        perform(make(timeout=0.2), name, f"{peer.url}/token", *OPERATIONS[name][0])
+    peer.done.set()
+    assert len(peer.requests) == 1
+
+
+SLOW = response(json.dumps(TOKENS).encode(), 200, "Content-Type: application/json")
+HEAD, BODY = SLOW[: SLOW.index(b"\r\n\r\n") + 4], SLOW[SLOW.index(b"\r\n\r\n") + 4 :]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [HEAD, *(BODY[at : at + 5] for at in range(0, len(BODY), 5))],
+        [SLOW[at : at + 8] for at in range(0, len(SLOW), 8)],
+    ],
+    ids=["body", "head"],
+)
+def test_a_server_that_speaks_too_slowly_is_not_heard_to_the_end(make, peer, pieces):
+    """Each piece comes in time, the whole does not."""
+    peer.say(*pieces, pause=0.1)
+    with pytest.raises(ServerUnavailable):
+        perform(make(timeout=0.3), "refresh", f"{peer.url}/token", "old")
+    assert len(peer.requests) == 1
+
+
+# --- how much is read ---
+
+
+def test_an_answer_is_read_up_to_its_limit(make, peer):
+    peer.say(response(b"x" * BODY_LIMIT, 200, "Content-Type: text/plain"))
+    assert len(perform(make(), "fetch", f"{peer.url}/x").body) == BODY_LIMIT
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [response(b"x" * (BODY_LIMIT + 1))],
+        [b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n", *([b"10000\r\n" + b"x" * 0x10000 + b"\r\n"] * 17)],
+        [b"HTTP/1.1 200 X\r\n\r\n", b"x" * (BODY_LIMIT + 1)],
+    ],
+    ids=["counted", "chunked", "until the end"],
+)
+def test_and_not_further(make, peer, pieces):
+    peer.say(*pieces)
+    with pytest.raises(ServerUnavailable):
+        perform(make(), "fetch", f"{peer.url}/x")
+
+
+def test_a_compressed_answer_is_not_unfolded(make, peer):
+    packed = gzip.compress(b"0" * (4 * BODY_LIMIT))
+    peer.say(response(packed, 200, "Content-Type: application/json", "Content-Encoding: gzip"))
+    assert perform(make(), "fetch", f"{peer.url}/x").body == packed
+
+
+# --- one knows nothing of another ---
+
+
+def test_the_server_s_cookies_are_not_kept(make, peer):
+    peer.say_json(TOKENS, 200, "Set-Cookie: who=somebody; Path=/")
+    exchange = make()
+    for _ in range(2):
+        perform(exchange, "refresh", f"{peer.url}/token", "x")
+        perform(exchange, "fetch", f"{peer.url}/doc")
+    assert len(peer.requests) == 4
+    assert all("cookie" not in headers for _, headers, _ in peer.requests)
+
+
+def test_each_operation_has_a_connection_of_its_own_and_closes_nobody_else_s(make, peer):
+    """One that was idle may be closed just as a token is sent on it, and then the outcome is unknown."""
+    exchange = make()
+    for _ in range(3):
+        assert perform(exchange, "refresh", f"{peer.url}/token", "x")["access_token"] == "new-access"
+    assert peer.connections == 3
+
+
+async def test_operations_at_one_time_get_their_own_answers():
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent = dict(parse_qsl(request.content.decode()))
+        return httpx2.Response(200, json={**TOKENS, "access_token": f"for-{sent['refresh_token']}"})
+
+    exchange = AsyncExchange(config(), CONTEXT)
+    exchange._pool = httpx2.MockTransport(answer)
+    asked = [f"user-{number}" for number in range(50)]
+    found = await asyncio.gather(*(exchange.refresh("https://lumin.example/t", each) for each in asked))
+    assert [each["access_token"] for each in found] == [f"for-{each}" for each in asked]
+    await exchange.aclose()
+
+
+def test_who_waits_is_cancelled_and_not_told_that_the_server_is_away(peer):
+    peer.answer = lambda connection: peer.done.wait()
+
+    async def cancelled() -> None:
+        exchange = AsyncExchange(config(), CONTEXT)
+        task = asyncio.ensure_future(exchange.refresh(f"{peer.url}/token", "x"))
+        while not peer.requests:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await exchange.aclose()
+
+    asyncio.run(cancelled())
+    peer.done.set()

@@ -1,0 +1,209 @@
+"""Long connections end with their session; a session that ends at work becomes the challenge."""
+
+import asyncio
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+from starlette.websockets import WebSocket
+
+from lumin_middleware import LoginRequired, LuminMiddleware
+from lumin_middleware.runtime import passage
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
+
+
+class Socket:
+    """The client's end of a WebSocket, spoken to the application in ASGI's own words."""
+
+    def __init__(self, app, browser, **changes):
+        cookie = "; ".join(f"{each.name}={each.value}" for each in browser.cookies.jar)
+        headers = {"host": "app.example.com", "origin": ORIGIN, "cookie": cookie, **changes.pop("headers", {})}
+        self.scope = {
+            "type": "websocket",
+            "path": "/socket",
+            "raw_path": b"/socket",
+            "query_string": b"",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items() if value],
+            **changes,
+        }
+        self.inbox: asyncio.Queue = asyncio.Queue()
+        self.outbox: asyncio.Queue = asyncio.Queue()
+        self.inbox.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.ensure_future(app(self.scope, self.inbox.get, self.outbox.put))
+
+    async def next(self):
+        return await asyncio.wait_for(self.outbox.get(), 10)
+
+    async def say(self, text):
+        await self.inbox.put({"type": "websocket.receive", "text": text})
+
+    async def leave(self):
+        await self.inbox.put({"type": "websocket.disconnect", "code": 1000})
+        await asyncio.wait_for(self.task, 10)
+
+
+async def echo(scope, receive, send):
+    """Says who it is, then repeats what it hears together with a token that is valid now."""
+    socket = WebSocket(scope, receive, send)
+    await socket.accept()
+    await socket.send_text(scope["state"]["lumin"].subject)
+    async for text in socket.iter_text():
+        await socket.send_text(f"{text} {len(await scope['state']['lumin'].access_token())}")
+
+
+@pytest.fixture
+def socket_site(each_site):
+    each_site.middleware = LuminMiddleware(echo, each_site.config, clock=each_site.clock)
+    each_site.processes = [each_site.middleware]
+    return each_site
+
+
+async def open_socket(site):
+    browser = site.browser()
+    await browser.sign_in()
+    socket = Socket(site.middleware, browser)
+    assert (await socket.next())["type"] == "websocket.accept"
+    assert (await socket.next())["text"]
+    return browser, socket
+
+
+async def test_a_socket_of_somebody_who_signs_out_is_closed_at_once(socket_site):
+    browser, socket = await open_socket(socket_site)
+    await browser.log_out()
+    assert await socket.next() == {"type": "websocket.close", "code": 4401, "reason": "the session has ended"}
+    await asyncio.wait_for(socket.task, 10)
+
+
+async def test_a_socket_is_closed_when_the_session_ended_in_another_process(socket_site, monkeypatch):
+    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    browser, socket = await open_socket(socket_site)
+    elsewhere = socket_site.with_settings()
+    other = Browser(elsewhere.middleware, socket_site)
+    other.cookies = browser.cookies
+    await other.log_out()
+    assert (await socket.next())["code"] == 4401
+    await asyncio.wait_for(socket.task, 10)
+
+
+async def test_a_socket_is_closed_at_the_absolute_limit(socket_site, monkeypatch):
+    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    _, socket = await open_socket(socket_site)
+    socket_site.clock.advance(socket_site.config.absolute_timeout)
+    assert (await socket.next())["code"] == 4401
+
+
+async def test_a_renewal_does_not_disturb_a_socket(socket_site, monkeypatch):
+    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    browser, socket = await open_socket(socket_site)
+    for _ in range(3):
+        socket_site.clock.advance(3600)
+        await socket.say("still here")
+        assert (await socket.next())["text"] == "still here 94"
+    assert len(socket_site.emulator.calls_to("/oauth2/token")) == 4
+    await socket.leave()
+    assert (await browser.navigate("/auth/session")).status_code == 200
+    assert socket_site.emulator.reuse_events == 0
+
+
+async def test_a_socket_of_nobody_is_denied_with_the_answer_where_the_server_can_send_it(socket_site):
+    nobody = socket_site.browser()
+    socket = Socket(socket_site.middleware, nobody, extensions={"websocket.http.response": {}})
+    start, body = await socket.next(), await socket.next()
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 401)
+    assert b"no_session" in body["body"]
+
+
+async def test_elsewhere_it_is_closed(socket_site):
+    assert (await Socket(socket_site.middleware, socket_site.browser()).next())["code"] == 4401
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "https://app.example.com.evil.example"])
+async def test_another_site_cannot_open_a_socket(socket_site, origin):
+    browser = socket_site.browser()
+    await browser.sign_in()
+    assert (await Socket(socket_site.middleware, browser, headers={"origin": origin}).next())["code"] == 4403
+
+
+async def test_an_event_stream_ends_with_its_session(each_site):
+    begun = asyncio.Event()
+
+    async def events():
+        yield "data: first\n\n"
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def handler(request):
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    browser = each_site.browser()
+    await browser.sign_in()
+    each_site.app.handler = handler
+    stream = asyncio.ensure_future(browser.get("/events", headers=FETCH))
+    await asyncio.wait_for(begun.wait(), 10)
+    await browser.log_out()
+    answer = await asyncio.wait_for(stream, 10)
+    assert (answer.status_code, answer.text) == (200, "data: first\n\n")
+
+
+async def test_an_event_stream_that_somebody_else_cancels_is_cancelled(site, browser):
+    begun = asyncio.Event()
+
+    async def events():
+        yield "data: first\n\n"
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def handler(request):
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    await browser.sign_in()
+    site.app.handler = handler
+    stream = asyncio.ensure_future(browser.get("/events", headers=FETCH))
+    await asyncio.wait_for(begun.wait(), 10)
+    stream.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stream
+
+
+async def call_the_api(request):
+    return JSONResponse((await request.state.lumin.get("user/info")).json())
+
+
+def whole_application(site):
+    """A Starlette application wrapped from outside: it answers 500 before it lets the error out."""
+    app = Starlette(routes=[Route("/{rest:path}", call_the_api)])
+    site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    site.processes.append(site.middleware)
+    return site.browser()
+
+
+@pytest.mark.parametrize(("headers", "status"), [(NAVIGATION, 303), (FETCH, 401)])
+async def test_a_session_that_ends_at_work_is_the_challenge_and_not_a_500(each_site, headers, status):
+    browser = whole_application(each_site)
+    await browser.sign_in()
+    each_site.emulator.revoke_all()
+    assert (await browser.get("/x", headers=headers)).status_code == status
+
+
+async def test_a_500_of_the_application_s_own_is_the_application_s(site, browser):
+    async def handler(request):
+        return PlainTextResponse("broken", 500)
+
+    await browser.sign_in()
+    site.app.handler = handler
+    answer = await browser.navigate("/x")
+    assert (answer.status_code, answer.text) == (500, "broken")
+
+
+async def test_an_application_that_handles_the_end_of_the_session_has_its_say(site, browser):
+    async def handler(request):
+        try:
+            return await call_the_api(request)
+        except LoginRequired:
+            return PlainTextResponse("come back soon", 200)
+
+    await browser.sign_in()
+    site.app.handler = handler
+    site.emulator.revoke_all()
+    assert (await browser.navigate("/x")).text == "come back soon"

@@ -1,0 +1,140 @@
+import asyncio
+
+import pytest
+
+from lumin_middleware.errors import StoreUnavailable
+from lumin_middleware.model import Session, TokenSet
+from lumin_middleware.sessions.index import ENTRIES_LIMIT, Index, by_sid, by_subject
+from tests.fakes import OLD_KEY, config
+from tests.site_rig import Clock
+
+WEEK = 604_800
+
+
+class World:
+    def __init__(self, store):
+        self.clock = Clock()
+        self.store = store
+
+
+class Store:
+    """A dictionary whose swaps others may get in between of."""
+
+    def __init__(self):
+        self.values = {}
+        self.contended = 0
+
+    async def get(self, key):
+        value = self.values.get(key)
+        await asyncio.sleep(0)
+        return value
+
+    async def swap(self, key, old, new, ttl):
+        if self.contended:
+            self.contended -= 1
+            return False
+        if self.values.get(key) != old:
+            return False
+        self.values[key] = new
+        if new is None:
+            del self.values[key]
+        return True
+
+
+@pytest.fixture
+def world():
+    return World(Store())
+
+
+@pytest.fixture
+def index(world):
+    return Index(config(), world)
+
+
+def session(number, world, sub="person", sid=None):
+    tokens = TokenSet("access", world.clock() + 3600, 3600.0, ("openid",), "refresh")
+    claims = {"sub": sub} | ({"sid": sid} if sid else {})
+    return Session(f"session-{number}", 0, world.clock(), world.clock(), tokens, claims)
+
+
+async def listed(index, common="sub person"):
+    return [entry.session_id for entry in await index.entries(common)]
+
+
+async def test_sessions_are_found_by_person_and_by_the_server_s_session(world, index):
+    await index.add(session(1, world, sid="at-server"))
+    await index.add(session(2, world))
+    await index.add(session(3, world, sub="another"))
+    assert await listed(index) == ["session-1", "session-2"]
+    assert await listed(index, "sid at-server") == ["session-1"]
+    assert await listed(index, "sub another") == ["session-3"]
+    assert await listed(index, "sub nobody") == []
+
+
+async def test_a_session_that_ended_is_not_listed_and_an_empty_list_is_not_kept(world, index):
+    one = session(1, world, sid="at-server")
+    await index.add(one)
+    await index.remove(one)
+    await index.remove(one)
+    assert world.store.values == {}
+
+
+async def test_a_session_without_an_identity_is_in_no_list(world, index):
+    nobody = session(1, world, sub="")
+    assert (by_subject(nobody), by_sid(nobody)) == (None, None)
+    await index.add(nobody)
+    assert world.store.values == {}
+
+
+async def test_entries_past_the_absolute_limit_are_dropped(world, index):
+    await index.add(session(1, world))
+    world.clock.advance(WEEK)
+    assert await listed(index) == []
+    await index.add(session(2, world))
+    assert await listed(index) == ["session-2"]
+
+
+async def test_the_newest_are_kept(world, index):
+    for number in range(ENTRIES_LIMIT + 3):
+        await index.add(session(number, world))
+    assert await listed(index) == [f"session-{number}" for number in range(3, ENTRIES_LIMIT + 3)]
+
+
+async def test_those_who_write_at_once_lose_nothing(world, index):
+    await asyncio.gather(*(index.add(session(number, world)) for number in range(5)))
+    assert sorted(await listed(index)) == [f"session-{number}" for number in range(5)]
+
+
+async def test_a_list_that_changes_all_the_time_is_trouble(world, index):
+    world.store.contended = 1000
+    with pytest.raises(StoreUnavailable):
+        await index.add(session(1, world))
+
+
+async def test_the_store_sees_neither_people_nor_sessions(world, index):
+    await index.add(session(1, world, sid="at-server"))
+    seen = repr(world.store.values)
+    assert not any(word in seen for word in ("person", "session-1", "at-server"))
+
+
+async def test_a_list_is_sealed_for_its_person(world, index):
+    await index.add(session(1, world))
+    ((key, value),) = world.store.values.items()
+    await index.add(session(2, world, sub="another"))
+    (other,) = set(world.store.values) - {key}
+    world.store.values[other] = value
+    assert await listed(index, "sub another") == []
+
+
+async def test_a_list_that_another_key_sealed_is_empty(world, index):
+    await Index(config(secret_key=OLD_KEY), world).add(session(1, world))
+    assert await listed(index) == []
+    await index.add(session(2, world))
+    assert await listed(index) == ["session-2"]
+
+
+async def test_what_a_person_sees_of_a_session_opens_nothing(world, index):
+    await index.add(session(1, world))
+    (entry,) = await index.entries("sub person")
+    assert entry.session_id not in entry.name
+    assert len(entry.name) == 16

@@ -1,0 +1,626 @@
+"""A session is found by whoever carries it, is newest everywhere, and is over everywhere at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumin_middleware.config import LuminConfig
+from lumin_middleware.errors import SessionEnded, StoreUnavailable
+from lumin_middleware.model import Session, TokenSet
+from lumin_middleware.sessions.cookies import SessionTooLarge
+from lumin_middleware.sessions.records import SWAP_ATTEMPTS, Record, record_key
+from lumin_middleware.sessions.sessions import WARNING_PAUSE, Carried, CookieSessions, StoreSessions
+from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
+
+DAY, WEEK = 86_400, 604_800
+
+
+class Site(Workers):
+    """Workers, and one browser that has signed in."""
+
+    def __init__(self, *, local: bool = True, **changes: Any) -> None:
+        super().__init__(**changes)
+        self.store.local = local
+        self.browser = CookieJar()
+
+    async def begin(self, process: Process | None = None, **changes: Any) -> Session:
+        """A sign-in, as far as sessions go: the browser has the cookie."""
+        process = process or self.process()
+        now = self.clock()
+        tokens = TokenSet("access-secret", now + 3600, 3600.0, ("openid",), "refresh-secret")
+        session = Session(secrets.token_urlsafe(24), 0, now, now, tokens, {"sub": "person-1"})
+        session = dataclasses.replace(session, **changes)
+        await process.sessions.begin(session, None)
+        self.give(process, session)
+        self.steps.clear()
+        return session
+
+    def give(self, process: Process, session: Session) -> None:
+        """The browser gets the session."""
+        self.browser.take(process.sessions.set_cookies(session, process.cookies.jar(self.browser.header)))
+
+    async def load(self, process: Process | None = None) -> Carried | None:
+        """What a process that knows nothing makes of the browser's cookies."""
+        process = process or self.process()
+        return await process.sessions.load(process.cookies.jar(self.browser.header))
+
+    async def renew(self, session: Session, **changes: Any) -> Session:
+        """A newer generation in the store, by some other process."""
+        sessions = self.process().sessions
+        record = await sessions.newest(session)
+        tokens = dataclasses.replace(session.tokens, access_token=f"access-{record.session.generation + 1}")
+        newer = dataclasses.replace(
+            session, generation=record.session.generation + 1, tokens=tokens, seen=self.clock(), **changes
+        )
+        assert await sessions.replace(record, newer)
+        return newer
+
+
+@pytest.fixture(params=["cookie", "store"])
+def site(request: pytest.FixtureRequest) -> Site:
+    return Site(sessions=request.param)
+
+
+@pytest.fixture
+def cookie_site() -> Site:
+    return Site(sessions="cookie")
+
+
+@pytest.fixture
+def store_site() -> Site:
+    return Site(sessions="store")
+
+
+# --- carried ---
+
+
+async def test_a_browser_brings_its_session_back(site):
+    session = await site.begin()
+    assert await site.load() == Carried(session, stale=False)
+
+
+async def test_nobody_brings_nothing(site):
+    assert await site.load() is None
+    assert site.steps == []
+
+
+@pytest.mark.parametrize("value", ["x", "", "a.b.c", "%00", '"quoted"', "=" * 10])
+async def test_a_cookie_that_is_not_ours_is_nobody_and_costs_no_look_at_the_store(site, value):
+    site.browser.cookies["__Host-lumin"] = value
+    assert await site.load() is None
+    assert site.steps == []
+
+
+@hostile
+@given(st.sampled_from(["cookie", "store"]), st.binary(max_size=200), st.binary(max_size=50))
+async def test_any_cookies_are_nobody(kind, value, piece):
+    process = Site(sessions=kind).process()
+    header = b"__Host-lumin=" + value + b"; __Host-lumin-0=2" + piece + b"; __Host-lumin-1=" + value
+    assert await process.sessions.load(process.cookies.jar(header)) is None
+    assert await process.sessions.current(process.cookies.jar(header)) is None
+
+
+@pytest.mark.parametrize("difference", [{"secret_key": OLD_KEY}, {"client_id": "another"}])
+async def test_what_another_site_sealed_is_nobody(site, difference):
+    """Sites on different ports of one host get each other's cookies (RFC 6265, 8.5)."""
+    await site.begin()
+    assert await site.load(site.process(sessions=site.config.sessions, **difference)) is None
+
+
+async def test_one_kind_of_session_is_none_of_the_other_kind():
+    for kind, other in (("cookie", "store"), ("store", "cookie")):
+        site = Site(sessions=kind)
+        await site.begin()
+        assert await site.load(site.process(sessions=other)) is None
+
+
+async def test_an_older_key_opens_and_has_the_cookie_written_again(site):
+    kind = site.config.sessions
+    session = await site.begin(site.process(secret_key=OLD_KEY, sessions=kind))
+    process = site.process(secret_key=[KEY, OLD_KEY], sessions=kind)
+    carried = await site.load(process)
+    assert (carried.session, carried.stale) == (session, True)
+    site.give(process, session)
+    assert await site.load(process) == Carried(session, stale=False)
+
+
+async def test_a_record_under_an_older_key_is_written_under_the_newest(site):
+    """By the time that the older key is dropped, nobody is signed out for want of it."""
+    kind = site.config.sessions
+    old = site.process(secret_key=OLD_KEY, sessions=kind)
+    session = await site.begin(old)
+    tokens = dataclasses.replace(session.tokens, access_token="renewed")
+    newer = dataclasses.replace(session, generation=1, tokens=tokens)
+    assert await old.sessions.replace(await old.sessions.newest(session), newer)
+    both = site.process(secret_key=[KEY, OLD_KEY], sessions=kind)
+    carried = await site.load(both)
+    assert carried is not None
+    site.give(both, carried.session)
+    assert (await site.process().sessions.newest(session)).session == newer
+    assert (await site.load()).session == newer
+
+
+async def test_equal_cookies_are_opened_once(site, monkeypatch):
+    session = await site.begin()
+    process = site.process()
+    assert await site.load(process) == Carried(session, stale=False)
+    monkeypatch.setattr(process.sessions._sealer, "unseal", lambda value: pytest.fail("opened again"))
+    assert await site.load(process) == Carried(session, stale=False)
+
+
+async def test_what_is_remembered_is_checked_again_each_time(site):
+    session = await site.begin()
+    process = site.process()
+    await site.load(process)
+    site.clock.advance(DAY)
+    assert await process.sessions.current(process.cookies.jar(site.browser.header)) is None
+    site.clock.advance(-DAY)
+    assert await site.load(process) == Carried(session, stale=False)
+    await site.process().end(session)
+    assert await process.sessions.current(process.cookies.jar(site.browser.header)) is None
+
+
+async def test_a_session_of_several_cookies_comes_back(cookie_site):
+    session = await cookie_site.begin(claims={"sub": "x" * 9000})
+    assert set(cookie_site.browser.cookies) == {f"__Host-lumin-{index}" for index in range(4)}
+    assert await cookie_site.load() == Carried(session, stale=False)
+
+
+async def test_pieces_of_two_sessions_are_nobody(cookie_site):
+    await cookie_site.begin(claims={"sub": "x" * 4000})
+    first = dict(cookie_site.browser.cookies)
+    await cookie_site.begin(claims={"sub": "y" * 4000})
+    cookie_site.browser.cookies["__Host-lumin-1"] = first["__Host-lumin-1"]
+    assert await cookie_site.load() is None
+
+
+async def test_a_good_single_cookie_beside_stale_pieces_is_the_session(cookie_site):
+    await cookie_site.begin(claims={"sub": "x" * 4000})
+    stale = dict(cookie_site.browser.cookies)
+    session = await cookie_site.begin()
+    cookie_site.browser.cookies |= stale
+    assert await cookie_site.load() == Carried(session, stale=False)
+
+
+async def test_pieces_beside_a_bad_single_cookie_are_the_session(cookie_site):
+    session = await cookie_site.begin(claims={"sub": "x" * 4000})
+    cookie_site.browser.cookies["__Host-lumin"] = "stale"
+    assert await cookie_site.load() == Carried(session, stale=False)
+
+
+@hostile
+@given(st.sampled_from(["cookie", "store"]), st.integers(0, 13_000), st.integers(60, WEEK))
+async def test_every_cookie_of_a_session_of_any_size_fits_into_a_browser(kind, size, idle):
+    site = Site(sessions=kind, idle_timeout=idle)
+    session = await site.begin(claims={"sub": "s" * size})  # the jar of a browser checks the size of each
+    found = await site.load()
+    assert found is not None
+    assert found.session == session
+
+
+async def test_a_session_that_no_browser_can_hold_is_an_error(cookie_site):
+    with pytest.raises(SessionTooLarge):
+        await cookie_site.begin(claims={"sub": "x" * 20_000})
+
+
+async def test_what_the_browser_and_the_store_hold_tells_nobody_anything(site):
+    session = await site.begin(claims={"sub": "person-secret"})
+    await site.renew(session)
+    everything = site.browser.header + repr(site.store.entries()).encode()
+    for secret in ("access", "refresh", "person", session.id, "openid"):
+        assert secret.encode() not in everything
+
+
+# --- limits ---
+
+
+@pytest.mark.parametrize(
+    ("seconds", "over"), [(0, False), (DAY - 1, False), (DAY, True), (2 * DAY, True), (-3600, False)]
+)
+async def test_a_session_that_nobody_uses_is_over(site, seconds, over):
+    await site.begin()
+    site.clock.advance(seconds)
+    assert await is_over(site) is over
+
+
+async def is_over(site: Site, process: Process | None = None) -> bool:
+    try:
+        carried = await site.load(process)
+    except SessionEnded as ended:
+        return ended.reason == "expired"
+    return carried is None
+
+
+@pytest.mark.parametrize("changes", [{"idle_timeout": 60}, {"idle_timeout": 60, "absolute_timeout": 3600}])
+async def test_a_limit_that_was_made_shorter_holds_for_sessions_that_are_there(site, changes):
+    await site.begin()
+    site.clock.advance(3600)
+    assert await is_over(site, site.process(sessions=site.config.sessions, **changes))
+    assert not await is_over(site)
+
+
+async def test_a_session_that_is_used_lives_on_until_its_absolute_limit(site):
+    session = await site.begin()
+    process = site.process()
+    while site.clock() < session.began + WEEK - DAY / 2:
+        site.clock.advance(DAY / 2)
+        carried = await site.load(process)
+        assert carried is not None
+        assert carried.stale
+        site.give(process, carried.session)
+    site.clock.now = session.began + WEEK - 1
+    assert not await is_over(site)
+    site.clock.advance(1)
+    assert await is_over(site)
+
+
+async def test_the_cookie_is_written_again_after_a_tenth_of_the_idle_time(site):
+    session = await site.begin()
+    site.clock.advance(DAY / 10 - 1)
+    assert await site.load() == Carried(session, stale=False)
+    site.clock.advance(1)
+    carried = await site.load()
+    assert carried is not None
+    assert carried.stale
+
+
+async def test_a_cookie_that_is_written_again_is_fresh_for_the_idle_time(site):
+    await site.begin()
+    site.clock.advance(DAY - 1)
+    process = site.process()
+    carried = await site.load(process)
+    assert carried is not None
+    site.give(process, carried.session)
+    site.clock.advance(DAY - 1)
+    assert not await is_over(site)
+
+
+async def test_a_cookie_that_is_played_again_is_over_when_it_would_have_been(cookie_site):
+    """Whatever `Max-Age` said: the time is inside."""
+    await cookie_site.begin()
+    old = dict(cookie_site.browser.cookies)
+    cookie_site.clock.advance(DAY - 1)
+    carried = await cookie_site.load()
+    cookie_site.give(cookie_site.process(), carried.session)
+    cookie_site.clock.advance(2)
+    assert not await is_over(cookie_site)
+    cookie_site.browser.cookies = old
+    assert await is_over(cookie_site)
+
+
+@pytest.mark.parametrize(("passed", "max_age"), [(0, DAY), (WEEK - 100, 100), (WEEK - DAY - 1, DAY)])
+async def test_no_cookie_outlives_its_session(site, passed, max_age):
+    process = site.process()
+    session = await site.begin(process)
+    site.clock.advance(passed)
+    (line,) = process.sessions.set_cookies(session, process.cookies.jar(b""))
+    assert f"; Max-Age={max_age};" in line
+
+
+# --- the newest generation ---
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_an_old_cookie_finds_the_newest(local):
+    site = Site(sessions="cookie", local=local, strict_logout=not local)
+    session = await site.begin()
+    newer = await site.renew(session)
+    assert await site.load() == Carried(newer, stale=True)
+
+
+async def test_a_handle_finds_the_newest_without_a_new_cookie(store_site):
+    newer = await store_site.renew(await store_site.begin())
+    assert await store_site.load() == Carried(newer, stale=False)
+
+
+async def test_a_record_that_is_older_than_the_cookie_is_not_believed(cookie_site):
+    """A process that could not save gave the browser what it had."""
+    session = await cookie_site.begin()
+    await cookie_site.renew(session)
+    newest = dataclasses.replace(session, generation=2)
+    cookie_site.give(cookie_site.process(), newest)
+    assert await cookie_site.load() == Carried(newest, stale=False)
+    raw = cookie_site.store.entries()[record_key(session.id)]
+    assert await cookie_site.process().sessions.newest(newest) == Record(raw, newest)
+
+
+async def test_of_one_generation_the_cookie_is_as_good_as_the_record(cookie_site):
+    """It may have been written later, and then says when the session was last used."""
+    newer = await cookie_site.renew(await cookie_site.begin())
+    cookie_site.clock.advance(DAY / 2)
+    cookie_site.give(cookie_site.process(), newer)
+    carried = await cookie_site.load()
+    assert carried == Carried(dataclasses.replace(newer, seen=cookie_site.clock()), stale=False)
+
+
+async def test_the_newest_without_a_record(site):
+    session = await site.begin()
+    if site.config.sessions == "cookie":
+        assert await site.process().sessions.newest(session) == Record(None, session)
+    else:
+        await site.process().end(session)
+        with pytest.raises(SessionEnded):
+            await site.process().sessions.newest(session)
+
+
+async def test_a_record_lives_as_long_as_any_cookie_that_needs_it(site):
+    session = await site.begin()
+    newer = await site.renew(session)
+    site.clock.advance(DAY - 1)
+    assert (await site.process().sessions.newest(session)).session == newer
+    if site.config.sessions == "cookie":
+        site.clock.now = session.began + WEEK - 1
+        assert (await site.process().sessions.newest(session)).session == newer
+        site.clock.advance(1)
+        assert site.store.entries() == {}
+    else:
+        site.clock.advance(1)
+        assert site.store.entries() == {}
+
+
+async def test_only_who_saw_the_record_may_replace_it(site):
+    session = await site.begin()
+    sessions = site.process().sessions
+    seen = await sessions.newest(session)
+    newer = await site.renew(session)
+    assert not await sessions.replace(seen, dataclasses.replace(session, generation=1))
+    assert (await site.process().sessions.newest(session)).session == newer
+
+
+async def test_two_requests_that_slide_a_session_write_it_once(store_site):
+    session = await store_site.begin()
+    store_site.clock.advance(DAY / 2)
+    other = store_site.process()
+
+    async def another_slides() -> None:
+        await store_site.load(other)
+
+    store_site.store.before["swap session"] = another_slides
+    carried = await store_site.load()
+    assert carried == Carried(session, stale=True)
+    assert (await store_site.load()).session.seen == store_site.clock()
+
+
+# --- where a record is, nobody else's is ---
+
+
+async def test_a_record_under_another_session_s_key_is_not_believed(site):
+    """Who can write to the store cannot hand one person another one's session."""
+    process = site.process()
+    victim = await site.renew(await site.begin(process))
+    site.browser = CookieJar()
+    attacker = await site.begin(process)
+    await process.sessions.newest(victim)  # this process has opened the victim's record
+    entries = site.store.entries()
+    key = record_key(attacker.id)
+    site.store.memory.swap(key, entries.get(key), entries[record_key(victim.id)], DAY)
+    with pytest.raises(SessionEnded):
+        await process.sessions.newest(attacker)
+    with pytest.raises(SessionEnded):
+        await site.load(process)
+
+
+@pytest.mark.parametrize("raw", [b"", b"garbage", b"ended", b"\xff" * 100])
+async def test_a_record_that_cannot_be_read_lets_nobody_in(site, raw):
+    session = await site.begin()
+    key = record_key(session.id)
+    site.store.memory.swap(key, site.store.entries().get(key), raw, DAY)
+    with pytest.raises(SessionEnded):
+        await site.load()
+    with pytest.raises(SessionEnded):
+        await site.process().sessions.newest(session)
+    assert await site.process().sessions.find(session.id) is None
+
+
+async def test_a_session_is_found_by_its_id(site):
+    session = await site.renew(await site.begin())
+    assert await site.process().sessions.find(session.id) == session
+    assert await site.process().sessions.find("unknown") is None
+
+
+# --- the end ---
+
+
+async def test_an_end_is_everywhere(site):
+    session = await site.begin()
+    newer = await site.renew(session)
+    process = site.process()
+    await process.end(newer)
+    assert process.world.announced == [session.id]
+    for one in (session, newer):
+        with pytest.raises(SessionEnded):
+            await site.process().sessions.newest(one)
+    assert await site.process().sessions.current(site.process().cookies.jar(site.browser.header)) is None
+
+
+async def test_an_end_may_come_twice(site):
+    session = await site.begin()
+    for _ in range(2):
+        await site.process().end(session)
+    with pytest.raises(SessionEnded):
+        await site.process().sessions.newest(session)
+
+
+async def test_an_end_wins_against_who_writes_meanwhile(site):
+    session = await site.begin()
+
+    async def another_renews() -> None:
+        await site.renew(session)
+
+    site.store.before["swap session"] = another_renews
+    await site.process().end(session)
+    with pytest.raises(SessionEnded):
+        await site.process().sessions.newest(session)
+
+
+async def test_an_end_mark_outlives_every_cookie_and_not_by_much(cookie_site):
+    session = await cookie_site.begin()
+    await cookie_site.process().end(session)
+    cookie_site.clock.now = session.began + WEEK - 1
+    assert len(cookie_site.store.entries()) == 1
+    cookie_site.clock.advance(1)
+    assert cookie_site.store.entries() == {}
+
+
+async def test_an_end_past_every_limit_is_written_all_the_same(cookie_site):
+    session = await cookie_site.begin()
+    cookie_site.clock.advance(2 * WEEK)
+    await cookie_site.process().end(session)
+    with pytest.raises(SessionEnded):
+        await cookie_site.process().sessions.newest(session)
+
+
+async def test_an_end_that_always_comes_late_says_so(site):
+    session = await site.begin()
+    process = site.process()
+
+    async def never(*args: object) -> bool:
+        site.steps.append("swap session")
+        return False
+
+    site.store.swap = never
+    with pytest.raises(StoreUnavailable):
+        await process.end(session)
+    assert site.steps.count("swap session") == SWAP_ATTEMPTS
+    assert process.world.announced == []
+
+
+async def test_an_ended_session_leaves_nothing_in_a_store_of_sessions(store_site):
+    session = await store_site.begin()
+    await store_site.process().end(session)
+    assert store_site.store.entries() == {}
+    assert await store_site.load() is None
+
+
+@pytest.mark.parametrize("seconds", [0, WEEK - 1, WEEK])
+async def test_a_session_that_is_being_served_is_over_at_its_end_or_its_limit(site, seconds):
+    session = await site.renew(await site.begin(), claims={})
+    process = site.process()
+    if site.config.sessions == "cookie" or seconds == 0:
+        site.clock.advance(seconds)
+        assert await process.sessions.is_over(session) is (seconds == WEEK)
+    await process.end(session)
+    assert await process.sessions.is_over(session)
+
+
+async def test_a_session_that_is_being_served_goes_on_while_the_store_is_in_trouble(site, caplog):
+    session = await site.begin()
+    site.store.fails = {"get session"}
+    assert not await site.process().sessions.is_over(session)
+    assert "not available" in caplog.text
+
+
+# --- beginning ---
+
+
+async def test_a_sign_in_ends_the_session_that_it_replaces_in_the_store(store_site):
+    old, process = await store_site.begin(), store_site.process()
+    new = dataclasses.replace(old, id=secrets.token_urlsafe(24))
+    await process.sessions.begin(new, old)
+    assert set(store_site.store.entries()) == {record_key(new.id)}
+
+
+async def test_a_store_that_has_the_id_of_a_new_session_does_not_keep_its_contract(store_site):
+    session = await store_site.begin()
+    with pytest.raises(StoreUnavailable):
+        await store_site.process().sessions.begin(session, None)
+
+
+async def test_a_cookie_session_needs_no_store_to_begin(cookie_site):
+    cookie_site.store.fails = {"get session", "swap session"}
+    assert await cookie_site.begin()
+    assert cookie_site.steps == []
+
+
+# --- trouble with the store ---
+
+
+async def test_a_store_session_is_not_known_without_its_store(store_site):
+    await store_site.begin()
+    store_site.store.fails = {"get session"}
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await store_site.load()
+    with pytest.raises(StoreUnavailable):
+        await store_site.process().sessions.current(store_site.process().cookies.jar(store_site.browser.header))
+
+
+async def test_a_cookie_proves_itself_while_the_store_is_in_trouble(cookie_site, caplog):
+    session, process = await cookie_site.begin(), cookie_site.process()
+    cookie_site.store.fails = {"get session"}
+    for _ in range(10):
+        assert await cookie_site.load(process) == Carried(session, stale=False)
+    assert caplog.text.count("not available") == 1
+    cookie_site.clock.advance(WARNING_PAUSE)
+    await cookie_site.load(process)
+    assert caplog.text.count("not available") == 2
+
+
+async def test_with_strict_logout_it_does_not():
+    site = Site(sessions="cookie", local=False, strict_logout=True)
+    await site.begin()
+    site.store.fails = {"get session"}
+    with pytest.raises(StoreUnavailable):
+        await site.load()
+
+
+async def test_a_slide_that_fails_disturbs_nobody(store_site, caplog):
+    """The session was read, so the request goes on; the next one tries again."""
+    session = await store_site.begin()
+    store_site.clock.advance(DAY / 2)
+    store_site.store.fails = {"swap session"}
+    assert (await store_site.load()).session == session
+    assert "could not be written" in caplog.text
+
+
+# --- what is asked of the store ---
+
+
+@pytest.mark.parametrize(
+    ("local", "changes", "asked"),
+    [
+        (True, {}, ["get session"]),
+        (False, {}, []),
+        (False, {"strict_logout": True}, ["get session"]),
+        (False, {"backchannel_logout": True}, ["get session"]),
+    ],
+)
+async def test_a_fresh_cookie_session_asks_the_store_for_the_end_mark_only_where_that_is_cheap(local, changes, asked):
+    site = Site(sessions="cookie", local=local, **changes)
+    await site.begin()
+    await site.load()
+    assert site.steps == asked
+
+
+async def test_a_store_that_says_nothing_of_itself_is_not_local(cookie_site):
+    del cookie_site.store.local
+    await cookie_site.begin()
+    await cookie_site.load()
+    assert cookie_site.steps == []
+
+
+async def test_a_store_session_asks_once(store_site):
+    await store_site.begin()
+    await store_site.load()
+    assert store_site.steps == ["get session"]
+
+
+def test_the_settings_choose_the_kind():
+    assert isinstance(Site(sessions="cookie").process().sessions, CookieSessions)
+    assert isinstance(Site(sessions="store").process().sessions, StoreSessions)
+    assert {CookieSessions.purpose, StoreSessions.purpose} == {"session", "handle"}
+    assert LuminConfig.sessions == "cookie"
+
+
+async def test_each_trouble_is_told_though_another_was_just_told(cookie_site, caplog):
+    sessions = cookie_site.process().sessions
+    sessions.warn("The store is away", StoreUnavailable("x"))
+    sessions.warn("The server is away", StoreUnavailable("y"))
+    sessions.warn("The store is away", StoreUnavailable("z"))
+    assert [record.getMessage() for record in caplog.records] == ["The store is away: x", "The server is away: y"]

@@ -1,0 +1,448 @@
+"""Forward authentication: what a proxy is told, and what is believed of it (FA, HD-04, HD-05)."""
+
+from __future__ import annotations
+
+import json
+
+import httpx2
+import pytest
+
+from lumin_middleware import ConfigurationError
+from lumin_middleware.errors import StoreUnavailable
+from lumin_middleware.model import Request
+from lumin_middleware.site.verify import Proxies, header_text, original
+from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
+from tests.acceptance.harness import call, cookie_header, with_cookies
+from tests.edges.gateway import environ, serve_validated
+from tests.fakes import config
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, query
+
+PROXY = ("127.0.0.1", 40000)
+STRANGER = ("203.0.113.9", 40000)
+LOGIN = "/auth/login?return_to="
+IDENTITY = ("x-auth-request-user", "x-auth-request-email", "x-auth-request-scope", "x-auth-request-access-token")
+FORGED = dict.fromkeys(IDENTITY, "root") | {"x_auth_request_user": "root", "authorization": "Bearer forged"}
+
+
+def identity(answer) -> dict[str, str]:
+    return {name: answer.header(name) for name in IDENTITY if answer.header(name) is not None}
+
+
+async def signed_in(site, **person):
+    browser = site.browser()
+    await browser.sign_in(**person)
+    return browser
+
+
+def login_url(answer) -> str:
+    return json.loads(answer.body)["login_url"]
+
+
+# --- FA-01: the status ----------------------------------------------------------------------------------
+
+
+async def test_fa_01_a_session_is_204_with_who_it_is(each_site):
+    browser = await signed_in(each_site)
+    answer = await call(each_site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH))
+    person = next(iter(each_site.emulator.users.values()))
+    assert (answer.status, answer.body) == (204, b"")
+    assert identity(answer) == {
+        "x-auth-request-user": person.sub,
+        "x-auth-request-email": person.email,
+        "x-auth-request-scope": "openid offline_access sign:requests",
+    }
+
+
+@pytest.mark.parametrize("headers", [NAVIGATION, FETCH, {}, {**FETCH, "cookie": "__Host-lumin=junk"}])
+async def test_fa_01_nobody_is_401_and_never_a_redirect(each_site, headers):
+    answer = await call(each_site.middleware, "/auth/verify", headers=headers)
+    assert (answer.status, answer.header("location"), answer.all("set-cookie")) == (401, None, [])
+
+
+async def test_fa_01_a_session_that_has_ended_is_401(each_site):
+    browser = await signed_in(each_site)
+    cookie = cookie_header(browser)
+    await browser.log_out()
+    answer = await call(each_site.middleware, "/auth/verify", headers={"cookie": cookie})
+    assert answer.status == 401
+
+
+async def test_fa_01_a_scope_that_is_missing_is_403(each_site):
+    browser = await signed_in(each_site)
+    for scope, status in (
+        ("sign:requests", 204),
+        ("sign:requests+openid", 204),
+        ("", 204),
+        ("templates", 403),
+        ("sign:requests+templates", 403),
+        ("SIGN:REQUESTS", 403),
+        ("%00%22%0a", 403),
+    ):
+        headers = with_cookies(browser, NAVIGATION)
+        answer = await call(each_site.middleware, f"/auth/verify?scope={scope}", headers=headers)
+        assert answer.status == status, scope
+        assert (identity(answer) == {}) == (status == 403)
+
+
+async def test_fa_01_a_store_in_trouble_is_503(new_site, monkeypatch):
+    site = new_site(sessions="store")
+    browser = await signed_in(site)
+
+    def fail(key):
+        raise StoreUnavailable("it is not there")
+
+    monkeypatch.setattr(site.store, "get", fail)
+    answer = await call(site.middleware, "/auth/verify?redirect", headers=with_cookies(browser, NAVIGATION))
+    assert (answer.status, identity(answer)) == (503, {})
+    assert answer.header("retry-after")
+
+
+async def test_fa_01_a_server_in_trouble_is_503_once_the_token_has_expired(each_site):
+    browser = await signed_in(each_site)
+    each_site.emulator.faults.add("/oauth2/token", status=500, times=None)
+    each_site.clock.advance(3601)
+    answer = await call(each_site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH))
+    assert (answer.status, identity(answer)) == (503, {})
+
+
+async def test_a_renewed_session_is_given_back_in_the_one_cookie(each_site):
+    browser = await signed_in(each_site)
+    each_site.clock.advance(3601)
+    answer = await call(each_site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH))
+    assert answer.status == 204
+    if each_site.config.sessions == "cookie":
+        [line] = answer.all("set-cookie")
+        assert line.startswith("__Host-lumin=")
+    calls = each_site.emulator.calls_to("/oauth2/token")
+    assert len(calls) == 2
+    again = await call(each_site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH))
+    assert again.status == 204
+    assert len(each_site.emulator.calls_to("/oauth2/token")) == 2, "and the old cookie finds the new tokens"
+
+
+async def test_a_session_in_use_slides(new_site):
+    site = new_site(idle_timeout=600, absolute_timeout=6000)
+    browser = await signed_in(site)
+    site.clock.advance(500)
+    answer = await call(site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH))
+    [line] = answer.all("set-cookie")
+    assert "Max-Age=600" in line
+
+
+# --- FA-02: the headers ---------------------------------------------------------------------------------
+
+
+async def test_fa_02_refusals_carry_nothing_of_anybody(each_site):
+    browser = await signed_in(each_site)
+    headers = with_cookies(browser, FETCH) | FORGED
+    for target, sent in (("/auth/verify", FORGED), ("/auth/verify?scope=templates", headers)):
+        answer = await call(each_site.middleware, target, headers=sent)
+        assert answer.status in (401, 403)
+        assert identity(answer) == {}
+        assert b"root" not in answer.body
+
+
+async def test_fa_02_what_a_client_forged_is_overwritten_and_not_echoed(each_site):
+    browser = await signed_in(each_site)
+    answer = await call(each_site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH) | FORGED)
+    assert answer.status == 204
+    assert "root" not in str(answer.headers)
+
+
+async def test_fa_02_an_unknown_claim_is_an_empty_header(new_site):
+    site = new_site(emulator={"id_token": False})
+    site.emulator.faults.add("/v1/user/info", status=403)
+    browser = await signed_in(site)
+    answer = await call(site.middleware, "/auth/verify", headers=with_cookies(browser, FETCH) | FORGED)
+    assert answer.status == 204
+    assert identity(answer)["x-auth-request-user"] == ""
+    assert identity(answer)["x-auth-request-email"] == ""
+
+
+async def test_fa_02_the_access_token_is_given_when_asked_for_and_to_a_trusted_proxy_only(new_site):
+    site = new_site()
+    browser = await signed_in(site)
+    opted = site.with_settings(verify_access_token=True, trusted_proxies=["127.0.0.1"])
+    for each, peer, given in (
+        (site, PROXY, False),
+        (opted, STRANGER, False),
+        (opted, None, False),
+        (opted, PROXY, True),
+    ):
+        answer = await call(each.middleware, "/auth/verify", headers=with_cookies(browser, FETCH), client=peer)
+        assert answer.status == 204
+        assert ("x-auth-request-access-token" in identity(answer)) is given
+    token = identity(answer)["x-auth-request-access-token"]
+    async with httpx2.AsyncClient() as client:
+        who = await client.get(f"{site.emulator.base}/v1/user/info", headers={"authorization": f"Bearer {token}"})
+    assert who.status_code == 200
+
+
+def test_the_access_token_without_a_trusted_proxy_is_a_wrong_setting():
+    with pytest.raises(ConfigurationError, match="verify_access_token"):
+        config(verify_access_token=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("ada@example.com", "ada@example.com"),
+        ("Zoë", "Zo%C3%AB"),
+        ("a b", "a b"),
+        ("100%", "100%25"),
+        ("a\r\nSet-Cookie: x=y\0", "a%0D%0ASet-Cookie: x=y%00"),
+        ("\ud800", "?"),
+        (7, "7"),
+        (None, ""),
+    ],
+)
+def test_header_text_is_ascii_whatever_it_says(value, text):
+    assert header_text(value) == text
+
+
+# --- FA-05: the request ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND"])
+async def test_fa_05_any_method_is_answered_and_no_body_is_read(each_site, method):
+    browser = await signed_in(each_site)
+
+    async def receive():
+        raise AssertionError("the body was read")
+
+    for cookie, status in ((cookie_header(browser), 204), ("", 401)):
+        sent = []
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        headers = [(b"content-length", b"5"), (b"cookie", cookie.encode())]
+        scope = {"type": "http", "method": method, "path": "/auth/verify", "headers": headers, "query_string": b""}
+        await each_site.middleware(scope, receive, send)
+        assert sent[0]["status"] == status
+
+
+async def test_fa_05_nothing_is_stored_and_no_password_is_asked_for(each_site):
+    browser = await signed_in(each_site)
+    for target, headers in (
+        ("/auth/verify", {}),
+        ("/auth/verify", with_cookies(browser, FETCH)),
+        ("/auth/verify?scope=templates", with_cookies(browser, FETCH)),
+    ):
+        answer = await call(each_site.middleware, target, headers=headers)
+        assert answer.header("cache-control") == "no-store"
+        challenges = answer.all("www-authenticate")
+        assert len(challenges) == (0 if answer.status == 204 else 1)
+        assert "basic" not in str(challenges).lower()
+
+
+# --- HD-04: whose word is taken -------------------------------------------------------------------------
+
+TOLD = {"x-forwarded-uri": "/deep/page?x=1&y=2", "x-forwarded-method": "GET"}
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer", "believed"),
+    [
+        ((), PROXY, False),
+        (["127.0.0.1"], PROXY, True),
+        (["127.0.0.0/8", "10.0.0.0/8"], ("10.1.2.3", 1), True),
+        (["127.0.0.1"], ("::ffff:127.0.0.1", 1), True),
+        (["::1"], ("::1", 1), True),
+        (["127.0.0.1"], STRANGER, False),
+        (["127.0.0.1"], None, False),
+        (["127.0.0.1"], ("", 0), False),
+        (["0.0.0.0/0", "::/0"], None, False),
+        (["127.0.0.1"], ("testclient", 1), False),
+    ],
+)
+async def test_hd_04_the_original_url_is_believed_of_a_trusted_peer_only(new_site, trusted, peer, believed):
+    site = new_site(trusted_proxies=trusted)
+    answer = await call(site.middleware, "/auth/verify?redirect", headers=NAVIGATION | TOLD, client=peer)
+    assert answer.status == 303
+    browser = site.browser()
+    for line in answer.all("set-cookie"):
+        name, _, value = line.partition(";")[0].partition("=")
+        browser.cookies.set(name, value, domain="app.example.com", path="/")
+    done = await browser.navigate(site.emulator.sign_in(answer.header("location")))
+    assert done.headers["location"] == ("/deep/page?x=1&y=2" if believed else "/")
+
+
+async def test_hd_04_a_forwarded_for_makes_nobody_a_trusted_peer(new_site):
+    site = new_site(trusted_proxies=["127.0.0.1"])
+    told = FETCH | TOLD | {"x-forwarded-for": "127.0.0.1", "forwarded": "for=127.0.0.1", "x-real-ip": "127.0.0.1"}
+    answer = await call(site.middleware, "/auth/verify", headers=told, client=STRANGER)
+    assert login_url(answer) == f"{LOGIN}/"
+
+
+async def test_hd_04_no_forwarded_url_ever_decides_who_may_pass(new_site):
+    site = new_site(trusted_proxies=["127.0.0.1"], public=["/public", "/auth/*"], optional=["/maybe"])
+    for uri in ("/public", "/maybe", "/auth/login", "/auth/callback", "/public?redirect", f"{ORIGIN}/public"):
+        for name in ("x-forwarded-uri", "x-original-url", "x-original-uri", "x-rewrite-url"):
+            answer = await call(site.middleware, "/auth/verify", headers={name: uri}, client=PROXY)
+            assert answer.status == 401
+
+
+async def test_hd_04_the_wsgi_edge_knows_its_peer_as_well(new_site):
+    site = new_site(trusted_proxies=["127.0.0.1"])
+    middleware = WsgiMiddleware(lambda *_: [], site.config, clock=site.clock)
+    for peer, url in (("127.0.0.1", "/deep/page%3Fx%3D1%26y%3D2"), ("203.0.113.9", "/"), ("", "/")):
+        made = environ("/auth/verify", "GET", FETCH | TOLD, b"")
+        made["REMOTE_ADDR"] = peer
+        answer = serve_validated(middleware, made)
+        assert login_url(answer) == f"{LOGIN}{url}"
+    middleware.close()
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1", ["localhost"], ["127.0.0.1/8"], [""], ["*"], [None], [8], 8])
+def test_trusted_proxies_that_are_none_are_refused(wrong):
+    with pytest.raises(ConfigurationError, match="trusted_proxies"):
+        config(trusted_proxies=wrong)
+
+
+# --- the redirect variant -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(new_site):
+    """Asks the question of a trusted proxy: `asked("?redirect", {…headers})`."""
+    site = new_site(trusted_proxies=["127.0.0.1"])
+
+    async def ask(query="?redirect", headers=NAVIGATION, **more):
+        return await call(site.middleware, f"/auth/verify{query}", headers=headers, client=PROXY, **more)
+
+    ask.site = site
+    return ask
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "//evil.example/",
+        "https://evil.example/",
+        "/\\evil.example",
+        "/%2e%2e/x",
+        "/a/../b",
+        "javascript:alert(1)",
+        "",
+        "*",
+        "/" + "x" * 3000,
+        "/\x01",
+    ],
+)
+async def test_even_a_trusted_proxy_leads_to_a_local_path_only(asked, uri):
+    answer = await asked("", FETCH | {"x-forwarded-uri": uri})
+    assert login_url(answer) == f"{LOGIN}/"
+
+
+@pytest.mark.parametrize(
+    ("headers", "leads_to"),
+    [
+        ({"x-original-url": f"{ORIGIN}/page"}, "/page"),
+        ({"x-original-url": "/page"}, "/page"),
+        ({"x-original-url": "https://evil.example/page"}, "/"),
+        ({"x-original-url": f"{ORIGIN}.evil.example/page"}, "/"),
+        ({"x-original-url": "/forged", "x-forwarded-uri": "/page"}, "/page"),
+        ({"x-original-url": "/forged", "x-forwarded-uri": ""}, "/"),
+        ({"x-forwarded-uri": "/caf%C3%A9?q=%2F#part"}, "/caf%25C3%25A9%3Fq%3D%252F"),
+        ({"x-forwarded-host": "evil.example", "x-forwarded-proto": "http", "x-forwarded-uri": "/page"}, "/page"),
+    ],
+)
+async def test_the_original_url_has_one_name_and_this_sites_origin(asked, headers, leads_to):
+    assert login_url(await asked("", FETCH | headers)) == f"{LOGIN}{leads_to}"
+
+
+async def test_two_headers_of_one_name_are_none(asked):
+    headers = [(b"x-forwarded-uri", b"/forged"), (b"x-forwarded-uri", b"/page"), (b"x-original-url", b"/forged")]
+    assert login_url(await asked("", headers)) == f"{LOGIN}/"
+
+
+async def test_only_a_navigation_is_sent_away(asked):
+    for headers, status in (
+        (NAVIGATION | TOLD, 303),
+        (NAVIGATION | TOLD | {"x-forwarded-method": "HEAD"}, 303),
+        (NAVIGATION | TOLD | {"x-forwarded-method": "POST"}, 401),
+        (FETCH | TOLD, 401),
+        (NAVIGATION | TOLD | {"sec-purpose": "prefetch"}, 401),
+        ({"x-forwarded-uri": "/x"}, 401),
+    ):
+        assert (await asked(headers=headers)).status == status
+
+
+async def test_somebody_signed_in_passes_the_redirect_variant_with_204(asked):
+    browser = await signed_in(asked.site)
+    answer = await asked(headers=with_cookies(browser, NAVIGATION | TOLD))
+    assert (answer.status, answer.header("location")) == (204, None)
+
+
+async def test_a_scope_that_was_not_asked_for_yet_is_asked_for(asked):
+    browser = await signed_in(asked.site)
+    answer = await asked("?redirect&scope=templates", with_cookies(browser, NAVIGATION | TOLD))
+    assert answer.status == 303
+    assert "templates" in query(answer.header("location"))["scope"].split()
+    assert identity(answer) == {}
+    refused = await asked("?redirect&scope=templates", with_cookies(browser, FETCH | TOLD))
+    assert (refused.status, json.loads(refused.body)["reason"]) == (403, "insufficient_scope")
+
+
+# --- handshakes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [(ORIGIN, 204), ("https://evil.example", 403), ("null", 403), (None, 403)]
+)
+@pytest.mark.parametrize("query", ["", "?redirect"])
+async def test_a_handshake_from_another_site_does_not_pass(each_site, origin, status, query):
+    browser = await signed_in(each_site)
+    headers = with_cookies(browser, {"sec-websocket-version": "13", "sec-websocket-key": "x"})
+    if origin is not None:
+        headers["origin"] = origin
+    answer = await call(each_site.middleware, f"/auth/verify{query}", headers=headers)
+    assert answer.status == status
+
+
+# --- HD-05: garbage -------------------------------------------------------------------------------------
+
+GARBAGE = [
+    {"x-forwarded-proto": "https, http", "x-forwarded-uri": "/page"},
+    {"x-forwarded-for": "127.0.0.1, 6.6.6.6"},
+    {"x-forwarded-for": "[::1]:bad, ,,; \xff"},
+    {"x-forwarded-for": ", ".join(["127.0.0.1"] * 100)},
+    {"x-forwarded-method": "\xff GET", "x-forwarded-uri": "\xff\xfe"},
+    {"x-forwarded-uri": "/%ff%fe%zz?%"},
+    {"x-original-url": "http://[::1"},
+]
+
+
+@pytest.mark.parametrize("headers", GARBAGE)
+@pytest.mark.parametrize("query", ["", "?redirect", "?redirect&scope=x"])
+async def test_hd_05_garbage_is_refused_like_anybody_and_is_no_error(asked, headers, query):
+    assert (await asked(query, FETCH | headers)).status == 401
+    assert (await asked(query, NAVIGATION | headers)).status in (303, 401)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "client"),
+    [
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "6.6.6.6", "6.6.6.6"),
+        ("10.0.0.1", "127.0.0.1, 6.6.6.6", "6.6.6.6"),
+        ("10.0.0.1", "6.6.6.6, 10.0.0.2", "6.6.6.6"),
+        ("10.0.0.1", "1.1.1.1, 6.6.6.6, 10.0.0.2, 10.0.0.3", "6.6.6.6"),
+        ("10.0.0.1", "6.6.6.6, [::1]:bad", "10.0.0.1"),
+        ("10.0.0.1", "6.6.6.6, unknown, 10.0.0.2", "10.0.0.2"),
+        ("10.0.0.1", ", ".join(["10.0.0.9"] * 100), "10.0.0.9"),
+        ("10.0.0.1", " 2001:db8::1 ", "2001:db8::1"),
+        ("203.0.113.9", "6.6.6.6", "203.0.113.9"),
+        ("", "6.6.6.6", ""),
+        ("10.0.0.1", ",", "10.0.0.1"),
+    ],
+)
+def test_hd_05_the_client_is_the_right_most_address_that_is_no_proxy_of_ours(peer, forwarded_for, client):
+    assert Proxies(["10.0.0.0/8"]).client(peer, forwarded_for) == client
+
+
+def test_what_is_unknown_of_the_original_is_not_the_question_itself():
+    request = Request(method="POST", path="/auth/verify", raw_path="/auth/verify", query="redirect", headers=[])
+    found = original(request, config(after_login="/home?x=1"), Proxies([]))
+    assert (found.method, found.path, found.raw_path, found.query) == ("POST", "/home", "/home", "x=1")

@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from errno import EACCES, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
@@ -52,9 +52,11 @@ class Connection:
 
     def cursor(self) -> sqlite3.Cursor:
         if self._cursor is None:
-            connection = connect(self._path)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._cursor = connection.cursor()
+            with ExitStack() as failing:
+                connection = failing.enter_context(closing(connect(self._path)))
+                connection.execute("PRAGMA synchronous = NORMAL")  # reads the file, which may be broken
+                self._cursor = connection.cursor()
+                failing.pop_all()  # nothing failed: it stays open
         return self._cursor
 
     def close(self) -> None:

@@ -244,7 +244,16 @@ def test_a_database_locked_for_too_long_is_unavailable_to_writers_alone(
         assert store.swap("key", b"value", b"new", LONG)
 
 
-def test_a_broken_file_is_unavailable(store: SQLiteStore, path: Path) -> None:
+def test_a_broken_file_is_unavailable_and_not_held_open(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, connections = sqlite3.connect, []
+
+    def remember(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*arguments, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remember)
     store.swap("key", None, b"value", LONG)
     store.close()
     path.write_bytes(b"\xff" * path.stat().st_size)
@@ -253,6 +262,10 @@ def test_a_broken_file_is_unavailable(store: SQLiteStore, path: Path) -> None:
             verb()
     with pytest.raises(StoreUnavailable, match="not a database"):
         SQLiteStore(path)
+    assert len(connections) == 6
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.cursor()
 
 
 def test_a_truncated_file_is_unavailable(store: SQLiteStore, path: Path) -> None:

@@ -7,6 +7,7 @@ it decides, it has from `RelyingParty`; here it only translates.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -14,25 +15,21 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
 
-import anyio
-import anyio.to_thread
 from starlette.types import Message, Receive, Scope, Send
 
 from .config import LuminConfig
 from .errors import ConfigurationError, RequestRefused
-from .model import Request, Response
+from .model import Request
 from .ports import AsyncStore, Store
+from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
-from .runtime.passage import MARK, Passage, respond
+from .runtime.passage import MARK, Passage
 from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
 
 BODY_LIMIT = 65_536
 """Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
-
-# What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
-_CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -63,8 +60,13 @@ class LuminMiddleware:
     ) -> None:
         if isinstance(app, LuminMiddleware):
             raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
+        if parameters(app) == 2:
+            raise ConfigurationError(
+                "app", "takes two arguments, as WSGI applications do; wrap it in lumin_middleware.wsgi.LuminMiddleware"
+            )
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
+        self._root_path = _root_path(app)
         self._clock = clock
         self._store = _store(self.config, clock)
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
@@ -82,19 +84,20 @@ class LuminMiddleware:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
             party, world = self._party()
-            outcome = await party.handle(_read(scope, receive, self.config.callback_path))
+            outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 await Passage(outcome, world, send).run(app, scope, receive)
-            elif kind == "websocket":
-                await _deny(outcome, scope, receive, send)
             else:
-                await _deliver(outcome, world, scope, receive, send)
+                await deliver(outcome, world, scope, receive, send)
 
     # --- once for each loop ---
 
     def _party(self) -> tuple[RelyingParty, AsyncWorld]:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _NO_ASYNCIO from None
         last, found = self._last
         if last() is loop and found is not None:
             return found
@@ -106,6 +109,10 @@ class LuminMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
+        if not _is_asyncio():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(_NO_ASYNCIO)})
+            return
         asked = answered = False
 
         async def watch_receive() -> Message:
@@ -148,6 +155,30 @@ class LuminMiddleware:
             await found[1].aclose()
 
 
+_NO_ASYNCIO = ConfigurationError(
+    "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
+)
+
+
+def _is_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def parameters(app: object) -> int | None:
+    """How many arguments an application must be given: three in ASGI, two in WSGI; None where nobody can tell."""
+    try:
+        found = inspect.signature(app).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in found):
+        return None
+    return sum(1 for each in found if each.default is each.empty and each.kind is not each.KEYWORD_ONLY)
+
+
 def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:
     if not isinstance(config.store, str):
         return config.store
@@ -157,7 +188,17 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 # --- translating ----------------------------------------------------------------------------------------
 
 
-def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
+def _root_path(app: object) -> str:
+    """The prefix that an application takes off each path by itself: `FastAPI(root_path=…)`, also inside others."""
+    while app is not None:
+        found = getattr(app, "root_path", "")
+        if isinstance(found, str) and found:
+            return found
+        app = getattr(app, "app", None)
+    return ""
+
+
+def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
     cookie, headers = b"", []
     for item in scope["headers"]:
         name = item[0]
@@ -165,11 +206,12 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
             cookie = cookie + b"; " + item[1] if cookie else item[1]
         elif name[:1] not in _X or not _IDENTITY_HEADER.match(name):
             headers.append(item)
-    raw, mount = scope.get("raw_path"), scope.get("root_path", "")
+    raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    if mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
+    mount_added = False
+    if mount and path != mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
         # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
-        path, raw_path = mount + path, quote(mount) + raw_path
+        path, raw_path, mount_added = mount + path, quote(mount) + raw_path, True
     return Request(
         method=scope.get("method", "GET"),
         path=path,
@@ -178,6 +220,8 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
         headers=headers,
         cookie=cookie,
         mount=mount,
+        mount_added=mount_added,
+        root_path=root_path,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
         body=_BodyReader(receive),
@@ -201,37 +245,3 @@ class _BodyReader:
                 raise RequestRefused("too_large", "The body is too large.", status=413)
             if not message.get("more_body", False):
                 return body
-
-
-async def _deliver(response: Response, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
-    """Sends an answer of ours; where nobody is left to take one that matters, it is undone."""
-    undo = response.undo
-    if undo is None:
-        await respond(response, scope, send)
-        return
-    try:
-        if await _is_gone(receive):
-            raise OSError("the client has gone")
-        await respond(response, scope, send)
-    except (OSError, asyncio.CancelledError) as error:
-        await world.shield(undo)
-        if isinstance(error, asyncio.CancelledError):
-            raise
-
-
-async def _is_gone(receive: Receive) -> bool:
-    """Whether the client has disconnected, as far as the server has noticed."""
-    with anyio.move_on_after(0):
-        while True:
-            if (await receive())["type"] == "http.disconnect":
-                return True
-    return False
-
-
-async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuses a WebSocket handshake, with the answer itself where the server can send it."""
-    await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await respond(response, scope, send, "websocket.http.response")
-    else:
-        await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})

@@ -15,7 +15,14 @@ from typing import Any, Protocol
 import httpx2
 
 from .config import CONNECT_TIMEOUT, LuminConfig
-from .errors import ClientMisused, LoginRequired, ServerUnavailable, StoreUnavailable
+from .errors import (
+    ClientMisused,
+    InsufficientScope,
+    LoginRequired,
+    LuminError,
+    ServerUnavailable,
+    StoreUnavailable,
+)
 from .model import Session
 from .ports import run
 from .protocol.oauth import bearer
@@ -23,6 +30,9 @@ from .protocol.oauth import bearer
 
 class Holder(Protocol):
     """Whoever holds the session of one request, and renews it."""
+
+    failed: LuminError | None
+    """The last error of ours that the application was given."""
 
     @property
     def session(self) -> Session | None: ...
@@ -130,6 +140,16 @@ class _Client:
         """When the access token expires, in seconds since the epoch. It is renewed by then."""
         return self._session.tokens.expires_at
 
+    def require(self, scope: str) -> None:
+        """Raises `InsufficientScope` where one of these scopes, space-separated, was not granted.
+
+        Let it through: the middleware answers 403, or asks the person for the permission.
+        """
+        missing = " ".join(each for each in scope.split() if each not in self.scope)
+        if missing:
+            error = self._open().failed = InsufficientScope(missing)
+            raise error
+
     def challenge(self, *, scope: str = "") -> Any:
         """The response that asks for what is missing: return it from your handler.
 
@@ -174,8 +194,37 @@ class AsyncLuminClient(_Client):
     errors.
     """
 
-    __slots__ = ()
+    __slots__ = ("_blocking", "_make_blocking")
     _http: httpx2.AsyncClient
+
+    def __init__(
+        self,
+        holder: Holder,
+        http: httpx2.AsyncClient,
+        api_url: httpx2.URL,
+        challenge: Callable[[Any, str], Any],
+        make_blocking: Callable[[Any], LuminClient] | None = None,
+    ) -> None:
+        super().__init__(holder, http, api_url, challenge)
+        self._make_blocking = make_blocking
+        self._blocking: LuminClient | None = None
+
+    @property
+    def blocking(self) -> LuminClient:
+        """The same client for code that runs in a thread: `def` endpoints of FastAPI, `def` views of Django.
+
+        Its methods block until the answer is there. Called on the event loop itself, they raise `ClientMisused`.
+        """
+        if self._blocking is None:
+            if self._make_blocking is None:
+                raise ClientMisused("this client has no blocking kind")
+            self._blocking = self._make_blocking(self._open())
+        return self._blocking
+
+    def close(self) -> None:
+        super().close()
+        if self._blocking is not None:
+            self._blocking.close()
 
     async def access_token(self) -> str:
         """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""
@@ -216,6 +265,11 @@ class LuminClient(_Client):
 
     __slots__ = ()
     _http: httpx2.Client
+
+    @property
+    def blocking(self) -> LuminClient:
+        """This client, which blocks already; so that what is written for a thread works on both edges."""
+        return self
 
     def access_token(self) -> str:
         """A token that is valid now, for another HTTP library. Do not keep it, log it or send it elsewhere."""

@@ -126,3 +126,7 @@ class StoreUnavailable(LuminError):
 
     status_hint = 503
     reason = "store_unavailable"
+
+
+ANSWERED = (LoginRequired, InsufficientScope, AuthorizationServerError, StoreUnavailable)
+"""What an application may let through: the middleware answers it. The others are mistakes, and stay errors."""

@@ -376,9 +376,11 @@ class BlockingWorld(World):
 
 
 class Process(RelyingParty):
-    """The core in one process of a site."""
+    """The core in one process of a site, its parts at hand."""
 
-    world: World
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        super().__init__(config, world)
+        vars(self).update(vars(self.parts))
 
     async def end(self, session: Session) -> None:
         """The end of a session, without what a logout does besides."""

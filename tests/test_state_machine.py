@@ -261,7 +261,7 @@ class Sessions(RuleBasedStateMachine):
         """Judges what is written to the store: no generation goes back, and no session that was ended comes back."""
         for known in self.everybody:
             if key == record_key(known.id):
-                records = self.site.processes[0].party.sessions._records
+                records = self.site.processes[0].party.parts.sessions._records
                 sealed = records._sealer.unseal(value, known.id) if value else None
                 if sealed is None or sealed.data == b"ended":
                     known.ended = True
@@ -352,7 +352,7 @@ class Sessions(RuleBasedStateMachine):
         try:
             for _ in range(2):
                 rejected = (await visit.fresh(rejected=rejected)).tokens.access_token
-                await process.party.world.give_way()
+                await process.party.parts.world.give_way()
                 if taken := self.server.takes(rejected):
                     break
         except LuminError as raised:
@@ -362,7 +362,9 @@ class Sessions(RuleBasedStateMachine):
     def opened(self, cookie: bytes) -> Session:
         """The session that a cookie holds or leads to."""
         process = self.site.processes[0]
-        found = self.site.scheduler.alone(process, process.party.sessions.load(process.party.cookies.jar(cookie)))
+        found = self.site.scheduler.alone(
+            process, process.party.parts.sessions.load(process.party.parts.cookies.jar(cookie))
+        )
         assert found is not None
         session: Session = found.session
         return session

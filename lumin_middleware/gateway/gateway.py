@@ -23,7 +23,7 @@ from wsproto.utilities import ProtocolError
 from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..model import Response
-from ..runtime.passage import respond
+from ..runtime.answering import respond
 from ..site import pages
 from ..site.verify import Proxies, identity_headers
 from .access_log import client_address, shown

@@ -24,7 +24,7 @@ from ..ports import run
 from ..site import api_proxy
 from ..site.api_proxy import ApiCall, Head
 from ..site.relying_party import Visit
-from .passage import respond
+from .answering import respond
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

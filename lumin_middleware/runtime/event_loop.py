@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -13,9 +14,10 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from ..client import api_client
+from ..client import Holder, LuminClient, api_client, blocking_api_client
 from ..config import LuminConfig
-from ..errors import LuminError
+from ..errors import ClientMisused, LuminError
+from ..model import Session
 from ..ports import AsyncStore, Store
 from .exchange import AsyncExchange
 
@@ -65,6 +67,32 @@ def asynchronous(store: Store | AsyncStore) -> AsyncStore:
     return kind(store)  # type: ignore[arg-type]
 
 
+class FromThread:
+    """The holder of a session that an event loop renews, asked from a thread."""
+
+    def __init__(self, holder: Holder, loop: asyncio.AbstractEventLoop) -> None:
+        self._holder = holder
+        self._loop = loop
+
+    @property
+    def session(self) -> Session | None:
+        return self._holder.session
+
+    @property
+    def failed(self) -> LuminError | None:
+        return self._holder.failed
+
+    @failed.setter
+    def failed(self, error: LuminError | None) -> None:
+        self._holder.failed = error
+
+    async def fresh(self, *, rejected: str | None = None) -> Session:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise ClientMisused("the blocking client would stop the event loop; call the client itself, with await")
+        return asyncio.run_coroutine_threadsafe(self._holder.fresh(rejected=rejected), self._loop).result()
+
+
 class AsyncWorld:
     """`ports.World` on one event loop."""
 
@@ -74,11 +102,23 @@ class AsyncWorld:
         self.exchange = AsyncExchange(config, context)
         self.clock = clock
         self.api = api_client(config, context)
+        self._loop = asyncio.get_running_loop()
+        self._make_blocking_api = partial(blocking_api_client, config, context)
         self.api_url = httpx2.URL(config.api_url)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._shielded: set[asyncio.Future[Any]] = set()
         self._patience = config.timeout
+
+    @cached_property
+    def blocking_api(self) -> httpx2.Client:
+        """The API's connections for threads of the application, made when one asks."""
+        return self._make_blocking_api()
+
+    def blocking_client(self, holder: Holder, challenge: Callable[[Any, str], Any]) -> LuminClient:
+        """A client for a thread of the application, on whose behalf this loop renews."""
+        there = FromThread(holder, self._loop)
+        return LuminClient(there, self.blocking_api, self.api_url, lambda _, scope: challenge(holder, scope))
 
     def token(self, size: int) -> str:
         return secrets.token_urlsafe(size)
@@ -146,3 +186,5 @@ class AsyncWorld:
             await asyncio.wait(set(self._shielded), timeout=self._patience)
         await self.exchange.aclose()
         await self.api.aclose()
+        if "blocking_api" in vars(self):
+            self.blocking_api.close()

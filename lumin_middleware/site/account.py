@@ -6,20 +6,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from ..config import LuminConfig
 from ..errors import AuthorizationServerError, RequestRefused, ServerUnavailable, SessionEnded, StoreUnavailable
 from ..model import Request, Response, Session
-from ..ports import World
 from ..protocol import oauth
-from ..protocol.metadata import Metadata
-from ..protocol.token_endpoint import TokenEndpoint
-from ..sessions.cookies import Cookies, Jar
-from ..sessions.index import Entry, Index, by_subject
+from ..sessions.cookies import Jar
+from ..sessions.index import Entry, by_subject
 from ..sessions.records import digest
-from ..sessions.sessions import Carried, Opened, Sessions
+from ..sessions.sessions import Carried, Opened
 from . import pages
 from .access import accepts_html, is_same_origin
-from .answers import Answers
+from .parts import Parts
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -32,24 +28,15 @@ Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 class Account:
     """The routes about sessions."""
 
-    def __init__(
-        self,
-        config: LuminConfig,
-        world: World,
-        cookies: Cookies,
-        sessions: Sessions,
-        metadata: Metadata,
-        token_endpoint: TokenEndpoint,
-        answers: Answers,
-    ) -> None:
-        self._config = config
-        self._world = world
-        self._cookies = cookies
-        self._sessions = sessions
-        self._metadata = metadata
-        self._token_endpoint = token_endpoint
-        self._answers = answers
-        self._index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
+    def __init__(self, parts: Parts) -> None:
+        config = self._config = parts.config
+        self._world = parts.world
+        self._cookies = parts.cookies
+        self._sessions = parts.sessions
+        self._index = parts.index
+        self._metadata = parts.metadata
+        self._token_endpoint = parts.token_endpoint
+        self._answers = answers = parts.answers
         self.routes: dict[str, Route] = {answers.logout_path: self.logout, f"{config.prefix}/session": self.session}
         if config.sessions == "store":
             self.routes[f"{config.prefix}/sessions"] = self.list_sessions

@@ -11,21 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from ..config import LuminConfig
 from ..errors import AuthorizationServerError, InsufficientScope, LuminError, OAuthError, RequestRefused
 from ..model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
-from ..ports import World
 from ..protocol import oauth
 from ..protocol.identity import kept_claims, user_info_claims
-from ..protocol.metadata import Metadata
-from ..protocol.token_endpoint import TokenEndpoint
 from ..sessions.cookies import Jar
-from ..sessions.logins import Logins
-from ..sessions.sessions import ID_BYTES, Opened, Sessions
+from ..sessions.sessions import ID_BYTES, Opened
 from . import access, pages
 from .access import is_prefetch
 from .account import Account
-from .answers import Answers
+from .parts import Parts
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -33,26 +28,15 @@ logger = logging.getLogger("lumin_middleware")
 class SignIn:
     """The routes `login` and `callback`. `is_ours` tells the paths that nobody is sent to after a sign-in."""
 
-    def __init__(
-        self,
-        config: LuminConfig,
-        world: World,
-        logins: Logins,
-        sessions: Sessions,
-        account: Account,
-        metadata: Metadata,
-        token_endpoint: TokenEndpoint,
-        answers: Answers,
-        is_ours: Callable[[str], bool],
-    ) -> None:
-        self._config = config
-        self._world = world
-        self._logins = logins
-        self._sessions = sessions
+    def __init__(self, parts: Parts, account: Account, is_ours: Callable[[str], bool]) -> None:
+        self._config = parts.config
+        self._world = parts.world
+        self._logins = parts.logins
+        self._sessions = parts.sessions
+        self._metadata = parts.metadata
+        self._token_endpoint = parts.token_endpoint
+        self._answers = parts.answers
         self._account = account
-        self._metadata = metadata
-        self._token_endpoint = token_endpoint
-        self._answers = answers
         self._is_ours = is_ours
 
     # --- login ---

@@ -21,7 +21,7 @@ from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import pages
-from .answers import Answers
+from .parts import Parts
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"
@@ -133,13 +133,12 @@ class Verify:
 
     def __init__(
         self,
-        config: LuminConfig,
-        answers: Answers,
+        parts: Parts,
         visit: Callable[[Request, Jar[Opened]], Awaitable[tuple[Visited, Session]]],
         challenge: Challenge,
     ) -> None:
-        self._config = config
-        self._answers = answers
+        self._config = config = parts.config
+        self._answers = parts.answers
         self._visit = visit
         self._challenge = challenge
         self._proxies = Proxies(config.trusted_proxies)

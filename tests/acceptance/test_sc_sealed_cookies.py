@@ -685,7 +685,7 @@ async def test_sc_12_a_thousand_pieces_cost_one_attempt(new_site, monkeypatch):
     """A bound on the work, not on the time: how often anything is opened."""
     site = new_site()
     opened: list[int] = []
-    sealer = site.middleware._party()[0].sessions._sealer
+    sealer = site.middleware._party()[0].parts.sessions._sealer
     unseal = sealer.unseal
     monkeypatch.setattr(
         sealer, "unseal", lambda value, handle="": (opened.append(len(value)), unseal(value, handle))[1]

@@ -80,7 +80,7 @@ async def test_st_01_ids_are_random_and_the_stores_key_is_a_digest(store_site):
             assert key.partition(":")[2] not in value
     party = store_site.middleware._party()[0]
     for value in ids:
-        session_id = party.sessions._sealer.unseal(value.encode()).data.decode()
+        session_id = party.parts.sessions._sealer.unseal(value.encode()).data.decode()
         assert len(base64.urlsafe_b64decode(session_id + "=" * (-len(session_id) % 4))) * 8 >= 128
         assert f"session:{hashlib.sha256(session_id.encode()).hexdigest()}" in keys
 

@@ -32,11 +32,11 @@ class Site(Workers):
         super().__init__(**changes)
         self.browser = CookieJar()
         self.party = self.process()
-        self.logins = self.party.logins
+        self.logins = self.party.parts.logins
 
     @property
     def jar(self) -> Any:
-        return self.party.cookies.jar(self.browser.header)
+        return self.party.parts.cookies.jar(self.browser.header)
 
     def begin(self, return_to: str = "/page", needed: tuple[str, ...] = ()) -> Transaction:
         """A login begins: the browser has its cookie."""
@@ -139,7 +139,7 @@ def test_a_cookie_that_is_not_ours_is_no_login(site, value):
 def test_a_login_that_came_twice_with_different_values_is_none(site):
     transaction = site.begin()
     header = site.browser.header + b"; " + site.browser.header[:-1] + b"x"
-    assert site.logins.find(transaction.state, site.party.cookies.jar(header)) is None
+    assert site.logins.find(transaction.state, site.party.parts.cookies.jar(header)) is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_session_is_no_login_and_a_login_no_session(site):
     """Sealed for one purpose, a value is of no use for another."""
     transaction = site.begin()
     (name, value), *_ = site.browser.cookies.items()
-    for sealer in (site.logins._tries_sealer, site.logins._used_sealer, site.party.sessions._sealer):
+    for sealer in (site.logins._tries_sealer, site.logins._used_sealer, site.party.parts.sessions._sealer):
         assert sealer.unseal(value.encode()) is None
         site.browser.cookies[name] = sealer.seal(transaction.dump())
         assert site.find(transaction.state) is None

@@ -553,7 +553,7 @@ def test_signing_out_of_a_session_that_was_ended_elsewhere():
     session = site.sign_in().session
     site.store.local = False
     site.party = RelyingParty(site.config, site.world)
-    run(site.party.sessions.end(session.id, session.began))
+    run(site.party.parts.sessions.end(session.id, session.began))
     assert site.answer("/auth/logout", method="POST", headers=SUBMIT).status == 303
     assert site.browser.cookies == {}
     assert site.server.revoked == []

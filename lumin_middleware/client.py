@@ -27,6 +27,9 @@ from .model import Session
 from .ports import run
 from .protocol.oauth import bearer
 
+KEEPALIVE = 2.0
+"""Seconds that an unused connection is kept; many servers close theirs after 5, and a call that meets that is lost."""
+
 
 class Holder(Protocol):
     """Whoever holds the session of one request, and renews it."""
@@ -58,7 +61,7 @@ def _pool_options(config: LuminConfig, context: ssl.SSLContext) -> dict[str, Any
         "verify": context,
         "cookies": nobody,
         "timeout": httpx2.Timeout(config.api_timeout, connect=CONNECT_TIMEOUT),
-        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE),
     }
 
 

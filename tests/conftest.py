@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from lumin_middleware.runtime import exchange
 from tests.foreign.fixtures import oauth_toolkit, oidc_provider
+from tests.patience import PATIENCE
 from tests.site_rig import Browser, Site
 from tests.site_rig import site as make_site
 
@@ -18,6 +20,15 @@ __all__ = ["oauth_toolkit", "oidc_provider"]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """The limits that no setting changes are long here: what is there answers, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CONNECT_TIMEOUT", "REVOKE_TIMEOUT"):
+            patch.setattr(exchange, name, PATIENCE)
+        yield
 
 
 @pytest.fixture

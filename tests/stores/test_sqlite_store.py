@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -279,7 +280,7 @@ def test_a_truncated_file_is_unavailable(store: SQLiteStore, path: Path) -> None
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
     )
 
 
@@ -425,6 +426,7 @@ def test_close_gives_everything_back_and_the_next_verb_opens_again(store: SQLite
 SWAP = """
 import sys
 from lumin_middleware.stores import SQLiteStore
+from tests.patience import PATIENCE
 
 store = SQLiteStore(sys.argv[1])
 for key, old, new in [sys.argv[2:]] if sys.argv[2:] else map(str.split, sys.stdin):

@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx2
 
 from lumin_middleware.emulator import Emulator
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,7 +32,6 @@ TLS = httpx2.create_ssl_context()  # which takes longer than most tests, and is 
 WAITRESS = """
 import logging, socket, waitress
 from {module} import {name} as app
-from tests.patience import PATIENCE
 logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 waitress.serve(app, sockets=[socket.socket(fileno={fd})])
 """

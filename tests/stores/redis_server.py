@@ -86,7 +86,7 @@ class RedisServer:
         )
         assert process.stdout is not None
         for line in process.stdout:
-            if re.search("accept connections (at|unix)|monitor master", line):  # by most; by one that has no port
+            if re.search("accept connections (at|unix)|monitor master", line):  # by Redis 6; by 7 and Valkey
                 self._process = process
                 return True
         process.communicate()

@@ -21,6 +21,7 @@ import pytest
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.stores import SQLiteStore, sqlite_file
 from lumin_middleware.stores.contract import Opener, SharedStoreContract
+from tests.patience import PATIENCE
 
 from .clock import NOW, Clock
 
@@ -426,7 +427,6 @@ def test_close_gives_everything_back_and_the_next_verb_opens_again(store: SQLite
 SWAP = """
 import sys
 from lumin_middleware.stores import SQLiteStore
-from tests.patience import PATIENCE
 
 store = SQLiteStore(sys.argv[1])
 for key, old, new in [sys.argv[2:]] if sys.argv[2:] else map(str.split, sys.stdin):

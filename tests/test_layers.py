@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lumin_middleware
+from tests.patience import PATIENCE
 
 PACKAGE = Path(lumin_middleware.__file__).parent
 
@@ -246,7 +247,7 @@ def test_nothing_imports_the_other_httpx():
 def loaded(code: str, path: Path) -> set[str]:
     """The modules that are there after some code, in a process of its own that also finds those at `path`."""
     script = f"import sys; sys.path.insert(0, {str(path)!r})\n{code}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     return set(done.stdout.split())
 
 

@@ -29,7 +29,9 @@ CORE = (
     "sessions.cookies",
     "sessions.records",
     "sessions.sessions",
+    "sessions.tries",
     "sessions.logins",
+    "sessions.marks",
     "sessions.index",
     "sessions.renewal",
     "site.access",
@@ -40,7 +42,11 @@ CORE = (
     "site.verify",
     "site.browser",
     "site.api_proxy",
+    "site.set_up",
     "site.sign_in",
+    "site.sign_in_pages",
+    "site.login",
+    "site.callback",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""

@@ -12,6 +12,7 @@ from ..protocol.token_endpoint import TokenEndpoint
 from ..sessions.cookies import Cookies
 from ..sessions.index import Index
 from ..sessions.logins import Logins
+from ..sessions.marks import LongPages, Marks
 from ..sessions.renewal import Renewal
 from ..sessions.sessions import sessions
 from .answers import Answers
@@ -30,4 +31,6 @@ class Parts:
         self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
         self.index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
         self.logins = Logins(config, world, self.cookies)
+        self.marks = Marks(world)
+        self.long_pages = LongPages(config, world)
         self.answers = Answers(config)

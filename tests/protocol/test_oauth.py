@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
-from lumin_middleware.model import AuthorizationCode, TokenSet, Transaction
+from lumin_middleware.model import AuthorizationCode, Errand, TokenSet, Transaction
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol import oauth
 from lumin_middleware.protocol.oauth import DEFAULT_LIFETIME, LIFETIME_LIMIT, PARAMETERS_LIMIT
 from tests.fakes import BASE, REDIRECT_URI, SERVER, any_text, config, hostile, json_values
 
-TRANSACTION = Transaction("state-1234", "nonce-1234", "verifier-1234", "/page", "openid sign:requests")
+TRANSACTION = Transaction("state-1234", "nonce-1234", "verifier-1234", Errand("/page", "openid sign:requests"))
 STRICT = AuthorizationServer(
     issuer=BASE,
     authorization_endpoint=f"{BASE}/a",

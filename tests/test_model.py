@@ -133,7 +133,7 @@ def test_a_code_is_made_by_the_check_of_the_answer():
     assert (code.code, code.transaction) == ("c0de", TRANSACTION)
 
 
-@pytest.mark.parametrize(("value", "name"), [(TOKENS, "scope"), (SESSION, "generation"), (TRANSACTION, "return_to")])
+@pytest.mark.parametrize(("value", "name"), [(TOKENS, "scope"), (SESSION, "generation"), (TRANSACTION, "errand")])
 def test_values_do_not_change(value, name):
     with pytest.raises(AttributeError):
         setattr(value, name, "more")

@@ -62,7 +62,7 @@ class Login:
         return None
 
     def _return_to(self, wanted: str) -> str:
-        found = access.return_to(wanted, "", self._config.origin)
+        found = access.return_to(wanted, "")
         if not found and wanted:
             logger.info("A login does not lead back: its return_to is too long, or no path of this site")
         if not found or self._is_ours(unquote(re.split("[?#]", found)[0])):  # back there would be a loop, or no page

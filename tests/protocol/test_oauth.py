@@ -75,8 +75,8 @@ def test_a_redirect_uri_with_a_query_arrives_as_it_was_registered():
     assert dict(asked(url))["redirect_uri"] == uri
 
 
-def test_only_three_parameters_are_passed_on():
-    assert set(oauth.PASSED_ON) == {"login_hint", "prompt", "ui_locales"}
+def test_only_what_asks_for_a_way_to_sign_in_is_passed_on():
+    assert set(oauth.PASSED_ON) == {"login_hint", "prompt", "ui_locales", "max_age", "acr_values"}
 
 
 # --- the authorization response ---

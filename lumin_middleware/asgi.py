@@ -7,6 +7,7 @@ it decides, it has from `RelyingParty`; here it only translates.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -59,8 +60,13 @@ class LuminMiddleware:
     ) -> None:
         if isinstance(app, LuminMiddleware):
             raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
+        if parameters(app) == 2:
+            raise ConfigurationError(
+                "app", "takes two arguments, as WSGI applications do; wrap it in lumin_middleware.wsgi.LuminMiddleware"
+            )
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
+        self._root_path = _root_path(app)
         self._clock = clock
         self._store = _store(self.config, clock)
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
@@ -78,17 +84,20 @@ class LuminMiddleware:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
             party, world = self._party()
-            outcome = await party.handle(_read(scope, receive, self.config.callback_path))
+            outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
-                await Passage(outcome, world, send).run(app, scope, receive)
+                await Passage(outcome, world, send).run(app, _as_specified(scope, outcome.request), receive)
             else:
                 await deliver(outcome, world, scope, receive, send)
 
     # --- once for each loop ---
 
     def _party(self) -> tuple[RelyingParty, AsyncWorld]:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _NO_ASYNCIO from None
         last, found = self._last
         if last() is loop and found is not None:
             return found
@@ -100,6 +109,10 @@ class LuminMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
+        if not _is_asyncio():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(_NO_ASYNCIO)})
+            return
         asked = answered = False
 
         async def watch_receive() -> Message:
@@ -142,6 +155,30 @@ class LuminMiddleware:
             await found[1].aclose()
 
 
+_NO_ASYNCIO = ConfigurationError(
+    "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
+)
+
+
+def _is_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def parameters(app: object) -> int | None:
+    """How many arguments an application must be given: three in ASGI, two in WSGI; None where nobody can tell."""
+    try:
+        found = inspect.signature(app).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in found):
+        return None
+    return sum(1 for each in found if each.default is each.empty and each.kind is not each.KEYWORD_ONLY)
+
+
 def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:
     if not isinstance(config.store, str):
         return config.store
@@ -151,7 +188,17 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 # --- translating ----------------------------------------------------------------------------------------
 
 
-def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
+def _root_path(app: object) -> str:
+    """The prefix that an application takes off each path by itself: `FastAPI(root_path=…)`, also inside others."""
+    while app is not None:
+        found = getattr(app, "root_path", "")
+        if isinstance(found, str) and found:
+            return found
+        app = getattr(app, "app", None)
+    return ""
+
+
+def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
     cookie, headers = b"", []
     for item in scope["headers"]:
         name = item[0]
@@ -159,9 +206,9 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
             cookie = cookie + b"; " + item[1] if cookie else item[1]
         elif name[:1] not in _X or not _IDENTITY_HEADER.match(name):
             headers.append(item)
-    raw, mount = scope.get("raw_path"), scope.get("root_path", "")
+    raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    if mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
+    if mount and path != mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
         # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
         path, raw_path = mount + path, quote(mount) + raw_path
     return Request(
@@ -172,10 +219,23 @@ def _read(scope: Scope, receive: Receive, callback_path: str) -> Request:
         headers=headers,
         cookie=cookie,
         mount=mount,
+        root_path=root_path,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
         body=_BodyReader(receive),
     )
+
+
+def _as_specified(scope: Scope, request: Request) -> Scope:
+    """The scope for the application, which must take the mount off where it was taken off to be judged.
+
+    A path is passed on as it came. But where the server left the mount out and the path holds it all the same
+    (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
+    specification has it.
+    """
+    if request.path == scope["path"] or request.mount not in scope["path"]:
+        return scope
+    return {**scope, "path": request.path, "raw_path": request.raw_path.encode("latin-1")}
 
 
 class _BodyReader:

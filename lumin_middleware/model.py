@@ -26,7 +26,9 @@ class Request:
     cookie: bytes = b""
     """The `Cookie` headers, joined (RFC 9113, section 8.2.3)."""
     mount: str = ""
-    """The prefix of `path` under which the application is mounted."""
+    """The prefix of `path` under which the application is mounted, as the server or the client says."""
+    root_path: str = ""
+    """A prefix that the application itself takes off the path, after us."""
     websocket: bool = False
     peer: str = ""
     """The address of whoever sent it to us, which may be a proxy; empty for a Unix socket."""

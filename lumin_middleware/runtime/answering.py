@@ -19,7 +19,7 @@ _CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 async def deliver(response: Response, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
     """Sends an answer of ours; where nobody is left to take one that matters, it is undone."""
     if scope["type"] == "websocket":
-        await _deny(response, scope, receive, send)
+        await deny(response, scope, receive, send)
         return
     undo = response.undo
     if undo is None:
@@ -44,9 +44,13 @@ async def _is_gone(receive: Receive) -> bool:
     return False
 
 
-async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuses a WebSocket handshake, with the answer itself where the server can send it."""
-    await receive()
+async def deny(response: Response, scope: Scope, receive: Receive, send: Send, *, connected: bool = False) -> None:
+    """Refuses a WebSocket handshake, with the answer itself where the server can send it.
+
+    `connected` says that the application has taken the first message already.
+    """
+    if not connected:
+        await receive()
     if "websocket.http.response" in scope.get("extensions", {}):
         await respond(response, scope, send, "websocket.http.response")
     else:

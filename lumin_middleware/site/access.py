@@ -1,40 +1,28 @@
-"""Who may pass where: canonical paths, access rules, `return_to`, navigation or not.
+"""Who may pass where: access rules, `return_to`, navigation or not.
 
-One path decides, and it is the path that the application will see. Where the two could differ the request
-is never public; where it is plainly a trick it is refused. A path is passed on as it came, never rewritten.
+Every reading of a path counts (`readings`); where they differ, the rule that protects most applies. A path is passed
+on as it came, never rewritten.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
-from ..errors import RequestRefused
 from ..model import Request
+from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
 
 RETURN_TO_LIMIT = 4000
 """Bytes of a `return_to`: more than any link that people pass on, and half of what common servers take in a line."""
 
-# --- paths ----------------------------------------------------------------------------------------------
-
-# No browser sends these: it resolves dot segments, turns backslashes round and escapes control characters
-# (WHATWG URL, 4.4). An application or a server behind might resolve them to another path.
-_REFUSED = re.compile(r"[\x00-\x1F\x7F\\]|(?:^|/)\.{1,2}(?:;[^/]*)?(?:/|$)")
-
-# Legitimate, but two readers may understand two things: escaped slashes, backslashes, NUL and dots, escapes
-# that are still escapes once decoded, empty segments, path parameters, what no URL may hold.
-_AMBIGUOUS_RAW = re.compile(r"%(?:2[fFeE]|5[cC]|00|25)|//|;|[^\x21-\x7E]")
-_AMBIGUOUS = re.compile(r"%|//|;")
-
-# What nobody can read in two ways; most paths are like this.
-_PLAIN = re.compile(r"(?:/[A-Za-z0-9_-]+)*/?")
+# --- rules ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a path asks for."""
+    """What a path asks for. Who needs a scope needs a session, so that a path with scopes is neither open."""
 
     public: bool = False
     optional: bool = False
@@ -43,66 +31,94 @@ class Rule:
 
 PROTECTED = Rule()
 PUBLIC = Rule(public=True)
+OPTIONAL = Rule(optional=True)
 
 
 class Rules:
-    """The access rules of one site: everything is protected unless a pattern names it."""
+    """The access rules of one site: everything is protected unless a pattern names it.
 
-    def __init__(self, public: Iterable[str], optional: Iterable[str], required_scopes: Mapping[str, str]) -> None:
-        self._public = _patterns(public)
-        self._optional = _patterns(optional)
-        self._scopes = [(_patterns([pattern]), tuple(scope.split())) for pattern, scope in required_scopes.items()]
+    A path is public, or optional, only if all of its readings are; it needs the scopes that any of them needs, and
+    scopes win over `public` and `optional`. `callback_path` tells which mounts are this site's.
+    """
+
+    def __init__(
+        self,
+        public: Iterable[str],
+        optional: Iterable[str],
+        required_scopes: Mapping[str, str],
+        callback_path: str = "",
+    ) -> None:
+        public, optional = tuple(public), tuple(optional)
+        self._public = _narrow(public)
+        self._open = _narrow((*public, *optional))
+        self._scoped = _wide(required_scopes)
+        self._scopes = [(_wide([pattern]), tuple(scope.split())) for pattern, scope in required_scopes.items()]
+        self._callback_path = callback_path
 
     def rule(self, request: Request) -> Rule:
-        """The rule for this request. Raises `RequestRefused` for a path that is a trick."""
-        path, raw = request.path, request.raw_path
-        if request.mount:
-            path, raw = _below(request.mount, path), _below(request.mount, raw)
-        if path == raw and _PLAIN.fullmatch(path):
-            return self._match(path)
-        if _REFUSED.search(path) or _REFUSED.search(_decoded(raw)):
-            raise RequestRefused("bad_path", "The path holds dot segments, a backslash or control characters.")
-        if _AMBIGUOUS_RAW.search(raw) or _AMBIGUOUS.search(path) or _decoded(raw) != path:
-            return Rule(
-                scope=tuple(dict.fromkeys(scope for read in _readings(path, raw) for scope in self._required(read)))
-            )
-        return self._match(path)
+        """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
+        path = request.path
+        if path == request.raw_path and not request.mount and not request.root_path and is_plain(path):
+            return self._rule((path,), ())
+        refuse_tricks(request)
+        own, others = seen(request, self._callback_path)
+        if is_ambiguous(request):
+            scope = self._required(readings([*own, *others], mounts(request))) if self._scopes else ()
+            return Rule(scope=scope) if scope else PROTECTED
+        return self._rule(readings(own), readings(others) if self._scopes else ())
 
-    def _match(self, path: str) -> Rule:
-        if self._public.match(path):
+    def _rule(self, own: Collection[str], others: Iterable[str]) -> Rule:
+        if self._scopes and (scope := self._required((*own, *others))):
+            return Rule(scope=scope)
+        if all(map(self._public.match, own)):
             return PUBLIC
-        scope = self._required(path) if self._scopes else ()
-        if self._optional.match(path):
-            return Rule(optional=True, scope=scope)
-        return Rule(scope=scope) if scope else PROTECTED
+        return OPTIONAL if all(map(self._open.match, own)) else PROTECTED
 
-    def _required(self, path: str) -> tuple[str, ...]:
-        return tuple(token for pattern, scope in self._scopes if pattern.match(path) for token in scope)
-
-
-def _patterns(patterns: Iterable[str]) -> re.Pattern[str]:
-    """`/healthz` is exactly that path; `/static/*` everything below `/static/`."""
-    each = [re.escape(pattern[:-1]) if pattern.endswith("/*") else re.escape(pattern) + r"\Z" for pattern in patterns]
-    return re.compile("|".join(each) or r"(?!)")
+    def _required(self, paths: Iterable[str]) -> tuple[str, ...]:
+        named = [path for path in _in_each_case(paths) if self._scoped.match(path)]
+        found = (scope for pattern, scope in self._scopes if any(map(pattern.match, named)))
+        return tuple(dict.fromkeys(token for scope in found for token in scope))
 
 
-def _below(mount: str, path: str) -> str:
-    return path[len(mount) :] if path == mount or path.startswith(f"{mount.rstrip('/')}/") else path
+def _narrow(patterns: Collection[str]) -> re.Pattern[str]:
+    """What `public` and `optional` name: `/healthz` is exactly that path, `/static/*` everything below `/static/`.
+
+    `/static/` itself is not below it: many routers take it for `/static`, which nobody has named. Where `/static` or
+    `/static/` is named as well, it is.
+    """
+    each = []
+    for pattern in patterns:
+        folder = pattern[:-1]
+        if not pattern.endswith("/*"):
+            each.append(re.escape(pattern) + r"\Z")
+        elif folder == "/" or folder in patterns or folder[:-1] in patterns:
+            each.append(re.escape(folder))
+        else:
+            each.append(re.escape(folder) + r"(?!\Z)")
+    return re.compile("|".join(each) or "(?!)")
 
 
-def _readings(path: str, raw: str) -> set[str]:
-    """What routers, file servers and proxies may take a path for: as it is, decoded once more, slashes merged."""
-    readings = {path, raw, unquote(path)}
-    return readings | {re.sub("/+", "/", re.sub(";[^/]*", "", each)) for each in readings}
+def _wide(patterns: Iterable[str]) -> re.Pattern[str]:
+    """What `required_scopes` names: letters of either case, the last slash or none; `/sign/*` is `/sign`, too."""
+    each = [
+        re.escape(pattern[:-2]) + r"(?:/|\Z)" if pattern.endswith("/*") else re.escape(pattern.rstrip("/")) + r"/?\Z"
+        for pattern in _in_each_case(patterns)
+    ]
+    return re.compile("|".join(each) or "(?!)", re.IGNORECASE)
 
 
-def _decoded(raw: str) -> str:
-    return unquote_to_bytes(raw.encode("latin-1", "replace")).decode("utf-8", "surrogateescape")
+def _in_each_case(texts: Iterable[str]) -> Iterator[str]:
+    """These, and as they are folded in full: `(?i)` takes \u0131 for i, `casefold` ß for ss, and neither the other."""
+    for text in texts:
+        yield text
+        if not text.isascii():
+            yield text.casefold()
 
 
 # --- return_to ------------------------------------------------------------------------------------------
 
 _UNSAFE_TARGET = re.compile(r"[\x00-\x1F\x7F\\]|^/+\s*/|(?:^|/)\.{1,2}(?:;[^/]*)?(?:/|$)")
+_NO_LOCATION = re.compile(r"[\x00-\x1F\x7F\\]")
 _LEADS_AWAY = re.compile(r"[\x00-\x1F\x7F]|^/+\s*/")
 
 
@@ -132,7 +148,7 @@ def here(target: str, default: str) -> str:
     The browser has just asked this site for it, so only how browsers read a `Location` counts (WHATWG URL, 4.4).
     """
     path = re.split(r"[?#]", target, maxsplit=1)[0]
-    is_one_path = target.startswith("/") and not path.startswith("//") and not _REFUSED.search(path)
+    is_one_path = target.startswith("/") and not path.startswith("//") and not _NO_LOCATION.search(path)
     return target if is_one_path and len(target) <= RETURN_TO_LIMIT else default
 
 
@@ -164,17 +180,22 @@ def is_prefetch(request: Request) -> bool:
     )
 
 
+_FRAMES = ("iframe", "frame", "fencedframe", "embed", "object")
+
+
 def is_navigation(request: Request) -> bool:
     """Whether a person is going somewhere and can be sent through a sign-in.
 
-    By Fetch Metadata where the browser sends it, else by `Accept`.
+    Strong signs come before weak ones. `Sec-Fetch-Mode` is the browser's own word: `navigate` is a navigation, also
+    when a service worker passes it on (with `Sec-Fetch-Dest: empty`) or Android's WebView names its application (in
+    `X-Requested-With`), except into a frame of another page. Where it is missing, `Accept` decides.
     """
     if request.method not in ("GET", "HEAD") or request.websocket or is_prefetch(request):
         return False
-    if request.header(b"x-requested-with") or request.header(b"hx-request"):
-        return False
     if mode := request.header(b"sec-fetch-mode"):
-        return mode == "navigate" and request.header(b"sec-fetch-dest") in ("", "document")
+        return mode == "navigate" and request.header(b"sec-fetch-dest") not in _FRAMES
+    if request.header(b"x-requested-with").lower() == "xmlhttprequest" or request.header(b"hx-request"):
+        return False
     return accepts_html(request)
 
 

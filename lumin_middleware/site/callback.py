@@ -25,7 +25,7 @@ from .access import is_navigation, is_prefetch
 from .login import Login
 from .parts import Parts
 from .set_up import NOT_SET_UP, Alarm, NotSetUp
-from .sign_in import REFUSALS, SignIn
+from .sign_in import SignIn
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -151,11 +151,9 @@ class Callback:
 
         if error.error in CAME_TO_NOTHING or _is_used(error):
             return await self._resume(request, jar, state, errand, last)
-        prompt = errand.extra.get("prompt")
-        if prompt and (error.error == "invalid_request" or (prompt == "none" and error.error in REFUSALS - DENIED)):
+        if _is_of_the_prompt(error, errand.extra.get("prompt", "")) and errand.again < ALONE_LIMIT:
             extra = {name: value for name, value in errand.extra.items() if name != "prompt"}
-            if errand.again < ALONE_LIMIT:
-                return await self._login.again(request, jar, state, replace(errand, extra=extra))
+            return await self._login.again(request, jar, state, replace(errand, extra=extra))
         if error.error in TROUBLE:
             logger.warning("A sign-in met with trouble at the server: %r", str(error))
             if errand.again < ALONE_LIMIT:
@@ -180,7 +178,8 @@ class Callback:
         """The login is over, and nobody was signed in by it."""
         if isinstance(error, NotSetUp) or (isinstance(error, OAuthError) and error.error in NOT_SET_UP):
             refused = error.error if isinstance(error, NotSetUp) else error
-            self._alarm.refused(refused, "token endpoint" if error is not refused else "authorization endpoint")
+            if error is refused or refused.error != "invalid_client":  # of which the token endpoint tells itself
+                self._alarm.refused(refused, "authorization endpoint" if error is refused else "token endpoint")
             status = 502 if error is not refused else 400
             answer = self._answers.tell(request, status, "not_set_up", sign_in_pages.NOT_SET_UP_CORRECTLY)
         else:
@@ -281,6 +280,12 @@ def _is_enough(session: Session, errand: Errand) -> bool:
     """Whether a session does what a login was for: it has the scopes, and is new where a new one was asked for."""
     anew = errand.extra.get("prompt", "none") != "none"
     return not _missing(session, errand) and (not anew or session.began >= errand.began)
+
+
+def _is_of_the_prompt(error: OAuthError, prompt: str) -> bool:
+    """Whether the same without the prompt may work: the server does not know it, or may ask nobody for `none`."""
+    asks_nobody = prompt == "none" and error.error in oauth.REFUSES_THE_PERSON - DENIED
+    return asks_nobody or (bool(prompt) and error.error == "invalid_request")
 
 
 def _is_used(error: OAuthError) -> bool:

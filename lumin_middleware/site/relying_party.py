@@ -23,7 +23,7 @@ from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.sessions import Carried, Opened
 from . import access
-from .access import Rules, is_navigation
+from .access import Rule, Rules, is_navigation
 from .account import Account, Route
 from .answers import target
 from .api_proxy import ApiCall, ApiProxy
@@ -40,7 +40,7 @@ logger = logging.getLogger("lumin_middleware")
 class Visit:
     """A request that goes on to the application."""
 
-    __slots__ = ("_carried", "_jar", "_party", "call", "lost", "request", "session")
+    __slots__ = ("_carried", "_jar", "_party", "call", "failed", "request", "session")
 
     def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
@@ -48,8 +48,8 @@ class Visit:
         self._carried = carried
         self.request = request
         self.session = carried.session if carried else None
-        self.lost = False
-        """Whether the session ended while the application was at work."""
+        self.failed: LuminError | None = None
+        """The error of ours that the application has met at work. Its own 500 then says no more than this does."""
         self.call: ApiCall | None = None
         """The call to the API that takes the application's place."""
 
@@ -63,13 +63,14 @@ class Visit:
 
         Raises `LoginRequired`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        if self.session is None:
-            raise LoginRequired("nobody is signed in")
         try:
+            if self.session is None:
+                raise LoginRequired("nobody is signed in")
             self.session = await self._party.parts.renewal.fresh(self.session, rejected=rejected)
-        except LoginRequired:
-            self.lost = True
+        except LuminError as error:
+            self.failed = error
             raise
+        self.failed = None
         return self.session
 
     async def is_over(self) -> bool:
@@ -87,6 +88,16 @@ class Visit:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
 
+    async def answer(self, error: LuminError) -> Response:
+        """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
+        match error:
+            case LoginRequired():
+                return await self.challenge()
+            case InsufficientScope():
+                return await self.challenge(scope=error.scope)
+            case _:
+                return self.failure(error)
+
     def failure(self, error: LuminError) -> Response:
         """The answer to an error that is ours."""
         return self._party.failure(self.request, error)
@@ -103,11 +114,12 @@ class RelyingParty:
         self._login = Login(parts, is_ours=self._is_no_page)
         self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
-        self._rules = Rules(config.public, config.optional, config.required_scopes)
+        self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
+        self._verify = Verify(parts, self._rules, self.admit)
         self._routes: dict[str, Route] = {
             config.callback_path: self._callback,
             answers.login_path: self._login,
-            f"{config.prefix}/verify": Verify(parts, self._visit, self.challenge),
+            f"{config.prefix}/verify": self._verify,
             **account.routes,
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
@@ -123,9 +135,9 @@ class RelyingParty:
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)
-            if (astray := self._callback.astray(request, jar)) is not None:
-                return astray
-            return await self._authenticate(request, jar)
+            if self._verify.concerns(request):
+                return await self._verify(request, jar)
+            return await self.admit(request, jar, self._rules.rule(request))
         except LuminError as error:
             return self.failure(request, error)
 
@@ -144,8 +156,14 @@ class RelyingParty:
 
     # --- the application's own paths ---
 
-    async def _authenticate(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
-        rule = self._rules.rule(request)
+    async def admit(self, request: Request, jar: Jar[Opened], rule: Rule, *, redirect: bool = True) -> Response | Visit:
+        """Whether a request may pass by a rule: a visit, or the answer that asks for what is missing.
+
+        The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names,
+        which may have no use for a redirect. Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
+        """
+        if redirect and (astray := self._callback.astray(request, jar)) is not None:
+            return astray
         if rule.public:
             return Visit(self, request, jar)
         if request.websocket and request.header(b"origin") != self.config.origin:
@@ -158,13 +176,13 @@ class RelyingParty:
         except LoginRequired as error:
             if rule.optional:
                 return Visit(self, request, jar)
-            return await self._require_login(request, jar, error.reason, rule.scope)
+            return await self._require_login(request, jar, error.reason, rule.scope, redirect=redirect)
         except (ServerUnavailable, StoreUnavailable):
             if rule.optional:
                 return Visit(self, request, jar)
             raise
         if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
-            return await self.challenge(request, jar, session, scope=rule.scope)
+            return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
         return visit
 
     async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
@@ -177,22 +195,28 @@ class RelyingParty:
         return Visit(self, request, jar, carried), carried.session
 
     async def challenge(
-        self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        session: Session | None,
+        *,
+        scope: tuple[str, ...] = (),
+        redirect: bool = True,
     ) -> Response:
         """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
         missing = tuple(token for token in scope if session is None or token not in session.tokens.scope)
         if session is None or not missing:
-            return await self._require_login(request, jar, "no_session", missing)
+            return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
-        if is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
+        if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
             return await self._login.begin(request, jar, self._here(request), needed=missing, asked_by=person(session))
         login_url = f"{self._answers.login_url(request)}&ask={self.parts.logins.ask(missing)}"
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
     async def _require_login(
-        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = ()
+        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = (), *, redirect: bool = True
     ) -> Response:
-        if not is_navigation(request):
+        if not redirect or not is_navigation(request):
             return self._answers.unauthorized(request, reason)
         return await self._login.begin(request, jar, self._here(request), needed=needed)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
 from ..model import AuthorizationCode, Session, TokenSet, Transaction
+from ..protocol import oauth
 from ..protocol.identity import kept_claims, user_info_claims
 from ..sessions.cookies import Jar
 from ..sessions.marks import DONE, VOID
@@ -17,19 +18,6 @@ from .parts import Parts
 from .set_up import NOT_SET_UP, NotSetUp
 
 logger = logging.getLogger("lumin_middleware")
-
-REFUSALS = frozenset(
-    {
-        "access_denied",
-        "consent request denied",  # Hydra's own, with spaces
-        "login request denied",
-        "login_required",
-        "consent_required",
-        "interaction_required",
-        "account_selection_required",
-    }
-)
-"""Errors by which the server refuses this person, or wants to see them (OpenID Connect Core 1.0, 3.1.2.6)."""
 
 
 class SignIn:
@@ -49,7 +37,7 @@ class SignIn:
 
         Raises `ServerUnavailable` or `AuthorizationServerError`.
         """
-        self._token_endpoint.breaker.check()
+        await self._token_endpoint.admit_code()
         if (await self._metadata.server()).jwks_uri is not None:
             await self._metadata.keys()
 
@@ -97,8 +85,8 @@ class SignIn:
         except OAuthError as error:
             if error.error == "invalid_grant":
                 raise RequestRefused("invalid_grant", "Lumin did not accept this sign-in any more.") from None
-            if error.error in REFUSALS:
-                raise
+            if error.error in oauth.REFUSES_THE_PERSON:
+                raise  # as at the callback
             if error.error in NOT_SET_UP:
                 raise NotSetUp(error) from None
             logger.error("The token endpoint refused a code: %r", str(error))

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 import httpx2
 from ada_url import URL
 
-from tests.site_rig import NAVIGATION, ORIGIN, Browser, Site
+from tests.site_rig import NAVIGATION, ORIGIN, SESSION, Browser, Site
 
 TOKEN = "/oauth2/token"
 REVOKE = "/oauth2/revoke"
@@ -24,9 +24,8 @@ JWKS = "/.well-known/jwks.json"
 DISCOVERY = "/.well-known/openid-configuration"
 USER_INFO = "/v1/user/info"
 
-SESSION = "__Host-lumin"
-LOGIN = "__Host-lumin-login-"
-TRIES = "__Host-lumin-tries"
+LOGIN = f"{SESSION}-login-"
+TRIES = f"{SESSION}-tries"
 
 Headers = Mapping[str, str] | Iterable[tuple[bytes, bytes]]
 

@@ -31,7 +31,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser, Site, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site, query
 
 SECRET = "the contract of Mira Halden"
 PUBLIC = ["/public", "/static/*", "/files/open/*", "/healthz", "/app.css", "/auth-info"]
@@ -121,6 +121,9 @@ GOING: dict[str, dict[str, str]] = {
     "an old browser": {"accept": HTML},
     "a browser that says XHTML": {"accept": "application/xhtml+xml"},
     "from another site": {**NAVIGATION, "sec-fetch-site": "cross-site"},
+    "a service worker that passes a navigation on": {**NAVIGATION, "sec-fetch-dest": "empty"},
+    "Android's WebView": {**NAVIGATION, "x-requested-with": "com.example.app"},
+    "an old WebView": {"accept": HTML, "x-requested-with": "com.example.app"},
     "a refresh": {**NAVIGATION, "cache-control": "max-age=0", "upgrade-insecure-requests": "1"},
 }
 CALLING: dict[str, tuple[str, dict[str, str]]] = {
@@ -131,11 +134,11 @@ CALLING: dict[str, tuple[str, dict[str, str]]] = {
     "no headers at all": ("GET", {}),
     "HTML refused": ("GET", {"accept": "application/json, text/html;q=0"}),
     "XMLHttpRequest": ("GET", {"accept": HTML, "x-requested-with": "XMLHttpRequest"}),
-    "XMLHttpRequest in capitals": ("GET", {**NAVIGATION, "x-requested-with": "xmlhttprequest"}),
+    "XMLHttpRequest in small letters": ("GET", {"accept": HTML, "x-requested-with": "xmlhttprequest"}),
     "an image": ("GET", {"accept": "image/*", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}),
     "a script": ("GET", {"accept": "*/*", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"}),
     "an event stream": ("GET", {"accept": "text/event-stream", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}),
-    "a navigation to nowhere": ("GET", {**NAVIGATION, "sec-fetch-dest": "empty"}),
+    "a frame": ("GET", {**NAVIGATION, "sec-fetch-dest": "iframe"}),
     "a form post": ("POST", {**NAVIGATION, "content-type": "application/x-www-form-urlencoded"}),
     **{method: (method, NAVIGATION) for method in ("PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "FOO", "get")},
     "a prefetch": ("GET", {**NAVIGATION, "sec-purpose": "prefetch"}),
@@ -143,7 +146,7 @@ CALLING: dict[str, tuple[str, dict[str, str]]] = {
     "an old prefetch": ("GET", {**NAVIGATION, "purpose": "prefetch"}),
     "Firefox's old prefetch": ("GET", {**NAVIGATION, "x-moz": "prefetch"}),
     "HTMX": ("GET", {"accept": "*/*", "hx-request": "true"}),
-    "a boosted HTMX link": ("GET", {**NAVIGATION, "hx-request": "true", "hx-boosted": "true"}),
+    "a boosted HTMX link": ("GET", {**FETCH, "accept": HTML, "hx-request": "true", "hx-boosted": "true"}),
 }
 
 
@@ -205,7 +208,7 @@ async def test_rt_01_the_reason_tells_an_expired_session_from_none_and_every_bad
     answer = await browser.fetch("GET", "/x")
     assert (answer.status_code, answer.json()["reason"]) in {(401, "expired"), (401, "no_session")}
     for value in ("x", "", "A" * 500, "..", "%00"):
-        answer = await call(each_site.middleware, "/x", headers={**FETCH, "cookie": f"__Host-lumin={value}"})
+        answer = await call(each_site.middleware, "/x", headers={**FETCH, "cookie": f"{SESSION}={value}"})
         assert answer.status == 401
         assert b'"reason": "no_session"' in answer.body
 
@@ -224,7 +227,7 @@ async def test_rt_02_nothing_that_is_unlisted_reaches_the_application(each_oracl
         {"upgrade": "websocket", "connection": "upgrade"},
         {"if-none-match": "*"},
         {"authorization": "Bearer x", "x-forwarded-user": "root"},
-        {"cookie": "session=1; __Host-lumin=; __Secure-lumin=1; lumin=1"},
+        {"cookie": f"session=1; {SESSION}=; __Secure-lumin=1; lumin=1"},
     ]
     for path in paths:
         for method in methods:
@@ -368,8 +371,16 @@ async def test_rt_03_a_mounted_site_is_guarded_below_its_mount(oracle, root_path
         if oracle.was_breached(answer):
             breached.append(target)
     assert breached == []
-    answer = await call(oracle.app, f"{root_path.rstrip('/')}/public", headers={}, root_path=root_path.rstrip("/"))
-    assert answer.status == 200
+
+
+@pytest.mark.parametrize("root_path", ["/mount", "/static", "/a/b"])
+async def test_rt_03_a_mount_is_believed_where_the_callback_lies_below_it(site, tmp_path, root_path):
+    """Any other may have come from the client."""
+    oracle = Oracle(site, tmp_path, redirect_uri=f"{ORIGIN}{root_path}/auth/callback")
+    for target, status in (("/public", 200), ("/static/a.txt", 200), ("/admin", 401), ("/static/", 401)):
+        answer = await call(oracle.app, root_path + target, headers=FETCH, root_path=root_path)
+        assert answer.status == status, target
+    assert (await call(oracle.app, f"{root_path}x/public", headers=FETCH, root_path=f"{root_path}x")).status == 401
 
 
 async def test_rt_03_a_header_that_renames_the_request_changes_nothing(oracle):
@@ -460,7 +471,7 @@ def denied(sent: list[dict[str, Any]]) -> bool:
 
 async def test_rt_08_a_handshake_without_a_session_is_denied_before_the_application_sees_it(each_oracle):
     for path in ("/ws", "/", "/unknown", "/ws/../public", "/public/../ws", "/%77s"):
-        for headers in (OURS, {}, {**OURS, "cookie": "__Host-lumin=x"}):
+        for headers in (OURS, {}, {**OURS, "cookie": f"{SESSION}=x"}):
             for extensions in ({}, {"websocket.http.response": {}}):
                 sent = await shake_hands(each_oracle.app, path, headers=headers, extensions=extensions)
                 assert denied(sent), (path, sent)

@@ -14,6 +14,9 @@ NAVIGATIONS = [
     {"accept": "application/xhtml+xml, */*;q=0.1"},
     {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
     {"sec-fetch-mode": "navigate", "accept": "*/*"},
+    {"sec-fetch-mode": "navigate", "sec-fetch-dest": "empty", "accept": "*/*"},  # passed on by a service worker
+    {"sec-fetch-mode": "navigate", "x-requested-with": "com.example.app"},  # Android's WebView
+    {"accept": "text/html", "x-requested-with": "com.example.app"},
 ]
 CALLS = [
     ("GET", {}),
@@ -76,6 +79,10 @@ async def test_rt_02_without_a_session_the_application_never_runs(edges, edge, m
         "/public/%5c..%5cadmin",
         "//public/page",
         "/public//page",
+        "/public/",
+        "/public/page#x",
+        "/public/%c0%ae%c0%ae/admin",
+        "/public/%ff",
         "/./public/page",
         "/PUBLIC/page",
         "/%70ublic%00/page",
@@ -98,7 +105,7 @@ async def test_rt_03_a_rule_covers_its_path_and_no_other(new_edges, edge, target
     assert site.app(edge).requests == []
 
 
-@pytest.mark.parametrize("target", ["/public/page", "/public/", "/status", "/status?x=1", "/%73tatus", "/maybe/x"])
+@pytest.mark.parametrize("target", ["/public/page", "/public/Page/", "/status", "/status?x=1", "/%73tatus", "/maybe/x"])
 async def test_rt_03_what_a_rule_covers_is_open(new_edges, edge, target):
     site = new_edges(public=["/public/*", "/status"], optional=["/maybe/*"])
     assert (await site.request(edge, target, headers=FETCH)).status == 200
@@ -153,3 +160,17 @@ async def test_rt_10_starlettes_own_guard_knows_the_scopes(edges):
     cookie = "; ".join(f"{name}={value}" for name, value in browser.jar.items())
     await call(edges.asgi, "/who", headers={**NAVIGATION, "cookie": cookie})
     assert edges.asgi_app.requests[-1]["auth"].scopes == ["authenticated", "openid", "offline_access", "sign:requests"]
+
+
+@pytest.mark.parametrize("open_to", ["public", "optional"])
+async def test_rt_10_scopes_win_over_what_is_public_or_optional(new_edges, edge, open_to):
+    """Throwing the cookie away helps nobody."""
+    site = new_edges(**{open_to: ["/*"]}, required_scopes={"/admin/*": "templates"})
+    for target in ("/admin/x", "/admin", "/ADMIN/x", "/x%2f..%2fadmin%2fx", "/admin//x"):
+        assert (await site.request(edge, target, headers=FETCH)).status in (400, 401), target
+    assert (await site.request(edge, "/admin/x", headers=NAVIGATION)).status == 303
+    assert site.app(edge).requests == []
+    assert (await site.request(edge, "/other", headers=FETCH)).status == 200
+    browser = site.browser(edge)
+    await browser.sign_in("/auth/login?return_to=/x", scope="openid offline_access sign:requests")
+    assert (await browser.fetch("GET", "/admin/x")).status == 403

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import ada_url
 import pytest
@@ -50,8 +50,9 @@ PROTECTED = Rule()
     [
         ("/healthz", PUBLIC),
         ("/", PUBLIC),
-        ("/static/", PUBLIC),
         ("/static/app.js", PUBLIC),
+        ("/static/App.JS", PUBLIC),
+        ("/static/docs/", PUBLIC),
         ("/static/a/b-c_d.css", PUBLIC),
         ("/static/.well-known", PUBLIC),
         ("/static/...", PUBLIC),
@@ -64,6 +65,8 @@ PROTECTED = Rule()
         ("/healthz/x", PROTECTED),
         ("/Healthz", PROTECTED),
         ("/static", PROTECTED),
+        ("/static/", PROTECTED),
+        ("/STATIC/app.js", PROTECTED),
         ("/staticx/y", PROTECTED),
         ("/x/static/y", PROTECTED),
         ("/x/healthz", PROTECTED),
@@ -72,12 +75,18 @@ PROTECTED = Rule()
         ("*", PROTECTED),
         ("healthz", PROTECTED),
         ("/home", Rule(optional=True)),
-        ("/blog/", Rule(optional=True)),
-        ("/blog/edit", Rule(optional=True, scope=("templates",))),
+        ("/blog/x", Rule(optional=True)),
+        ("/blog/", PROTECTED),
+        ("/blog/edit", Rule(scope=("templates",))),
+        ("/blog/edit/", Rule(scope=("templates",))),
+        ("/blog/EDIT", Rule(scope=("templates",))),
+        ("/blog/editor", Rule(optional=True)),
         ("/sign/", Rule(scope=("sign:requests",))),
-        ("/sign/preview", Rule(optional=True, scope=("sign:requests",))),
-        ("/sign/all", Rule(scope=("sign:requests", "templates", "sign:requests"))),
-        ("/sign", PROTECTED),
+        ("/sign/preview", Rule(scope=("sign:requests",))),
+        ("/sign/all", Rule(scope=("sign:requests", "templates"))),
+        ("/sign", Rule(scope=("sign:requests",))),
+        ("/SIGN", Rule(scope=("sign:requests",))),
+        ("/signature", PROTECTED),
     ],
 )
 def test_a_path_has_the_rule_of_its_patterns(path, expected):
@@ -97,8 +106,40 @@ def test_without_rules_everything_is_protected():
 
 def test_a_star_alone_is_everything_below_the_top():
     rules = Rules(["/*"], [], {})
-    assert rule("/anything/at/all", rules=rules) == PUBLIC
+    assert rule("/anything/at/all", rules=rules) == rule("/", rules=rules) == PUBLIC
     assert rule("*", rules=rules) == PROTECTED
+
+
+def test_a_folder_s_own_page_is_named_by_its_name():
+    """`/share/` is not below `/share/` for whoever takes it for `/share`, so that it wants to be named, too."""
+    for named in ("/share", "/share/"):
+        rules = Rules([named, "/share/*"], [], {})
+        assert rule("/share/", rules=rules) == rule("/share/x/", rules=rules) == PUBLIC
+    assert rule("/share", rules=Rules(["/share", "/share/*"], [], {})) == PUBLIC
+    assert rule("/share/", rules=Rules(["/share/*"], [], {})) == rule("/share", rules=Rules(["/share/*"], [], {}))
+    assert rule("/share/", rules=Rules(["/share"], ["/share/*"], {})) == Rule(optional=True)
+    assert rule("/share/x/", rules=Rules(["/share/*", "/share/x/*"], [], {})) == PUBLIC
+
+
+@pytest.mark.parametrize("name", ["/docs", "/Docs", "/docs/a.html", "/straße", "/a:b", "/a,b", "/.well-known"])
+def test_what_is_named_plainly_is_public_as_it_is_named(name):
+    for path in (name, f"{name}/"):
+        assert rule(quote(path), path=path, rules=Rules([path], [], {})) == PUBLIC
+    for path in (f"{name}/x", f"{name}/X/"):
+        assert rule(quote(path), path=path, rules=Rules([f"{name}/*"], [], {})) == PUBLIC
+
+
+@pytest.mark.parametrize("open_to", ["public", "optional"])
+def test_scopes_win_over_what_is_public_or_optional(open_to):
+    """Who throws the cookie away gets no further than who has not the scope."""
+    settings = {"public": [], "optional": [], open_to: ["/*"]}
+    rules = Rules(**settings, required_scopes={"/admin/*": "templates", "/sign": "sign:requests"})
+    assert rule("/x", rules=rules) == Rule(**{open_to: True})
+    for path in ("/admin/x", "/admin", "/ADMIN/x", "/admin/"):
+        assert rule(path, rules=rules) == Rule(scope=("templates",))
+    for path in ("/sign", "/sign/", "/Sign", "/sign//", "/sign%2F", "/sign;x", "/sign%3Fx", "/sign%23x", "//x/sign"):
+        assert rule(path, rules=rules) == Rule(scope=("sign:requests",)), path
+    assert rule("/signs", rules=rules) == Rule(**{open_to: True})
 
 
 def test_a_pattern_is_text_and_not_an_expression():
@@ -124,10 +165,19 @@ AMBIGUOUS = [
     "/static/;/x",
     "/healthz;",
     "/static/\xff",
-    "/static/%ff",
-    "/static/%c0%af",
+    "/static%3F/x",
 ]
 REFUSED = [
+    "/static/x%3F/..",
+    "/static/..%3Fx",
+    "/static/.%23",
+    "/static/%ff",
+    "/static/%c0%af",
+    "/static/%c0%ae%c0%ae/x",
+    "/static/%EF%BF%BD",
+    "/static/x#y",
+    "/sign#x",
+    "/healthz#",
     "/static/../admin",
     "/static/..",
     "/static/./x",
@@ -192,11 +242,37 @@ def test_a_server_whose_two_readings_differ_opens_nothing(raw, path, expected):
         "/sign/%252e",
         "/%73ign/x",
         "/%2573ign/x",
-        "/sign/%ff",
+        "/%252573ign/x",
+        "/sign",
+        "/sign/",
+        "/sign//",
+        "/sign%2F",
+        "/SIGN/x",
+        "/%53IGN%2fx",
+        "/x/%252e%252e/sign/x",
+        "/x%252f..%255csign",
+        "/sign%3Fx",
+        "/sign%2500x",
+        "/sign%252f%3b%2523",
+        "sign/x",
+        "http://app.example.com/sign/x",
+        "//app.example.com/sign/x",
+        "/sign/\xff",
     ],
 )
 def test_the_scope_of_a_path_is_asked_for_however_it_is_written(raw):
     assert rule(raw) == Rule(scope=("sign:requests",))
+
+
+def test_letters_are_compared_as_whoever_folds_them_does():
+    rules = Rules(["/*"], [], {"/Straße": "templates"})
+    for path in ("/straße", "/STRASSE", "/Straße/", "/\u017ftra\u00dfe"):
+        assert rule(quote(path), path=path, rules=rules) == Rule(scope=("templates",))
+
+
+def test_what_can_be_read_in_too_many_ways_is_refused():
+    assert rule("/%" + "25" * 200 + "41") == "refused"
+    assert rule("/%" + "25" * 3 + "41") == PROTECTED
 
 
 def test_each_scope_is_asked_for_once():
@@ -204,6 +280,14 @@ def test_each_scope_is_asked_for_once():
 
 
 # --- below a mount ---
+
+MOUNTED = Rules(
+    public=["/healthz", "/static/*", "/café"],
+    optional=[],
+    required_scopes={"/sign/*": "sign:requests"},
+    callback_path="/app/auth/callback",
+)
+SIGN = Rule(scope=("sign:requests",))
 
 
 @pytest.mark.parametrize(
@@ -216,20 +300,44 @@ def test_each_scope_is_asked_for_once():
         ("/app", "/application/sign/x"),
         ("/app", "/app2/sign/x"),
         ("/sign", "/signature"),
-        ("/sig", "/sign/x"),
         ("/a/b", "/a/b/sign/x"),
     ],
 )
 def test_the_path_that_counts_is_the_one_that_the_application_routes_on(mount, path):
     routed = get_route_path({"path": path, "root_path": mount})
-    assert rule(path, mount=mount) == rule(routed)
+    for rules in (RULES, MOUNTED):
+        assert rule(path, mount=mount, rules=rules) == rule(routed, rules=rules)
 
 
-def test_below_a_mount_the_patterns_are_the_application_s():
-    assert rule("/app/healthz", mount="/app") == PUBLIC
-    assert rule("/app/static/%2e%2e/x", mount="/app") == "refused"
-    assert rule("/app/static//x", mount="/app") == PROTECTED
-    assert rule("/healthz", path="/app/healthz", mount="/app") == PUBLIC  # a server that leaves the mount out of one
+def test_below_the_site_s_own_mount_the_patterns_are_the_application_s():
+    def below(raw: str, **more: str) -> Rule | str:
+        return rule(raw, mount="/app", rules=MOUNTED, **more)
+
+    assert below("/app/healthz") == below("/app/static/App.js") == below("/app/caf%C3%A9") == PUBLIC
+    assert below("/app/static/app/x") == PUBLIC  # the name of the mount once more, as any other
+    assert below("/app/static/%2e%2e/x") == "refused"
+    assert below("/app/static//x") == below("/app/static/") == below("/APP/static/x") == PROTECTED
+    assert below("/app/sign") == below("/app/SIGN/x") == below("/app//sign") == below("/sign") == SIGN
+    assert below("/healthz", path="/app/healthz") == PUBLIC  # a server that leaves the mount out of one
+
+
+@pytest.mark.parametrize("mount", ["/static", "/static/x", "/x", "/ap", "/app/", "/app/auth/callback", "static/x", "/"])
+def test_a_mount_that_is_not_the_site_s_own_hides_nothing(mount):
+    """It may come from the client: what is public must be so with the mount and without it."""
+    for rest in ("/secret", "secret", "/", ""):
+        found = rule(f"{mount}{rest}", mount=mount, rules=MOUNTED)
+        assert found == PROTECTED, rest
+    assert rule(f"{mount}/sign/x", mount=mount, rules=MOUNTED) == SIGN
+    assert rule("/healthz", mount=mount, rules=MOUNTED) == PUBLIC
+
+
+def test_what_the_application_takes_away_by_itself_counts():
+    rules = Rules(["/api/*", "/docs"], [], {"/admin": "templates"})
+    for mount in ("", "/static"):
+        own = request("/api/admin", raw_path="/api/admin", mount=mount, root_path="/api")
+        assert rules.rule(own) == Rule(scope=("templates",))
+        assert rules.rule(request("/api/x", raw_path="/api/x", mount=mount, root_path="/api")) == PROTECTED
+    assert rules.rule(request("/api/docs", raw_path="/api/docs", root_path="/api")) == PUBLIC
 
 
 # --- whatever comes ---
@@ -257,7 +365,7 @@ def test_a_public_path_is_the_same_to_every_reader(raw, mount):
     assert unquote_to_bytes(raw.encode("latin-1")) == path.encode()
     assert unquote(path) == path, "a second decoding reads something else"
     routed = get_route_path({"path": path, "root_path": mount})
-    assert routed in ("/healthz", "/café", "/") or routed.startswith("/static/")
+    assert routed in ("/healthz", "/café", "/") or (routed.startswith("/static/") and routed != "/static/")
     if not set("?#") & set(raw):
         seen = ada_url.URL(raw, base=ORIGIN).pathname
         assert unquote(seen) == path, "a browser would have asked for something else"
@@ -432,6 +540,7 @@ def test_what_becomes_of_a_target_is_no_longer_than_what_may_be_sealed(character
 
 # --- what kind of request ---
 
+FRAMES = ("iframe", "frame", "fencedframe", "embed", "object")
 FETCHED = {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
 HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
@@ -451,8 +560,15 @@ HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
         ({**HTML, "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}, False),
         ({**HTML, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}, False),
         ({**HTML, "sec-fetch-mode": "same-origin"}, False),
+        ({**NAVIGATION, "sec-fetch-dest": "empty"}, True),
+        ({"sec-fetch-mode": "navigate", "accept": "*/*", "x-requested-with": "com.example.app"}, True),
+        ({**NAVIGATION, "x-requested-with": "XMLHttpRequest"}, True),
+        ({**NAVIGATION, "hx-request": "true"}, True),
+        ({**HTML, "x-requested-with": "com.example.app"}, True),
         ({**HTML, "x-requested-with": "XMLHttpRequest"}, False),
+        ({**HTML, "x-requested-with": "xmlhttprequest"}, False),
         ({**HTML, "hx-request": "true"}, False),
+        *(({**NAVIGATION, "sec-fetch-dest": frame}, False) for frame in FRAMES),
         ({**NAVIGATION, "sec-purpose": "prefetch"}, False),
         ({**NAVIGATION, "sec-purpose": "prefetch;prerender"}, False),
         ({**NAVIGATION, "purpose": "prefetch"}, False),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_emulator import Party, ok, query
+from tests.emulator.party import Party, ok, query
 
 pytestmark = pytest.mark.anyio
 

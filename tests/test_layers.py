@@ -32,6 +32,7 @@ CORE = (
     "sessions.records",
     "sessions.sessions",
     "sessions.tries",
+    "sessions.past",
     "sessions.logins",
     "sessions.marks",
     "sessions.index",

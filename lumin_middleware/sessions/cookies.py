@@ -58,10 +58,11 @@ class Cookies:
         self.session = config.session_cookie
         self.tries = f"{self.session}-tries"
         self.login = f"{self.session}-login-"
+        self.past = f"{self.session}-past"
         self.attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if config.secure else "")
         self.pieces = tuple(f"{self.session}-{index}" for index in range(PIECES_LIMIT))
         self.marker = self.session.encode()
-        self.ours = re.compile(rb"%s(?:-[0-4]|-tries|-login-[0-9a-f]{16})?" % re.escape(self.marker))
+        self.ours = re.compile(rb"%s(?:-[0-4]|-tries|-past|-login-[0-9a-f]{16})?" % re.escape(self.marker))
 
         self._jars: Memo[Jar[Any]] = Memo(MEMO_LIMIT)
 

@@ -16,6 +16,7 @@ from ..config import LuminConfig
 from ..model import Errand, Session, Transaction
 from ..ports import World
 from .cookies import DELETIONS_LIMIT, Cookies, Jar
+from .past import Past
 from .records import digest
 from .sealing import Sealer, Unsealed
 from .tries import Tries
@@ -50,6 +51,7 @@ class Logins:
         self._sealer = Sealer(config.keys, "login", world.clock)
         self._state_sealer = Sealer(config.keys, "state", world.clock)
         self._ask_sealer = Sealer(config.keys, "ask", world.clock)
+        self._past = Past(config, world, cookies)
         self.tries = Tries(config, world, cookies)
 
     # --- one login ---
@@ -91,7 +93,7 @@ class Logins:
     def is_own(self, state: str, jar: Jar[Any]) -> bool:
         """Whether this browser began that login, which may have come to nothing since, or be too old."""
         name = self.name(state)
-        return self._opened(name, jar) is not None or self.tries.remembers(self._short(name), jar)
+        return self._opened(name, jar) is not None or self._past.has(name, jar)
 
     # --- those of one browser ---
 
@@ -106,7 +108,7 @@ class Logins:
         # Newest first; of those begun in one second the later in the header (RFC 6265, 5.4: the older comes first).
         newest = sorted((name for name in begun if name != before), key=lambda name: begun[name])[::-1]
         kept, gone = newest[: LOGINS_LIMIT - 1], [*newest[LOGINS_LIMIT - 1 :], *filter(None, [before])]
-        remembered = self.tries.remember(map(self._short, gone), jar) if gone else []
+        remembered = self._past.remember([*begun, *gone], jar) if gone else []
         dead = [name for name in jar.logins() if name not in kept]
         return [written, *remembered, *map(self._cookies.delete, dead[:DELETIONS_LIMIT])]
 
@@ -117,8 +119,8 @@ class Logins:
         return any(each is not None and each.data[0] == 0 and each.sealed_at >= int(since) for each in opened)
 
     def others(self, state: str, jar: Jar[Any]) -> bool:
-        """Whether this browser has, or lately had, other logins than this one."""
-        return bool(self._begun(jar).keys() - {self.name(state)}) or self.tries.remembers_any(jar)
+        """Whether this browser has other logins than this one, whatever became of them."""
+        return bool(self._begun(jar).keys() - {self.name(state)})
 
     def _begun(self, jar: Jar[Any]) -> dict[str, int]:
         """When each login in flight was begun."""
@@ -142,21 +144,21 @@ class Logins:
 
     def retire(self, state: str, jar: Jar[Any]) -> list[str]:
         """The `Set-Cookie` values that take a login out of flight, but remember that it was this browser's."""
-        return [self._cookies.delete(self.name(state)), *self.tries.remember([self._short(self.name(state))], jar)]
+        return [
+            self._cookies.delete(self.name(state)),
+            *self._past.remember([*self._begun(jar), self.name(state)], jar),
+        ]
 
     def forget(self, state: str, jar: Jar[Any]) -> list[str]:
         """The `Set-Cookie` values that leave nothing of a login."""
         name = self.name(state)
-        return [self._cookies.delete(name), *self.tries.forget(self._short(name), jar)]
+        return [self._cookies.delete(name), *self._past.forget(name, jar)]
 
     # --- cookies ---
 
     def name(self, state: str) -> str:
         """The name of a login's cookie."""
         return self._cookies.login + digest(state)[:16]
-
-    def _short(self, name: str) -> bytes:
-        return bytes.fromhex(name[len(self._cookies.login) :])
 
     def _cookie(self, name: str, waits: int, secret: bytes) -> str:
         # Sealed for this name: whoever swaps cookies among names is found out.

@@ -75,7 +75,7 @@ class Callback:
         state = found.get("state") or ""
         transaction = self._logins.find(state, jar)
         if transaction is None:
-            return await self._without_login(request, jar, state)
+            return await self._without_login(request, jar, state, is_error="error" in found)
         try:
             server = await self._metadata.server()
             code = oauth.authorization_response(found, transaction, self._config, server)
@@ -188,19 +188,26 @@ class Callback:
         answer.headers += pages.set_cookies(self._logins.forget(transaction.state, jar))
         return answer
 
-    async def _without_login(self, request: Request, jar: Jar[Opened], state: str) -> Response:
-        """A callback for which no code is taken: of another browser, or of a login that is over."""
+    async def _without_login(self, request: Request, jar: Jar[Opened], state: str, *, is_error: bool) -> Response:
+        """A callback for which no code is taken: of another browser, or of a login that is over.
+
+        Where it brings an error or was used, it can sign nobody in. It is then as good as a link to its page.
+        """
         errand = self._logins.read(state)
         if errand is None:
             return self._unknown(request, jar, state)
         outcome = await self._marks.outcome(state)
-        if outcome == DONE and await self._sessions.current(jar) is not None:
+        if (outcome == DONE or is_error) and await self._is_signed_in(jar, errand):
             return await self._lead_to(errand, [])
         if not self._logins.is_own(state, jar):
             return self._unknown(request, jar, state, errand, await self._long_pages.find(errand.return_to))
         if outcome in (USED, DONE):
             return await self._twin(request, jar, state, errand)
         return await self._resume(request, jar, state, errand, lambda: self._nothing(request))
+
+    async def _is_signed_in(self, jar: Jar[Opened], errand: Errand) -> bool:
+        session = await self._sessions.current(jar)
+        return session is not None and _is_enough(session, errand)
 
     def _unknown(
         self, request: Request, jar: Jar[Opened], state: str, errand: Errand | None = None, return_to: str = ""

@@ -38,7 +38,10 @@ CORE = (
     "sessions.records",
     "sessions.sessions",
     "sessions.kinds",
+    "sessions.tries",
+    "sessions.past",
     "sessions.logins",
+    "sessions.marks",
     "sessions.index",
     "sessions.lease",
     "sessions.pauses",
@@ -55,7 +58,11 @@ CORE = (
     "site.verify",
     "site.browser",
     "site.api_proxy",
+    "site.set_up",
     "site.sign_in",
+    "site.sign_in_pages",
+    "site.login",
+    "site.callback",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""

@@ -24,6 +24,8 @@ CORE = (
     "protocol.identity",
     "protocol.metadata",
     "protocol.breaker",
+    "protocol.patience",
+    "protocol.client_secret",
     "protocol.token_endpoint",
     "sessions.sealing",
     "sessions.cookies",
@@ -34,6 +36,9 @@ CORE = (
     "sessions.logins",
     "sessions.index",
     "sessions.ended",
+    "sessions.lease",
+    "sessions.pauses",
+    "sessions.saving",
     "sessions.renewal",
     "site.readings",
     "site.access",
@@ -53,7 +58,7 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores", "stores.contract"),
-    "client",
+    *("connections", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",

@@ -69,9 +69,10 @@ class CookieSessions(Sessions):
         if not self._fits(self._sealer.seal(session.dump())):
             await self._record(session)
 
-    async def end(self, session_id: str, began: float) -> None:
-        await self._records.end(session_id, self._lifetime(began))
+    async def end(self, session_id: str, began: float) -> Session | None:
+        ended = await self._records.end(session_id, self._lifetime(began))
         self._world.announce_end(session_id)
+        return ended
 
     def _unrecorded(self, session: Session) -> Record:
         return Record(None, session)
@@ -108,9 +109,10 @@ class StoreSessions(Sessions):
     async def begin(self, session: Session) -> None:
         await self._record(session)
 
-    async def end(self, session_id: str, began: float) -> None:
-        await self._records.end(session_id, None)
+    async def end(self, session_id: str, began: float) -> Session | None:
+        ended = await self._records.end(session_id, None)
         self._world.announce_end(session_id)
+        return ended
 
     def _unrecorded(self, session: Session) -> Record:
         raise SessionEnded("the session was ended")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..config import LuminConfig
@@ -43,18 +44,18 @@ def record_key(session_id: str) -> str:
     return "session:" + digest(session_id)
 
 
-async def change(world: World, key: str, new: Callable[[bytes | None], bytes | None], lifetime: float) -> None:
+async def change(world: World, key: str, new: Callable[[bytes | None], bytes | None], lifetime: float) -> bytes | None:
     """Puts what `new` makes of what is there in its place, however many do so at once; for `lifetime` seconds.
 
-    Whoever loses to another waits a while, at random and each time longer, so that all get their turn. Raises
-    `StoreUnavailable`.
+    Returns what was there. Whoever loses to another waits a while, at random and each time longer, so that all get
+    their turn. Raises `StoreUnavailable`.
     """
     waited, longest = 0.0, PAUSES[0]
     while True:
         raw = await world.store.get(key)
         value = new(raw)
         if raw is value is None or await world.store.swap(key, raw, value, lifetime):
-            return
+            return raw
         if waited > PATIENCE:
             raise StoreUnavailable("what others write at the same time too often cannot be changed")
         pause = longest * int(digest(world.token(8))[:4], 16) / 0xFFFF
@@ -98,10 +99,16 @@ class Records:
         raw = self._seal(session.dump(), session.id)
         return await self._store.swap(record_key(session.id), record.raw, raw, lifetime)
 
-    async def end(self, session_id: str, lifetime: float | None) -> None:
-        """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`."""
+    async def end(self, session_id: str, lifetime: float | None) -> Session | None:
+        """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`.
+
+        Returns the session that the record held until then, if it held one.
+        """
         mark = None if lifetime is None else self._seal(_ENDED, session_id)
-        await change(self._world, record_key(session_id), lambda raw: mark, lifetime or 0)
+        raw = await change(self._world, record_key(session_id), lambda raw: mark, lifetime or 0)
+        with suppress(SessionEnded):
+            return None if raw is None else self.read(raw, session_id)
+        return None
 
     def _seal(self, data: bytes, session_id: str) -> bytes:
         return self._sealer.seal(data, session_id).encode()

@@ -71,8 +71,11 @@ class Sessions(ABC):
         """Makes a new session known. Raises `StoreUnavailable`."""
 
     @abstractmethod
-    async def end(self, session_id: str, began: float) -> None:
-        """Ends it for every copy, whoever holds one. Raises `StoreUnavailable`."""
+    async def end(self, session_id: str, began: float) -> Session | None:
+        """Ends it for every copy, whoever holds one. Raises `StoreUnavailable`.
+
+        Returns what the record held, which may be newer than all that anybody read before.
+        """
 
     @abstractmethod
     def _unrecorded(self, session: Session) -> Record:

@@ -47,8 +47,8 @@ def record_key(session_id: str) -> str:
 async def change(world: World, key: str, new: Callable[[bytes | None], bytes | None], lifetime: float) -> bytes | None:
     """Puts what `new` makes of what is there in its place, however many do so at once; for `lifetime` seconds.
 
-    Whoever loses to another waits a while, at random and each time longer, so that all get their turn. Returns what was
-    there. Raises `StoreUnavailable`.
+    Returns what was there. Whoever loses to another waits a while, at random and each time longer, so that all get
+    their turn. Raises `StoreUnavailable`.
     """
     waited, longest = 0.0, PAUSES[0]
     while True:
@@ -105,9 +105,9 @@ class Records:
         Returns the session that the record held until then, if it held one.
         """
         mark = None if lifetime is None else self._seal(_ENDED, session_id)
-        held = await change(self._world, record_key(session_id), lambda raw: mark, lifetime or 0)
+        raw = await change(self._world, record_key(session_id), lambda raw: mark, lifetime or 0)
         with suppress(SessionEnded):
-            return None if held is None else self.read(held, session_id)
+            return None if raw is None else self.read(raw, session_id)
         return None
 
     def _seal(self, data: bytes, session_id: str) -> bytes:

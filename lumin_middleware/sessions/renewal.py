@@ -100,8 +100,8 @@ def meaning(error: OAuthError, granted: tuple[str, ...], settings: str) -> Meani
     return Meaning.CLIENT
 
 
-STILLBORN_MEMORY = 4 * 2**20
-"""Bytes in which it is remembered whose tokens were refused although they were new: some 500 sessions."""
+STILLBORN_MEMORY = 4_194_304
+"""Bytes that are reckoned for sessions whose new token the API did not take: a thousand, which nobody sees at once."""
 
 
 class Due(Enum):

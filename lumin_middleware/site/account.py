@@ -58,23 +58,27 @@ class Account:
                 await self.sign_out(replaced)
         except LuminError:
             with suppress(StoreUnavailable):
-                await self._end(session)
+                await self._sessions.end(session.id, session.began)
+                await self._unlist(session)
             raise
 
     async def _list(self, session: Session) -> None:
         for entry in await self._index.add(session) if self._index is not None else ():
-            found = await self._sessions.find(entry.session_id)
-            if found is not None:
-                await self.sign_out(found)
-            else:
-                await self._sessions.end(entry.session_id, entry.began)
+            ended = await self._sessions.end(entry.session_id, entry.began)
+            if ended is not None:
+                await self._put_away(ended)
 
-    async def _end(self, session: Session) -> Session:
-        """Ends it, and says which generation that was: somebody may have renewed it in between."""
-        ended = await self._sessions.end(session.id, session.began)
+    async def _unlist(self, session: Session) -> None:
         if self._index is not None:
             await self._index.remove(session)
         return ended if ended is not None and ended.generation > session.generation else session
+
+    async def _put_away(self, ended: Session) -> None:
+        """What remains of a session that was ended: where it is listed, and its tokens."""
+        try:
+            await self._unlist(ended)
+        finally:
+            await self._token_endpoint.revoke(ended.tokens)
 
     async def list_anew(self, session: Session) -> None:
         """Seals what lists a session with the newest key, too."""
@@ -87,10 +91,10 @@ class Account:
             session = (await self._sessions.newest(session)).session
         except SessionEnded:
             return session
-        try:
-            session = await self._end(session)
-        finally:
-            await self._token_endpoint.revoke(session.tokens)
+        ended = await self._sessions.end(session.id, session.began)
+        if ended is not None and ended.generation > session.generation:  # somebody renewed it in between
+            session = ended
+        await self._put_away(session)
         return session
 
     # --- logout ---

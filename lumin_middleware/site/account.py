@@ -71,7 +71,6 @@ class Account:
     async def _unlist(self, session: Session) -> None:
         if self._index is not None:
             await self._index.remove(session)
-        return ended if ended is not None and ended.generation > session.generation else session
 
     async def _put_away(self, ended: Session) -> None:
         """What remains of a session that was ended: where it is listed, and its tokens."""

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 import uvicorn
 
+from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, SESSION, Site
 from tests.site_rig import site as make_site
 
@@ -110,7 +111,7 @@ class Listener:
         while True:
             connection, _ = self.socket.accept()
             with connection:
-                connection.settimeout(2)
+                connection.settimeout(PATIENCE)
                 data = connection.recv(65536)
                 if data == b"bye":
                     return
@@ -155,7 +156,7 @@ def served() -> Iterator[Callable[..., int]]:
         server = _Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="site")
         thread.start()
-        assert server.up.wait(10)
+        assert server.up.wait(PATIENCE)
         running.append((server, thread, listening))
         return int(listening.getsockname()[1])
 

@@ -87,7 +87,7 @@ class LuminMiddleware:
             outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
-                await Passage(outcome, world, send).run(app, scope, receive)
+                await Passage(outcome, world, send).run(app, _as_specified(scope, outcome.request), receive)
             else:
                 await deliver(outcome, world, scope, receive, send)
 
@@ -208,10 +208,9 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
             headers.append(item)
     raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    mount_added = False
     if mount and path != mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
         # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
-        path, raw_path, mount_added = mount + path, quote(mount) + raw_path, True
+        path, raw_path = mount + path, quote(mount) + raw_path
     return Request(
         method=scope.get("method", "GET"),
         path=path,
@@ -220,12 +219,23 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
         headers=headers,
         cookie=cookie,
         mount=mount,
-        mount_added=mount_added,
         root_path=root_path,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
         body=_BodyReader(receive),
     )
+
+
+def _as_specified(scope: Scope, request: Request) -> Scope:
+    """The scope for the application, which must take the mount off where it was taken off to be judged.
+
+    A path is passed on as it came. But where the server left the mount out and the path holds it all the same
+    (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
+    specification has it.
+    """
+    if request.path == scope["path"] or request.mount not in scope["path"]:
+        return scope
+    return {**scope, "path": request.path, "raw_path": request.raw_path.encode("latin-1")}
 
 
 class _BodyReader:

@@ -156,6 +156,9 @@ class LuminConfig:
     """A session that is not used for this long is over. Default: a day."""
     absolute_timeout: float = 604_800
     """No session lives longer than this. Default: a week."""
+    cookie_name: str | None = None
+    """What our cookies are called, after `__Host-` on https. Default: `lumin-` and six letters that are this site's,
+    since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's."""
     after_login: str = "/"
     """Where a login leads that was not begun on a page."""
     after_logout: str = "/"
@@ -207,6 +210,7 @@ class LuminConfig:
         checks.one_of("sessions", self.sessions, ("cookie", "store"))
         self._check_rules()
         self._check_times()
+        checks.cookie_name("cookie_name", self.cookie_name)
         for name in ("after_login", "after_logout"):
             checks.local_path(name, getattr(self, name))
         object.__setattr__(self, "claims", checks.names("claims", self.claims))
@@ -219,7 +223,7 @@ class LuminConfig:
             if not self.end_session:
                 raise ConfigurationError("post_logout_redirect_uri", "has an effect only with end_session=True")
         object.__setattr__(self, "client_secret", checks.Secret(self.client_secret))
-        object.__setattr__(self, "_keys", tuple(hmac.digest(key, self.client_id.encode(), "sha256") for key in keys))
+        object.__setattr__(self, "_keys", tuple(hmac.digest(key, self.fingerprint.encode(), "sha256") for key in keys))
 
     def _check_redirect_uri(self) -> None:
         parts = checks.url("redirect_uri", self.redirect_uri, query=True)
@@ -281,9 +285,15 @@ class LuminConfig:
         """A name for what belongs to this site alone. Keys are left out: records outlive their rotation."""
         return hashlib.sha256(f"{self.client_id}\0{self.redirect_uri}".encode()).hexdigest()[:32]
 
+    @cached_property
+    def session_cookie(self) -> str:
+        """The name of the session's cookie; those of our other cookies begin with it (RFC 6265bis, 4.1.3.2)."""
+        letters = "".join(chr(ord("a") + byte % 26) for byte in hashlib.sha256(self.fingerprint.encode()).digest()[:6])
+        return ("__Host-" if self.secure else "") + (self.cookie_name or f"lumin-{letters}")
+
     @property
     def keys(self) -> tuple[bytes, ...]:
-        """The secret keys, newest first, each for this client alone: what another sealed opens nothing here."""
+        """The secret keys, newest first, each for this site alone: what another sealed opens nothing here."""
         return self._keys  # type: ignore[attr-defined, no-any-return]
 
     # --- from the environment ---

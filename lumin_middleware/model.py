@@ -27,8 +27,6 @@ class Request:
     """The `Cookie` headers, joined (RFC 9113, section 8.2.3)."""
     mount: str = ""
     """The prefix of `path` under which the application is mounted, as the server or the client says."""
-    mount_added: bool = False
-    """Whether `path` and `raw_path` came without the mount, and that is what the application sees."""
     root_path: str = ""
     """A prefix that the application itself takes off the path, after us."""
     websocket: bool = False

@@ -31,6 +31,10 @@ CLIENT = Client(
     scope="openid offline_access sign:requests templates workspaces.read",
     post_logout_redirect_uris=(f"{ORIGIN}/bye",),
 )
+SESSION = LuminConfig(
+    client_id=CLIENT.client_id, client_secret="-", redirect_uri=REDIRECT_URI, secret_key=secrets.token_bytes(32)
+).session_cookie
+"""The name of the session's cookie of that site, on https; all others of ours begin with it."""
 NAVIGATION = {
     "accept": "text/html,application/xhtml+xml,*/*;q=0.8",
     "sec-fetch-mode": "navigate",

@@ -44,14 +44,20 @@ class AsgiObject:
         """Takes three."""
 
 
-@pytest.mark.parametrize("app", [wsgi_application, WsgiObject(), flask.Flask("tests")], ids=repr)
+@pytest.mark.parametrize(
+    "app",
+    [wsgi_application, WsgiObject(), flask.Flask("tests")],
+    ids=lambda app: getattr(app, "__name__", type(app).__name__),
+)
 def test_a_wsgi_application_in_the_asgi_class_is_told_at_start(app):
     with pytest.raises(ConfigurationError, match=r"lumin_middleware\.wsgi"):
         LuminMiddleware(app, config())
     WSGILuminMiddleware(app, config())
 
 
-@pytest.mark.parametrize("app", [asgi_application, AsgiObject(), Starlette()], ids=repr)
+@pytest.mark.parametrize(
+    "app", [asgi_application, AsgiObject(), Starlette()], ids=lambda app: getattr(app, "__name__", type(app).__name__)
+)
 def test_an_asgi_application_in_the_wsgi_class_is_told_at_start(app):
     with pytest.raises(ConfigurationError, match="ASGI"):
         WSGILuminMiddleware(app, config())

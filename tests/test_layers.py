@@ -25,6 +25,8 @@ CORE = (
     "protocol.identity",
     "protocol.metadata",
     "protocol.breaker",
+    "protocol.patience",
+    "protocol.client_secret",
     "protocol.token_endpoint",
     "sessions.sealing",
     "sessions.cookies",
@@ -32,6 +34,9 @@ CORE = (
     "sessions.sessions",
     "sessions.logins",
     "sessions.index",
+    "sessions.lease",
+    "sessions.pauses",
+    "sessions.saving",
     "sessions.renewal",
     "site.readings",
     "site.access",
@@ -50,7 +55,7 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores", "stores.contract"),
-    "client",
+    *("connections", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",

@@ -20,10 +20,16 @@ _HOP_BY_HOP = frozenset(
     b"upgrade".split()
 )  # RFC 9110, 7.6.1; RFC 2616, 13.5.1
 
-# Who sent a request, and by which way, only we may say; with underscores a CGI-like upstream could not tell the two.
+PATH_MOVING = ("x-original-.*", "x-rewrite-.*", "(x-)?script-name", "daphne-root-path", "x-envoy-original-.*")
+"""Names of headers by which a service may take a request for one of another path, or below another mount: gunicorn
+(`SCRIPT_NAME`), Daphne, what stands behind IIS or Envoy, and what imitates them. They are expressions."""
+
+ODD_NAME = ".*[^a-z0-9-].*"
+"""A name that is not letters, digits and dashes: whatever is like CGI may take it for one that is."""
+
+# Who sent a request, and by which way, only we may say, and nobody moves a path that was judged.
 _ONLY_OURS = re.compile(
-    rb"x[-_]auth[-_]request[-_].*|x[-_]forwarded(?:[-_].*)?|forwarded|x[-_]real[-_]ip|x[-_]original[-_].*"
-    rb"|x[-_]rewrite[-_]url"
+    "|".join(("x-auth-request-.*", "x-forwarded(-.*)?", "forwarded", "x-real-ip", *PATH_MOVING, ODD_NAME)).encode()
 )
 
 _NOT_PASSED_UP = frozenset((b"host", b"expect"))  # the server around us has answered `Expect` (RFC 9110, 10.1.1)
@@ -48,7 +54,7 @@ class Forwarding:
             (b"x-forwarded-host", public.netloc.encode()),
             (b"x-forwarded-proto", public.scheme.encode()),
         )
-        self._our_cookies = Cookies(secure=config.secure).ours
+        self._our_cookies = Cookies(config).ours
 
     def up(self, headers: Iterable[Header], client: str, identity: Iterable[tuple[str, str]]) -> list[Header]:
         """A request's headers for the service; `client` is the address that it came from."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from calendar import timegm
 from collections.abc import Mapping
+from email.utils import parsedate
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -33,6 +36,18 @@ DEFAULT_LIFETIME = 3600.0
 
 LIFETIME_LIMIT = 31_536_000.0
 """A longer `expires_in`, a year, is no lifetime but a mistake."""
+
+CODE_LIMIT = 2000
+"""Characters of a code that is worth sending; Hydra's have some 90."""
+
+RETRY_AFTER_LIMIT = 300.0
+"""Seconds of a server's `Retry-After` that are obeyed: nobody is turned away for hours by one header."""
+
+REFUSES_THE_PERSON = frozenset(
+    {"access_denied", "interaction_required", "login_required", "consent_required", "account_selection_required"}
+)
+"""The errors by which a server refuses this person, now or without being asked (RFC 6749, 4.1.2.1; OpenID Connect
+Core 1.0, 3.1.2.6). Hydra gives `access_denied` at the token endpoint where its token hook does."""
 
 
 # --- the authorization endpoint -------------------------------------------------------------------------
@@ -87,7 +102,14 @@ def authorization_response(
         raise OAuthError(found["error"], found.get("error_description", ""))
     if not found.get("code"):
         raise RequestRefused("missing_code", "The answer holds no code.")
+    if not _is_code(found["code"]):
+        raise RequestRefused("bad_code", "The answer holds a code that no server gives.")
     return AuthorizationCode(found["code"], transaction, checked=_CHECKED)
+
+
+def _is_code(value: str) -> bool:
+    # RFC 6749, appendix A.11: printable ASCII. Whatever else stands there need not trouble the server.
+    return len(value) <= CODE_LIMIT and value.isascii() and value.isprintable()
 
 
 def same_issuer(seen: object, configured: str) -> bool:
@@ -101,37 +123,59 @@ def same_issuer(seen: object, configured: str) -> bool:
 def token_response(answer: Answer) -> dict[str, Any]:
     """RFC 6749, 5.1 and 5.2: the parameters of a token response.
 
-    Raises `OAuthError` for an error response, `ServerUnavailable` for an answer after which it is unknown what
-    the server did, `AuthorizationServerError` for tokens that cannot be used.
+    Raises `OAuthError` for an error response, `ServerUnavailable` for a server that cannot answer now, and
+    `AuthorizationServerError` for everything else that is not tokens: somebody answered, and what is wrong is this
+    request, or whoever stands before the server.
     """
     found = _json_object(answer)
     if answer.status >= 500 or answer.status == 429:
-        raise ServerUnavailable(f"the token endpoint answered {answer.status}")
+        raise ServerUnavailable(
+            f"the token endpoint answered {answer.status}", retry_after=1.0, said=answer.retry_after
+        )
     if answer.status != 200:
         error = found.get("error") if found else None
         if isinstance(error, str) and error:
             description = found.get("error_description") if found else None
             raise OAuthError(error, description if isinstance(description, str) else "")
-        raise ServerUnavailable(f"the token endpoint answered {answer.status} without an OAuth error")
+        raise _no_tokens(f"the token endpoint answered {answer.status} without an OAuth error")
     if found is None:
-        raise ServerUnavailable(
+        raise _no_tokens(
             f"the token endpoint answered 200 with {answer.media_type or 'no media type'}, not a JSON object"
         )
     if "error" in found:
-        raise ServerUnavailable("the token endpoint answered 200 with an error")
+        raise _no_tokens("the token endpoint answered 200 with an error")
     _check_tokens(found)
     return found
+
+
+def _no_tokens(message: str) -> AuthorizationServerError:
+    return AuthorizationServerError(message, "bad_token_response")
+
+
+def retry_after(value: str, date: str) -> float:
+    """RFC 9110, 10.2.3: the seconds of a `Retry-After`, at most `RETRY_AFTER_LIMIT`; 0 where it says nothing.
+
+    A point in time counts from the answer's own `Date`, so that nobody's clock matters but the server's.
+    """
+    if re.fullmatch(r"[0-9]{1,10}", value):
+        seconds = float(value)
+    else:
+        try:
+            seconds = float(timegm(parsedate(value)) - timegm(parsedate(date)))  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):  # neither is a date that there is
+            return 0.0
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT)
 
 
 def _check_tokens(found: Mapping[str, Any]) -> None:
     token_type = found.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":  # RFC 6749, 5.1: case-insensitive
-        raise AuthorizationServerError("the token response's token_type is not 'bearer'", "bad_token_response")
+        raise _no_tokens("the token response's token_type is not 'bearer'")
     if not _is_token(found.get("access_token")):
-        raise AuthorizationServerError("the token response has no usable access_token", "bad_token_response")
+        raise _no_tokens("the token response has no usable access_token")
     for name in ("refresh_token", "id_token"):
         if found.get(name) is not None and not _is_token(found[name]):
-            raise AuthorizationServerError(f"the token response's {name} is not text", "bad_token_response")
+            raise _no_tokens(f"the token response's {name} is not text")
 
 
 def _is_token(value: object) -> bool:

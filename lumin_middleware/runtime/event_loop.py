@@ -27,44 +27,65 @@ THREADS = 20
 """Threads that wait for a synchronous store at once, apart from those of the application."""
 
 
+# What a site sees of a store is its own part: each key ends in the site's fingerprint, so that sites which share one
+# can neither read nor overwrite each other's.
+
+
 class DirectStore:
     """A synchronous store whose verbs never wait, called as it is."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, site: str) -> None:
         self._store = store
+        self._site = f"@{site}"
         self.local = getattr(store, "local", False)
 
     async def get(self, key: str) -> bytes | None:
-        return self._store.get(key)
+        return self._store.get(key + self._site)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
-        return self._store.swap(key, old, new, ttl)
+        return self._store.swap(key + self._site, old, new, ttl)
 
 
 class ThreadedStore:
     """A synchronous store, called in threads of its own; but where a look is a matter of microseconds, directly."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, site: str) -> None:
         self._store = store
+        self._site = f"@{site}"
         self._limiter = anyio.CapacityLimiter(THREADS)
         self.local = getattr(store, "local", False)
         self._direct = getattr(store, "instant_get", False)
 
     async def get(self, key: str) -> bytes | None:
         if self._direct:  # the way to a thread and back takes 50 µs
-            return self._store.get(key)
-        return await anyio.to_thread.run_sync(self._store.get, key, limiter=self._limiter)
+            return self._store.get(key + self._site)
+        return await anyio.to_thread.run_sync(self._store.get, key + self._site, limiter=self._limiter)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
-        return await anyio.to_thread.run_sync(self._store.swap, key, old, new, ttl, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(self._store.swap, key + self._site, old, new, ttl, limiter=self._limiter)
 
 
-def asynchronous(store: Store | AsyncStore) -> AsyncStore:
-    """The store as the loop can use it."""
+class AwaitedStore:
+    """An asynchronous store."""
+
+    def __init__(self, store: AsyncStore, site: str) -> None:
+        self._store = store
+        self._site = f"@{site}"
+        self.local = getattr(store, "local", False)
+
+    async def get(self, key: str) -> bytes | None:
+        return await self._store.get(key + self._site)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return await self._store.swap(key + self._site, old, new, ttl)
+
+
+def site_store(store: Store | AsyncStore, site: str) -> AsyncStore:
+    """The part of the store that is this site's, as the loop can use it. `site` is the fingerprint of its settings."""
     if asyncio.iscoroutinefunction(store.get):
-        return store  # type: ignore[return-value]
+        return AwaitedStore(store, site)  # type: ignore[arg-type]
     kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
-    return kind(store)  # type: ignore[arg-type]
+    return kind(store, site)  # type: ignore[arg-type]
 
 
 class FromThread:
@@ -98,7 +119,7 @@ class AsyncWorld:
 
     def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
         context = httpx2.create_ssl_context()  # 20 ms, so once
-        self.store = asynchronous(store)
+        self.store = site_store(store, config.fingerprint)
         self.exchange = AsyncExchange(config, context)
         self.clock = clock
         self.api = api_client(config, context)

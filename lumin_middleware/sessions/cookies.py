@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from ..config import LuminConfig
 from ..errors import LuminError
 
 SET_COOKIE_LIMIT = 4000
@@ -53,11 +54,11 @@ class SessionTooLarge(LuminError):
 class Cookies:
     """The names and attributes of the cookies of one site."""
 
-    def __init__(self, *, secure: bool) -> None:
-        self.session = "__Host-lumin" if secure else "lumin"
+    def __init__(self, config: LuminConfig) -> None:
+        self.session = config.session_cookie
         self.tries = f"{self.session}-tries"
         self.login = f"{self.session}-login-"
-        self.attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
+        self.attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if config.secure else "")
         self.pieces = tuple(f"{self.session}-{index}" for index in range(PIECES_LIMIT))
         self.marker = self.session.encode()
         self.ours = re.compile(rb"%s(?:-[0-4]|-tries|-login-[0-9a-f]{16})?" % re.escape(self.marker))

@@ -7,6 +7,7 @@ generation, or the mark that the session has ended. Whether a session must have 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..config import LuminConfig
@@ -74,14 +75,19 @@ class Records:
         raw = self._seal(session.dump(), session.id)
         return await self._store.swap(record_key(session.id), record.raw, raw, lifetime)
 
-    async def end(self, session_id: str, lifetime: float | None) -> None:
-        """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`."""
+    async def end(self, session_id: str, lifetime: float | None) -> Session | None:
+        """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`.
+
+        Returns the session that the record held until then, if it held one.
+        """
         key = record_key(session_id)
         mark = None if lifetime is None else self._seal(_ENDED, session_id)
         for _ in range(SWAP_ATTEMPTS):
             raw = await self._store.get(key)
             if raw is mark is None or await self._store.swap(key, raw, mark, lifetime or 0):
-                return
+                with suppress(SessionEnded):
+                    return None if raw is None else self.read(raw, session_id)
+                return None
         raise StoreUnavailable("the session's record changes too fast to be ended")
 
     def _seal(self, data: bytes, session_id: str) -> bytes:

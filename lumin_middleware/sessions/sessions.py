@@ -78,8 +78,11 @@ class Sessions(ABC):
         """Makes a new session known, in place of the one that this browser had. Raises `StoreUnavailable`."""
 
     @abstractmethod
-    async def end(self, session_id: str, began: float) -> None:
-        """Ends it for every copy, whoever holds one. Raises `StoreUnavailable`."""
+    async def end(self, session_id: str, began: float) -> Session | None:
+        """Ends it for every copy, whoever holds one. Raises `StoreUnavailable`.
+
+        Returns what the record held, which may be newer than all that anybody read before.
+        """
 
     @abstractmethod
     def _unrecorded(self, session: Session) -> Record:
@@ -231,9 +234,10 @@ class CookieSessions(Sessions):
     async def begin(self, session: Session, replaced: Session | None) -> None:
         """A new cookie is all there is to it."""
 
-    async def end(self, session_id: str, began: float) -> None:
-        await self._records.end(session_id, self._lifetime(began))
+    async def end(self, session_id: str, began: float) -> Session | None:
+        ended = await self._records.end(session_id, self._lifetime(began))
         self._world.announce_end(session_id)
+        return ended
 
     def _unrecorded(self, session: Session) -> Record:
         return Record(None, session)
@@ -274,9 +278,10 @@ class StoreSessions(Sessions):
         if replaced is not None:
             await self.end(replaced.id, replaced.began)
 
-    async def end(self, session_id: str, began: float) -> None:
-        await self._records.end(session_id, None)
+    async def end(self, session_id: str, began: float) -> Session | None:
+        ended = await self._records.end(session_id, None)
         self._world.announce_end(session_id)
+        return ended
 
     def _unrecorded(self, session: Session) -> Record:
         raise SessionEnded("the session was ended")

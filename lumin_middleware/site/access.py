@@ -7,12 +7,12 @@ on as it came, never rewritten.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from ..model import Request
-from .readings import is_ambiguous, is_plain, readings, refuse_tricks, seen
+from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
 
 RETURN_TO_LIMIT = 2000
 """Bytes of a `return_to`: sealed, it still leaves room for another login in 3,500 bytes of cookies."""
@@ -63,7 +63,7 @@ class Rules:
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
-            scope = self._required(readings([*own, *others])) if self._scopes else ()
+            scope = self._required(readings([*own, *others], mounts(request))) if self._scopes else ()
             return Rule(scope=scope) if scope else PROTECTED
         return self._rule(readings(own), readings(others) if self._scopes else ())
 
@@ -75,8 +75,8 @@ class Rules:
         return OPTIONAL if all(map(self._open.match, own)) else PROTECTED
 
     def _required(self, paths: Iterable[str]) -> tuple[str, ...]:
-        folded = [path for path in map(str.casefold, paths) if self._scoped.match(path)]
-        found = (scope for pattern, scope in self._scopes if any(map(pattern.match, folded)))
+        named = [path for path in _in_each_case(paths) if self._scoped.match(path)]
+        found = (scope for pattern, scope in self._scopes if any(map(pattern.match, named)))
         return tuple(dict.fromkeys(token for scope in found for token in scope))
 
 
@@ -99,14 +99,20 @@ def _narrow(patterns: Collection[str]) -> re.Pattern[str]:
 
 
 def _wide(patterns: Iterable[str]) -> re.Pattern[str]:
-    """What `required_scopes` names, in folded letters, with the last slash and without; `/sign/*` is `/sign`, too."""
+    """What `required_scopes` names: letters of either case, the last slash or none; `/sign/*` is `/sign`, too."""
     each = [
-        re.escape(pattern[:-2].casefold()) + r"(?:/|\Z)"
-        if pattern.endswith("/*")
-        else re.escape(pattern.rstrip("/").casefold()) + r"/?\Z"
-        for pattern in patterns
+        re.escape(pattern[:-2]) + r"(?:/|\Z)" if pattern.endswith("/*") else re.escape(pattern.rstrip("/")) + r"/?\Z"
+        for pattern in _in_each_case(patterns)
     ]
-    return re.compile("|".join(each) or "(?!)")
+    return re.compile("|".join(each) or "(?!)", re.IGNORECASE)
+
+
+def _in_each_case(texts: Iterable[str]) -> Iterator[str]:
+    """These, and as they are folded in full: `(?i)` takes \u0131 for i, `casefold` ß for ss, and neither the other."""
+    for text in texts:
+        yield text
+        if not text.isascii():
+            yield text.casefold()
 
 
 # --- return_to ------------------------------------------------------------------------------------------

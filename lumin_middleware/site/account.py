@@ -64,7 +64,9 @@ class Account:
             session = (await self._sessions.newest(session)).session
         except SessionEnded:
             return session
-        await self._sessions.end(session.id, session.began)
+        ended = await self._sessions.end(session.id, session.began)
+        if ended is not None and ended.generation > session.generation:  # somebody renewed it in between
+            session = ended
         if self._index is not None:
             await self._index.remove(session)
         await self._token_endpoint.revoke(session.tokens)

@@ -7,6 +7,7 @@ gets the same as a problem with a `reason` from a fixed list; the log gets the p
 from __future__ import annotations
 
 import logging
+import math
 from urllib.parse import quote, urlsplit
 
 from ..config import LuminConfig
@@ -102,7 +103,7 @@ class Answers:
     def unauthorized(self, request: Request, reason: str) -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2)."""
         login_url = self.login_url(request)
-        error = "invalid_token" if reason in ("expired", "ended") else ""
+        error = "" if reason == "no_session" else "invalid_token"
         headers = [("WWW-Authenticate", oauth.challenge(error=error))]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
@@ -143,7 +144,7 @@ class Answers:
                 status = error.status_hint
                 title, text = next((words for kind, *words in _TROUBLE if isinstance(error, kind)), _FAILED[2:])
         if isinstance(error, ServerUnavailable):
-            headers.append(("Retry-After", str(max(int(error.retry_after), 1))))
+            headers.append(("Retry-After", str(max(math.ceil(error.retry_after), 1))))
         elif isinstance(error, StoreUnavailable):
             headers.append(("Retry-After", "5"))
         log = logger.warning if status >= 500 else logger.info

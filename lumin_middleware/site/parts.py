@@ -25,7 +25,7 @@ class Parts:
         self.world = world
         self.metadata = Metadata(config.server, world)
         self.token_endpoint = TokenEndpoint(config, world, self.metadata)
-        self.cookies = Cookies(secure=config.secure)
+        self.cookies = Cookies(config)
         self.sessions = sessions(config, world, self.cookies)
         self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
         self.index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None

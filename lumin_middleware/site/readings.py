@@ -31,7 +31,7 @@ Nothing here does more than look at text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from ..errors import RequestRefused
@@ -71,8 +71,6 @@ def seen(request: Request, callback_path: str) -> tuple[list[str], list[str]]:
     that the path counts with it and without.
     """
     path, raw, mount = request.path, request.raw_path, request.mount
-    if request.mount_added:
-        path, raw = path[len(mount) :], raw[len(quote(mount)) :]
     if not mount:
         own, others = [path], [raw]
     elif callback_path.startswith(f"{mount}/"):
@@ -106,6 +104,11 @@ def refuse_tricks(request: Request) -> None:
         raise RequestRefused("bad_path", "The path holds dot segments, a backslash, control characters or no UTF-8.")
 
 
+def mounts(request: Request) -> set[str]:
+    """What may be taken off the path, whoever says so."""
+    return {request.mount, request.root_path} - {""}
+
+
 def is_ambiguous(request: Request) -> bool:
     """Whether readers may disagree about a path beyond its readings: such a path is never public."""
     path, raw = request.path, request.raw_path
@@ -121,8 +124,11 @@ def _decoded(raw: str) -> str:
 # --- what it may be taken for ---------------------------------------------------------------------------
 
 
-def readings(paths: Iterable[str]) -> set[str]:
-    """All that these paths may be taken for. Raises `RequestRefused` where that is too much to tell."""
+def readings(paths: Iterable[str], mounts: Collection[str] = ()) -> set[str]:
+    """All that these paths may be taken for, also by whoever takes one of these mounts off later than we do.
+
+    Raises `RequestRefused` where that is too much to tell.
+    """
     found: set[str] = set()
     waiting = list(paths)
     while waiting:
@@ -134,6 +140,7 @@ def readings(paths: Iterable[str]) -> set[str]:
             raise RequestRefused("bad_path", "The path can be read in too many ways.")
         if not is_plain(path):
             waiting += (step(path) for step in _STEPS)
+        waiting += (take_off(mount, path) for mount in mounts for take_off in (_below, _after))
     return found
 
 

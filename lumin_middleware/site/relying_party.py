@@ -22,7 +22,7 @@ from ..ports import World
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Carried, Opened
 from . import access
-from .access import Rules, is_navigation
+from .access import Rule, Rules, is_navigation
 from .account import Account, Route
 from .answers import target
 from .api_proxy import ApiCall, ApiProxy
@@ -111,10 +111,11 @@ class RelyingParty:
         self._sign_in = SignIn(parts, account, is_ours=self._is_no_page)
         self._api_proxy = ApiProxy(config)
         self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
+        self._verify = Verify(parts, self._rules, self.admit)
         self._routes: dict[str, Route] = {
             config.callback_path: self._sign_in.callback,
             answers.login_path: self._sign_in.login,
-            f"{config.prefix}/verify": Verify(parts, self._visit, self.challenge),
+            f"{config.prefix}/verify": self._verify,
             **account.routes,
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
@@ -130,7 +131,9 @@ class RelyingParty:
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)
-            return await self.admit(request, jar)
+            if self._verify.concerns(request):
+                return await self._verify(request, jar)
+            return await self.admit(request, jar, self._rules.rule(request))
         except LuminError as error:
             return self.failure(request, error)
 
@@ -149,13 +152,12 @@ class RelyingParty:
 
     # --- the application's own paths ---
 
-    async def admit(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
-        """Whether a request may pass by the site's rules: a visit, or the answer that asks for what is missing.
+    async def admit(self, request: Request, jar: Jar[Opened], rule: Rule, *, redirect: bool = True) -> Response | Visit:
+        """Whether a request may pass by a rule: a visit, or the answer that asks for what is missing.
 
-        The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names.
-        Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
+        The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names,
+        which may have no use for a redirect. Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        rule = self._rules.rule(request)
         if rule.public:
             return Visit(self, request, jar)
         if request.websocket and request.header(b"origin") != self.config.origin:
@@ -168,13 +170,13 @@ class RelyingParty:
         except LoginRequired as error:
             if rule.optional:
                 return Visit(self, request, jar)
-            return await self._require_login(request, jar, error.reason, rule.scope)
+            return await self._require_login(request, jar, error.reason, rule.scope, redirect=redirect)
         except (ServerUnavailable, StoreUnavailable):
             if rule.optional:
                 return Visit(self, request, jar)
             raise
         if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
-            return await self.challenge(request, jar, session, scope=rule.scope)
+            return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
         return visit
 
     async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
@@ -186,22 +188,28 @@ class RelyingParty:
         return Visit(self, request, jar, carried), carried.session
 
     async def challenge(
-        self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        session: Session | None,
+        *,
+        scope: tuple[str, ...] = (),
+        redirect: bool = True,
     ) -> Response:
         """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
         missing = tuple(token for token in scope if session is None or token not in session.tokens.scope)
         if session is None or not missing:
-            return await self._require_login(request, jar, "no_session", missing)
+            return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
-        if is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
+        if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
             return await self._sign_in.begin(request, jar, self._here(request), needed=missing)
         login_url = f"{self._answers.login_url(request)}&ask={self.parts.logins.ask(missing)}"
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
     async def _require_login(
-        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = ()
+        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = (), *, redirect: bool = True
     ) -> Response:
-        if not is_navigation(request):
+        if not redirect or not is_navigation(request):
             return self._answers.unauthorized(request, reason)
         return await self._sign_in.begin(request, jar, self._here(request), needed=needed)
 

@@ -136,6 +136,8 @@ class SignIn:
         except OAuthError as error:
             if error.error == "invalid_grant":
                 raise RequestRefused("invalid_grant", "Lumin did not accept this sign-in any more.") from None
+            if error.error in oauth.REFUSES_THE_PERSON:
+                raise  # as at the callback
             logger.error("The token endpoint refused a code: %r", str(error))
             raise AuthorizationServerError(f"the token endpoint answered {error.error}", "token_refused") from None
 

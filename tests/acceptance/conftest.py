@@ -20,10 +20,10 @@ from joserfc.jwk import RSAKey
 
 from lumin_middleware.emulator import tokens
 from tests.patience import PATIENCE
-from tests.site_rig import CLIENT, Site
+from tests.site_rig import CLIENT, SESSION, Site
 from tests.site_rig import site as make_site
 
-SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, "__Host-lumin=")
+SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, f"{SESSION}=")
 """What no line of a log may hold: tokens, codes, ID tokens, the client's secret, our cookies."""
 
 

@@ -20,7 +20,7 @@ import pytest
 from ada_url import URL
 
 from lumin_middleware.runtime.exchange import _AsyncPool
-from tests.site_rig import NAVIGATION, ORIGIN, Browser, Site
+from tests.site_rig import NAVIGATION, ORIGIN, SESSION, Browser, Site
 
 TOKEN = "/oauth2/token"
 REVOKE = "/oauth2/revoke"
@@ -28,9 +28,8 @@ JWKS = "/.well-known/jwks.json"
 DISCOVERY = "/.well-known/openid-configuration"
 USER_INFO = "/v1/user/info"
 
-SESSION = "__Host-lumin"
-LOGIN = "__Host-lumin-login-"
-TRIES = "__Host-lumin-tries"
+LOGIN = f"{SESSION}-login-"
+TRIES = f"{SESSION}-tries"
 
 Headers = Mapping[str, str] | Iterable[tuple[bytes, bytes]]
 

@@ -32,7 +32,7 @@ from tests.acceptance.harness import (
     with_cookies,
 )
 from tests.patience import PATIENCE
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser, Site, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site, query
 
 SECRET = "the contract of Mira Halden"
 PUBLIC = ["/public", "/static/*", "/files/open/*", "/healthz", "/app.css", "/auth-info"]
@@ -209,7 +209,7 @@ async def test_rt_01_the_reason_tells_an_expired_session_from_none_and_every_bad
     answer = await browser.fetch("GET", "/x")
     assert (answer.status_code, answer.json()["reason"]) in {(401, "expired"), (401, "no_session")}
     for value in ("x", "", "A" * 500, "..", "%00"):
-        answer = await call(each_site.middleware, "/x", headers={**FETCH, "cookie": f"__Host-lumin={value}"})
+        answer = await call(each_site.middleware, "/x", headers={**FETCH, "cookie": f"{SESSION}={value}"})
         assert answer.status == 401
         assert b'"reason": "no_session"' in answer.body
 
@@ -228,7 +228,7 @@ async def test_rt_02_nothing_that_is_unlisted_reaches_the_application(each_oracl
         {"upgrade": "websocket", "connection": "upgrade"},
         {"if-none-match": "*"},
         {"authorization": "Bearer x", "x-forwarded-user": "root"},
-        {"cookie": "session=1; __Host-lumin=; __Secure-lumin=1; lumin=1"},
+        {"cookie": f"session=1; {SESSION}=; __Secure-lumin=1; lumin=1"},
     ]
     for path in paths:
         for method in methods:
@@ -472,7 +472,7 @@ def denied(sent: list[dict[str, Any]]) -> bool:
 
 async def test_rt_08_a_handshake_without_a_session_is_denied_before_the_application_sees_it(each_oracle):
     for path in ("/ws", "/", "/unknown", "/ws/../public", "/public/../ws", "/%77s"):
-        for headers in (OURS, {}, {**OURS, "cookie": "__Host-lumin=x"}):
+        for headers in (OURS, {}, {**OURS, "cookie": f"{SESSION}=x"}):
             for extensions in ({}, {"websocket.http.response": {}}):
                 sent = await shake_hands(each_oracle.app, path, headers=headers, extensions=extensions)
                 assert denied(sent), (path, sent)

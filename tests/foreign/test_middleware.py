@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware
 from lumin_middleware.stores import MemoryStore
 from tests.patience import PATIENCE
-from tests.site_rig import NAVIGATION, ORIGIN, REDIRECT_URI, App, query
+from tests.site_rig import NAVIGATION, ORIGIN, REDIRECT_URI, SESSION, App, query
 
 from .fixtures import ForeignServer
 
@@ -134,7 +134,7 @@ async def test_the_endpoints_come_from_discovery(new_site, server):
 async def test_whoever_says_no_is_told_so(site):
     answer = await site.sign_in(deny=True)
     assert answer.status_code == 403
-    assert "__Host-lumin" not in site.browser.cookies
+    assert SESSION not in site.browser.cookies
 
 
 async def test_fifty_requests_at_expiry_refresh_once(site):
@@ -238,4 +238,4 @@ async def test_a_code_whose_answer_was_lost_is_not_sent_again(new_site, oidc_pro
     assert answer.status_code == 503
     assert oidc_provider.counts(site.client_id)["authorization_code", "success"] == 1
     assert ("authorization_code", "reused") not in oidc_provider.counts(site.client_id)
-    assert "__Host-lumin" not in site.browser.cookies
+    assert SESSION not in site.browser.cookies

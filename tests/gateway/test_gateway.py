@@ -217,6 +217,7 @@ def test_what_belongs_to_one_connection_stays_on_it(site, browser):
 
 def test_the_answer_passes_as_it_is(site, browser):
     packed = gzip.compress(b"hello " * 1000)
+    name = site.front.config().session_cookie
 
     async def answer(scope, receive, send):
         headers = [
@@ -224,8 +225,8 @@ def test_the_answer_passes_as_it_is(site, browser):
             (b"content-length", b"%d" % len(packed)),
             (b"set-cookie", b"theirs=1; Path=/"),
             (b"set-cookie", b"more=2; Path=/"),
-            (b"set-cookie", b"lumin=fixated; Path=/"),
-            (b"set-cookie", b"lumin-0=fixated; Path=/"),
+            (b"set-cookie", f"{name}=fixated; Path=/".encode()),
+            (b"set-cookie", f"{name}-0=fixated; Path=/".encode()),
             (b"connection", b"x-hop"),
             (b"x-hop", b"1"),
             (b"server", b"theirs"),
@@ -268,7 +269,7 @@ def test_a_refreshed_session_reaches_the_browser_with_the_services_answer():
         clock.advance(3601)
         response = browser.fetch("GET", "/x")
         assert response.status_code == 200
-        assert response.headers["set-cookie"].startswith("lumin=")
+        assert response.headers["set-cookie"].startswith(f"{site.config().session_cookie}=")
         assert response.headers["cache-control"] == "private"
         assert len(site.emulator.calls_to("/oauth2/token")) == 2
 

@@ -17,7 +17,7 @@ from lumin_middleware.errors import AuthorizationServerError, OAuthError, Reques
 from lumin_middleware.model import AuthorizationCode, TokenSet, Transaction
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol import oauth
-from lumin_middleware.protocol.oauth import DEFAULT_LIFETIME, LIFETIME_LIMIT, PARAMETERS_LIMIT
+from lumin_middleware.protocol.oauth import CODE_LIMIT, DEFAULT_LIFETIME, LIFETIME_LIMIT, PARAMETERS_LIMIT
 from tests.fakes import BASE, REDIRECT_URI, SERVER, any_text, config, hostile, json_values
 
 TRANSACTION = Transaction("state-1234", "nonce-1234", "verifier-1234", "/page", "openid sign:requests")
@@ -137,12 +137,25 @@ def test_a_code_of_the_right_server_is_taken(issuer):
     assert (code.code, code.transaction) == ("c0de", TRANSACTION)
 
 
+@pytest.mark.parametrize("code", ["c", "a b", "~" * CODE_LIMIT, "".join(map(chr, range(0x20, 0x7F)))])
+def test_a_code_is_printable_ascii_of_some_length(code):
+    """RFC 6749, appendix A.11."""
+    assert respond(code=code).code == code
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
         ({}, "missing_code"),
         ({"code": ""}, "missing_code"),
         ({"code[]": "c"}, "missing_code"),
+        ({"code": "\u00e9"}, "bad_code"),
+        ({"code": "a\nb"}, "bad_code"),
+        ({"code": "a\0b"}, "bad_code"),
+        ({"code": "a\x7f"}, "bad_code"),
+        ({"code": "a\tb"}, "bad_code"),
+        ({"code": "\ud800"}, "bad_code"),
+        ({"code": "c" * (CODE_LIMIT + 1)}, "bad_code"),
         ({"code": "c", "error": "access_denied"}, "bad_callback"),
         ({"code": "", "error": "access_denied"}, "bad_callback"),
         ({"code": "c", "error": ""}, "bad_callback"),
@@ -259,7 +272,15 @@ def test_tokens_that_cannot_be_used_are_an_error(found):
     assert not isinstance(raised.value, OAuthError | ServerUnavailable)
 
 
-UNKNOWN = {
+UNAVAILABLE = {
+    "500": answer({"error": "server_error"}, 500),
+    "500 as a refusal": answer({"error": "invalid_grant"}, 500),
+    "503": answer(b"", 503, "text/html"),
+    "429": answer({"message": "rate limited"}, 429),
+    "429 as a refusal": answer({"error": "invalid_grant"}, 429),
+}
+
+NO_TOKENS = {
     "html": answer(b"<html>", media_type="text/html"),
     "no media type": answer(TOKENS, media_type=""),
     "tokens as text": answer(TOKENS, media_type="text/plain"),
@@ -274,11 +295,6 @@ UNKNOWN = {
     "an empty error with 200": answer({**TOKENS, "error": ""}),
     "an error of null with 200": answer({**TOKENS, "error": None}),
     "a long number": answer(b'{"expires_in": ' + b"1" * 5000 + b"}"),
-    "500": answer({"error": "server_error"}, 500),
-    "500 as a refusal": answer({"error": "invalid_grant"}, 500),
-    "503": answer(b"", 503, "text/html"),
-    "429": answer({"message": "rate limited"}, 429),
-    "429 as a refusal": answer({"error": "invalid_grant"}, 429),
     "400 without an error": answer({"message": "no"}, 400),
     "400 with an empty error": answer({"error": ""}, 400),
     "400 with an error that is none": answer({"error": {"code": 1}}, 400),
@@ -290,10 +306,65 @@ UNKNOWN = {
 }
 
 
-@pytest.mark.parametrize("found", UNKNOWN.values(), ids=UNKNOWN)
-def test_after_anything_else_it_is_unknown_what_the_server_did(found):
+@pytest.mark.parametrize("found", UNAVAILABLE.values(), ids=UNAVAILABLE)
+def test_a_server_that_cannot_answer_now_is_unavailable(found):
     with pytest.raises(ServerUnavailable):
         oauth.token_response(found)
+
+
+@pytest.mark.parametrize("found", NO_TOKENS.values(), ids=NO_TOKENS)
+def test_whatever_else_somebody_answers_is_no_tokens_and_no_silence(found):
+    with pytest.raises(AuthorizationServerError) as raised:
+        oauth.token_response(found)
+    assert raised.value.reason == "bad_token_response"
+    assert not isinstance(raised.value, OAuthError | ServerUnavailable)
+
+
+def test_what_an_unavailable_server_asks_for_goes_with_the_error():
+    with pytest.raises(ServerUnavailable) as raised:
+        oauth.token_response(Answer(503, "", b"", 120.0))
+    assert (raised.value.said, raised.value.retry_after) == (120, 120)
+
+
+DATE = "Fri, 31 Dec 1999 23:59:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        ("300", 300),
+        ("301", 300),
+        ("9999999999", 300),
+        ("9" * 5000, 0),
+        ("Fri, 31 Dec 1999 23:59:30 GMT", 30),
+        ("Friday, 31-Dec-99 23:59:30 GMT", 30),
+        ("Fri Dec 31 23:59:30 1999", 30),
+        ("Sat, 01 Jan 2000 12:00:00 GMT", 300),
+        ("Fri, 31 Dec 1999 23:58:00 GMT", 0),
+        *(
+            (value, 0)
+            for value in ("", " ", "-1", "+7", "1.5", "7s", "soon", "1e3", "\u0667", "Fri, 99 Foo 1999", "None")
+        ),
+    ],
+)
+def test_a_retry_after_is_seconds_or_a_date_by_the_server_s_own_clock(value, seconds):
+    assert oauth.retry_after(value, DATE) == seconds
+
+
+def test_without_a_date_of_the_answer_a_date_says_nothing():
+    assert oauth.retry_after(DATE, "") == 0
+    assert oauth.retry_after("7", "") == 7
+
+
+dates = any_text | st.datetimes().map(lambda moment: moment.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+
+
+@hostile
+@given(any_text | dates | st.integers().map(str), dates)
+def test_no_retry_after_is_longer_than_its_limit_or_an_error(value, date):
+    assert 0 <= oauth.retry_after(value, date) <= oauth.RETRY_AFTER_LIMIT
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])

@@ -18,32 +18,33 @@ from lumin_middleware.sessions.cookies import (
     Memo,
     SessionTooLarge,
 )
-from tests.fakes import CookieJar, hostile
+from tests.fakes import CookieJar, config, hostile
+from tests.site_rig import SESSION
 
-SECURE, PLAIN = Cookies(secure=True), Cookies(secure=False)
+SECURE, PLAIN = Cookies(config()), Cookies(config(redirect_uri="http://localhost/auth/callback"))
 BOTH = pytest.mark.parametrize("cookies", [SECURE, PLAIN], ids=["https", "http"])
 
 DAY = 86_400
-ROOM = SET_COOKIE_LIMIT - len(SECURE.set("__Host-lumin-0", "", DAY))
+ROOM = SET_COOKIE_LIMIT - len(SECURE.set(f"{SESSION}-0", "", DAY))
 LARGEST = PIECES_LIMIT * ROOM - 1
 
-OURS = ["__Host-lumin", "__Host-lumin-0", "__Host-lumin-4", "__Host-lumin-tries", "__Host-lumin-login-0123456789abcdef"]
+OURS = [SESSION, f"{SESSION}-0", f"{SESSION}-4", f"{SESSION}-tries", f"{SESSION}-login-0123456789abcdef"]
 NOT_OURS = [
     "__host-lumin",
-    "__Host-lumin ",
-    "__Host-lumin-5",
-    "__Host-lumin-00",
-    "__Host-lumin-01",
-    "__Host-lumin--1",
-    "__Host-lumin-99999999",
-    "__Host-lumin-\u0661",
-    "__Host-lumin.0",
-    "__Host-lumin-login-0123456789abcde",
-    "__Host-lumin-login-0123456789abcdef0",
-    "__Host-lumin-login-0123456789ABCDEF",
-    "__Host-lumin-login-",
-    "__Host-lumin-triesx",
-    "x__Host-lumin",
+    f"{SESSION} ",
+    f"{SESSION}-5",
+    f"{SESSION}-00",
+    f"{SESSION}-01",
+    f"{SESSION}--1",
+    f"{SESSION}-99999999",
+    f"{SESSION}-\u0661",
+    f"{SESSION}.0",
+    f"{SESSION}-login-0123456789abcde",
+    f"{SESSION}-login-0123456789abcdef0",
+    f"{SESSION}-login-0123456789ABCDEF",
+    f"{SESSION}-login-",
+    f"{SESSION}-triesx",
+    f"x{SESSION}",
     "lumin",
     "__Secure-lumin",
 ]
@@ -77,7 +78,7 @@ def test_a_name_that_is_nearly_ours_is_the_application_s(name):
 
 @pytest.mark.parametrize(
     "header",
-    ["", "a=1", "a=1;b=2;;; c", "__Host-lumin", "=", "=;=", "; ;", 'a="__Host-lumin=x"', "__Host-lumin-x=1;a=2"],
+    ["", "a=1", "a=1;b=2;;; c", SESSION, "=", "=;=", "; ;", f'a="{SESSION}=x"', f"{SESSION}-x=1;a=2"],
 )
 def test_a_header_without_ours_is_passed_on_as_it_came(header):
     assert jar(header).rest == header.encode()
@@ -87,31 +88,31 @@ def test_a_header_without_ours_is_passed_on_as_it_came(header):
 @pytest.mark.parametrize(
     ("header", "rest"),
     [
-        ("__Host-lumin=x", b""),
-        ("__Host-lumin=x; a=1", b"a=1"),
-        ("a=1; __Host-lumin=x", b"a=1"),
-        ("a=1;__Host-lumin=x;b=2", b"a=1;b=2"),
-        ("\t__Host-lumin=x\t; a=1", b"a=1"),
-        ("a; __Host-lumin=x; =b; c=", b"a; =b; c="),
-        ("a=\xff\xfe; __Host-lumin=x", "a=\xff\xfe".encode()),
+        (f"{SESSION}=x", b""),
+        (f"{SESSION}=x; a=1", b"a=1"),
+        (f"a=1; {SESSION}=x", b"a=1"),
+        (f"a=1;{SESSION}=x;b=2", b"a=1;b=2"),
+        (f"\t{SESSION}=x\t; a=1", b"a=1"),
+        (f"a; {SESSION}=x; =b; c=", b"a; =b; c="),
+        (f"a=\xff\xfe; {SESSION}=x", "a=\xff\xfe".encode()),
     ],
 )
 def test_malformed_neighbours_do_no_harm(header, rest):
     found = jar(header)
-    assert found.ours == {"__Host-lumin": b"x"}
+    assert found.ours == {SESSION: b"x"}
     assert found.rest == rest
 
 
 @pytest.mark.parametrize("header", ["N=a; N=b", "N=a; N=b; N=a", "N=a; x=1; N=a; N=b", "N=; N=a", "N=a; N="])
 def test_two_different_cookies_of_one_name_are_none(header):
-    found = jar(header.replace("N", "__Host-lumin"))
-    assert found.ours == {"__Host-lumin": None}
+    found = jar(header.replace("N", SESSION))
+    assert found.ours == {SESSION: None}
     assert list(found.session_values()) == []
     assert b"lumin" not in found.rest
 
 
 def test_two_equal_cookies_of_one_name_are_one():
-    assert list(jar("__Host-lumin=a; __Host-lumin=a").session_values()) == [b"a"]
+    assert list(jar(f"{SESSION}=a; {SESSION}=a").session_values()) == [b"a"]
 
 
 header_pieces = st.sampled_from([*OURS, *NOT_OURS[:6], "a", ""]).map(str.encode) | st.binary(max_size=20)
@@ -150,12 +151,13 @@ def test_a_cookie_header_of_64_kb_is_read(cookies):
 
 
 def test_the_logins_are_the_cookies_of_logins():
-    found = jar("__Host-lumin-login-0123456789abcdef=x; __Host-lumin=y; __Host-lumin-tries=z")
-    assert found.logins() == {"__Host-lumin-login-0123456789abcdef": b"x"}
+    found = jar(f"{SESSION}-login-0123456789abcdef=x; {SESSION}=y; {SESSION}-tries=z")
+    assert found.logins() == {f"{SESSION}-login-0123456789abcdef": b"x"}
 
 
 def test_on_plain_http_the_names_have_no_prefix():
-    assert PLAIN.jar(b"lumin=x; __Host-lumin=y").ours == {"lumin": b"x"}
+    name = PLAIN.session
+    assert PLAIN.jar(f"{name}=x; __Host-{name}=y".encode()).ours == {name: b"x"}
 
 
 @pytest.mark.parametrize(
@@ -176,12 +178,12 @@ def test_on_plain_http_the_names_have_no_prefix():
     ],
 )
 def test_pieces_that_are_not_a_whole_are_none(header):
-    assert list(jar(header.replace("P", "__Host-lumin-")).session_values()) == []
+    assert list(jar(header.replace("P", f"{SESSION}-")).session_values()) == []
 
 
 @pytest.mark.parametrize("header", ["P0=2ab; P1=cd", "P1=cd; P0=2ab", "P2=zz; P1=cd; x=1; P0=2ab; P4=y"])
 def test_pieces_may_come_in_any_order_and_with_stale_ones(header):
-    assert list(jar(header.replace("P", "__Host-lumin-")).session_values()) == [b"abcd"]
+    assert list(jar(header.replace("P", f"{SESSION}-")).session_values()) == [b"abcd"]
 
 
 # --- writing ---
@@ -193,7 +195,7 @@ def test_the_attributes_of_a_cookie(cookies):
     name = cookies.session
     assert cookies.set(name, "v", 60.9) == f"{name}=v; Max-Age=60; Path=/; HttpOnly; SameSite=Lax{secure}"
     assert cookies.delete(name) == f"{name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax{secure}"
-    assert name == ("__Host-lumin" if secure else "lumin")
+    assert re.fullmatch(r"__Host-lumin-[a-z]{6}" if secure else r"lumin-[a-z]{6}", name)
 
 
 @hostile
@@ -228,7 +230,7 @@ def test_the_largest_session_fits_and_one_byte_more_does_not():
 
 def test_a_session_that_fits_is_one_cookie():
     (line,) = SECURE.write_session(value_of(ROOM + 2), DAY, [])
-    assert line == SECURE.set("__Host-lumin", value_of(ROOM + 2), DAY)
+    assert line == SECURE.set(SESSION, value_of(ROOM + 2), DAY)
     assert len(line) == SET_COOKIE_LIMIT
     assert len(SECURE.write_session(value_of(ROOM + 3), DAY, [])) == 2
 
@@ -246,17 +248,17 @@ def test_a_session_that_grows_and_shrinks_leaves_nothing_stale(sizes):
 
 
 def test_a_stale_cookie_is_deleted_with_the_attributes_that_it_was_set_with():
-    carried = ["__Host-lumin-0", "__Host-lumin-1", "__Host-lumin-tries", "__Host-lumin-login-0123456789abcdef"]
+    carried = [f"{SESSION}-0", f"{SESSION}-1", f"{SESSION}-tries", f"{SESSION}-login-0123456789abcdef"]
     written, *deleted = SECURE.write_session("v", DAY, carried)
-    assert written.startswith("__Host-lumin=v;")
-    assert deleted == [SECURE.delete("__Host-lumin-0"), SECURE.delete("__Host-lumin-1")]
+    assert written.startswith(f"{SESSION}=v;")
+    assert deleted == [SECURE.delete(f"{SESSION}-0"), SECURE.delete(f"{SESSION}-1")]
 
 
 def test_what_a_logout_deletes_is_all_that_came():
-    found = jar("a=1; __Host-lumin=x; __Host-lumin=y; __Host-lumin-3=z; __Host-lumin-tries=t")
-    assert SECURE.delete_session(found.ours) == [SECURE.delete("__Host-lumin"), SECURE.delete("__Host-lumin-3")]
+    found = jar(f"a=1; {SESSION}=x; {SESSION}=y; {SESSION}-3=z; {SESSION}-tries=t")
+    assert SECURE.delete_session(found.ours) == [SECURE.delete(SESSION), SECURE.delete(f"{SESSION}-3")]
     assert SECURE.delete_all(found.ours) == [
-        SECURE.delete(name) for name in ("__Host-lumin", "__Host-lumin-3", "__Host-lumin-tries")
+        SECURE.delete(name) for name in (SESSION, f"{SESSION}-3", f"{SESSION}-tries")
     ]
 
 
@@ -264,24 +266,24 @@ def test_what_a_logout_deletes_is_all_that_came():
 @given(headers)
 def test_nothing_of_a_header_gets_into_what_is_deleted(header):
     for line in SECURE.delete_all(jar(header).ours):
-        assert re.fullmatch(r"__Host-lumin[a-z0-9-]*=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure", line)
+        assert re.fullmatch(rf"{SESSION}[a-z0-9-]*=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax; Secure", line)
 
 
 # --- remembering ---
 
 
 def test_a_jar_that_is_remembered_is_the_same_for_an_equal_header():
-    cookies = Cookies(secure=True)
-    one = cookies.jar(b"__Host-lumin=x")
-    assert cookies.jar(b"__Host-lumin=x") is not one
+    cookies = Cookies(config())
+    one = cookies.jar(f"{SESSION}=x".encode())
+    assert cookies.jar(f"{SESSION}=x".encode()) is not one
     cookies.remember(one)
-    assert cookies.jar(b"__Host-lumin=x") is one
-    assert cookies.jar(b"__Host-lumin=y") is not one
+    assert cookies.jar(f"{SESSION}=x".encode()) is one
+    assert cookies.jar(f"{SESSION}=y".encode()) is not one
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_goes():
-    cookies = Cookies(secure=True)
-    jars = [cookies.jar(b"__Host-lumin=%d" % number) for number in range(MEMO_LIMIT + 1)]
+    cookies = Cookies(config())
+    jars = [cookies.jar(f"{SESSION}={number}".encode()) for number in range(MEMO_LIMIT + 1)]
     for one in jars:
         cookies.remember(one)
     assert cookies.jar(jars[0].header) is not jars[0]

@@ -17,6 +17,7 @@ from lumin_middleware.sessions.cookies import SessionTooLarge
 from lumin_middleware.sessions.records import SWAP_ATTEMPTS, Record, record_key
 from lumin_middleware.sessions.sessions import WARNING_PAUSE, Carried, CookieSessions, StoreSessions
 from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
+from tests.site_rig import SESSION
 
 DAY, WEEK = 86_400, 604_800
 
@@ -92,7 +93,7 @@ async def test_nobody_brings_nothing(site):
 
 @pytest.mark.parametrize("value", ["x", "", "a.b.c", "%00", '"quoted"', "=" * 10])
 async def test_a_cookie_that_is_not_ours_is_nobody_and_costs_no_look_at_the_store(site, value):
-    site.browser.cookies["__Host-lumin"] = value
+    site.browser.cookies[SESSION] = value
     assert await site.load() is None
     assert site.steps == []
 
@@ -101,7 +102,8 @@ async def test_a_cookie_that_is_not_ours_is_nobody_and_costs_no_look_at_the_stor
 @given(st.sampled_from(["cookie", "store"]), st.binary(max_size=200), st.binary(max_size=50))
 async def test_any_cookies_are_nobody(kind, value, piece):
     process = Site(sessions=kind).process()
-    header = b"__Host-lumin=" + value + b"; __Host-lumin-0=2" + piece + b"; __Host-lumin-1=" + value
+    name = SESSION.encode()
+    header = b"%b=%b; %b-0=2%b; %b-1=%b" % (name, value, name, piece, name, value)
     assert await process.sessions.load(process.cookies.jar(header)) is None
     assert await process.sessions.current(process.cookies.jar(header)) is None
 
@@ -168,7 +170,7 @@ async def test_what_is_remembered_is_checked_again_each_time(site):
 
 async def test_a_session_of_several_cookies_comes_back(cookie_site):
     session = await cookie_site.begin(claims={"sub": "x" * 9000})
-    assert set(cookie_site.browser.cookies) == {f"__Host-lumin-{index}" for index in range(4)}
+    assert set(cookie_site.browser.cookies) == {f"{SESSION}-{index}" for index in range(4)}
     assert await cookie_site.load() == Carried(session, stale=False)
 
 
@@ -176,7 +178,7 @@ async def test_pieces_of_two_sessions_are_nobody(cookie_site):
     await cookie_site.begin(claims={"sub": "x" * 4000})
     first = dict(cookie_site.browser.cookies)
     await cookie_site.begin(claims={"sub": "y" * 4000})
-    cookie_site.browser.cookies["__Host-lumin-1"] = first["__Host-lumin-1"]
+    cookie_site.browser.cookies[f"{SESSION}-1"] = first[f"{SESSION}-1"]
     assert await cookie_site.load() is None
 
 
@@ -190,7 +192,7 @@ async def test_a_good_single_cookie_beside_stale_pieces_is_the_session(cookie_si
 
 async def test_pieces_beside_a_bad_single_cookie_are_the_session(cookie_site):
     session = await cookie_site.begin(claims={"sub": "x" * 4000})
-    cookie_site.browser.cookies["__Host-lumin"] = "stale"
+    cookie_site.browser.cookies[SESSION] = "stale"
     assert await cookie_site.load() == Carried(session, stale=False)
 
 

@@ -175,7 +175,7 @@ FAILURES: list[tuple[LuminError, int, str, str]] = [
     (RequestRefused("bad_path", "A trick."), 400, "bad_path", ""),
     (RequestRefused("cross_origin", "Only ours.", status=403), 403, "cross_origin", ""),
     (StoreUnavailable("no answer"), 503, "store_unavailable", "5"),
-    (ServerUnavailable("late", retry_after=12.7), 503, "server_unavailable", "12"),
+    (ServerUnavailable("late", retry_after=12.7), 503, "server_unavailable", "13"),
     (ServerUnavailable("late", retry_after=0.2), 503, "server_unavailable", "1"),
     (SessionTooLarge("9999 bytes"), 502, "session_too_large", ""),
     (AuthorizationServerError("bad", "bad_id_token"), 502, "bad_id_token", ""),

@@ -33,6 +33,7 @@ from tests.fakes import (
     id_token,
     request,
 )
+from tests.site_rig import SESSION
 
 FETCH = {
     "accept": "application/json",
@@ -141,7 +142,7 @@ def test_signing_in(site):
     visit = site.sign_in("/page")
     assert visit.session.claims == {"iss": BASE, "sub": "person-1", "sid": "sid-1", "email": "person@example.com"}
     assert visit.cookie == b""
-    assert set(site.browser.cookies) == {"__Host-lumin", "__Host-lumin-tries"}
+    assert set(site.browser.cookies) == {SESSION, f"{SESSION}-tries"}
 
 
 def test_several_sign_ins_at_once(site):
@@ -163,7 +164,7 @@ def test_a_callback_that_comes_twice_leads_where_the_first_led_and_sends_nothing
 def test_a_callback_that_comes_twice_leads_nobody_on_who_is_not_signed_in(site):
     asked = site.begin("/page")
     site.call_back(asked)
-    site.browser.cookies.pop("__Host-lumin")
+    site.browser.cookies.pop(SESSION)
     assert site.call_back(asked).status == 400
     site.sign_in()
     assert site.call_back({**asked, "state": "another"}).status == 400
@@ -284,7 +285,7 @@ def test_a_session_that_no_browser_can_hold_is_no_session():
 def test_going_round_in_circles_ends(site):
     for _ in range(3):
         assert site.call_back(site.begin()).status == 303
-        site.browser.cookies.pop("__Host-lumin")  # the browser refuses to keep it
+        site.browser.cookies.pop(SESSION)  # the browser refuses to keep it
     assert site.answer("/page").status == 400
     site.clock.advance(60)
     assert site.begin()

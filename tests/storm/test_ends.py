@@ -18,7 +18,7 @@ from lumin_middleware.emulator import DEMO_USERS
 from lumin_middleware.stores import MemoryStore
 from tests.foreign.relying_party import BackChannel
 from tests.patience import PATIENCE
-from tests.site_rig import CLIENT, ORIGIN, REDIRECT_URI, App, Browser, Clock, Site
+from tests.site_rig import CLIENT, ORIGIN, REDIRECT_URI, SESSION, App, Browser, Clock, Site
 from tests.storm.sites import LIFETIME, Hold, RemoteStore, copy, process, refreshes
 
 ADA, GRACE = DEMO_USERS[:2]
@@ -350,7 +350,7 @@ async def test_lo_12_a_logout_token_is_no_id_token(new_site):
     site.emulator.forge_id_token = lambda header, claims, key: logout_token(site, sub=ADA.sub, sid=claims["sid"])
     browser = site.browser()
     assert (await browser.sign_in()).status_code >= 400
-    assert "__Host-lumin" not in browser.cookie_names()
+    assert SESSION not in browser.cookie_names()
 
 
 @pytest.mark.parametrize("sessions", ["cookie", "store"])

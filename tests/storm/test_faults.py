@@ -16,7 +16,7 @@ import pytest
 from lumin_middleware.emulator import serve
 from lumin_middleware.protocol.breaker import FAILURES, PAUSE
 from lumin_middleware.sessions.renewal import TROUBLE_PAUSE
-from tests.site_rig import CLIENT, Browser, Clock, Site
+from tests.site_rig import CLIENT, SESSION, Browser, Clock, Site
 from tests.storm.sites import LIFETIME, Hold, RemoteStore, copy, process, refreshes
 
 TROUBLE: dict[str, dict[str, Any]] = {
@@ -260,7 +260,7 @@ async def test_without_the_store_nobody_signs_in_and_no_code_is_spent(two):
     two.store.down = True
     answer = await browser.navigate(callback)
     assert answer.status_code == 503
-    assert "__Host-lumin" not in browser.cookie_names()
+    assert SESSION not in browser.cookie_names()
     assert two.emulator.calls_to("/oauth2/token") == []
 
 
@@ -269,7 +269,7 @@ async def test_without_the_store_a_logout_says_so_and_clears_the_cookie(two):
     await browser.sign_in()
     two.store.down = True
     assert (await browser.log_out()).status_code == 503
-    assert "__Host-lumin" not in browser.cookie_names()
+    assert SESSION not in browser.cookie_names()
 
 
 async def test_tokens_that_could_not_be_saved_at_once_are_not_lost_to_the_other_processes(new_site, each_sessions):

@@ -7,6 +7,7 @@ it decides, it has from `RelyingParty`; here it only translates.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -14,25 +15,21 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
 
-import anyio
-import anyio.to_thread
 from starlette.types import Message, Receive, Scope, Send
 
 from .config import LuminConfig
 from .errors import ConfigurationError, RequestRefused
-from .model import Request, Response
+from .model import Request
 from .ports import AsyncStore, Store
+from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
-from .runtime.passage import MARK, Passage, respond
+from .runtime.passage import MARK, Passage
 from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
 
 BODY_LIMIT = 65_536
 """Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
-
-# What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
-_CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -63,6 +60,10 @@ class LuminMiddleware:
     ) -> None:
         if isinstance(app, LuminMiddleware):
             raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
+        if parameters(app) == 2:
+            raise ConfigurationError(
+                "app", "takes two arguments, as WSGI applications do; wrap it in lumin_middleware.wsgi.LuminMiddleware"
+            )
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
         self._root_path = _root_path(app)
@@ -87,15 +88,16 @@ class LuminMiddleware:
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 await Passage(outcome, world, send).run(app, _as_specified(scope, outcome.request), receive)
-            elif kind == "websocket":
-                await _deny(outcome, scope, receive, send)
             else:
-                await _deliver(outcome, world, scope, receive, send)
+                await deliver(outcome, world, scope, receive, send)
 
     # --- once for each loop ---
 
     def _party(self) -> tuple[RelyingParty, AsyncWorld]:
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise _NO_ASYNCIO from None
         last, found = self._last
         if last() is loop and found is not None:
             return found
@@ -107,6 +109,10 @@ class LuminMiddleware:
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
+        if not _is_asyncio():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(_NO_ASYNCIO)})
+            return
         asked = answered = False
 
         async def watch_receive() -> Message:
@@ -147,6 +153,30 @@ class LuminMiddleware:
         found = self._parties.pop(asyncio.get_running_loop(), None)
         if found is not None:
             await found[1].aclose()
+
+
+_NO_ASYNCIO = ConfigurationError(
+    "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
+)
+
+
+def _is_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def parameters(app: object) -> int | None:
+    """How many arguments an application must be given: three in ASGI, two in WSGI; None where nobody can tell."""
+    try:
+        found = inspect.signature(app).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in found):
+        return None
+    return sum(1 for each in found if each.default is each.empty and each.kind is not each.KEYWORD_ONLY)
 
 
 def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:
@@ -229,37 +259,3 @@ class _BodyReader:
                 raise RequestRefused("too_large", "The body is too large.", status=413)
             if not message.get("more_body", False):
                 return body
-
-
-async def _deliver(response: Response, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
-    """Sends an answer of ours; where nobody is left to take one that matters, it is undone."""
-    undo = response.undo
-    if undo is None:
-        await respond(response, scope, send)
-        return
-    try:
-        if await _is_gone(receive):
-            raise OSError("the client has gone")
-        await respond(response, scope, send)
-    except (OSError, asyncio.CancelledError) as error:
-        await world.shield(undo)
-        if isinstance(error, asyncio.CancelledError):
-            raise
-
-
-async def _is_gone(receive: Receive) -> bool:
-    """Whether the client has disconnected, as far as the server has noticed."""
-    with anyio.move_on_after(0):
-        while True:
-            if (await receive())["type"] == "http.disconnect":
-                return True
-    return False
-
-
-async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuses a WebSocket handshake, with the answer itself where the server can send it."""
-    await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await respond(response, scope, send, "websocket.http.response")
-    else:
-        await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})

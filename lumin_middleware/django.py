@@ -13,15 +13,17 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.hashers import make_password
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.signals import got_request_exception
 from django.utils.functional import SimpleLazyObject
 
-from .errors import LoginRequired
+from .errors import ANSWERED, LoginRequired
 from .lookup import lumin
+from .protocol.claims import verified_email
 
 
 class ChallengeMiddleware:
-    """Lets a `LoginRequired` that a view raises out of Django, so that the person is asked to sign in.
+    """Lets an error of ours that a view raises out of Django: `LoginRequired`, and the person is asked to sign in.
 
     For `MIDDLEWARE`, anywhere in it, under ASGI and WSGI.
     """
@@ -42,7 +44,7 @@ def _let_through(**signal: Any) -> None:
     # Django makes a 500 of every exception, at each middleware anew; only what a receiver of this signal raises
     # gets past it.
     error = sys.exc_info()[1]
-    if isinstance(error, LoginRequired):
+    if isinstance(error, ANSWERED):
         raise error
 
 
@@ -50,7 +52,8 @@ class UserMiddleware(ChallengeMiddleware):
     """The same, and `request.user` and `request.auser()`: the Django user of whoever is signed in.
 
     After Django's `AuthenticationMiddleware`, or without it. Who that is, the backends say, of which `LuminBackend`
-    is one; they are asked when somebody looks.
+    is one; they are asked when somebody looks. For somebody who is signed in without a `sub` that is
+    `PermissionDenied` (403), unless a backend knows them by something else.
     """
 
     def __call__(self, request: Any) -> Any:
@@ -63,9 +66,14 @@ def _user(request: Any) -> Any:
     from django.contrib.auth.models import AnonymousUser
 
     try:
-        return authenticate(request, lumin_claims=lumin(request).claims) or AnonymousUser()
+        claims = lumin(request).claims
     except LoginRequired:
         return AnonymousUser()
+    user = authenticate(request, lumin_claims=claims)
+    if user is None and not claims.get("sub"):
+        # As an anonymous user they would be sent to sign in again, and come back as nobody again.
+        raise PermissionDenied("You are signed in, but Lumin did not say who you are.")
+    return user or AnonymousUser()
 
 
 class LuminBackend:
@@ -79,10 +87,12 @@ class LuminBackend:
     """Whether somebody who was never seen gets a user. If not, they are anonymous to Django."""
 
     def authenticate(self, request: Any, lumin_claims: Mapping[str, Any] | None = None) -> Any:
-        """The user of these claims; None without a `sub`, and for a user who is not active."""
+        """The user of these claims; None without a `sub` that a column can hold, and for a user who is not active."""
         if not lumin_claims or not lumin_claims.get("sub"):
             return None
         users, key = get_user_model()._default_manager, self.key(lumin_claims)
+        if any(value != _fitting(field, value) for field, value in key.items()):
+            return None  # cut short it might be somebody else's
         if self.create_unknown_user:
             user, _ = users.get_or_create(**key, defaults={"password": make_password(None)})  # none that is usable
         else:
@@ -98,15 +108,35 @@ class LuminBackend:
         return {get_user_model().USERNAME_FIELD: claims["sub"]}
 
     def configure_user(self, user: Any, claims: Mapping[str, Any]) -> Any:
-        """Brings the user up to date: the e-mail address, unless it is not verified, and the names."""
+        """Brings the user up to date: the e-mail address, unless it is not verified, and the names.
+
+        Where only `name` is known it is the first name, so that `get_full_name()` is right. What tells users apart is
+        never written over, and what a column cannot hold is cut to what it can.
+        """
+        given, family = claims.get("given_name"), claims.get("family_name")
         known = {
-            "email": claims.get("email") if claims.get("email_verified", True) else None,
-            "first_name": claims.get("given_name"),
-            "last_name": claims.get("family_name"),
+            "email": verified_email(claims),
+            "first_name": given or (None if family else claims.get("name")),
+            "last_name": family or ("" if claims.get("name") and not given else None),
         }
-        changed = {field: value for field, value in known.items() if value and getattr(user, field, value) != value}
+        fitting = {field: _fitting(field, value) for field, value in known.items() if value is not None}
+        changed = {
+            field: value
+            for field, value in fitting.items()
+            if field not in self.key(claims) and getattr(user, field, value) != value
+        }
         for field, value in changed.items():
             setattr(user, field, value)
         if changed:
             user.save(update_fields=list(changed))
         return user
+
+
+def _fitting(field: str, value: object) -> str:
+    """A text as the user's column can hold it: no NUL, no half of a surrogate pair, no longer than it is wide."""
+    text = str(value).encode("utf-8", "ignore").decode().replace("\0", "")
+    try:
+        width = get_user_model()._meta.get_field(field).max_length
+    except FieldDoesNotExist:
+        width = None
+    return text[:width]

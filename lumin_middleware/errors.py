@@ -9,7 +9,7 @@
     ├── ClientMisused                 the application's: the client's rules        500
     ├── AuthorizationServerError      the authorization server's                   502
     │   ├── OAuthError                it answered with an OAuth error              502
-    │   └── ServerUnavailable         it gave no usable answer                     503
+    │   └── ServerUnavailable         it gave no answer                            503
     └── StoreUnavailable              the store's                                  503
 
 `status_hint` is what an HTTP server might answer; `reason` is a short fixed word for programs and
@@ -109,16 +109,19 @@ class OAuthError(AuthorizationServerError):
 
 
 class ServerUnavailable(AuthorizationServerError):
-    """No usable answer: no connection, too late, a 5xx or 429, or a body that isn't one.
+    """No answer: no connection, too late, broken off, a 5xx or 429.
 
-    Whether the server acted on the request is unknown. `retry_after` is in seconds.
+    Whether the server acted on the request is unknown, unless `sent` is False: then nothing of it left this process.
+    `retry_after` is in seconds; `said` is what of it the server's own `Retry-After` asked for, 0 for nothing.
     """
 
     status_hint = 503
 
-    def __init__(self, message: str, *, retry_after: float = 30.0) -> None:
+    def __init__(self, message: str, *, retry_after: float = 30.0, said: float = 0.0, sent: bool = True) -> None:
         super().__init__(message, "server_unavailable")
-        self.retry_after = retry_after
+        self.retry_after = max(retry_after, said)
+        self.said = said
+        self.sent = sent
 
 
 class StoreUnavailable(LuminError):
@@ -126,3 +129,7 @@ class StoreUnavailable(LuminError):
 
     status_hint = 503
     reason = "store_unavailable"
+
+
+ANSWERED = (LoginRequired, InsufficientScope, AuthorizationServerError, StoreUnavailable)
+"""What an application may let through: the middleware answers it. The others are mistakes, and stay errors."""

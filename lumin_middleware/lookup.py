@@ -2,39 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+import inspect
+import sys
+from functools import cache
+from typing import Any, ClassVar, overload
 
 from starlette.requests import HTTPConnection
 
 from .client import AsyncLuminClient, LuminClient
 from .errors import ClientMisused, LoginRequired
 
-
-@overload
-def lumin(request: HTTPConnection) -> AsyncLuminClient: ...
-@overload
-def lumin(request: Any) -> Any: ...
+MARKS = ("lumin_middleware", "lumin.middleware")
+"""Under which a scope and an environ hold the visit that they belong to."""
 
 
-def lumin(request: HTTPConnection) -> AsyncLuminClient | LuminClient:
+class Lookup:
     """The Lumin client of a request, WebSocket, ASGI scope or WSGI environ, of any framework.
 
-    It works as a FastAPI dependency: `Annotated[AsyncLuminClient, Depends(lumin)]`. Raises `LoginRequired` where
-    nobody is signed in (a `public` page, or an `optional` one), and `ClientMisused` where the middleware is not in
-    front.
+    `lumin(request)`, or a FastAPI dependency: `Annotated[AsyncLuminClient, Depends(lumin)]`, which then shows in the
+    OpenAPI document that a sign-in is needed; `FastAPI(responses=lumin.responses)` adds the two answers that it
+    may lead to. Raises `LoginRequired` where nobody is signed in (a `public` page, or an `optional` one); let it
+    through, and the person is asked to sign in. Raises `ClientMisused` where the middleware is not in front.
     """
-    holder = _holder(request)
-    if "lumin" not in holder:
-        raise ClientMisused("LuminMiddleware is not in front of this application; wrap it")
-    client: AsyncLuminClient | LuminClient | None = holder["lumin"]
-    if client is None:
-        raise LoginRequired("nobody is signed in")
-    return client
+
+    responses: ClassVar[dict[int | str, dict[str, Any]]] = {
+        401: {"description": "Nobody is signed in: problem+json with `reason` and `login_url`"},
+        403: {"description": "A permission is missing: problem+json with `scope` and `login_url`"},
+    }
+    """The answers that the middleware gives in an application's place, in OpenAPI's words."""
+
+    __name__ = "lumin"
+
+    @overload
+    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient: ...
+    @overload
+    def __call__(self, request: Any, *, signed_in: None = None) -> Any: ...
+    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | LuminClient:
+        found = _scope_or_environ(request)
+        holder = found if "REQUEST_METHOD" in found else found.get("state") or {}
+        if "lumin" not in holder:
+            raise ClientMisused("LuminMiddleware is not in front of this application; wrap it")
+        client: AsyncLuminClient | LuminClient | None = holder["lumin"]
+        if client is None:
+            error = LoginRequired("nobody is signed in")
+            for visit in filter(None, map(found.get, MARKS)):
+                visit.failed = error  # for frameworks that make a 500 of it and keep it to themselves
+            raise error
+        return client
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """One parameter, `request`; for FastAPI, which reads this, a second that declares how people sign in."""
+        request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)
+        parameters = [request]
+        if "fastapi" in sys.modules:
+            parameters.append(_fastapi_scheme())
+        return inspect.Signature(parameters)
 
 
-def _holder(request: Any) -> Any:
-    """Where the client hangs: the scope's state, or the environ."""
-    if not isinstance(request, dict):
-        scope = getattr(request, "scope", None)
-        request = scope if isinstance(scope, dict) else getattr(request, "environ", {})
-    return request if "REQUEST_METHOD" in request else request.get("state") or {}
+@cache
+def _fastapi_scheme() -> inspect.Parameter:
+    from fastapi import Depends
+    from fastapi.openapi.models import APIKey, APIKeyIn
+    from fastapi.security.base import SecurityBase
+
+    class SignedIn(SecurityBase):
+        """The session's cookie, as OpenAPI describes it. The middleware has looked at it already."""
+
+        scheme_name = "Lumin"
+        model = APIKey(
+            name="__Host-lumin",
+            description="The session of somebody who signed in with Lumin at `login`, which sets the cookie.",
+            **{"in": APIKeyIn.cookie},  # type: ignore[arg-type]
+        )
+
+        def __call__(self) -> None:
+            return None
+
+    return inspect.Parameter("signed_in", inspect.Parameter.KEYWORD_ONLY, annotation=None, default=Depends(SignedIn()))
+
+
+lumin = Lookup()
+
+
+def _scope_or_environ(request: Any) -> Any:
+    if isinstance(request, dict):
+        return request
+    scope = getattr(request, "scope", None)
+    return scope if isinstance(scope, dict) else getattr(request, "environ", {})

@@ -83,10 +83,15 @@ class Answer:
     status: int
     media_type: str
     body: bytes
+    retry_after: float = 0.0
+    """Seconds after which the server asks to be asked again (RFC 9110, 10.2.3); 0 where it does not say."""
 
 
 class Exchange(Protocol):
-    """The authorization server. Raises `OAuthError` for its refusals, `ServerUnavailable` for silence."""
+    """The authorization server. Raises `OAuthError` for its refusals, `ServerUnavailable` for silence.
+
+    What failed before anything was sent says so (`sent=False`), and `said` is what the server's `Retry-After` says.
+    """
 
     async def redeem(self, token_endpoint: str, code: AuthorizationCode) -> Mapping[str, Any]:
         """RFC 6749, 4.1.3. Sent once, whatever happens."""

@@ -90,17 +90,37 @@ def _client_class() -> type[TestClient]:
     return SignedInClient
 
 
+def _open(app: Any, stack: ExitStack) -> Any:
+    """A client of an application, inside its lifespan if it has one; of httpx2's kind on both edges."""
+    from .wsgi import LuminMiddleware
+
+    if isinstance(app, LuminMiddleware) or _is_wsgi(app):
+        import httpx2
+
+        stack.callback(getattr(app, "close", lambda: None))
+        transport = httpx2.WSGITransport(app=getattr(app, "wsgi_app", app))
+        return stack.enter_context(httpx2.Client(transport=transport, base_url="https://testserver"))
+    return stack.enter_context(_client_class()(app, base_url="https://testserver", follow_redirects=False))
+
+
+def _is_wsgi(app: Any) -> bool:
+    from .asgi import parameters
+
+    return parameters(app) == 2
+
+
 @pytest.fixture
-def signed_in(lumin_emulator: Emulator) -> Iterator[Callable[..., TestClient]]:
+def signed_in(lumin_emulator: Emulator) -> Iterator[Callable[..., Any]]:
     """Makes clients that are signed in: `signed_in(app, path="/", sub=…, scope=…)`.
 
-    The client is Starlette's `TestClient`, inside the application's lifespan, with the session's cookies. `path` is
-    a protected page; the person is the emulator's first, or `sub`, who grants all or `scope`.
+    For an ASGI application the client is Starlette's `TestClient`, inside the application's lifespan; for a WSGI
+    application (Flask, Django, bare) an `httpx2.Client`. Either has the session's cookies. `path` is a protected page;
+    the person is the emulator's first, or `sub`, who grants all or `scope`.
     """
     with ExitStack() as stack:
 
-        def sign_in(app: Any, *, path: str = "/", **person: Any) -> TestClient:
-            client = stack.enter_context(_client_class()(app, base_url="https://testserver", follow_redirects=False))
+        def sign_in(app: Any, *, path: str = "/", **person: Any) -> Any:
+            client = _open(app, stack)
             begun = client.get(path, headers={"accept": "text/html"})
             if begun.status_code != 303:
                 raise AssertionError(f"{path} answered {begun.status_code} and not with a sign-in; is it protected?")

@@ -15,9 +15,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote_to_bytes
 
+from .asgi import parameters
 from .client import LuminClient
 from .config import LuminConfig
-from .errors import ConfigurationError, LoginRequired, RequestRefused
+from .errors import ANSWERED, ConfigurationError, LuminError, RequestRefused
 from .model import Request, Response
 from .ports import Store, run
 from .runtime.api_calls import WsgiCall
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 BODY_LIMIT = 65_536
 """Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
 
-_MARK = "lumin.middleware"
+_MARK = "lumin.middleware"  # what an environ holds that has passed here: the visit
 
 # Only we may say who somebody is.
 _IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
@@ -55,6 +56,10 @@ class LuminMiddleware:
     ) -> None:
         if isinstance(app, LuminMiddleware):
             raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
+        if parameters(app) == 3:
+            raise ConfigurationError(
+                "app", "takes three arguments, as ASGI applications do; wrap it in lumin_middleware.LuminMiddleware"
+            )
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
         self._clock = clock
@@ -87,10 +92,10 @@ class LuminMiddleware:
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
         try:
             result = app(passed, passage.start_response)
-        except LoginRequired:
+        except ANSWERED as error:
             if passage.started:
                 raise
-            return passage.challenge()
+            return passage.answer(error)
         except BaseException:
             passage.over()
             raise
@@ -127,8 +132,8 @@ class _Passage:
         self, visit: Visit, client: LuminClient | None, environ: WSGIEnvironment, start_response: StartResponse
     ) -> None:
         self.started = False
-        self.replaced = False
-        """Whether the application's 500 only says that nobody is signed in any more."""
+        self.replaced: LuminError | None = None
+        """The error of ours of which the application's 500 says no more than that it happened."""
         self.body: Iterable[bytes] = ()
         self._visit = visit
         self._client = client
@@ -138,18 +143,21 @@ class _Passage:
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """`start_response` with our cookies; the second call of an application replaces the first's headers."""
-        if self._visit.lost and status.startswith("500"):
-            self.replaced = True
+        if isinstance(self._visit.failed, ANSWERED) and status.startswith("500"):
+            self.replaced = self._visit.failed
             return lambda data: None
         if cookies := self._visit.set_cookies():
             headers = pages.with_cookies(headers, cookies)
+        elif self._visit.session is not None and pages.says_nothing_of_caching(name for name, _ in headers):
+            headers = [*headers, pages.PRIVATE]
         result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
         self.started = True
         return result
 
-    def challenge(self) -> Iterable[bytes]:
-        self.started, self.replaced = True, False
-        response = run(self._visit.challenge())
+    def answer(self, error: LuminError) -> Iterable[bytes]:
+        """Our answer in place of the application's."""
+        self.started, self.replaced = True, None
+        response = run(self._visit.answer(error))
         self.over()
         return _answer(response, self._environ, self._start_response)
 
@@ -158,16 +166,18 @@ class _Passage:
 
     def __next__(self) -> bytes:
         if self._chunks is None:
-            self._chunks = iter(self.challenge() if self.replaced else self.body)
+            self._chunks = iter(self.answer(self.replaced) if self.replaced else self.body)
         try:
             chunk = next(self._chunks)
-        except LoginRequired:
+        except ANSWERED as error:
             if self.started:
                 raise
+            met: LuminError = error
         else:
-            if not self.replaced:
+            if self.replaced is None:
                 return chunk
-        self._chunks = iter(self.challenge())
+            met = self.replaced
+        self._chunks = iter(self.answer(met))
         return next(self._chunks)
 
     def close(self) -> None:
@@ -278,7 +288,7 @@ def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient
     if _IDENTITY_HEADER in "\n".join(environ):  # which tells much sooner than a look at each name
         passed = {name: value for name, value in environ.items() if not name.startswith(_IDENTITY_HEADER)}
     passed["lumin"] = client
-    passed[_MARK] = True
+    passed[_MARK] = visit
     passed.pop("HTTP_COOKIE", None)
     if cookie := visit.cookie:
         passed["HTTP_COOKIE"] = cookie.decode("latin-1")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -22,9 +23,10 @@ from joserfc import jws
 from joserfc.jwk import RSAKey
 
 from lumin_middleware.config import AuthorizationServer, LuminConfig
-from lumin_middleware.errors import OAuthError, StoreUnavailable
+from lumin_middleware.errors import OAuthError, ServerUnavailable, StoreUnavailable
 from lumin_middleware.model import Request, Response, Session, TokenSet
 from lumin_middleware.ports import Answer
+from lumin_middleware.protocol.breaker import FAILURES, CircuitBreaker
 from lumin_middleware.sessions.records import digest
 from lumin_middleware.site.relying_party import RelyingParty
 from lumin_middleware.stores import MemoryStore
@@ -220,7 +222,7 @@ class Server:
     async def fetch(self, url: str, access_token: str | None = None) -> Answer:
         self.steps.append("fetch")
         self.fetched.append((url, access_token))
-        answer: Answer = await self._answered("fetch", lambda: self.documents[url])
+        answer: Answer = await self._answered("fetch", lambda: self.documents.get(url, Answer(404, "", b"")))
         return answer
 
     async def _answered(self, call: str, usual: Callable[[], Any]) -> Any:
@@ -291,6 +293,33 @@ def _kind(key: str) -> str:
 
 
 # --- the rest of the world ------------------------------------------------------------------------------
+
+
+def token_set(now: float, left: float, lifetime: float) -> TokenSet:
+    """Tokens that have so many seconds left of their lifetime."""
+    return TokenSet("access", now + left, lifetime, ("openid",), "refresh")
+
+
+def release_after(event: asyncio.Event, sleeps: int) -> Callable[[], Awaitable[None]]:
+    """For `World.during_sleep`: sets `event` at the so-manieth sleep."""
+    count = itertools.count(1)
+
+    async def during_sleep() -> None:
+        if next(count) == sleeps:
+            event.set()
+
+    return during_sleep
+
+
+async def open_circuit(breaker: CircuitBreaker, *, said: float = 0.0) -> None:
+    """Lets so many go unanswered that nobody passes; the server asks for that many seconds, or says nothing."""
+
+    async def no_answer() -> None:
+        raise ServerUnavailable("down", said=said)
+
+    for somebody in range(1 if said else FAILURES):
+        with suppress(ServerUnavailable):
+            await breaker.call(("somebody", somebody), no_answer)
 
 
 class World:
@@ -376,9 +405,11 @@ class BlockingWorld(World):
 
 
 class Process(RelyingParty):
-    """The core in one process of a site."""
+    """The core in one process of a site, its parts at hand."""
 
-    world: World
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        super().__init__(config, world)
+        vars(self).update(vars(self.parts))
 
     async def end(self, session: Session) -> None:
         """The end of a session, without what a logout does besides."""
@@ -417,9 +448,25 @@ class Workers:
         }
         claims = {"iss": BASE, "sub": "person-1", "email": "person@example.com"}
         session = Session(secrets.token_urlsafe(24), 0, now, now, TokenSet(**tokens), claims)
-        await self.process().sessions.begin(session, None)
+        await self.process().sessions.begin(session)
         self.steps.clear()
         return session
+
+    async def expired(self, **changes: Any) -> Session:
+        """A session whose access token has just expired."""
+        session = await self.sign_in(**changes)
+        self.clock.advance(3600)
+        return session
+
+    async def nearly_expired(self, **changes: Any) -> Session:
+        """A session whose access token has a minute left: in the soft window, not in the hard one."""
+        session = await self.sign_in(**changes)
+        self.clock.advance(3540)
+        return session
+
+    async def recorded(self, session: Session) -> Session:
+        """What a process that knows nothing yet reads in the store."""
+        return (await self.process().sessions.newest(session)).session
 
     def leased(self, session: Session) -> bool:
         """Whether somebody has the lease now."""

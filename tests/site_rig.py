@@ -31,6 +31,10 @@ CLIENT = Client(
     scope="openid offline_access sign:requests templates workspaces.read",
     post_logout_redirect_uris=(f"{ORIGIN}/bye",),
 )
+SESSION = LuminConfig(
+    client_id=CLIENT.client_id, client_secret="-", redirect_uri=REDIRECT_URI, secret_key=secrets.token_bytes(32)
+).session_cookie
+"""The name of the session's cookie of that site, on https; all others of ours begin with it."""
 NAVIGATION = {
     "accept": "text/html,application/xhtml+xml,*/*;q=0.8",
     "sec-fetch-mode": "navigate",
@@ -136,6 +140,7 @@ class Site:
                 "server": AuthorizationServer.at(emulator.base),
                 "api_url": f"{emulator.base}/v1",
                 "store": self.store,
+                "timeout": 60,  # seconds: what answers is waited for, however busy the machine is
                 **settings,
             }
         )

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gzip
 import inspect
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware.client import AsyncLuminClient, LuminAuth, LuminClient, api_client, blocking_api_client
+from lumin_middleware.client import (
+    DISCARDED,
+    AsyncLuminClient,
+    LuminAuth,
+    LuminClient,
+    api_client,
+    blocking_api_client,
+)
 from lumin_middleware.errors import ClientMisused, LoginRequired, ServerUnavailable, SessionEnded, StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
 from tests.fakes import any_text, config, hostile
@@ -233,6 +243,274 @@ async def test_an_answer_may_be_read_as_it_comes(rig):
     assert rig.sent == ["Bearer access-1"]
 
 
+@pytest.mark.parametrize("error", [None, ServerUnavailable("down"), StoreUnavailable("down")])
+async def test_a_token_that_is_too_new_to_be_renewed_is_not_sent_again(rig, error):
+    """The holder gives the same back: another one would fare no better."""
+    rig.refuse("access-1")
+    holder = Holder("access-1", error=error)
+    holder.tokens = ["access-1", "access-1"]
+    assert (await done(rig.client(holder).get("x"))).status_code == 401
+    assert (rig.sent, holder.asked) == (["Bearer access-1"], [None, "access-1"])
+
+
+class Body(httpx2.AsyncByteStream, httpx2.SyncByteStream):
+    """A body in pieces that counts how many of them were taken, and whether it was closed."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+        self.taken = 0
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self.pieces:
+            self.taken += 1
+            yield piece
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            self.taken += 1
+            yield piece
+
+    def close(self) -> None:
+        self.closed = True
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+PACKED = gzip.compress(b"0" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("body", "taken"),
+    [
+        (Body(PACKED), 1),
+        (Body(b"this is no gzip"), 1),
+        (Body(*[b"x" * 10_000] * 100), DISCARDED // 10_000 + 1),
+        (Body(), 0),
+    ],
+    ids=["small", "broken", "endless", "none"],
+)
+async def test_the_body_of_a_refusal_is_taken_off_the_connection_and_never_unfolded(rig, body, taken, monkeypatch):
+    def refuse(call: Call) -> httpx2.Response:
+        if call.headers["authorization"] == "Bearer access-2":
+            return httpx2.Response(200, content=b"here")
+        body.taken, body.closed = 0, False
+        return httpx2.Response(401, headers={"content-encoding": "gzip"}, stream=body)
+
+    rig.api.answer = refuse
+    response = await done(rig.client(Holder("access-1", "access-2")).get("x"))
+    assert (response.status_code, response.content) == (200, b"here")
+    assert (body.taken, body.closed) == (taken, True)
+    assert [each.content for each in response.history] == [b""]
+
+
+async def test_a_refusal_that_is_the_answer_is_the_application_s_to_read(rig):
+    rig.api.answer = lambda call: httpx2.Response(
+        401, headers={"content-encoding": "gzip"}, stream=Body(gzip.compress(b"why"))
+    )
+    response = await done(rig.client(Holder("access-1", "access-2", "access-3")).get("x"))
+    assert (response.status_code, response.content) == (401, b"why")
+
+
+# --- a connection that was closed ---
+
+
+class Cuts:
+    """An API that cuts off so many calls before it answers; and what came over which pool."""
+
+    def __init__(self, rig: Rig, error: type[Exception], times: int = 1) -> None:
+        self.over: list[str] = []
+        self.left = times
+        self.error = error
+        for name, http in (("kept", rig.http), ("new", rig.http._anew)):
+            http._mounts = {}
+            http._transport = api = Api()
+            api.answer = lambda call, name=name: self.answer(name)
+
+    def answer(self, name: str) -> httpx2.Response:
+        self.over.append(name)
+        if self.left:
+            self.left -= 1
+            raise self.error("closed")
+        return httpx2.Response(200, content=b"here")
+
+
+AGAIN = [(verb, {}) for verb in ("get", "head", "options", "put", "delete")] + [
+    ("put", {"json": {"a": 1}}),
+    ("put", {"content": b"pdf"}),
+    ("put", {"data": {"a": "1"}}),
+    ("put", {"files": {"f": b"pdf"}}),
+]
+
+
+@pytest.mark.parametrize("error", [httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError])
+@pytest.mark.parametrize(("verb", "options"), AGAIN)
+async def test_what_does_no_harm_is_sent_once_more_on_a_new_connection(rig, error, verb, options):
+    cuts = Cuts(rig, error)
+    assert (await done(getattr(rig.client(), verb)("x", **options))).status_code == 200
+    assert cuts.over == ["kept", "new"]
+
+
+async def test_a_second_cut_is_an_error(rig):
+    cuts = Cuts(rig, httpx2.RemoteProtocolError, times=2)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await done(rig.client().get("x"))
+    assert cuts.over == ["kept", "new"]
+
+
+@pytest.mark.parametrize("error", [httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError])
+@pytest.mark.parametrize("verb", ["post", "patch"])
+async def test_what_may_have_been_done_is_never_sent_twice(rig, error, verb):
+    cuts = Cuts(rig, error)
+    with pytest.raises(error):
+        await done(getattr(rig.client(), verb)("x", json={}))
+    assert cuts.over == ["kept"]
+
+
+async def test_a_body_that_came_as_a_stream_is_not_sent_again_after_a_cut(rig):
+    cuts = Cuts(rig, httpx2.RemoteProtocolError)
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await done(rig.client().put("x", content=async_pieces() if rig.colour is AsyncLuminClient else pieces()))
+    assert cuts.over == ["kept"]
+
+
+@pytest.mark.parametrize("error", [httpx2.ReadTimeout, httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout])
+async def test_other_trouble_is_the_application_s_to_see(rig, error):
+    cuts = Cuts(rig, error)
+    with pytest.raises(error):
+        await done(rig.client().get("x"))
+    assert cuts.over == ["kept"]
+
+
+async def test_a_stream_that_was_cut_off_before_it_began_begins_again(rig):
+    cuts = Cuts(rig, httpx2.RemoteProtocolError)
+    streamed = rig.client().stream("GET", "file")
+    if rig.colour is AsyncLuminClient:
+        async with streamed as response:
+            assert await response.aread() == b"here"
+    else:
+        with streamed as response:
+            assert response.read() == b"here"
+    assert cuts.over == ["kept", "new"]
+
+
+# --- which path ---
+
+
+@pytest.mark.parametrize(
+    ("path", "parts", "sent"),
+    [
+        ("signature_request/{}", ("id-1",), "/v1/signature_request/id-1"),
+        ("signature_request/{}/files/{}", ("a b", 7), "/v1/signature_request/a%20b/files/7"),
+        ("x/{}", ("a/b",), "/v1/x/a%2Fb"),
+        ("x/{}", ("a?b=c#d",), "/v1/x/a%3Fb%3Dc%23d"),
+        ("x/{}", ("100%",), "/v1/x/100%25"),
+        ("x/{}", ("%2F",), "/v1/x/%252F"),
+        ("x/{}", ("é☃",), "/v1/x/%C3%A9%E2%98%83"),
+        ("x/{}", ("{}",), "/v1/x/%7B%7D"),
+        ("x/{}", ("...",), "/v1/x/..."),
+        ("x/{}.pdf", ("a",), "/v1/x/a.pdf"),
+        ("x/{}?y=1", ("a",), "/v1/x/a?y=1"),
+        (f"{API}/x/{{}}", ("a",), "/v1/x/a"),
+        ("x?next=../y", (), "/v1/x?next=../y"),
+        ("a..b/.well-known", (), "/v1/a..b/.well-known"),
+    ],
+)
+async def test_what_comes_from_outside_is_one_segment_of_a_path(rig, path, parts, sent):
+    for verb in VERBS:
+        await done(getattr(rig.client(), verb)(path, *parts))
+    await done(rig.client().request("GET", path, *parts))
+    assert {call.url.raw_path.decode() for call in rig.calls} == {sent}
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [("x/{}", ()), ("x", ("a",)), ("x/{}", ("a", "b")), ("x/{}/{}", ("a",)), ("x/{}", ("",))],
+)
+async def test_parts_that_do_not_fit_their_path_are_a_mistake(rig, path, parts):
+    with pytest.raises(ClientMisused):
+        await done(rig.client().get(path, *parts))
+    assert rig.calls == []
+
+
+DOTS = [
+    "../../admin",
+    "..",
+    ".",
+    "a/../b",
+    "a/./b",
+    "/../admin",
+    "a/%2e%2e/b",
+    "a/%2E./b",
+    "a/.%2e/b",
+    "a/%2e/b",
+    "a/%252e%252e/b",
+    "a/%25252e%25252e/b",
+    "a%2F..%2Fb",
+    "a%252f..%252fb",
+    "a\\..\\b",
+    "a%5c..%5cb",
+    "a/..;/b",
+    "a/..;x=1/b",
+    "a/..%3bx/b",
+    "a/..%00/b",
+    "a/..%20/b",
+    "a/%09../b",
+    "a/..%3fx",
+    "a/..%23x",
+    "a/%c0%ae%c0%ae/b",
+    "a/%e0%80%ae./b",
+    "a/..?x=1",
+    "a/..#x",
+    f"{API}/../admin",
+    f"{API}/x/%2e%2e/y",
+]
+
+
+@pytest.mark.parametrize("path", DOTS)
+async def test_no_path_leads_up_from_where_it_begins(rig, path):
+    holder = Holder()
+    with pytest.raises(ClientMisused):
+        await done(rig.client(holder).get(path))
+    streamed = None
+    with pytest.raises(ClientMisused):
+        streamed = rig.client(holder).stream("GET", path)
+    assert (rig.calls, holder.asked, streamed) == ([], [], None)
+
+
+@pytest.mark.parametrize("part", ["..", ".", "a/../b", "../admin", "%2e%2e", "..%2fadmin", "..;x", "a\\..\\b"])
+async def test_no_part_of_a_path_does(rig, part):
+    with pytest.raises(ClientMisused):
+        await done(rig.client().get("signature_request/{}", part))
+    assert rig.calls == []
+
+
+def as_others_read(raw_path: str) -> Iterator[str]:
+    """What a path may be taken for, decoded never to four times."""
+    for _ in range(5):
+        yield raw_path
+        raw_path = unquote(raw_path)
+
+
+@hostile
+@given(
+    st.sampled_from([AsyncLuminClient, LuminClient]),
+    any_text
+    | st.lists(st.sampled_from([*"/\\.;?#%{ a", "..", "%2e", "%2F", "%5c", "%25", "{}"]), max_size=12).map("".join),
+)
+async def test_whatever_a_part_is_it_stays_a_part(colour, part):
+    rig = Rig(colour)
+    with suppress(ClientMisused, UnicodeEncodeError):
+        await done(rig.client().get("signature_request/{}/files", part))
+    for call in rig.calls:
+        raw = call.url.raw_path.decode()
+        before, _, rest = raw.removeprefix("/v1/signature_request/").partition("/")
+        assert (rest, unquote(before)) == ("files", part)
+        for read in as_others_read(raw):
+            assert not {".", ".."} & {each.partition(";")[0] for each in re.split(r"[/\\?#]", read)}
+
+
 # --- nowhere else ---
 
 ELSEWHERE = [
@@ -383,7 +661,7 @@ async def test_after_its_request_a_client_is_of_no_use(rig):
 
 def test_a_client_shows_no_secret_and_takes_no_attributes(rig):
     client = rig.client()
-    for shown in (repr(client), str(client), repr(client._auth("x", {}))):
+    for shown in (repr(client), str(client), repr(client._call("GET", "x", (), {}))):
         assert "access-1" not in shown
         assert "secret" not in shown
     with pytest.raises(AttributeError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -78,8 +77,24 @@ def test_without_the_middleware_it_says_so(request_):
 
 def test_fastapi_sees_one_parameter_which_it_fills_itself():
     """A parameter of another type would be read from the query."""
-    (parameter,) = inspect.signature(lumin).parameters
-    assert typing.get_type_hints(lumin)[parameter] is HTTPConnection
+    request, signed_in = inspect.signature(lumin).parameters.values()
+    assert request.annotation is HTTPConnection
+    assert signed_in.default.dependency() is None
+
+
+def test_fastapis_document_says_that_a_sign_in_is_needed():
+    app = FastAPI(responses=lumin.responses)
+
+    @app.get("/")
+    async def whose(client: SignedIn) -> None:
+        """Needs somebody."""
+
+    document = app.openapi()
+    operation = document["paths"]["/"]["get"]
+    assert operation["security"] == [{"Lumin": []}]
+    assert {"401", "403"} <= operation["responses"].keys()
+    assert "422" not in operation["responses"]
+    assert document["components"]["securitySchemes"]["Lumin"]["in"] == "cookie"
 
 
 def test_it_works_as_a_dependency_of_fastapi(lumin_config, signed_in):

@@ -23,7 +23,7 @@ from lumin_middleware.wsgi import BODY_LIMIT, LuminMiddleware
 from tests.edges import rig
 from tests.edges.gateway import Connection, environ, serve, serve_validated
 from tests.edges.rig import Browser, Lumin, Site
-from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, query
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, SESSION, query
 
 SLIDE = 10_000  # seconds after which an answer carries the session's cookie again
 HTML = [("Content-Type", "text/html")]
@@ -69,7 +69,7 @@ def request(browser: Browser, target: str = "/", method: str = "GET", body: byte
 
 
 def session_cookies(connection: Connection) -> list[str]:
-    return [line for line in connection.all("set-cookie") if line.startswith("__Host-lumin=")]
+    return [line for line in connection.all("set-cookie") if line.startswith(f"{SESSION}=")]
 
 
 class Body:
@@ -418,9 +418,9 @@ async def test_only_we_may_say_who_somebody_is(new_site):
 
 
 async def test_the_application_sees_no_cookie_of_ours(site, browser):
-    browser.jar = {"theme": "dark", **browser.jar, "lumin": "another's"}
+    browser.jar = {"theme": "dark", **browser.jar, "xlumin": "another's"}
     serve_validated(site.wsgi, request(browser))
-    assert site.wsgi_app.requests[-1]["HTTP_COOKIE"] == "theme=dark; lumin=another's"
+    assert site.wsgi_app.requests[-1]["HTTP_COOKIE"] == "theme=dark; xlumin=another's"
 
 
 async def test_the_servers_environ_is_left_alone(site, browser):

@@ -6,9 +6,10 @@ Authlib's (`exchange.py`). Whatever comes back is hostile until a function here 
 
 from __future__ import annotations
 
-import json
-import math
+import re
+from calendar import timegm
 from collections.abc import Mapping
+from email.utils import parsedate
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -21,8 +22,9 @@ from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
 from ..model import _CHECKED, AuthorizationCode, TokenSet, Transaction
 from ..ports import Answer
+from .documents import json_answer, present
 
-PASSED_ON = ("login_hint", "prompt", "ui_locales")
+PASSED_ON = ("login_hint", "prompt", "ui_locales", "max_age", "acr_values")
 """What a browser may add to the authorization request (OpenID Connect Core 1.0, 3.1.2.1); nothing else."""
 
 PARAMETERS_LIMIT = 100
@@ -33,6 +35,18 @@ DEFAULT_LIFETIME = 3600.0
 
 LIFETIME_LIMIT = 31_536_000.0
 """A longer `expires_in`, a year, is no lifetime but a mistake."""
+
+CODE_LIMIT = 2000
+"""Characters of a code that is worth sending; Hydra's have some 90."""
+
+RETRY_AFTER_LIMIT = 300.0
+"""Seconds of a server's `Retry-After` that are obeyed: nobody is turned away for hours by one header."""
+
+REFUSES_THE_PERSON = frozenset(
+    {"access_denied", "interaction_required", "login_required", "consent_required", "account_selection_required"}
+)
+"""The errors by which a server refuses this person, now or without being asked (RFC 6749, 4.1.2.1; OpenID Connect
+Core 1.0, 3.1.2.6). Hydra gives `access_denied` at the token endpoint where its token hook does."""
 
 
 # --- the authorization endpoint -------------------------------------------------------------------------
@@ -87,7 +101,14 @@ def authorization_response(
         raise OAuthError(found["error"], found.get("error_description", ""))
     if not found.get("code"):
         raise RequestRefused("missing_code", "The answer holds no code.")
+    if not _is_code(found["code"]):
+        raise RequestRefused("bad_code", "The answer holds a code that no server gives.")
     return AuthorizationCode(found["code"], transaction, checked=_CHECKED)
+
+
+def _is_code(value: str) -> bool:
+    # RFC 6749, appendix A.11: printable ASCII. Whatever else stands there need not trouble the server.
+    return len(value) <= CODE_LIMIT and value.isascii() and value.isprintable()
 
 
 def same_issuer(seen: object, configured: str) -> bool:
@@ -101,37 +122,60 @@ def same_issuer(seen: object, configured: str) -> bool:
 def token_response(answer: Answer) -> dict[str, Any]:
     """RFC 6749, 5.1 and 5.2: the parameters of a token response.
 
-    Raises `OAuthError` for an error response, `ServerUnavailable` for an answer after which it is unknown what
-    the server did, `AuthorizationServerError` for tokens that cannot be used.
+    Raises `OAuthError` for an error response, `ServerUnavailable` for a server that cannot answer now, and
+    `AuthorizationServerError` for everything else that is not tokens: somebody answered, and what is wrong is this
+    request, or whoever stands before the server.
     """
-    found = _json_object(answer)
+    found = json_answer(answer)
     if answer.status >= 500 or answer.status == 429:
-        raise ServerUnavailable(f"the token endpoint answered {answer.status}")
-    if answer.status != 200:
+        raise ServerUnavailable(
+            f"the token endpoint answered {answer.status}", retry_after=1.0, said=answer.retry_after
+        )
+    if answer.status not in (200, 201):  # 201 says that tokens were made, as some servers do
         error = found.get("error") if found else None
         if isinstance(error, str) and error:
             description = found.get("error_description") if found else None
             raise OAuthError(error, description if isinstance(description, str) else "")
-        raise ServerUnavailable(f"the token endpoint answered {answer.status} without an OAuth error")
+        raise _no_tokens(f"the token endpoint answered {answer.status} without an OAuth error")
     if found is None:
-        raise ServerUnavailable(
-            f"the token endpoint answered 200 with {answer.media_type or 'no media type'}, not a JSON object"
+        raise _no_tokens(
+            f"the token endpoint answered {answer.status} with {answer.media_type or 'no media type'}, "
+            "not a JSON object that agrees with itself"
         )
     if "error" in found:
-        raise ServerUnavailable("the token endpoint answered 200 with an error")
+        raise _no_tokens("the token endpoint answered with tokens and an error")
     _check_tokens(found)
     return found
+
+
+def _no_tokens(message: str) -> AuthorizationServerError:
+    return AuthorizationServerError(message, "bad_token_response")
+
+
+def retry_after(value: str, date: str) -> float:
+    """RFC 9110, 10.2.3: the seconds of a `Retry-After`, at most `RETRY_AFTER_LIMIT`; 0 where it says nothing.
+
+    A point in time counts from the answer's own `Date`, so that nobody's clock matters but the server's.
+    """
+    if re.fullmatch(r"[0-9]{1,10}", value):
+        seconds = float(value)
+    else:
+        try:
+            seconds = float(timegm(parsedate(value)) - timegm(parsedate(date)))  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):  # neither is a date that there is
+            return 0.0
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT)
 
 
 def _check_tokens(found: Mapping[str, Any]) -> None:
     token_type = found.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":  # RFC 6749, 5.1: case-insensitive
-        raise AuthorizationServerError("the token response's token_type is not 'bearer'", "bad_token_response")
+        raise _no_tokens("the token response's token_type is not 'bearer'")
     if not _is_token(found.get("access_token")):
-        raise AuthorizationServerError("the token response has no usable access_token", "bad_token_response")
+        raise _no_tokens("the token response has no usable access_token")
     for name in ("refresh_token", "id_token"):
-        if found.get(name) is not None and not _is_token(found[name]):
-            raise AuthorizationServerError(f"the token response's {name} is not text", "bad_token_response")
+        if present(found.get(name)) and not _is_token(found[name]):
+            raise _no_tokens(f"the token response's {name} is not text")
 
 
 def _is_token(value: object) -> bool:
@@ -139,24 +183,14 @@ def _is_token(value: object) -> bool:
     return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
-def _json_object(answer: Answer) -> dict[str, Any] | None:
-    if answer.media_type != "application/json":
-        return None
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def token_set(found: Mapping[str, Any], *, requested: str, before: TokenSet | None, now: float) -> TokenSet:
     """The tokens of a checked response (RFC 6749, 5.1 and 6).
 
-    What a refresh leaves out stays as it was `before`: the refresh token, the scope.
+    What a refresh leaves out, or leaves empty, stays as it was `before`: the refresh token, the scope.
     """
     lifetime = _lifetime(found.get("expires_in"))
     scope = found.get("scope")
-    if scope is None:
+    if not present(scope):
         granted = before.scope if before else tuple(requested.split())
     else:
         granted = (
@@ -168,18 +202,23 @@ def token_set(found: Mapping[str, Any], *, requested: str, before: TokenSet | No
         lifetime=lifetime,
         scope=granted,
         refresh_token=found.get("refresh_token") or (before.refresh_token if before else None),
-        id_token=found.get("id_token"),
+        id_token=found.get("id_token") or None,
     )
 
 
 def _lifetime(expires_in: object) -> float:
+    """Seconds from now: none for a token that has expired already, the usual ones where no number is given."""
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):
+        return DEFAULT_LIFETIME
+    if isinstance(expires_in, int) and expires_in <= 0:  # also one that no float holds
+        return 0.0
     try:
-        seconds = (
-            float(expires_in) if isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool) else 0.0
-        )
+        seconds = float(expires_in)
     except (ValueError, OverflowError):
         return DEFAULT_LIFETIME
-    return seconds if math.isfinite(seconds) and 0 < seconds <= LIFETIME_LIMIT else DEFAULT_LIFETIME
+    if seconds <= 0:
+        return 0.0
+    return seconds if seconds <= LIFETIME_LIMIT else DEFAULT_LIFETIME
 
 
 # --- the end-session endpoint ---------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ..ports import run
 from ..site import api_proxy
 from ..site.api_proxy import ApiCall, Head
 from ..site.relying_party import Visit
-from .passage import respond
+from .answering import respond
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -50,8 +50,9 @@ def _options(call: ApiCall, content: object) -> dict[str, Any]:
 async def _head(visit: Visit, call: ApiCall, content: object, answer: httpx2.Response) -> Head | Response:
     if answer.status_code == 401 and not isinstance(content, bytes) and visit.session is not None:
         # The client could not try again with a new token, for the body is gone.
-        await visit.fresh(rejected=visit.session.tokens.access_token)
-        return api_proxy.renewed()
+        sent = visit.session.tokens.access_token
+        if (await visit.fresh(rejected=sent)).tokens.access_token != sent:
+            return api_proxy.renewed()
     return call.head(answer.status_code, answer.headers.raw)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import cached_property, partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -13,9 +14,10 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from ..client import api_client
+from ..client import Holder, LuminClient, api_client, blocking_api_client
 from ..config import LuminConfig
-from ..errors import LuminError
+from ..errors import ClientMisused, LuminError
+from ..model import Session
 from ..ports import AsyncStore, Store
 from .exchange import AsyncExchange
 
@@ -25,44 +27,91 @@ THREADS = 20
 """Threads that wait for a synchronous store at once, apart from those of the application."""
 
 
+# What a site sees of a store is its own part: each key ends in the site's fingerprint, so that sites which share one
+# can neither read nor overwrite each other's.
+
+
 class DirectStore:
     """A synchronous store whose verbs never wait, called as it is."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, site: str) -> None:
         self._store = store
+        self._site = f"@{site}"
         self.local = getattr(store, "local", False)
 
     async def get(self, key: str) -> bytes | None:
-        return self._store.get(key)
+        return self._store.get(key + self._site)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
-        return self._store.swap(key, old, new, ttl)
+        return self._store.swap(key + self._site, old, new, ttl)
 
 
 class ThreadedStore:
     """A synchronous store, called in threads of its own; but where a look is a matter of microseconds, directly."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, site: str) -> None:
         self._store = store
+        self._site = f"@{site}"
         self._limiter = anyio.CapacityLimiter(THREADS)
         self.local = getattr(store, "local", False)
         self._direct = getattr(store, "instant_get", False)
 
     async def get(self, key: str) -> bytes | None:
         if self._direct:  # the way to a thread and back takes 50 µs
-            return self._store.get(key)
-        return await anyio.to_thread.run_sync(self._store.get, key, limiter=self._limiter)
+            return self._store.get(key + self._site)
+        return await anyio.to_thread.run_sync(self._store.get, key + self._site, limiter=self._limiter)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
-        return await anyio.to_thread.run_sync(self._store.swap, key, old, new, ttl, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(self._store.swap, key + self._site, old, new, ttl, limiter=self._limiter)
 
 
-def asynchronous(store: Store | AsyncStore) -> AsyncStore:
-    """The store as the loop can use it."""
+class AwaitedStore:
+    """An asynchronous store."""
+
+    def __init__(self, store: AsyncStore, site: str) -> None:
+        self._store = store
+        self._site = f"@{site}"
+        self.local = getattr(store, "local", False)
+
+    async def get(self, key: str) -> bytes | None:
+        return await self._store.get(key + self._site)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return await self._store.swap(key + self._site, old, new, ttl)
+
+
+def site_store(store: Store | AsyncStore, site: str) -> AsyncStore:
+    """The part of the store that is this site's, as the loop can use it. `site` is the fingerprint of its settings."""
     if asyncio.iscoroutinefunction(store.get):
-        return store  # type: ignore[return-value]
+        return AwaitedStore(store, site)  # type: ignore[arg-type]
     kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
-    return kind(store)  # type: ignore[arg-type]
+    return kind(store, site)  # type: ignore[arg-type]
+
+
+class FromThread:
+    """The holder of a session that an event loop renews, asked from a thread."""
+
+    def __init__(self, holder: Holder, loop: asyncio.AbstractEventLoop) -> None:
+        self._holder = holder
+        self._loop = loop
+
+    @property
+    def session(self) -> Session | None:
+        return self._holder.session
+
+    @property
+    def failed(self) -> LuminError | None:
+        return self._holder.failed
+
+    @failed.setter
+    def failed(self, error: LuminError | None) -> None:
+        self._holder.failed = error
+
+    async def fresh(self, *, rejected: str | None = None) -> Session:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            raise ClientMisused("the blocking client would stop the event loop; call the client itself, with await")
+        return asyncio.run_coroutine_threadsafe(self._holder.fresh(rejected=rejected), self._loop).result()
 
 
 class AsyncWorld:
@@ -70,15 +119,27 @@ class AsyncWorld:
 
     def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
         context = httpx2.create_ssl_context()  # 20 ms, so once
-        self.store = asynchronous(store)
+        self.store = site_store(store, config.fingerprint)
         self.exchange = AsyncExchange(config, context)
         self.clock = clock
         self.api = api_client(config, context)
+        self._loop = asyncio.get_running_loop()
+        self._make_blocking_api = partial(blocking_api_client, config, context)
         self.api_url = httpx2.URL(config.api_url)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._shielded: set[asyncio.Future[Any]] = set()
         self._patience = config.timeout
+
+    @cached_property
+    def blocking_api(self) -> httpx2.Client:
+        """The API's connections for threads of the application, made when one asks."""
+        return self._make_blocking_api()
+
+    def blocking_client(self, holder: Holder, challenge: Callable[[Any, str], Any]) -> LuminClient:
+        """A client for a thread of the application, on whose behalf this loop renews."""
+        there = FromThread(holder, self._loop)
+        return LuminClient(there, self.blocking_api, self.api_url, lambda _, scope: challenge(holder, scope))
 
     def token(self, size: int) -> str:
         return secrets.token_urlsafe(size)
@@ -146,3 +207,5 @@ class AsyncWorld:
             await asyncio.wait(set(self._shielded), timeout=self._patience)
         await self.exchange.aclose()
         await self.api.aclose()
+        if "blocking_api" in vars(self):
+            self.blocking_api.close()

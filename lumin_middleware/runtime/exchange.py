@@ -7,12 +7,15 @@ without `error` for tokens. Nothing is ever sent twice.
 
 from __future__ import annotations
 
+import socket
 import ssl
-import time
+import threading
+import zlib
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from contextlib import closing, suppress
+from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import anyio
@@ -20,6 +23,7 @@ import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
 
 from ..config import CONNECT_TIMEOUT, LuminConfig
+from ..connections import ANEW, DIRECT, no_cookies
 from ..errors import OAuthError, ServerUnavailable
 from ..model import AuthorizationCode
 from ..ports import Answer
@@ -31,7 +35,7 @@ BODY_LIMIT = 1024 * 1024
 REVOKE_TIMEOUT = 3.0
 """Seconds that a person who signs out waits for the server at most."""
 
-# Compressed answers are not asked for, since a small one can unfold to a large one.
+# Compressed answers are not asked for, since a small one can unfold to a large one. Some proxies send them anyway.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -54,13 +58,19 @@ def media_type(response: httpx2.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
+def _answer(response: httpx2.Response) -> Answer:
+    headers = response.headers
+    said = oauth.retry_after(headers.get("retry-after", ""), headers.get("date", ""))
+    return Answer(response.status_code, media_type(response), response.content, said)
+
+
 class _Strict:
     """Authlib's client with `oauth.token_response` as its judge."""
 
     token: Any = None  # in place of Authlib's property, which reads `expires_in` in a way of its own
 
     def parse_response_token(self, resp: httpx2.Response) -> Any:
-        self.token = oauth.token_response(Answer(resp.status_code, media_type(resp), resp.content))
+        self.token = oauth.token_response(_answer(resp))
         return self.token
 
 
@@ -116,7 +126,7 @@ class _Exchange(ABC):
         response: httpx2.Response = await self._perform(
             lambda client: client.request("GET", url, headers=headers, withhold_token=True), self._config.timeout
         )
-        return Answer(response.status_code, media_type(response), response.content)
+        return _answer(response)
 
     def _client(self, seconds: float) -> Any:
         config = self._config
@@ -140,17 +150,52 @@ class _Exchange(ABC):
         """What the operation makes of a client, within the time. Raises `ServerUnavailable`."""
 
 
+_UNSENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+"""The errors after which nothing of a request has left this process."""
+
+
 def _unavailable(error: Exception) -> ServerUnavailable:
-    return ServerUnavailable(f"the server gave no answer: {type(error).__name__}")
+    message = f"the server gave no answer: {type(error).__name__}"
+    return ServerUnavailable(message, retry_after=1.0, sent=not isinstance(error, _UNSENT))
 
 
-# No idle connections: one that the server closes just as a token is sent leaves the outcome unknown.
-_LIMITS = httpx2.Limits(max_keepalive_connections=0)
+def _options(context: ssl.SSLContext) -> dict[str, Any]:
+    # Where a server closes a connection that it kept just as a token is sent on it, the outcome would be unknown.
+    return {"verify": context, "mounts": DIRECT, "cookies": no_cookies(), "limits": ANEW}
+
+
+_KEPT = frozenset({b"content-type", b"retry-after", b"date"})
+"""The headers of an answer that anybody here reads."""
 
 
 def _whole(request: httpx2.Request, response: httpx2.Response, body: bytearray) -> httpx2.Response:
-    headers = [(name, value) for name, value in response.headers.raw if name.lower() == b"content-type"]
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() in _KEPT]
+    content = unfolded(bytes(body), response.headers.get("content-encoding", ""))
+    return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
+
+
+def unfolded(body: bytes, coding: str) -> bytes:
+    """The content of a body in one of the codings that zlib reads (RFC 9110, 8.4.1); of another, the body as it came.
+
+    Never more than `BODY_LIMIT` bytes are unfolded. Of a body that is cut or broken nothing is left, so that its status
+    still counts. Raises `RemoteProtocolError` for one that is longer.
+    """
+    if coding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # with the header of either
+    try:
+        content = decoder.decompress(body, BODY_LIMIT + 1)
+    except zlib.error:
+        return b""
+    if len(content) > BODY_LIMIT:
+        raise httpx2.RemoteProtocolError("the answer is too long when it is unfolded")
+    return content if decoder.eof else b""
 
 
 # --- on an event loop -----------------------------------------------------------------------------------
@@ -181,7 +226,7 @@ class AsyncExchange(_Exchange):
     client_class = _AsyncStrictClient
 
     def __init__(self, config: LuminConfig, context: ssl.SSLContext) -> None:
-        self._http = httpx2.AsyncClient(verify=context, limits=_LIMITS)
+        self._http = httpx2.AsyncClient(**_options(context))
         super().__init__(config, _AsyncPool(self._http))
 
     async def aclose(self) -> None:
@@ -198,23 +243,55 @@ class AsyncExchange(_Exchange):
 # --- without one ----------------------------------------------------------------------------------------
 
 
+class _Limit:
+    """A time limit on one operation: at its end the connection is shut, whatever is being waited for on it.
+
+    httpx2 limits each wait alone, so that a server which sends a byte a second would hold a thread for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.is_over = False
+        self._streams: list[Any] = []
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._timer.cancel()
+        self._streams.clear()
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """httpcore2's `trace` extension: learns of the connection."""
+        if event == "connection.connect_tcp.complete":
+            self._streams.append(info["return_value"])
+
+    def _end(self) -> None:
+        self.is_over = True
+        for stream in list(self._streams):
+            with suppress(OSError):  # it is closed already
+                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
 class _Pool(httpx2.BaseTransport):
-    """The same, blocking. The time is looked at between the pieces of an answer."""
+    """The same, blocking."""
 
     def __init__(self, client: httpx2.Client) -> None:
         self._client = client
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        until = time.monotonic() + request.extensions["timeout"]["read"]
-        response = self._client.send(request, stream=True)
         body = bytearray()
-        try:
-            for chunk in response.iter_raw():
-                body += chunk
-                if len(body) > BODY_LIMIT or time.monotonic() > until:
-                    raise httpx2.RemoteProtocolError("the answer is too long, or takes too long")
-        finally:
-            response.close()
+        with _Limit(request.extensions["timeout"]["read"]) as limit:
+            request.extensions["trace"] = limit.trace
+            with closing(self._client.send(request, stream=True)) as response:
+                for chunk in response.iter_raw():
+                    body += chunk
+                    if len(body) > BODY_LIMIT:
+                        raise httpx2.RemoteProtocolError("the answer is too long")
+        if limit.is_over:  # a body that ends with its connection may look whole
+            raise httpx2.RemoteProtocolError("the answer takes too long")
         return _whole(request, response, body)
 
 
@@ -224,7 +301,7 @@ class Exchange(_Exchange):
     client_class = _StrictClient
 
     def __init__(self, config: LuminConfig, context: ssl.SSLContext) -> None:
-        self._http = httpx2.Client(verify=context, limits=_LIMITS)
+        self._http = httpx2.Client(**_options(context))
         super().__init__(config, _Pool(self._http))
 
     def close(self) -> None:

@@ -7,18 +7,19 @@ first byte; a connection that is served for long ends with its session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..client import AsyncLuminClient
-from ..errors import LoginRequired
-from ..model import Response, Session
+from ..client import AsyncLuminClient, LuminClient
+from ..errors import ANSWERED, LuminError
+from ..model import Session
 from ..site import pages
 from ..site.relying_party import Visit
+from .answering import deny, raw_headers, respond
 from .event_loop import AsyncWorld
 
 WATCH_PAUSE = 15.0
@@ -30,10 +31,17 @@ _LAST_WORDS: dict[str, Message] = {
     "websocket": {"type": "websocket.close", "code": 4401, "reason": "the session has ended"},
 }
 
+HELD_LIMIT = 65_536
+"""Bytes of an application's 500 that are held; a framework's debug page has some 30,000."""
+
 _FIRST_WORDS = ("http.response.start", "websocket.accept")
 
 MARK = "lumin_middleware"
-"""What a scope holds that has passed here."""
+"""What a scope holds that has passed here: the visit."""
+
+_OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
+_ABSENT = object()
+_NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
 class LuminUser(BaseUser):
@@ -61,7 +69,7 @@ class LuminUser(BaseUser):
 class Passage:
     """One request through the application."""
 
-    __slots__ = ("_complete", "_replaced", "_send", "_started", "_visit", "_watch", "_world")
+    __slots__ = ("_complete", "_connected", "_held", "_send", "_started", "_visit", "_watch", "_world")
 
     def __init__(self, visit: Visit, world: AsyncWorld, send: Send) -> None:
         self._visit = visit
@@ -69,26 +77,18 @@ class Passage:
         self._send = send
         self._started = False
         self._watch: Watch | None = None
-        self._replaced = False
+        self._held: list[Message] = []
         self._complete = False
+        self._connected = False
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
-        """Runs the application; a `LoginRequired` that it lets through becomes the challenge."""
+        """Runs the application; an error of ours that it lets through is answered as our own are."""
         client = self._client()
+        passed = self._scope_for_app(scope, client)
         try:
-            await app(self._scope_for_app(scope, client), receive, self.send)
-            if self._watch is not None:
-                self._watch.takes_back()  # some frameworks end quietly when they are cancelled
-            if self._replaced:
-                await self._challenge(scope)
-        except LoginRequired:
-            if self._started or self._visit.request.websocket:
-                raise
-            await self._challenge(scope)
-        except asyncio.CancelledError:
-            if self._watch is None or not self._watch.takes_back():
-                raise
+            await self._serve(app, passed, scope, receive)
         finally:
+            _hand_back(scope, passed)
             if client is not None:
                 client.close()
             if self._watch is not None:
@@ -96,10 +96,64 @@ class Passage:
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[scope["type"]])
 
+    async def _serve(self, app: ASGIApp, passed: Scope, scope: Scope, receive: Receive) -> None:
+        try:
+            await app(passed, self._receive(scope, receive), self.send)
+            if self._watch is not None:
+                self._watch.takes_back()  # some frameworks end quietly when they are cancelled
+            if self._held:
+                await self._release_or_answer(self._visit.failed, scope, receive)
+        except ANSWERED as error:
+            if self._started:
+                raise
+            await self._answer(error, scope, receive)
+        except asyncio.CancelledError:
+            if self._watch is None or not self._watch.takes_back():
+                raise
+        except BaseException:
+            await self._release()
+            raise
+
+    def _receive(self, scope: Scope, receive: Receive) -> Receive:
+        """ASGI's `receive`; of a handshake it is noted whether the application has begun it."""
+        if scope["type"] != "websocket":
+            return receive
+
+        async def watched() -> Message:
+            self._connected = True
+            return await receive()
+
+        return watched
+
+    async def _answer(self, error: LuminError, scope: Scope, receive: Receive) -> None:
+        self._held.clear()
+        self._started = True
+        answer = await self._visit.answer(error)
+        if scope["type"] == "websocket":
+            await deny(answer, scope, receive, self._send, connected=self._connected)
+        else:
+            await respond(answer, scope, self._send)
+
+    async def _release_or_answer(self, error: LuminError | None, scope: Scope, receive: Receive) -> None:
+        """The application's 500 goes out, unless all that it says is that an error of ours happened."""
+        if isinstance(error, ANSWERED):
+            await self._answer(error, scope, receive)
+        else:
+            await self._release()
+
+    async def _release(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            await self._pass(message)
+
     def _client(self) -> AsyncLuminClient | None:
         if self._visit.session is None:
             return None
-        return AsyncLuminClient(self._visit, self._world.api, self._world.api_url, Challenge)
+        world = self._world
+        return AsyncLuminClient(self._visit, world.api, world.api_url, Challenge, self._blocking)
+
+    def _blocking(self, holder: Visit) -> LuminClient:
+        return self._world.blocking_client(holder, Challenge)
 
     def _scope_for_app(self, scope: Scope, client: AsyncLuminClient | None) -> Scope:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
@@ -109,30 +163,40 @@ class Passage:
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
         passed["state"] = {**(scope.get("state") or {}), "lumin": client}
-        if (session := visit.session) is None:
-            passed["user"], passed["auth"] = UnauthenticatedUser(), AuthCredentials()
+        if (session := visit.session) is None:  # whom another middleware has found stays
+            passed.setdefault("user", _NOBODY)
+            passed.setdefault("auth", _NO_CREDENTIALS)
         else:
             passed["user"] = LuminUser(session)
             passed["auth"] = AuthCredentials(("authenticated", *session.tokens.scope))
-        passed[MARK] = True
+        passed[MARK] = visit
         return passed
 
-    async def _challenge(self, scope: Scope) -> None:
-        await respond(await self._visit.challenge(), scope, self._send)
-
     def send(self, message: Message) -> Awaitable[None]:
-        """ASGI's `send`, with our cookies in the first message. What was said counts from the call on."""
-        visit = self._visit
-        if self._replaced:
-            return _nothing()
-        if visit.lost and message["type"] == "http.response.start" and message["status"] == 500:
-            # Starlette answers 500 before it lets an error out; the error was that nobody is signed in any more.
-            self._replaced = True
-            return _nothing()
+        """ASGI's `send`, with our cookies in the first message. What was said counts from the call on.
+
+        A small 500 is held until the application is done: Starlette, like others, answers it before it lets an error
+        out, and Flask's kin let none out at all.
+        """
+        if self._held:
+            return self._hold(message)
+        if not self._started and message["type"] == "http.response.start" and message["status"] == 500:
+            return self._hold(message)
+        return self._pass(message)
+
+    async def _hold(self, message: Message) -> None:
+        self._held.append(message)
+        if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
+            await self._release()
+
+    def _pass(self, message: Message) -> Awaitable[None]:
         if not self._started and message["type"] in _FIRST_WORDS:
+            visit = self._visit
             self._started = True
             if cookies := visit.set_cookies():
                 message = _with_cookies(message, cookies)
+            elif visit.session is not None and message["type"] == "http.response.start":
+                message = _kept_private(message)
             if visit.session is not None and _is_long(message):
                 self._watch = Watch(visit, self._world)
         elif self._watch is not None:
@@ -140,8 +204,13 @@ class Passage:
         return self._send(message)
 
 
-async def _nothing() -> None:
-    """What is not sent."""
+def _hand_back(scope: Scope, passed: Scope) -> None:
+    """What the application has found out about its request, for whoever stands before us: `route`, `path_params`, …"""
+    for name, value in passed.items():
+        if name not in _OURS and scope.get(name, _ABSENT) is not value:
+            scope[name] = value
+    if (state := passed.get("state")) is not None and (found := {n: v for n, v in state.items() if n != "lumin"}):
+        scope.setdefault("state", {}).update(found)
 
 
 class Watch:
@@ -195,19 +264,13 @@ class Challenge(StarletteResponse):
         await respond(await self._visit.challenge(scope=self._scope), scope, send)
 
 
+def _kept_private(message: Message) -> Message:
+    headers = list(message.get("headers", ()))
+    if not pages.says_nothing_of_caching(name.decode("latin-1") for name, _ in headers):
+        return message
+    return {**message, "headers": [*headers, *raw_headers([pages.PRIVATE])]}
+
+
 def _with_cookies(message: Message, cookies: list[str]) -> Message:
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
-    return {**message, "headers": _raw(pages.with_cookies(headers, cookies))}
-
-
-def _raw(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-async def respond(
-    response: Response, scope: MutableMapping[str, Any], send: Send, prefix: str = "http.response"
-) -> None:
-    """Sends an answer of ours."""
-    await send({"type": f"{prefix}.start", "status": response.status, "headers": _raw(response.headers)})
-    body = b"" if scope.get("method") == "HEAD" else response.body
-    await send({"type": f"{prefix}.body", "body": body})
+    return {**message, "headers": raw_headers(pages.with_cookies(headers, cookies))}

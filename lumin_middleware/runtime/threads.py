@@ -26,7 +26,7 @@ class ThreadWorld:
 
     def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float]) -> None:
         context = httpx2.create_ssl_context()
-        self.store = DirectStore(store)
+        self.store = DirectStore(store, config.fingerprint)
         self.exchange = Exchange(config, context)
         self.clock = clock
         self.api = blocking_api_client(config, context)

@@ -19,18 +19,18 @@ from ..errors import (
 )
 from ..model import Request, Response, Session
 from ..ports import World
-from ..protocol.metadata import Metadata
-from ..protocol.token_endpoint import TokenEndpoint
-from ..sessions.cookies import Cookies, Jar
-from ..sessions.logins import Logins
-from ..sessions.renewal import Renewal
-from ..sessions.sessions import Carried, Opened, sessions
+from ..sessions.cookies import Jar
+from ..sessions.logins import person
+from ..sessions.sessions import Carried, Opened
 from . import access
-from .access import Rules, is_navigation
+from .access import Rule, Rules, is_navigation
 from .account import Account, Route
-from .answers import Answers, target
+from .answers import target
 from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
+from .callback import Callback
+from .login import Login
+from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
 
@@ -40,7 +40,7 @@ logger = logging.getLogger("lumin_middleware")
 class Visit:
     """A request that goes on to the application."""
 
-    __slots__ = ("_carried", "_jar", "_party", "call", "lost", "request", "session")
+    __slots__ = ("_carried", "_jar", "_party", "call", "failed", "request", "session")
 
     def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
@@ -48,8 +48,8 @@ class Visit:
         self._carried = carried
         self.request = request
         self.session = carried.session if carried else None
-        self.lost = False
-        """Whether the session ended while the application was at work."""
+        self.failed: LuminError | None = None
+        """The error of ours that the application has met at work. Its own 500 then says no more than this does."""
         self.call: ApiCall | None = None
         """The call to the API that takes the application's place."""
 
@@ -63,29 +63,40 @@ class Visit:
 
         Raises `LoginRequired`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        if self.session is None:
-            raise LoginRequired("nobody is signed in")
         try:
-            self.session = await self._party.renewal.fresh(self.session, rejected=rejected)
-        except LoginRequired:
-            self.lost = True
+            if self.session is None:
+                raise LoginRequired("nobody is signed in")
+            self.session = await self._party.parts.renewal.fresh(self.session, rejected=rejected)
+        except LuminError as error:
+            self.failed = error
             raise
+        self.failed = None
         return self.session
 
     async def is_over(self) -> bool:
         """Whether the session has ended since; for what is served for long."""
-        return self.session is not None and await self._party.sessions.is_over(self.session)
+        return self.session is not None and await self._party.parts.sessions.is_over(self.session)
 
     def set_cookies(self) -> list[str]:
         """The `Set-Cookie` values that this answer must carry: none, unless the session changed."""
         carried, session = self._carried, self.session
         if carried is None or session is None or (session is carried.session and not carried.stale):
             return []
-        return self._party.sessions.renewed_cookies(session, self._jar)
+        return self._party.parts.sessions.set_cookies(session, self._jar)
 
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
+
+    async def answer(self, error: LuminError) -> Response:
+        """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
+        match error:
+            case LoginRequired():
+                return await self.challenge()
+            case InsufficientScope():
+                return await self.challenge(scope=error.scope)
+            case _:
+                return self.failure(error)
 
     def failure(self, error: LuminError) -> Response:
         """The answer to an error that is ours."""
@@ -97,58 +108,44 @@ class RelyingParty:
 
     def __init__(self, config: LuminConfig, world: World) -> None:
         self.config = config
-        self.world = world
-        self.cookies = Cookies(secure=config.secure)
-        self.answers = Answers(config)
-        self.metadata = Metadata(config.server, world)
-        self.token_endpoint = TokenEndpoint(config, world, self.metadata)
-        self.sessions = sessions(config, world, self.cookies)
-        self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
-        self.account = Account(
-            config, world, self.cookies, self.sessions, self.metadata, self.token_endpoint, self.answers
-        )
-        self.logins = Logins(config, world, self.cookies)
-        self.sign_in = SignIn(
-            config,
-            world,
-            self.logins,
-            self.sessions,
-            self.account,
-            self.metadata,
-            self.token_endpoint,
-            self.answers,
-            is_ours=self._is_no_page,
-        )
+        self.parts = parts = Parts(config, world)
+        self._answers = answers = parts.answers
+        self._account = account = Account(parts)
+        self._login = Login(parts, is_ours=self._is_no_page)
+        self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
         self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
+        self._verify = Verify(parts, self._rules, self.admit)
         self._routes: dict[str, Route] = {
-            config.callback_path: self.sign_in.callback,
-            self.answers.login_path: self.sign_in.login,
-            f"{config.prefix}/verify": Verify(config, self.answers, self._visit, self.challenge),
-            **self.account.routes,
-            f"{config.prefix}/lumin.js": BrowserFile(self.answers, "lumin.js", "text/javascript"),
-            f"{config.prefix}/lumin.d.ts": BrowserFile(self.answers, "lumin.d.ts", "text/plain"),
+            config.callback_path: self._callback,
+            answers.login_path: self._login,
+            f"{config.prefix}/verify": self._verify,
+            **account.routes,
+            f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
+            f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
         }
         self._no_pages = frozenset(self._routes)
-        self._routes[f"{config.prefix}/popup"] = Popup(self.answers)
+        self._routes[f"{config.prefix}/popup"] = Popup(answers)
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""
-        jar = self.cookies.jar(request.cookie)
+        jar = self.parts.cookies.jar(request.cookie)
         try:
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)
-            return await self.admit(request, jar)
+            if self._verify.concerns(request):
+                return await self._verify(request, jar)
+            return await self.admit(request, jar, self._rules.rule(request))
         except LuminError as error:
             return self.failure(request, error)
 
     def failure(self, request: Request, error: LuminError) -> Response:
         """The answer to an error that is ours."""
         if isinstance(error, LoginRequired):
-            return self.answers.unauthorized(request, error.reason)
-        return self.answers.failure(request, error)
+            return self._answers.unauthorized(request, error.reason)
+        return self._answers.failure(request, error)
 
     async def _call_api(self, request: Request, jar: Jar[Opened]) -> Visit:
         """`ANY api/…`: a call of a page to Lumin's API, in place of the application."""
@@ -159,13 +156,14 @@ class RelyingParty:
 
     # --- the application's own paths ---
 
-    async def admit(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
-        """Whether a request may pass by the site's rules: a visit, or the answer that asks for what is missing.
+    async def admit(self, request: Request, jar: Jar[Opened], rule: Rule, *, redirect: bool = True) -> Response | Visit:
+        """Whether a request may pass by a rule: a visit, or the answer that asks for what is missing.
 
-        The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names.
-        Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
+        The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names,
+        which may have no use for a redirect. Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        rule = self._rules.rule(request)
+        if redirect and (astray := self._callback.astray(request, jar)) is not None:
+            return astray
         if rule.public:
             return Visit(self, request, jar)
         if request.websocket and request.header(b"origin") != self.config.origin:
@@ -173,50 +171,60 @@ class RelyingParty:
             raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
         try:
             visit, session = await self._visit(request, jar)
-            if self.renewal.is_due(session):
+            if self.parts.renewal.is_due(session):
                 session = await visit.fresh()
         except LoginRequired as error:
             if rule.optional:
                 return Visit(self, request, jar)
-            return await self._require_login(request, jar, error.reason, rule.scope)
+            return await self._require_login(request, jar, error.reason, rule.scope, redirect=redirect)
         except (ServerUnavailable, StoreUnavailable):
             if rule.optional:
                 return Visit(self, request, jar)
             raise
         if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
-            return await self.challenge(request, jar, session, scope=rule.scope)
+            return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
         return visit
 
     async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
-        carried = await self.sessions.load(jar)
+        carried = await self.parts.sessions.load(jar)
         if carried is None:
             raise LoginRequired("nobody is signed in")
         if carried.outdated:
-            await self.account.list_anew(carried.session)
+            await self._account.list_anew(carried.session)
+        self.parts.logins.tries.saw(carried.session)
         return Visit(self, request, jar, carried), carried.session
 
     async def challenge(
-        self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        session: Session | None,
+        *,
+        scope: tuple[str, ...] = (),
+        redirect: bool = True,
     ) -> Response:
         """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
         missing = tuple(token for token in scope if session is None or token not in session.tokens.scope)
         if session is None or not missing:
-            return await self._require_login(request, jar, "no_session", missing)
+            return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
-        if is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
-            return await self.sign_in.begin(request, jar, self._here(request), needed=missing)
-        login_url = f"{self.answers.login_url(request)}&ask={self.logins.ask(missing)}"
-        return self.answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
+        if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
+            return await self._login.begin(request, jar, self._here(request), needed=missing, asked_by=person(session))
+        login_url = f"{self._answers.login_url(request)}&ask={self.parts.logins.ask(missing)}"
+        return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
     async def _require_login(
-        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = ()
+        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = (), *, redirect: bool = True
     ) -> Response:
-        if not is_navigation(request):
-            return self.answers.unauthorized(request, reason)
-        return await self.sign_in.begin(request, jar, self._here(request), needed=needed)
+        if not redirect or not is_navigation(request):
+            return self._answers.unauthorized(request, reason)
+        return await self._login.begin(request, jar, self._here(request), needed=needed)
 
     def _here(self, request: Request) -> str:
-        return access.return_to(target(request), self.config.after_login)
+        page = access.here(target(request), "")
+        if not page:
+            logger.info("A sign-in does not lead back: the address of the page is too long, or not one of this site")
+        return page or self.config.after_login
 
     def _is_no_page(self, path: str) -> bool:
         return path in self._no_pages or self._api_proxy.concerns(path)

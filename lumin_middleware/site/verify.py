@@ -1,27 +1,31 @@
 """Forward authentication: a proxy asks whether a request may pass, and is told who sends it.
 
-`auth_request` of nginx, `forward_auth` of Caddy and `ForwardAuth` of Traefik send what they have of a request, without
-its body, to `verify`. The answer is a status, and for 204 who it is. What the proxy says of the original request is
-believed only from `trusted_proxies`, and even then it decides no more than where a sign-in leads back to and
-whether there is one: never who may pass.
+`auth_request` of nginx, `forward_auth` of Caddy, `ForwardAuth` of Traefik and `ext_authz` of Envoy send what they have
+of a request, without its body, to `verify`. They hold no rules: the request that they name is judged here as the edges
+judge one that comes to them. What is named is believed from `trusted_proxies` only. Of any other request nothing is
+known, so that the rule which protects most applies to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from ..config import LuminConfig
-from ..errors import InsufficientScope, LoginRequired, RequestRefused
+from ..errors import InsufficientScope, RequestRefused
 from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import pages
-from .answers import Answers
+from .access import PROTECTED, Rule, Rules
+from .parts import Parts
+
+logger = logging.getLogger("lumin_middleware")
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"
@@ -70,25 +74,83 @@ def _address(text: str) -> object:
 
 # --- what is asked --------------------------------------------------------------------------------------
 
+NAMING = (b"x-forwarded-uri", b"x-original-url", b"x-original-uri", b"x-rewrite-url")
+"""The headers in which a proxy may name the target of a request. Which of them it sets nobody knows, and the others it
+passes on as they came; so all that are there must say the same."""
 
-def original(request: Request, config: LuminConfig, proxies: Proxies) -> Request:
-    """The request that a proxy asks about, as far as it is believed.
 
-    Its method stands in `X-Forwarded-Method`, its target in `X-Forwarded-Uri` or, as a URL of this site, in
-    `X-Original-URL`. Of an unknown one is known only that it is not the question itself: it leads to `after_login`.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about: a request, or one of which nothing is known but that somebody sends it."""
+
+    request: Request
+    known: bool = False
+    """Whether a proxy that is believed has named it."""
+    marked: bool = False
+    """Whether it is named in a header, which settings for a proxy keep clients from setting: the proxy itself asks."""
+    redirects: bool = False
+    """Whether the answer is for a person, who may be sent to Lumin."""
+    scope: tuple[str, ...] = ()
+    """What is needed beyond the rules."""
+    yes: int = 204
+
+
+def question(request: Request, config: LuminConfig, proxies: Proxies) -> Question:
+    """What a request to `verify` asks.
+
+    A proxy names the method in `X-Forwarded-Method` or `X-Original-Method`, and the target in one of `NAMING`, or
+    appends it to the path of `verify` (Envoy, for which 200 alone means yes, and whose query is the client's own). Of
+    an unknown request is known only that it is not the question itself: it leads to `after_login`. Raises
+    `RequestRefused` for a target that is none, or that is named in two ways.
     """
-    method, target = request.method, ""
-    if proxies.trusts(request.peer):
-        method = request.header(b"x-forwarded-method") or method
-        target = _target(request, config.origin)
-    raw_path, _, query = (target or config.after_login).partition("#")[0].partition("?")
-    return replace(request, method=method, path=unquote(raw_path), raw_path=raw_path, query=query)
+    parameters = oauth.parameters(request.query)
+    scope = tuple((parameters.get("scope") or "").split())
+    appended = _appended(request, config)
+    named = [value.decode("latin-1").strip() for name, value in request.headers if name in NAMING]
+    if not proxies.trusts(request.peer) or not (named or appended):
+        unknown = _about(request, request.method, config.after_login)
+        return Question(unknown, scope=() if appended else scope)
+    targets = {_target(target, config.origin) for target in [*named, *([appended] if appended else [])]}
+    if len(targets) > 1:
+        raise RequestRefused("bad_path", "The request is named in two ways.", status=403)
+    [target] = targets
+    method = request.header(b"x-forwarded-method") or request.header(b"x-original-method") or request.method
+    asked = _about(request, request.method if appended else method, target)
+    if appended:
+        return Question(asked, known=True, redirects=True, yes=200)
+    return Question(asked, known=True, marked=True, redirects="redirect" in parameters, scope=scope)
 
 
-def _target(request: Request, origin: str) -> str:
-    if any(name == b"x-forwarded-uri" for name, _ in request.headers):
-        return request.header(b"x-forwarded-uri")
-    return request.header(b"x-original-url").removeprefix(origin)
+def _appended(request: Request, config: LuminConfig) -> str:
+    """The target that follows the path of `verify`, as it came; empty where none does."""
+    place = f"{config.prefix}/verify"
+    if not request.raw_path.startswith(f"{place}/"):
+        return ""
+    path = request.raw_path[len(place) :]
+    return f"{path}?{request.query}" if request.query else path
+
+
+def _target(named: str, origin: str) -> str:
+    """The target in origin form (RFC 9112, 3.2.1), also of a URL of this site by whichever scheme the proxy saw."""
+    host = origin.partition("://")[2]
+    for scheme in ("https://", "http://"):
+        named = named.removeprefix(f"{scheme}{host}")
+    if not named.startswith("/") or "#" in named:  # which no target has (RFC 9112, 3.2)
+        raise RequestRefused("bad_path", "The request is named by no path of this site.", status=403)
+    return named
+
+
+def _about(request: Request, method: str, target: str) -> Request:
+    raw_path, _, query = target.partition("?")
+    return replace(
+        request,
+        method=method,
+        path=unquote_to_bytes(raw_path.encode("latin-1", "replace")).decode("utf-8", "surrogateescape"),
+        raw_path=raw_path,
+        query=query,
+        # A handshake reaches us as an ordinary request, but with this header, which no page can leave out.
+        websocket=any(name == b"sec-websocket-version" for name, _ in request.headers),
+    )
 
 
 # --- what is answered -----------------------------------------------------------------------------------
@@ -100,72 +162,108 @@ def header_text(value: object) -> str:
 
 
 def identity_headers(claims: Mapping[str, Any], scope: Iterable[str]) -> list[tuple[str, str]]:
-    """Who it is. What is unknown is empty, so that it takes the place of what a client has made up."""
+    """Who it is. What is unknown is empty, so that it takes the place of what a client has made up.
+
+    So is an email address that the server says it did not verify; some say so in text (OpenID Connect Core, 5.1).
+    """
+    verified = str(claims.get("email_verified", True)).strip().lower() != "false"
     return [
         (USER, header_text(claims.get("sub"))),
-        (EMAIL, header_text(claims.get("email"))),
+        (EMAIL, header_text(claims.get("email") if verified else None)),
         (SCOPE, header_text(" ".join(scope))),
     ]
 
 
-class Visited(Protocol):
-    """Somebody who is signed in."""
+def require_subject(claims: Mapping[str, Any]) -> None:
+    """Raises `RequestRefused` for somebody without a name: a service would take the empty one for anybody's."""
+    if not claims.get("sub"):
+        raise RequestRefused(
+            "no_subject",
+            "You are signed in, but Lumin did not say who you are, and the service behind this site needs to know. "
+            "Please sign out, and in again with all permissions that are asked for.",
+            status=403,
+        )
 
-    async def fresh(self) -> Session: ...
+
+class Visited(Protocol):
+    """A request that may pass, and the session of whoever sends it, if there is one."""
+
+    session: Session | None
+
+    @property
+    def cookie(self) -> bytes: ...
 
     def set_cookies(self) -> list[str]: ...
 
 
-class Challenge(Protocol):
-    """The answer that asks for a sign-in or for scopes, fit for a request."""
+class Judge(Protocol):
+    """What guards the edges: whether a request may pass by a rule, or else the answer to it."""
 
     async def __call__(
-        self, request: Request, jar: Jar[Opened], session: Session | None, *, scope: tuple[str, ...] = ()
-    ) -> Response: ...
+        self, request: Request, jar: Jar[Opened], rule: Rule, *, redirect: bool = True
+    ) -> Visited | Response: ...
 
 
 class Verify:
     """The route `verify`, for any method; it never reads a body.
 
-    204 with who it is, 401, 403 where one of the scopes in `?scope=` is missing, 503 in trouble with the server or the
-    store. With `?redirect` in the query, 401 and 403 become what a page would answer: a person is sent to Lumin.
+    204 with who it is, and nobody where anybody may pass; 401; 403 where a scope is missing, or for a path that is a
+    trick; 503 in trouble with the server or the store. With `?redirect` in the query of a proxy's question, 401 and 403
+    become what a page would answer: a person is sent to Lumin. `?scope=` names what is needed beyond the rules.
+    The proxy itself is also told the `Cookie` that the service may see, which is without ours.
     """
 
-    def __init__(
-        self,
-        config: LuminConfig,
-        answers: Answers,
-        visit: Callable[[Request, Jar[Opened]], Awaitable[tuple[Visited, Session]]],
-        challenge: Challenge,
-    ) -> None:
-        self._config = config
-        self._answers = answers
-        self._visit = visit
-        self._challenge = challenge
+    def __init__(self, parts: Parts, rules: Rules, judge: Judge) -> None:
+        self._config = config = parts.config
+        self._answers = parts.answers
+        self._rules = rules
+        self._judge = judge
         self._proxies = Proxies(config.trusted_proxies)
+        self._every_scope = " ".join(config.required_scopes.values()).split()
+        self._warned = False
+
+    def concerns(self, request: Request) -> bool:
+        """Whether this is a question to which the target is appended; of others it is a path like any."""
+        return bool(_appended(request, self._config)) and self._proxies.trusts(request.peer)
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
-        # A handshake reaches us as an ordinary request, but with this header, which no page can leave out.
-        handshake = any(name == b"sec-websocket-version" for name, _ in request.headers)
-        if handshake and request.header(b"origin") != self._config.origin:
-            raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
-        asked = original(request, self._config, self._proxies)
-        parameters = oauth.parameters(request.query)
-        needed = tuple((parameters.get("scope") or "").split())
-        redirects = "redirect" in parameters
+        asked = question(request, self._config, self._proxies)
+        outcome = await (self._about_known(asked, jar) if asked.known else self._about_unknown(request, asked, jar))
+        if isinstance(outcome, Response):
+            return outcome
+        headers = self._identity(asked, outcome.session)
+        if asked.marked:
+            headers.append(("Cookie", outcome.cookie.decode("latin-1")))
+        return pages.empty(asked.yes, [*headers, *pages.set_cookies(outcome.set_cookies())])
+
+    async def _about_known(self, asked: Question, jar: Jar[Opened]) -> Visited | Response:
         try:
-            visit, _ = await self._visit(request, jar)
-            session = await visit.fresh()
-        except LoginRequired as error:
-            if redirects:
-                return await self._challenge(asked, jar, None, scope=needed)
-            return self._answers.unauthorized(asked, error.reason)
-        missing = " ".join(token for token in needed if token not in session.tokens.scope)
-        if missing and redirects:
-            return await self._challenge(asked, jar, session, scope=needed)
-        if missing:
-            return self._answers.insufficient_scope(asked, InsufficientScope(missing), self._answers.login_url(asked))
+            rule = self._rules.rule(asked.request)
+        except RequestRefused as error:  # a proxy knows 401 and 403 alone
+            raise RequestRefused(error.reason, str(error), status=403) from None
+        if asked.scope:
+            rule = Rule(scope=(*rule.scope, *asked.scope))
+        return await self._judge(asked.request, jar, rule, redirect=asked.redirects)
+
+    async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
+        """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""
+        if not self._warned and any(name in NAMING for name, _ in request.headers):
+            self._warned = True
+            logger.warning("verify was asked by %r, which is not in trusted_proxies and not believed", request.peer)
+        outcome = await self._judge(asked.request, jar, PROTECTED, redirect=False)
+        if isinstance(outcome, Response) or outcome.session is None:
+            return outcome
+        held = outcome.session.tokens.scope
+        if missing := [token for token in (*self._every_scope, *asked.scope) if token not in held]:
+            error = InsufficientScope(" ".join(dict.fromkeys(missing)))
+            return self._answers.insufficient_scope(asked.request, error, self._answers.login_url(asked.request))
+        return outcome
+
+    def _identity(self, asked: Question, session: Session | None) -> list[tuple[str, str]]:
+        if session is None:
+            return identity_headers({}, ())
+        require_subject(session.claims)
         headers = identity_headers(session.claims, session.tokens.scope)
-        if self._config.verify_access_token and self._proxies.trusts(request.peer):
+        if self._config.verify_access_token and asked.marked:
             headers.append((ACCESS_TOKEN, session.tokens.access_token))
-        return pages.empty(204, [*headers, *pages.set_cookies(visit.set_cookies())])
+        return headers

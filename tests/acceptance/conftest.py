@@ -19,10 +19,11 @@ import uvicorn
 from joserfc.jwk import RSAKey
 
 from lumin_middleware.emulator import tokens
-from tests.site_rig import CLIENT, Site
+from tests.patience import PATIENCE
+from tests.site_rig import CLIENT, SESSION, Site
 from tests.site_rig import site as make_site
 
-SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, "__Host-lumin=")
+SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, f"{SESSION}=")
 """What no line of a log may hold: tokens, codes, ID tokens, the client's secret, our cookies."""
 
 
@@ -125,7 +126,7 @@ class Listener:
         while True:
             connection, _ = self.socket.accept()
             with connection:
-                connection.settimeout(2)
+                connection.settimeout(PATIENCE)
                 data = connection.recv(65536)
                 if data == b"bye":
                     return
@@ -170,7 +171,7 @@ def served() -> Iterator[Callable[..., int]]:
         server = _Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="site")
         thread.start()
-        assert server.up.wait(10)
+        assert server.up.wait(PATIENCE)
         running.append((server, thread, listening))
         return int(listening.getsockname()[1])
 

@@ -49,7 +49,7 @@ NASTY_COOKIES: dict[str, str] = {
     "names that almost are ours": "; ".join(f"{SESSION}-login-{number:015x}g=x" for number in range(2000)),
     "dots": f"{SESSION}=" + "." * 65_536,
     "pieces that are long": "; ".join(f"{SESSION}-{number}=5" + "A" * 13_000 for number in range(5)),
-    "the count of sign-ins": "__Host-lumin-tries=" + "[" * 65_536,
+    "the count of sign-ins": f"{SESSION}-tries=" + "[" * 65_536,
 }
 
 

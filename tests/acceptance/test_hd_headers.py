@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.harness import Raw, call, cookie_header, http_scope, keep, run, shake_hands, with_cookies
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN, REDIRECT_URI, Site, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, REDIRECT_URI, SESSION, Site, query
 
 # --- HD-01 ----------------------------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ async def test_hd_01_the_settings_decide_and_not_the_request(each_site):
 def assert_protected(answer: Raw) -> None:
     assert answer.set_cookies
     for line in answer.all("set-cookie"):
-        assert line.startswith("__Host-lumin")
+        assert line.startswith(SESSION)
         assert line.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure")
         assert "domain" not in line.lower()
 
@@ -138,7 +138,7 @@ async def test_hd_02_identity_headers_that_came_from_outside_never_reach_the_app
     site = new_each_site(public=["/public"], optional=["/maybe"])
     browser = site.browser()
     await browser.sign_in()
-    jars = [cookie_header(browser)] if path == "/protected" else ["", cookie_header(browser), "__Host-lumin=junk"]
+    jars = [cookie_header(browser)] if path == "/protected" else ["", cookie_header(browser), f"{SESSION}=junk"]
     for method in ("GET", "OPTIONS", "POST", "HEAD"):
         for cookie in jars:
             seen = await seen_by_app(site, path, cookie, method=method)
@@ -165,7 +165,7 @@ async def test_hd_02_a_handshake_is_stripped_as_well(new_each_site):
         [scope] = site.app.scopes[before:]
         names = [name.lower().replace(b"_", b"-") for name, _ in scope["headers"]]
         assert not [name for name in names if name.startswith(b"x-auth-request-")]
-        assert b"__Host-lumin" not in b"".join(value for _, value in scope["headers"])
+        assert b"lumin" not in b"".join(value for _, value in scope["headers"])
 
 
 async def test_hd_02_a_state_or_a_user_that_something_in_front_set_is_not_believed(each_site):

@@ -21,7 +21,7 @@ from tests.acceptance.harness import (
     with_cookies,
 )
 from tests.acceptance.redirect_payloads import EVIL, FINE, LISTED, payloads, quoted
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN, set_cookies
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, set_cookies
 
 DEFAULT = "/home"
 
@@ -252,7 +252,7 @@ async def test_rd_07_line_breaks_in_the_page_itself_do_no_harm(each_site):
         for target in (f"/x{line_break}Set-Cookie:a=b", f"/x?{line_break}Set-Cookie:a=b"):
             answer = await call(each_site.middleware, target.encode(), headers=NAVIGATION)
             assert answer.status in (303, 400)
-            assert all(name.startswith("__Host-lumin-login-") for name in answer.set_cookies)
+            assert all(name.startswith(f"{SESSION}-login-") for name in answer.set_cookies)
 
 
 # --- RD-08 ----------------------------------------------------------------------------------------------

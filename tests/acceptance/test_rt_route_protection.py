@@ -31,7 +31,8 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser, Site, query
+from tests.patience import PATIENCE
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site, query
 
 SECRET = "the contract of Mira Halden"
 PUBLIC = ["/public", "/static/*", "/files/open/*", "/healthz", "/app.css", "/auth-info"]
@@ -208,7 +209,7 @@ async def test_rt_01_the_reason_tells_an_expired_session_from_none_and_every_bad
     answer = await browser.fetch("GET", "/x")
     assert (answer.status_code, answer.json()["reason"]) in {(401, "expired"), (401, "no_session")}
     for value in ("x", "", "A" * 500, "..", "%00"):
-        answer = await call(each_site.middleware, "/x", headers={**FETCH, "cookie": f"__Host-lumin={value}"})
+        answer = await call(each_site.middleware, "/x", headers={**FETCH, "cookie": f"{SESSION}={value}"})
         assert answer.status == 401
         assert b'"reason": "no_session"' in answer.body
 
@@ -227,7 +228,7 @@ async def test_rt_02_nothing_that_is_unlisted_reaches_the_application(each_oracl
         {"upgrade": "websocket", "connection": "upgrade"},
         {"if-none-match": "*"},
         {"authorization": "Bearer x", "x-forwarded-user": "root"},
-        {"cookie": "session=1; __Host-lumin=; __Secure-lumin=1; lumin=1"},
+        {"cookie": f"session=1; {SESSION}=; __Secure-lumin=1; lumin=1"},
     ]
     for path in paths:
         for method in methods:
@@ -412,7 +413,7 @@ async def test_rt_03_real_requests_on_a_real_server_find_no_way(oracle, served):
     for target in [*PLAIN, *(f"{base}{trick}admin" for base in ("/public", "/static/") for trick in TRICKS)]:
         oracle.reached.clear()
         line = target.encode().replace(b"\n", b"%0A").replace(b" ", b"%20")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % line)
             answer = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
         assert answer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 3", b"HTTP/1.1 4")), (target, answer[:80])
@@ -471,7 +472,7 @@ def denied(sent: list[dict[str, Any]]) -> bool:
 
 async def test_rt_08_a_handshake_without_a_session_is_denied_before_the_application_sees_it(each_oracle):
     for path in ("/ws", "/", "/unknown", "/ws/../public", "/public/../ws", "/%77s"):
-        for headers in (OURS, {}, {**OURS, "cookie": "__Host-lumin=x"}):
+        for headers in (OURS, {}, {**OURS, "cookie": f"{SESSION}=x"}):
             for extensions in ({}, {"websocket.http.response": {}}):
                 sent = await shake_hands(each_oracle.app, path, headers=headers, extensions=extensions)
                 assert denied(sent), (path, sent)
@@ -544,7 +545,7 @@ async def test_rt_08_a_socket_is_served_over_the_wire_with_the_session(oracle, s
     headers = {"Cookie": cookie_header(browser)}
     url = f"ws://127.0.0.1:{port}/ws"
     with websockets.sync.client.connect(url, origin=ORIGIN, additional_headers=headers, proxy=None) as connection:
-        assert '"subject"' in connection.recv(timeout=10)
+        assert '"subject"' in connection.recv(timeout=PATIENCE)
 
 
 async def test_rt_08_our_own_routes_are_no_sockets(oracle):

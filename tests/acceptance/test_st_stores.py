@@ -27,6 +27,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, Clock, Site
 
 
@@ -80,7 +81,7 @@ async def test_st_01_ids_are_random_and_the_stores_key_is_a_digest(store_site):
             assert key.partition(":")[2] not in value
     party = store_site.middleware._party()[0]
     for value in ids:
-        session_id = party.sessions._sealer.unseal(value.encode()).data.decode()
+        session_id = party.parts.sessions._sealer.unseal(value.encode()).data.decode()
         assert len(base64.urlsafe_b64decode(session_id + "=" * (-len(session_id) % 4))) * 8 >= 128
         assert f"session:{hashlib.sha256(session_id.encode()).hexdigest()}" in keys
 
@@ -314,7 +315,7 @@ async def test_st_04_a_slow_store_does_not_stall_other_requests(new_site, sessio
         def get(self, key: str) -> bytes | None:
             if self.hold:
                 waiting.set()
-                assert released.wait(20)
+                assert released.wait(PATIENCE)
             return self.inner.get(key)
 
         def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from lumin_middleware.errors import StoreUnavailable
 from tests.acceptance.harness import TOKEN, call, cookies, put_cookie, session_cookies, with_cookies
 from tests.acceptance.test_id_identity import changed
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION
 
 ROUTES = ["login", "callback", "logout", "session", "verify", "unknown"]
 
@@ -199,7 +199,7 @@ async def test_web_01_a_shared_cache_never_gives_one_persons_cookie_to_another(e
     each_site.clock.advance(each_site.config.idle_timeout / 2)
     await through(one, "/a.css")
     answer = await through(two, "/a.css")
-    first = session_cookies(one)["__Host-lumin"]
+    first = session_cookies(one)[SESSION]
     assert not [line for line in answer.headers.get_list("set-cookie") if first in line]
 
 

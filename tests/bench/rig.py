@@ -102,8 +102,8 @@ def session() -> Session:
 async def signed_in(party: RelyingParty) -> bytes:
     """The cookie of a new session."""
     new = session()
-    await party.sessions.begin(new, None)
-    lines = party.sessions.set_cookies(new, Jar(b"", party.cookies))
+    await party.parts.sessions.begin(new, None)
+    lines = party.parts.sessions.set_cookies(new, Jar(b"", party.parts.cookies))
     return "; ".join(line.partition(";")[0] for line in lines).encode()
 
 

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 
 from lumin_middleware import ClientMisused, LoginRequired, lumin
 from lumin_middleware.emulator import serve
+from tests.site_rig import SESSION
 
 TOKEN = "ory_at_"
 USER_INFO = "/v1/user/info"
@@ -105,7 +106,7 @@ async def test_px_05_a_cookie_of_the_api_is_nobodys(edges, edge):
     browser = edges.browser(edge)
     await browser.sign_in()
     edges.emulator.faults.add(
-        USER_INFO, act=True, headers={"Set-Cookie": "__Host-lumin=x; Path=/"}, status=200, body="{}"
+        USER_INFO, act=True, headers={"Set-Cookie": f"{SESSION}=x; Path=/"}, status=200, body="{}"
     )
     answer = await browser.fetch("GET", "/api")
     assert answer.all("set-cookie") == []

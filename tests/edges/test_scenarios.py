@@ -14,7 +14,7 @@ import pytest
 
 from tests.edges.apps import DOCUMENT
 from tests.edges.rig import EDGES, Browser, Edge, Site
-from tests.site_rig import query
+from tests.site_rig import SESSION, query
 
 SETTINGS = {"public": ["/free/*"], "optional": ["/maybe"], "required_scopes": {"/templates/*": "templates"}}
 
@@ -298,7 +298,7 @@ async def expired(site, browser):
 @scenario
 async def tampered(site, browser):
     await browser.sign_in()
-    (name,) = [name for name in browser.jar if name == "__Host-lumin"]
+    (name,) = [name for name in browser.jar if name == SESSION]
     good = browser.jar[name]
     flipped = good[:40] + ("A" if good[40] != "A" else "B") + good[41:]
     bodies = set()
@@ -327,7 +327,7 @@ async def cookies_of_the_application(site, browser):
     await browser.sign_in()
     site.clock.advance(10_000)
     answer = await browser.fetch("GET", "/cookies")
-    assert [line.partition("=")[0] for line in answer.all("set-cookie")] == ["theme", "seen", "__Host-lumin"]
+    assert [line.partition("=")[0] for line in answer.all("set-cookie")] == ["theme", "seen", SESSION]
     assert json.loads((await browser.fetch("GET", "/who")).body)["cookie"] == "theme=dark; seen=1"
 
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
-from lumin_middleware.model import AuthorizationCode, TokenSet, Transaction
+from lumin_middleware.model import AuthorizationCode, Errand, TokenSet, Transaction
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol import oauth
-from lumin_middleware.protocol.oauth import DEFAULT_LIFETIME, LIFETIME_LIMIT, PARAMETERS_LIMIT
+from lumin_middleware.protocol.oauth import CODE_LIMIT, DEFAULT_LIFETIME, LIFETIME_LIMIT, PARAMETERS_LIMIT
 from tests.fakes import BASE, REDIRECT_URI, SERVER, any_text, config, hostile, json_values
 
-TRANSACTION = Transaction("state-1234", "nonce-1234", "verifier-1234", "/page", "openid sign:requests")
+TRANSACTION = Transaction("state-1234", "nonce-1234", "verifier-1234", Errand("/page", "openid sign:requests"))
 STRICT = AuthorizationServer(
     issuer=BASE,
     authorization_endpoint=f"{BASE}/a",
@@ -75,8 +75,8 @@ def test_a_redirect_uri_with_a_query_arrives_as_it_was_registered():
     assert dict(asked(url))["redirect_uri"] == uri
 
 
-def test_only_three_parameters_are_passed_on():
-    assert set(oauth.PASSED_ON) == {"login_hint", "prompt", "ui_locales"}
+def test_only_what_asks_for_a_way_to_sign_in_is_passed_on():
+    assert set(oauth.PASSED_ON) == {"login_hint", "prompt", "ui_locales", "max_age", "acr_values"}
 
 
 # --- the authorization response ---
@@ -137,12 +137,25 @@ def test_a_code_of_the_right_server_is_taken(issuer):
     assert (code.code, code.transaction) == ("c0de", TRANSACTION)
 
 
+@pytest.mark.parametrize("code", ["c", "a b", "~" * CODE_LIMIT, "".join(map(chr, range(0x20, 0x7F)))])
+def test_a_code_is_printable_ascii_of_some_length(code):
+    """RFC 6749, appendix A.11."""
+    assert respond(code=code).code == code
+
+
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
         ({}, "missing_code"),
         ({"code": ""}, "missing_code"),
         ({"code[]": "c"}, "missing_code"),
+        ({"code": "\u00e9"}, "bad_code"),
+        ({"code": "a\nb"}, "bad_code"),
+        ({"code": "a\0b"}, "bad_code"),
+        ({"code": "a\x7f"}, "bad_code"),
+        ({"code": "a\tb"}, "bad_code"),
+        ({"code": "\ud800"}, "bad_code"),
+        ({"code": "c" * (CODE_LIMIT + 1)}, "bad_code"),
         ({"code": "c", "error": "access_denied"}, "bad_callback"),
         ({"code": "", "error": "access_denied"}, "bad_callback"),
         ({"code": "c", "error": ""}, "bad_callback"),
@@ -220,11 +233,26 @@ def answer(body: object, status: int = 200, media_type: str = "application/json"
     return Answer(status, media_type, body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize("media_type", ["application/json", "text/json"])
 @pytest.mark.parametrize("token_type", ["bearer", "Bearer", "BEARER"])
-def test_a_token_response_is_taken_as_it_is(token_type):
+def test_a_token_response_is_taken_as_it_is(token_type, media_type, status):
     found = {**TOKENS, "token_type": token_type, "id_token": None, "extra": [1]}
-    assert oauth.token_response(answer(found)) == found
+    assert oauth.token_response(answer(found, status, media_type)) == found
 
+
+@pytest.mark.parametrize("name", ["refresh_token", "id_token", "scope", "expires_in"])
+def test_an_empty_optional_member_is_an_absent_one(name):
+    absent, empty = {k: v for k, v in FULL.items() if k != name}, {**FULL, name: ""}
+    for before in (None, BEFORE):
+        found = [
+            oauth.token_set(oauth.token_response(answer(each)), requested="openid", before=before, now=1.0)
+            for each in (absent, empty)
+        ]
+        assert found[0] == found[1]
+
+
+FULL = {**TOKENS, "id_token": "a.b.c", "scope": "openid sign:requests", "expires_in": 60}
 
 USELESS = {
     "no token_type": {"access_token": "x"},
@@ -244,7 +272,6 @@ USELESS = {
     "access_token beyond ASCII": {**TOKENS, "access_token": "é"},
     "access_token half a character": {**TOKENS, "access_token": "\ud800"},
     "refresh_token number": {**TOKENS, "refresh_token": 1},
-    "refresh_token empty": {**TOKENS, "refresh_token": ""},
     "id_token object": {**TOKENS, "id_token": {}},
     "id_token false": {**TOKENS, "id_token": False},
     "nothing": {},
@@ -259,7 +286,15 @@ def test_tokens_that_cannot_be_used_are_an_error(found):
     assert not isinstance(raised.value, OAuthError | ServerUnavailable)
 
 
-UNKNOWN = {
+UNAVAILABLE = {
+    "500": answer({"error": "server_error"}, 500),
+    "500 as a refusal": answer({"error": "invalid_grant"}, 500),
+    "503": answer(b"", 503, "text/html"),
+    "429": answer({"message": "rate limited"}, 429),
+    "429 as a refusal": answer({"error": "invalid_grant"}, 429),
+}
+
+NO_TOKENS = {
     "html": answer(b"<html>", media_type="text/html"),
     "no media type": answer(TOKENS, media_type=""),
     "tokens as text": answer(TOKENS, media_type="text/plain"),
@@ -274,26 +309,80 @@ UNKNOWN = {
     "an empty error with 200": answer({**TOKENS, "error": ""}),
     "an error of null with 200": answer({**TOKENS, "error": None}),
     "a long number": answer(b'{"expires_in": ' + b"1" * 5000 + b"}"),
-    "500": answer({"error": "server_error"}, 500),
-    "500 as a refusal": answer({"error": "invalid_grant"}, 500),
-    "503": answer(b"", 503, "text/html"),
-    "429": answer({"message": "rate limited"}, 429),
-    "429 as a refusal": answer({"error": "invalid_grant"}, 429),
     "400 without an error": answer({"message": "no"}, 400),
     "400 with an empty error": answer({"error": ""}, 400),
     "400 with an error that is none": answer({"error": {"code": 1}}, 400),
     "401 html": answer(b"<html>", 401, "text/html"),
     "404": answer(b"", 404, ""),
     "302": answer(TOKENS, 302),
-    "201": answer(TOKENS, 201),
+    "201 without tokens": answer(b"", 201),
+    "202": answer(TOKENS, 202),
+    "two access tokens": answer(b'{"access_token": "a", "access_token": "b", "token_type": "bearer"}'),
+    "two scopes": answer(b'{"access_token": "a", "token_type": "bearer", "scope": "openid", "scope": "admin"}'),
+    "two lifetimes, one deep": answer(b'{"access_token": "a", "token_type": "bearer", "x": [{"y": 1, "y": 2}]}'),
     "204": answer(b"", 204, ""),
 }
 
 
-@pytest.mark.parametrize("found", UNKNOWN.values(), ids=UNKNOWN)
-def test_after_anything_else_it_is_unknown_what_the_server_did(found):
+@pytest.mark.parametrize("found", UNAVAILABLE.values(), ids=UNAVAILABLE)
+def test_a_server_that_cannot_answer_now_is_unavailable(found):
     with pytest.raises(ServerUnavailable):
         oauth.token_response(found)
+
+
+@pytest.mark.parametrize("found", NO_TOKENS.values(), ids=NO_TOKENS)
+def test_whatever_else_somebody_answers_is_no_tokens_and_no_silence(found):
+    with pytest.raises(AuthorizationServerError) as raised:
+        oauth.token_response(found)
+    assert raised.value.reason == "bad_token_response"
+    assert not isinstance(raised.value, OAuthError | ServerUnavailable)
+
+
+def test_what_an_unavailable_server_asks_for_goes_with_the_error():
+    with pytest.raises(ServerUnavailable) as raised:
+        oauth.token_response(Answer(503, "", b"", 120.0))
+    assert (raised.value.said, raised.value.retry_after) == (120, 120)
+
+
+DATE = "Fri, 31 Dec 1999 23:59:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        ("300", 300),
+        ("301", 300),
+        ("9999999999", 300),
+        ("9" * 5000, 0),
+        ("Fri, 31 Dec 1999 23:59:30 GMT", 30),
+        ("Friday, 31-Dec-99 23:59:30 GMT", 30),
+        ("Fri Dec 31 23:59:30 1999", 30),
+        ("Sat, 01 Jan 2000 12:00:00 GMT", 300),
+        ("Fri, 31 Dec 1999 23:58:00 GMT", 0),
+        *(
+            (value, 0)
+            for value in ("", " ", "-1", "+7", "1.5", "7s", "soon", "1e3", "\u0667", "Fri, 99 Foo 1999", "None")
+        ),
+    ],
+)
+def test_a_retry_after_is_seconds_or_a_date_by_the_server_s_own_clock(value, seconds):
+    assert oauth.retry_after(value, DATE) == seconds
+
+
+def test_without_a_date_of_the_answer_a_date_says_nothing():
+    assert oauth.retry_after(DATE, "") == 0
+    assert oauth.retry_after("7", "") == 7
+
+
+dates = any_text | st.datetimes().map(lambda moment: moment.strftime("%a, %d %b %Y %H:%M:%S GMT"))
+
+
+@hostile
+@given(any_text | dates | st.integers().map(str), dates)
+def test_no_retry_after_is_longer_than_its_limit_or_an_error(value, date):
+    assert 0 <= oauth.retry_after(value, date) <= oauth.RETRY_AFTER_LIMIT
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
@@ -327,10 +416,10 @@ def test_any_answer_of_the_token_endpoint_is_tokens_or_an_error_of_ours(body, st
         found = oauth.token_response(Answer(status, "application/json" if is_json else "text/html", body))
     except AuthorizationServerError:
         return
-    assert status == 200
+    assert status in (200, 201)
     tokens = oauth.token_set(found, requested="openid", before=None, now=1000.0)
     assert math.isfinite(tokens.expires_at)
-    assert 1000 < tokens.expires_at <= 1000 + LIFETIME_LIMIT
+    assert 1000 <= tokens.expires_at <= 1000 + LIFETIME_LIMIT
     assert tokens.access_token.isascii()
 
 
@@ -357,8 +446,16 @@ def tokens(before: TokenSet | None = None, **found: object) -> TokenSet:
         (1, 1.0),
         (LIFETIME_LIMIT, LIFETIME_LIMIT),
         (None, DEFAULT_LIFETIME),
-        (0, DEFAULT_LIFETIME),
-        (-1, DEFAULT_LIFETIME),
+        (0, 0.0),
+        ("0", 0.0),
+        (-0.0, 0.0),
+        (0.4, 0.4),
+        (-1, 0.0),
+        ("-3600", 0.0),
+        (-1e300, 0.0),
+        (float("-inf"), 0.0),
+        (-(10**400), 0.0),
+        (False, DEFAULT_LIFETIME),
         (True, DEFAULT_LIFETIME),
         ("soon", DEFAULT_LIFETIME),
         ("", DEFAULT_LIFETIME),
@@ -383,7 +480,7 @@ def test_the_lifetime_of_a_token(expires_in, lifetime):
         ("openid", ("openid",), ("openid",)),
         (" openid   sign:requests ", ("openid", "sign:requests"), ("openid", "sign:requests")),
         (None, ("openid", "sign:requests"), ("openid", "templates")),
-        ("", (), ()),
+        ("", ("openid", "sign:requests"), ("openid", "templates")),
         ("  ", (), ()),
         (["openid", "sign:requests"], (), ()),
         (7, (), ()),

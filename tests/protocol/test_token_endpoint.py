@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
+
 import pytest
 
 from lumin_middleware.config import AuthorizationServer
-from lumin_middleware.errors import OAuthError, ServerUnavailable
-from lumin_middleware.model import AuthorizationCode, Transaction
+from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
+from lumin_middleware.model import AuthorizationCode, Errand, Transaction
 from lumin_middleware.protocol.breaker import FAILURES, CircuitOpen
 from lumin_middleware.protocol.oauth import authorization_response
-from tests.fakes import BASE, SERVER, Workers
+from tests.fakes import BASE, SERVER, Workers, open_circuit
 
 
 @pytest.fixture
@@ -22,10 +25,10 @@ def process(workers):
     return workers.process()
 
 
-def a_code(workers) -> AuthorizationCode:
+def a_code(workers, code: str = "c0de") -> AuthorizationCode:
     """What came back to a login that asked for less than the settings name."""
-    transaction = Transaction("state", "nonce", "verifier", "/", "openid offline_access")
-    return authorization_response({"code": "c0de", "state": "state"}, transaction, workers.config, SERVER)
+    transaction = Transaction("state", "nonce", "verifier", Errand("/", "openid offline_access"))
+    return authorization_response({"code": code, "state": "state"}, transaction, workers.config, SERVER)
 
 
 async def test_a_code_is_redeemed_for_what_its_login_asked_for(workers, process):
@@ -52,18 +55,94 @@ async def test_what_a_refresh_does_not_say_stays_as_it_was(workers, process):
     assert tokens.access_token != before.access_token
 
 
-async def test_refusals_come_through_and_silence_opens_the_circuit_for_codes_and_refresh_tokens_alike(workers, process):
-    tokens = (await workers.sign_in()).tokens
-    workers.server.answer = OAuthError("invalid_grant")
-    for _ in range(FAILURES):
-        with pytest.raises(OAuthError):
-            await process.token_endpoint.refresh(SERVER, tokens)
+async def test_refusals_come_through_and_silence_opens_the_circuit(workers, process):
+    tokens = [(await workers.sign_in()).tokens for _ in range(FAILURES + 1)]
+    for error in (OAuthError("invalid_grant"), AuthorizationServerError("403 without an OAuth error")):
+        workers.server.answer = error
+        for each in tokens:
+            with pytest.raises(type(error)):
+                await process.token_endpoint.refresh(SERVER, each)
     workers.server.answer = ServerUnavailable("down")
-    for _ in range(FAILURES):
+    for each in tokens[:FAILURES]:
         with pytest.raises(ServerUnavailable, match="down"):
-            await process.token_endpoint.refresh(SERVER, tokens)
+            await process.token_endpoint.refresh(SERVER, each)
+    with pytest.raises(CircuitOpen):
+        await process.token_endpoint.refresh(SERVER, tokens[-1])
+
+
+async def test_no_stranger_s_callback_stops_a_renewal(workers, process):
+    """Whatever the server says to codes, and be it nothing: those who are signed in are renewed."""
+    tokens = (await workers.sign_in()).tokens
+    workers.server.answer = ServerUnavailable("down", said=300)
+    for number in range(3 * FAILURES):
+        with pytest.raises(ServerUnavailable):
+            await process.token_endpoint.redeem(a_code(workers, f"code-{number}"))
+    workers.server.answer = None
+    assert await process.token_endpoint.refresh(SERVER, tokens)
     with pytest.raises(CircuitOpen):
         await process.token_endpoint.redeem(a_code(workers))
+
+
+async def test_a_code_waits_for_a_circuit_that_is_open_for_a_moment_and_is_sent_once(workers, process):
+    await open_circuit(process.token_endpoint.codes)
+    assert await process.token_endpoint.redeem(a_code(workers))
+    assert workers.server.sent == ["c0de"]
+    assert process.world.slept == [1.0]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_code_that_was_not_answered_is_not_sent_again(workers, process, sent):
+    workers.server.answer = ServerUnavailable("down", retry_after=1, sent=sent)
+    with pytest.raises(ServerUnavailable):
+        await process.token_endpoint.redeem(a_code(workers))
+    assert workers.server.sent == ["c0de"]
+
+
+# --- our own settings ---
+
+
+@pytest.mark.parametrize("asked", ["a code", "a refresh token"])
+async def test_a_secret_that_is_refused_is_told_to_the_operator(workers, process, caplog, asked):
+    tokens = (await workers.sign_in()).tokens
+    workers.server.answer = OAuthError("invalid_client")
+    for _ in range(10):
+        with pytest.raises(OAuthError):
+            await (
+                process.token_endpoint.redeem(a_code(workers))
+                if asked == "a code"
+                else process.token_endpoint.refresh(SERVER, tokens)
+            )
+    assert [record.levelno for record in caplog.records] == [logging.CRITICAL]
+
+
+@pytest.mark.parametrize("proof", [None, OAuthError("invalid_grant")])
+async def test_a_secret_that_worked_a_moment_ago_is_presumed_right(workers, process, caplog, proof):
+    """Without its database Hydra says `invalid_client` to everybody."""
+    tokens = (await workers.sign_in()).tokens
+    workers.server.answer = proof
+    with suppress(OAuthError):
+        await process.token_endpoint.redeem(a_code(workers))
+    workers.server.answer = OAuthError("invalid_client")
+    with pytest.raises(OAuthError):
+        await process.token_endpoint.refresh(SERVER, tokens)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_offline_access_without_a_refresh_token_is_told_once(workers, process, caplog):
+    workers.server.extra = {"refresh_token": None}
+    for number in range(3):
+        await process.token_endpoint.redeem(a_code(workers, f"code-{number}"))
+    assert caplog.text.count("offline_access") == 1
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_without_offline_access_nobody_expects_a_refresh_token(workers, process, caplog):
+    workers.server.extra = {"refresh_token": None, "scope": "openid"}
+    await process.token_endpoint.redeem(a_code(workers))
+    assert caplog.records == []
+
+
+# --- back ---
 
 
 async def test_a_server_that_does_not_revoke_stops_nothing(workers, process, caplog):

@@ -9,6 +9,9 @@ import json
 import socket
 import ssl
 import threading
+import time
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
@@ -19,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
-from lumin_middleware.model import _CHECKED, AuthorizationCode, Transaction
+from lumin_middleware.model import _CHECKED, AuthorizationCode, Errand, Transaction
 from lumin_middleware.ports import Answer, run
 from lumin_middleware.runtime.exchange import BODY_LIMIT, AsyncExchange, Exchange
 from tests.fakes import REDIRECT_URI, SECRET, config, hostile
@@ -31,7 +34,7 @@ COLOURS = [AsyncExchange, Exchange]
 
 
 def code(text: str = "c0de") -> AuthorizationCode:
-    transaction = Transaction("state", "nonce", "verifier-~._1234", "/", "openid")
+    transaction = Transaction("state", "nonce", "verifier-~._1234", Errand("/", "openid"))
     return AuthorizationCode(text, transaction, checked=_CHECKED)
 
 
@@ -246,6 +249,65 @@ def test_the_parameters_come_back_as_they_were_said(make, peer, name):
     assert perform(make(), name, f"{peer.url}/token", *OPERATIONS[name][0]) == said
 
 
+CODINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZIP": gzip.compress,
+    "deflate": zlib.compress,
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_an_answer_that_is_compressed_though_nobody_asked_for_it_is_read(make, peer, coding):
+    head = (200, "Content-Type: application/json", f"Content-Encoding: {coding}")
+    peer.say(response(CODINGS[coding](json.dumps(TOKENS).encode()), *head))
+    assert perform(make(), "redeem", f"{peer.url}/token", code()) == TOKENS
+    assert perform(make(), "fetch", f"{peer.url}/keys").body == json.dumps(TOKENS).encode()
+
+
+def test_a_refusal_that_is_compressed_is_one(make, peer):
+    refusal = gzip.compress(json.dumps({"error": "invalid_grant"}).encode())
+    peer.say(response(refusal, 400, "Content-Type: application/json", "Content-Encoding: gzip"))
+    with pytest.raises(OAuthError, match="invalid_grant"):
+        perform(make(), "refresh", f"{peer.url}/token", "old")
+
+
+UNREADABLE: dict[str, tuple[str, bytes]] = {
+    "cut": ("gzip", gzip.compress(json.dumps(TOKENS).encode())[:-9]),
+    "broken": ("gzip", b"\x1f\x8b\x08" + b"\xff" * 40),
+    "not compressed": ("gzip", json.dumps(TOKENS).encode()),
+    "of a coding that we lack": ("br", b"\x0b\x02\x80{}\x03"),
+    "twice": ("gzip, gzip", gzip.compress(gzip.compress(json.dumps(TOKENS).encode()))),
+}
+
+
+@pytest.mark.parametrize(("coding", "body"), UNREADABLE.values(), ids=UNREADABLE)
+def test_of_an_answer_that_cannot_be_unfolded_the_status_is_left(make, peer, coding, body):
+    head = ("Content-Type: application/json", f"Content-Encoding: {coding}")
+    peer.say(response(body, 404, *head))
+    assert perform(make(), "fetch", f"{peer.url}/keys").status == 404
+    peer.say(response(body, 200, *head))
+    with pytest.raises(AuthorizationServerError):
+        perform(make(), "refresh", f"{peer.url}/token", "old")
+
+
+@pytest.mark.parametrize("size", [BODY_LIMIT + 1, 300 * BODY_LIMIT])
+def test_an_answer_that_unfolds_to_more_than_the_limit_is_refused_before_it_does(make, peer, size):
+    compressor = zlib.compressobj(wbits=31)
+    folded = b"".join(compressor.compress(b" " * BODY_LIMIT) for _ in range(size // BODY_LIMIT))
+    folded += compressor.compress(b" " * (size % BODY_LIMIT)) + compressor.flush()
+    assert len(folded) < BODY_LIMIT
+    peer.say(response(folded, 200, "Content-Type: application/json", "Content-Encoding: gzip"))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServerUnavailable):
+            perform(make(), "fetch", f"{peer.url}/keys")
+        assert tracemalloc.get_traced_memory()[1] < 10 * BODY_LIMIT
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_refusal_is_the_server_s(make, peer):
     peer.say_json({"error": "invalid_grant", "error_description": "used"}, 400)
     for name in ("redeem", "refresh"):
@@ -286,7 +348,7 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
-TROUBLE: dict[str, Callable[[Peer], None]] = {
+SILENCE: dict[str, Callable[[Peer], None]] = {
     "nothing": lambda peer: peer.say(b""),
     "a reset": lambda peer: setattr(peer, "answer", reset),
     "half a head": lambda peer: peer.say(b"HTTP/1.1 200 OK\r\nContent-"),
@@ -295,9 +357,12 @@ TROUBLE: dict[str, Callable[[Peer], None]] = {
     "500": lambda peer: peer.say_json({"error": "server_error"}, 500),
     "503 with Retry-After": lambda peer: peer.say_json({}, 503, "Retry-After: 0"),
     "429": lambda peer: peer.say_json({}, 429, "Retry-After: 0"),
+}
+NO_TOKENS: dict[str, Callable[[Peer], None]] = {
     "a redirect": lambda peer: peer.say(response(b"", 307, f"Location: {peer.url}/elsewhere")),
     "a redirect that changes the method": lambda peer: peer.say(response(b"", 303, f"Location: {peer.url}/elsewhere")),
     "a request for other credentials": lambda peer: peer.say(response(b"", 401, 'WWW-Authenticate: Basic realm="x"')),
+    "413 of an edge": lambda peer: peer.say(response(b"<html>", 413, "Content-Type: text/html")),
     "html": lambda peer: peer.say(response(b"<html>", 200, "Content-Type: text/html")),
     "compressed": lambda peer: peer.say(
         response(b"\x1f\x8b\x08", 200, "Content-Type: application/json", "Content-Encoding: gzip")
@@ -305,14 +370,50 @@ TROUBLE: dict[str, Callable[[Peer], None]] = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLE)
+@pytest.mark.parametrize("trouble", [*SILENCE, *NO_TOKENS])
 @pytest.mark.parametrize("name", ["redeem", "refresh"])
 def test_whatever_happens_it_is_asked_once(make, peer, name, trouble):
-    TROUBLE[trouble](peer)
-    with pytest.raises(ServerUnavailable) as raised:
+    {**SILENCE, **NO_TOKENS}[trouble](peer)
+    with pytest.raises(AuthorizationServerError) as raised:
         perform(make(timeout=5), name, f"{peer.url}/token", *OPERATIONS[name][0])
     assert len(peer.requests) == peer.connections == 1
     assert HOSTILE not in str(raised.value)
+    assert isinstance(raised.value, ServerUnavailable) is (trouble in SILENCE)
+    assert getattr(raised.value, "sent", True)
+
+
+# --- what is known of it afterwards ---
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_what_never_left_this_process_says_so(make, peer, name):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for endpoint in (f"http://127.0.0.1:{port}/x", f"{peer.url.replace('http:', 'https:')}/x"):
+        with pytest.raises(ServerUnavailable) as raised:
+            perform(make(timeout=5), name, endpoint, *OPERATIONS[name][0])
+        assert not raised.value.sent
+    assert peer.requests == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ([], 0),
+        (["Retry-After: 120"], 120),
+        (["Retry-After: 86400"], 300),
+        (["Retry-After: soon"], 0),
+        (["Retry-After: Fri, 31 Dec 1999 23:59:59 GMT", "Date: Fri, 31 Dec 1999 23:58:59 GMT"], 60),
+    ],
+)
+def test_what_the_server_asks_for_is_heard(make, peer, status, headers, said):
+    peer.say_json({}, status, *headers)
+    with pytest.raises(ServerUnavailable) as raised:
+        perform(make(), "refresh", f"{peer.url}/token", "old")
+    assert raised.value.said == said
+    assert raised.value.retry_after == max(said, 1)
+    assert perform(make(), "fetch", f"{peer.url}/x").retry_after == said
 
 
 def test_nobody_there_is_unavailable(make):
@@ -343,6 +444,23 @@ def test_a_server_that_says_nothing_is_not_waited_for(make, peer, name):
 
 SLOW = response(json.dumps(TOKENS).encode(), 200, "Content-Type: application/json")
 HEAD, BODY = SLOW[: SLOW.index(b"\r\n\r\n") + 4], SLOW[SLOW.index(b"\r\n\r\n") + 4 :]
+
+
+def test_a_head_that_drips_holds_nobody_past_the_time(make, peer):
+    """Each byte comes in time, and there is always another: for a minute, if somebody waits so long."""
+    peer.say(*[bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: " + b"y" * 600], pause=0.1)
+    began = time.monotonic()
+    with pytest.raises(ServerUnavailable):
+        perform(make(timeout=0.5), "refresh", f"{peer.url}/token", "old")
+    assert time.monotonic() - began < 30
+
+
+def test_a_body_that_was_cut_at_the_end_of_the_time_is_not_taken_for_whole(make, peer):
+    """Without a length the end of the connection is the end of the body."""
+    body = json.dumps(TOKENS).encode()
+    peer.say(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n", body, *[b" "] * 100, pause=0.1)
+    with pytest.raises(ServerUnavailable):
+        perform(make(timeout=0.5), "refresh", f"{peer.url}/token", "old")
 
 
 @pytest.mark.parametrize(
@@ -384,12 +502,6 @@ def test_and_not_further(make, peer, pieces):
         perform(make(), "fetch", f"{peer.url}/x")
 
 
-def test_a_compressed_answer_is_not_unfolded(make, peer):
-    packed = gzip.compress(b"0" * (4 * BODY_LIMIT))
-    peer.say(response(packed, 200, "Content-Type: application/json", "Content-Encoding: gzip"))
-    assert perform(make(), "fetch", f"{peer.url}/x").body == packed
-
-
 # --- one knows nothing of another ---
 
 
@@ -401,6 +513,18 @@ def test_the_server_s_cookies_are_not_kept(make, peer):
         perform(exchange, "fetch", f"{peer.url}/doc")
     assert len(peer.requests) == 4
     assert all("cookie" not in headers for _, headers, _ in peer.requests)
+    assert not list(exchange._http.cookies.jar)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_what_is_on_this_machine_is_asked_without_a_proxy(make, peer, monkeypatch, variable):
+    """A proxy has another idea of what 127.0.0.1 is."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    assert perform(make(), "refresh", f"{peer.url}/token", "x")["access_token"] == "new-access"
+    localhost = peer.url.replace("127.0.0.1", "localhost")
+    assert perform(make(), "refresh", f"{localhost}/token", "x")["access_token"] == "new-access"
+    with pytest.raises(ServerUnavailable):
+        perform(make(), "refresh", "http://lumin.invalid/token", "x")
 
 
 def test_each_operation_has_a_connection_of_its_own_and_closes_nobody_else_s(make, peer):

@@ -23,6 +23,7 @@ from lumin_middleware.sessions.logins import (
 )
 from lumin_middleware.site.access import RETURN_TO_LIMIT
 from tests.fakes import KEY, OLD_KEY, CookieJar, Workers, hostile
+from tests.site_rig import SESSION
 
 
 class Site(Workers):
@@ -32,11 +33,11 @@ class Site(Workers):
         super().__init__(**changes)
         self.browser = CookieJar()
         self.party = self.process()
-        self.logins = self.party.logins
+        self.logins = self.party.parts.logins
 
     @property
     def jar(self) -> Any:
-        return self.party.cookies.jar(self.browser.header)
+        return self.party.parts.cookies.jar(self.browser.header)
 
     def begin(self, return_to: str = "/page", needed: tuple[str, ...] = ()) -> Transaction:
         """A login begins: the browser has its cookie."""
@@ -100,7 +101,7 @@ def test_the_cookie_tells_nothing(site):
 
 def test_the_cookie_is_a_login_s(site):
     (line,) = site.logins.set_cookies(site.logins.begin("/"), site.jar)
-    pattern = r"__Host-lumin-login-[0-9a-f]{16}=[^;]+; Max-Age=600; Path=/; HttpOnly; SameSite=Lax; Secure"
+    pattern = SESSION + r"-login-[0-9a-f]{16}=[^;]+; Max-Age=600; Path=/; HttpOnly; SameSite=Lax; Secure"
     assert re.fullmatch(pattern, line)
 
 
@@ -139,7 +140,7 @@ def test_a_cookie_that_is_not_ours_is_no_login(site, value):
 def test_a_login_that_came_twice_with_different_values_is_none(site):
     transaction = site.begin()
     header = site.browser.header + b"; " + site.browser.header[:-1] + b"x"
-    assert site.logins.find(transaction.state, site.party.cookies.jar(header)) is None
+    assert site.logins.find(transaction.state, site.party.parts.cookies.jar(header)) is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_a_session_is_no_login_and_a_login_no_session(site):
     """Sealed for one purpose, a value is of no use for another."""
     transaction = site.begin()
     (name, value), *_ = site.browser.cookies.items()
-    for sealer in (site.logins._tries_sealer, site.logins._used_sealer, site.party.sessions._sealer):
+    for sealer in (site.logins._tries_sealer, site.logins._used_sealer, site.party.parts.sessions._sealer):
         assert sealer.unseal(value.encode()) is None
         site.browser.cookies[name] = sealer.seal(transaction.dump())
         assert site.find(transaction.state) is None
@@ -219,7 +220,7 @@ def test_the_longest_page_leaves_room_for_another_login(site, lengths):
 
 @pytest.mark.parametrize("count", [1, DELETIONS_LIMIT, 200, 1500])
 def test_cookies_that_somebody_made_up_cost_little_and_are_deleted_bit_by_bit(site, count):
-    site.browser.cookies = {f"__Host-lumin-login-{number:016x}": "x" for number in range(count)}
+    site.browser.cookies = {f"{SESSION}-login-{number:016x}": "x" for number in range(count)}
     transaction = site.logins.begin("/")
     written, *deleted = site.logins.set_cookies(transaction, site.jar)
     assert len(deleted) == min(count, DELETIONS_LIMIT)
@@ -230,7 +231,7 @@ def test_cookies_that_somebody_made_up_cost_little_and_are_deleted_bit_by_bit(si
 
 def test_a_login_among_made_up_ones_stays_if_it_can_be_seen(site):
     transaction = site.begin()
-    site.browser.cookies |= {f"__Host-lumin-login-{number:016x}": "x" for number in range(100)}
+    site.browser.cookies |= {f"{SESSION}-login-{number:016x}": "x" for number in range(100)}
     site.begin()
     assert site.find(transaction.state) == transaction
 
@@ -345,7 +346,7 @@ def test_a_clock_that_went_far_back_makes_no_loop(site):
 
 @pytest.mark.parametrize("value", ["", "x", "a.b.c", "[1,2,3]"])
 def test_a_count_that_is_not_ours_counts_nothing(site, value):
-    site.browser.cookies["__Host-lumin-tries"] = value
+    site.browser.cookies[f"{SESSION}-tries"] = value
     assert not site.logins.is_looping(site.jar)
     sign_in(site)
     assert not site.logins.is_looping(site.jar)
@@ -354,4 +355,4 @@ def test_a_count_that_is_not_ours_counts_nothing(site, value):
 def test_the_count_is_small_however_often_it_grows(site):
     for _ in range(50):
         sign_in(site, 0.1)
-    assert len(site.browser.cookies["__Host-lumin-tries"]) < 250
+    assert len(site.browser.cookies[f"{SESSION}-tries"]) < 250

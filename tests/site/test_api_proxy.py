@@ -26,7 +26,7 @@ from tests.acceptance.harness import shake_hands
 from tests.edges import gateway, rig
 from tests.edges.rig import EDGES, Browser, Edge, Lumin, Site
 from tests.fakes import config as make
-from tests.site_rig import FETCH, NAVIGATION, ORIGIN
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION
 from tests.upstream import Upstream, answer, say
 
 ALLOWED = ("GET /user/info", "/signature_request/*", "POST /documents", "/files/*")
@@ -307,7 +307,7 @@ PASSED = {
 }
 STRIPPED = {
     "authorization": "Bearer stolen",
-    "cookie": "__Host-lumin=x",
+    "cookie": f"{SESSION}=x",
     "proxy-authorization": "Basic eDp5",
     "proxy-connection": "keep-alive",
     "proxy": "http://evil.example",
@@ -386,7 +386,7 @@ SHOWN = {
     "x-lumin-trace": "abc",
 }
 HIDDEN = {
-    "set-cookie": "__Host-lumin=; Max-Age=0; Path=/; Secure",
+    "set-cookie": f"{SESSION}=; Max-Age=0; Path=/; Secure",
     "set-cookie2": "x=y",
     "clear-site-data": '"cookies"',
     "access-control-allow-origin": "https://evil.example",
@@ -664,7 +664,7 @@ async def test_px_05_no_origin_is_ever_let_in_by_cors(browser, api, origin):
 async def test_px_05_the_api_can_neither_set_nor_clear_nor_redirect(browser, api, site):
     jar = dict(browser.jar)
     headers = (
-        'set-cookie: __Host-lumin=evil; Path=/; Secure\r\nclear-site-data: "*"\r\n'
+        f'set-cookie: {SESSION}=evil; Path=/; Secure\r\nclear-site-data: "*"\r\n'
         "location: http://10.0.0.1/internal\r\nstrict-transport-security: max-age=0\r\n"
     )
     api.play = say(answer("302 Found", headers))
@@ -684,7 +684,7 @@ async def test_px_06_a_401_is_renewed_and_tried_once_more(browser, api, site):
     assert [call.body for call in api.calls] == [b'{"a": 1}', b'{"a": 1}']
     assert api.calls[0].header("authorization") != api.calls[1].header("authorization")
     assert site.refreshes() == 1
-    assert "__Host-lumin" in said.set_cookies
+    assert SESSION in said.set_cookies
     assert said.all("vary") == ["Cookie"]
     assert said.header("cache-control") == "no-store"
 
@@ -707,7 +707,7 @@ async def test_px_06_a_401_after_a_large_body_renews_and_asks_for_the_call_again
         assert problem(said) == (401, "renewed")
         assert len(api.calls) == 1
     assert site.refreshes() == 1
-    assert "__Host-lumin" in said.set_cookies
+    assert SESSION in said.set_cookies
     assert (await browser.fetch("POST", "/auth/api/documents", body, **{"x-csrf": "1"})).status == 200
 
 
@@ -795,12 +795,12 @@ async def test_px_06_a_token_that_expires_is_renewed_before_the_call(browser, ap
     said = await browser.fetch("GET", "/auth/api/user/info")
     assert said.status == 200
     assert (len(api.calls), site.refreshes()) == (1, 1)
-    assert "__Host-lumin" in said.set_cookies
+    assert SESSION in said.set_cookies
 
 
 async def test_a_call_slides_the_session_like_every_use(browser, api, site):
     site.clock.advance(site.config.idle_timeout / 10 + 1)
-    assert "__Host-lumin" in (await browser.fetch("GET", "/auth/api/user/info")).set_cookies
+    assert SESSION in (await browser.fetch("GET", "/auth/api/user/info")).set_cookies
 
 
 async def test_px_08_two_people_never_meet(site, edge, api):
@@ -960,7 +960,7 @@ async def test_the_session_slides_when_it_is_asked_for_unless_it_says_no(browser
     assert not still.set_cookies
     assert json.loads(still.body)["expires_at"] == pytest.approx(ends, abs=1)
     slid = await browser.fetch("GET", "/auth/session")
-    assert "__Host-lumin" in slid.set_cookies
+    assert SESSION in slid.set_cookies
     assert (slid.header("cache-control"), slid.header("vary")) == ("no-store", "Cookie")
     assert json.loads(slid.body)["expires_at"] == pytest.approx(site.clock.now + site.config.idle_timeout, abs=1)
     again = await browser.fetch("GET", "/auth/session")
@@ -995,7 +995,7 @@ async def test_the_session_that_another_process_renewed_comes_with_the_answer(br
     site.clock.advance(3599)
     await browser.fetch("GET", "/auth/api/user/info")
     browser.jar = old  # that answer was lost
-    assert "__Host-lumin" in (await browser.fetch("GET", "/auth/session")).set_cookies
+    assert SESSION in (await browser.fetch("GET", "/auth/session")).set_cookies
 
 
 async def test_a_login_leads_back_to_the_popups_page_but_to_no_call_and_no_other_route(site, edge):

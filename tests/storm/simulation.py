@@ -200,6 +200,12 @@ class Server:
         grant.rotations += 1
         return self.issue(grant)
 
+    def revoke(self, token: str) -> None:
+        """RFC 7009, as Hydra has it: a token that was spent is revoked already, and nothing else dies of it."""
+        grant = self.of(token)
+        if token == grant.refresh_tokens[-1] or token == grant.access_tokens[-1][0]:
+            grant.revoked = True
+
     def takes(self, access_token: str) -> bool:
         """Whether the API takes this access token: the newest of its grant, while it lives."""
         grant = self.of(access_token)
@@ -228,7 +234,7 @@ class Exchange:
     async def refresh(self, token_endpoint: str, refresh_token: str) -> Mapping[str, Any]:
         await self._world.give_way()
         if self._server.trouble == "before":
-            raise ServerUnavailable("no connection")
+            raise ServerUnavailable("no connection", sent=False)
         answer = self._server.refresh(refresh_token)
         self._server.of(refresh_token).rotated_by = self._world.process
         self._site.lose_the_store(now=self._site.store_goes_next)
@@ -241,7 +247,7 @@ class Exchange:
 
     async def revoke(self, revocation_endpoint: str, token: str) -> None:
         await self._world.give_way()
-        self._server.of(token).revoked = True
+        self._server.revoke(token)
 
     async def fetch(self, url: str, access_token: str | None = None) -> Answer:
         await self._world.give_way()

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 
 from lumin_middleware import LuminMiddleware
 from lumin_middleware.emulator import DEMO_USERS
-from tests.site_rig import ORIGIN, Browser, Site
+from tests.site_rig import ORIGIN, SESSION, Browser, Site
 from tests.storm.sites import LIFETIME, ask_the_api, copy, process, refreshes, same_browser
 
 HOUR = 3600.0
@@ -117,11 +117,11 @@ async def test_a_renewal_inside_a_stream_is_found_by_the_next_request(each_kind)
     assert (answer.status_code, answer.text) == (200, "200 200 ")
     assert "set-cookie" not in answer.headers
     each_kind.app.handler = ask_the_api
-    before = browser.cookies["__Host-lumin"]
+    before = browser.cookies[SESSION]
     first = await seen(same_browser(browser, process(each_kind)))
     assert await seen(browser) == first
     assert (refreshes(each_kind), each_kind.emulator.reuse_events) == (1, 0)
-    assert (browser.cookies["__Host-lumin"] != before) == (each_kind.config.sessions == "cookie")
+    assert (browser.cookies[SESSION] != before) == (each_kind.config.sessions == "cookie")
 
 
 def stream_over_an_expiry(site: Site) -> Any:
@@ -171,7 +171,9 @@ async def test_a_renewal_at_the_handshake_gives_the_browser_its_cookie(each_kind
     each_kind.processes.append(middleware)
     each_kind.clock.advance(LIFETIME)
     [accepted] = await connect(middleware, browser)
-    assert any(name == b"set-cookie" and value.startswith(b"__Host-lumin=") for name, value in accepted["headers"])
+    assert any(
+        name == b"set-cookie" and value.startswith(SESSION.encode() + b"=") for name, value in accepted["headers"]
+    )
     await seen(browser)
     assert (refreshes(each_kind), each_kind.emulator.reuse_events) == (1, 0)
 

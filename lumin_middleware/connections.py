@@ -1,0 +1,126 @@
+"""Connections: what every HTTP client of ours has in common, and a pool whose kept connections may have died.
+
+No client keeps a cookie, and none asks a proxy for this machine itself.
+"""
+
+from __future__ import annotations
+
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+
+import httpx2
+
+DIRECT: Final = dict.fromkeys(("all://localhost", "all://*.localhost", "all://127.0.0.0/8", "all://[::1]"))
+"""httpx2's `mounts`: what is on this machine is reached without `HTTP_PROXY`; a proxy's `localhost` is another."""
+
+ANEW = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
+"""Each request has a connection of its own."""
+
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""The methods that do no more when they are done twice (RFC 9110, 9.2.2). POST is never sent twice."""
+
+CUT = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
+"""How it looks when a server closes a connection that it kept just as something is sent on it (RFC 9112, 9.3.1)."""
+
+
+def no_cookies() -> CookieJar:
+    """A jar that takes none: they would be one person's in another's call, and grow for ever."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def is_replayable(stream: object) -> bool:
+    """Whether a body can be sent again: bytes, and forms of bytes; not what was read from somewhere."""
+    files = [getattr(field, "file", b"") for field in getattr(stream, "fields", ())]
+    return isinstance(stream, httpx2.ByteStream) or (
+        bool(files) and all(isinstance(file, bytes | str) for file in files)
+    )
+
+
+class _Attempt:
+    """One request on its way: whether it went over a connection that was there before."""
+
+    def __init__(self, request: httpx2.Request) -> None:
+        self.request = request
+        self._is_new = False
+        self._trace = request.extensions.get("trace")
+        """The application's own, if it has one."""
+
+    def may_be_repeated(self) -> bool:
+        """Whether it was cut off by the end of a kept connection, and does no harm when it is done twice."""
+        return not self._is_new and self.request.method in REPEATABLE and is_replayable(self.request.stream)
+
+    def _see(self, event: str) -> None:
+        if event == "connection.connect_tcp.started":
+            self._is_new = True
+        elif event.endswith("receive_response_headers.complete"):
+            self._is_new = False  # what follows on it, as after a redirect or a 401, finds it kept
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """httpcore2's `trace` extension."""
+        self._see(event)
+        if self._trace is not None:
+            self._trace(event, info)
+
+    async def atrace(self, event: str, info: dict[str, Any]) -> None:
+        """The same for an event loop."""
+        self._see(event)
+        if self._trace is not None:
+            await self._trace(event, info)
+
+
+class AsyncPool(httpx2.AsyncClient):
+    """httpx2's client, which sends once more, on a new connection, what a kept one cut off before its answer began."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._anew = httpx2.AsyncClient(**{**options, "limits": ANEW})
+
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        attempt = _Attempt(request)
+        request.extensions = {**request.extensions, "trace": attempt.atrace}
+        try:
+            response = await super().send(request, stream=True, **options)
+        except CUT:
+            if not attempt.may_be_repeated():
+                raise
+            response = await self._anew.send(request, stream=True, **options)
+        if not stream:
+            try:
+                await response.aread()
+            except BaseException:
+                await response.aclose()
+                raise
+        return response
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._anew.aclose()
+
+
+class Pool(httpx2.Client):
+    """The same, blocking."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._anew = httpx2.Client(**{**options, "limits": ANEW})
+
+    def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        attempt = _Attempt(request)
+        request.extensions = {**request.extensions, "trace": attempt.trace}
+        try:
+            response = super().send(request, stream=True, **options)
+        except CUT:
+            if not attempt.may_be_repeated():
+                raise
+            response = self._anew.send(request, stream=True, **options)
+        if not stream:
+            try:
+                response.read()
+            except BaseException:
+                response.close()
+                raise
+        return response
+
+    def close(self) -> None:
+        super().close()
+        self._anew.close()

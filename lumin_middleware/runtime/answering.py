@@ -1,0 +1,71 @@
+"""An answer of ours on its way to the client, under ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import anyio
+from starlette.types import Receive, Scope, Send
+
+from ..model import Response
+from .event_loop import AsyncWorld
+
+# What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
+_CLOSE_CODES = {400: 4400, 401: 4401, 403: 4403}
+
+
+async def deliver(response: Response, world: AsyncWorld, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends an answer of ours; where nobody is left to take one that matters, it is undone."""
+    if scope["type"] == "websocket":
+        await deny(response, scope, receive, send)
+        return
+    undo = response.undo
+    if undo is None:
+        await respond(response, scope, send)
+        return
+    try:
+        if await _is_gone(receive):
+            raise OSError("the client has gone")
+        await respond(response, scope, send)
+    except (OSError, asyncio.CancelledError) as error:
+        await world.shield(undo)
+        if isinstance(error, asyncio.CancelledError):
+            raise
+
+
+async def _is_gone(receive: Receive) -> bool:
+    """Whether the client has disconnected, as far as the server has noticed."""
+    with anyio.move_on_after(0):
+        while True:
+            if (await receive())["type"] == "http.disconnect":
+                return True
+    return False
+
+
+async def deny(response: Response, scope: Scope, receive: Receive, send: Send, *, connected: bool = False) -> None:
+    """Refuses a WebSocket handshake, with the answer itself where the server can send it.
+
+    `connected` says that the application has taken the first message already.
+    """
+    if not connected:
+        await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await respond(response, scope, send, "websocket.http.response")
+    else:
+        await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})
+
+
+def raw_headers(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+async def respond(
+    response: Response, scope: MutableMapping[str, Any], send: Send, prefix: str = "http.response"
+) -> None:
+    """Sends an answer of ours."""
+    await send({"type": f"{prefix}.start", "status": response.status, "headers": raw_headers(response.headers)})
+    body = b"" if scope.get("method") == "HEAD" else response.body
+    await send({"type": f"{prefix}.body", "body": body})

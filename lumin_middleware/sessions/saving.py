@@ -1,0 +1,116 @@
+"""Saving: a renewed session is in the store before anything else sees its tokens.
+
+The old refresh token is spent by then, so what cannot be saved is kept by this process, and saved with the session's
+next request. That is bounded: a store that is gone for good costs a process little.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import OrderedDict
+from contextlib import suppress
+
+from ..errors import SessionEnded, StoreUnavailable
+from ..model import Session
+from ..ports import World
+from ..protocol.token_endpoint import TokenEndpoint
+from .records import Record
+from .sessions import Sessions
+
+logger = logging.getLogger("lumin_middleware")
+
+PAUSES = (0.0, 0.1, 0.4, *[1.0] * 11)
+"""Seconds before each attempt to save: often, so that even a short lease sees one late in its life, and together less
+than the default lease. The old refresh token is spent by then; whoever gets the lease first would spend it again."""
+
+UNSAVED_LIMIT = 1000
+"""Sessions that a process remembers because they could not be saved: a few MB."""
+
+AT_ONCE = 10
+"""How many of them are saved along with one that could be, while its request waits."""
+
+
+class Saving:
+    """Saves renewed sessions, and remembers those that are not saved yet."""
+
+    def __init__(self, world: World, sessions: Sessions, token_endpoint: TokenEndpoint) -> None:
+        self._world = world
+        self._sessions = sessions
+        self._token_endpoint = token_endpoint
+        self._unsaved: OrderedDict[str, Session] = OrderedDict()
+
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._unsaved
+
+    async def save(self, record: Record, renewed: Session) -> Session:
+        """Puts it where the record is, and returns it or a newer one. Raises `SessionEnded`: the end wins.
+
+        Whoever gets it gets it saved, or remembered by this process.
+        """
+        for pause in PAUSES:
+            await self._world.sleep(pause)
+            try:
+                if await self._sessions.replace(record, renewed):
+                    self._unsaved.pop(renewed.id, None)
+                    await self._save_others()
+                    return renewed
+                record = await self._sessions.newest(renewed)
+            except SessionEnded:
+                await self._discard(renewed)
+                raise
+            except StoreUnavailable as error:
+                logger.error("A renewed session could not be saved: %s", error)
+                continue
+            if record.session is not renewed:
+                return record.session
+        # This process remembers it, and so does the browser with the next answer; others see the old one until then.
+        self._remember(renewed)
+        return renewed
+
+    async def catch_up(self, session: Session) -> Session:
+        """Saves what could not be saved when it was new; the newest of all that is known. Raises `SessionEnded`."""
+        unsaved = self._unsaved.get(session.id)
+        if unsaved is None:
+            return session
+        try:
+            record = await self._sessions.newest(dataclasses.replace(unsaved, generation=-1))
+            if record.session.generation >= unsaved.generation or await self._sessions.replace(record, unsaved):
+                self._unsaved.pop(session.id, None)
+        except StoreUnavailable as error:
+            self._sessions.warn("A renewed session is still not saved", error)
+            return max(session, unsaved, key=_generation)
+        except SessionEnded:
+            await self._discard(unsaved)
+            raise
+        return max(session, unsaved, record.session, key=_generation)
+
+    async def _save_others(self) -> None:
+        """The store is well: saves some that could not be saved before, whose people may not come to this process."""
+        for other in list(self._unsaved.values())[:AT_ONCE]:
+            with suppress(SessionEnded):
+                await self.catch_up(other)
+
+    async def _discard(self, session: Session) -> None:
+        """It was ended meanwhile: nobody gets the new tokens."""
+        self._unsaved.pop(session.id, None)
+        await self._token_endpoint.revoke(session.tokens)
+
+    def _remember(self, session: Session) -> None:
+        for old in [each for each in self._unsaved.values() if self._is_over(each)]:
+            del self._unsaved[old.id]
+        if len(self._unsaved) >= UNSAVED_LIMIT:
+            self._unsaved.popitem(last=False)
+            logger.error("More sessions than are remembered could not be saved; one of them will have to sign in again")
+        self._unsaved[session.id] = session
+
+    def _is_over(self, session: Session) -> bool:
+        try:
+            self._sessions.check_limits(session)
+        except SessionEnded:
+            return True
+        return False
+
+
+def _generation(session: Session) -> int:
+    return session.generation

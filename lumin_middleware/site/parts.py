@@ -1,0 +1,38 @@
+"""The parts of one site, made in one place: what keeps, what renews, what answers.
+
+Read it to see what a site consists of. Each part gets what it needs of those before it; the routes get all of them.
+"""
+
+from __future__ import annotations
+
+from ..config import LuminConfig
+from ..ports import World
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
+from ..sessions.cookies import Cookies
+from ..sessions.ended import Ended
+from ..sessions.index import Index
+from ..sessions.kinds import sessions
+from ..sessions.logins import Logins
+from ..sessions.marks import LongPages, Marks
+from ..sessions.renewal import Renewal
+from .answers import Answers
+
+
+class Parts:
+    """What the routes of a site share."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        self.config = config
+        self.world = world
+        self.metadata = Metadata(config.server, world)
+        self.token_endpoint = TokenEndpoint(config, world, self.metadata)
+        self.cookies = Cookies(config)
+        self.sessions = sessions(config, world, self.cookies)
+        self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
+        self.logins = Logins(config, world, self.cookies)
+        self.index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
+        self.ended = Ended(config, world) if config.backchannel_logout else None
+        self.marks = Marks(world)
+        self.long_pages = LongPages(config, world)
+        self.answers = Answers(config)

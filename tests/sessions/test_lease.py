@@ -1,0 +1,149 @@
+"""Of all processes one at a time renews a session, and none that died holds the others up."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from lumin_middleware.config import AuthorizationServer
+from lumin_middleware.errors import (
+    SessionEnded,
+    StoreUnavailable,
+)
+from lumin_middleware.ports import Answer
+from lumin_middleware.sessions.lease import MARGIN, POLL
+from tests.fakes import (
+    BASE,
+    SERVER,
+    Workers,
+    id_token,
+    signing_key,
+    token_set,
+)
+
+LEASE_TIME = 10 + MARGIN
+
+
+async def test_the_lease_of_a_process_that_died_runs_out(workers, process):
+    session = await workers.expired()
+    workers.lease(session, LEASE_TIME)
+    assert (await process.renewal.fresh(session)).generation == 1
+    assert LEASE_TIME <= sum(process.world.slept) <= LEASE_TIME + 2 * POLL[1]
+    assert max(process.world.slept) <= POLL[1]
+    assert len(workers.server.sent) == 1
+
+
+async def test_who_waits_for_the_lease_adopts_what_its_holder_saves(workers, process):
+    session = await workers.expired()
+    workers.lease(session, LEASE_TIME)
+    newer = dataclasses.replace(session, generation=1, tokens=token_set(workers.clock(), 3600, 3600))
+
+    async def the_holder_saves() -> None:
+        process.world.during_sleep = None
+        other = workers.process().sessions
+        assert await other.replace(await other.newest(session), newer)
+
+    process.world.during_sleep = the_holder_saves
+    found = await process.renewal.fresh(session)
+    assert (found.generation, found.tokens) == (1, newer.tokens)
+    assert workers.server.sent == []
+    assert len(process.world.slept) == 1
+
+
+async def test_who_waits_for_the_lease_learns_that_the_session_was_ended(workers, process):
+    session = await workers.expired()
+    workers.lease(session, LEASE_TIME)
+    process.world.during_sleep = lambda: workers.process().end(session)
+    with pytest.raises(SessionEnded):
+        await process.renewal.fresh(session)
+    assert workers.server.sent == []
+
+
+async def test_a_lease_that_never_ends_is_waited_for_no_longer_than_twice(workers, process):
+    session = await workers.expired()
+    workers.lease(session, 1e6)
+    with pytest.raises(StoreUnavailable):
+        await process.renewal.fresh(session)
+    assert 2 * LEASE_TIME < sum(process.world.slept) < 2 * LEASE_TIME + 2
+    assert workers.server.sent == []
+
+
+async def test_a_lease_that_a_slow_store_used_up_is_not_used(workers, process):
+    session = await workers.expired()
+
+    async def slow() -> None:
+        workers.store.before["get session"] = slower  # the second look, under the lease
+
+    async def slower() -> None:
+        workers.clock.advance(LEASE_TIME)
+
+    workers.store.before["get session"] = slow
+    with pytest.raises(StoreUnavailable):
+        await process.renewal.fresh(session)
+    assert workers.server.sent == []
+
+
+DISCOVERED = {
+    "issuer": BASE,
+    "authorization_endpoint": f"{BASE}/oauth2/auth",
+    "token_endpoint": f"{BASE}/oauth2/token",
+    "jwks_uri": f"{BASE}/.well-known/jwks.json",
+    "revocation_endpoint": f"{BASE}/oauth2/revoke",
+}
+
+
+@pytest.mark.parametrize(
+    "case", ["no keys yet", "a key that is not known yet", "nothing discovered yet", "no identity"]
+)
+async def test_the_lease_outlasts_every_answer_that_is_waited_for_under_it(case):
+    """Each answer may take `timeout`; a process that got the lease meanwhile would spend the same token again."""
+    server = AuthorizationServer.discover(BASE) if case == "nothing discovered yet" else SERVER
+    workers = Workers(server=server)
+    workers.server.documents[f"{BASE}/.well-known/openid-configuration"] = json_answer(DISCOVERED)
+    process, session = workers.process(), await workers.expired()
+    if case == "no identity":
+        session = dataclasses.replace(session, claims={})
+    kid = "key-1"
+    if case == "a key that is not known yet":
+        await process.metadata.keys()
+        kid = "key-2"
+        workers.server.documents[f"{BASE}/.well-known/jwks.json"] = json_answer(
+            {"keys": [{**signing_key().as_dict(private=False), "kid": kid}]}
+        )
+    workers.server.extra = {"id_token": id_token(workers.clock(), header={"kid": kid})}
+    lost = []
+
+    def nearly_too_slow() -> None:
+        held = workers.leased(session)
+        workers.clock.advance(9.9)
+        if held and not workers.leased(session):
+            lost.append(workers.steps[-1])
+
+    workers.server.during_each = nearly_too_slow
+    assert (await process.renewal.fresh(session)).generation == 1
+    assert workers.server.sent == [session.tokens.refresh_token]
+    assert lost == []
+
+
+def json_answer(document: object) -> Answer:
+    return Answer(200, "application/json", json.dumps(document).encode())
+
+
+async def test_a_lease_that_cannot_be_released_is_logged_and_harms_nobody(workers, process, caplog):
+    session = await workers.expired()
+    workers.store.fails = {"release lease"}
+    assert (await process.renewal.fresh(session)).generation == 1
+    assert "lease" in caplog.text
+
+
+async def test_a_crash_after_the_save_costs_nothing(workers, process):
+    """The holder saved and died before it could release: whoever comes next reads the record."""
+    session = await workers.expired()
+    workers.store.fails = {"release lease"}
+    renewed = await process.renewal.fresh(session)
+    workers.store.fails = set()
+    workers.steps.clear()
+    assert await workers.process().renewal.fresh(session) == renewed
+    assert "sleep" not in workers.steps

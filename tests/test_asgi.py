@@ -1,0 +1,140 @@
+"""The ASGI edge on its own: what it wraps, what it hands back, and the event loops that it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import flask
+import pytest
+from starlette.applications import Starlette
+from starlette.authentication import AuthCredentials, SimpleUser
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from lumin_middleware import ConfigurationError, LuminMiddleware
+from lumin_middleware.wsgi import LuminMiddleware as WSGILuminMiddleware
+from tests.fakes import config
+from tests.site_rig import FETCH
+
+
+async def page(request: Request) -> PlainTextResponse:
+    request.state.seen = "by the application"
+    return PlainTextResponse("here")
+
+
+# --- what it wraps --------------------------------------------------------------------------------------
+
+
+def wsgi_application(environ, start_response):
+    """Takes two arguments."""
+
+
+class WsgiObject:
+    def __call__(self, environ, start_response):
+        """Takes two arguments."""
+
+
+async def asgi_application(scope, receive, send):
+    """Takes three."""
+
+
+class AsgiObject:
+    async def __call__(self, scope, receive, send):
+        """Takes three."""
+
+
+@pytest.mark.parametrize(
+    "app",
+    [wsgi_application, WsgiObject(), flask.Flask("tests")],
+    ids=lambda app: getattr(app, "__name__", type(app).__name__),
+)
+def test_a_wsgi_application_in_the_asgi_class_is_told_at_start(app):
+    with pytest.raises(ConfigurationError, match=r"lumin_middleware\.wsgi"):
+        LuminMiddleware(app, config())
+    WSGILuminMiddleware(app, config())
+
+
+@pytest.mark.parametrize(
+    "app", [asgi_application, AsgiObject(), Starlette()], ids=lambda app: getattr(app, "__name__", type(app).__name__)
+)
+def test_an_asgi_application_in_the_wsgi_class_is_told_at_start(app):
+    with pytest.raises(ConfigurationError, match="ASGI"):
+        WSGILuminMiddleware(app, config())
+    LuminMiddleware(app, config())
+
+
+@pytest.mark.parametrize("app", [lambda *anything: None, object()], ids=["any arguments", "no callable"])
+def test_what_cannot_be_told_is_let_through(app):
+    LuminMiddleware(app, config())
+    WSGILuminMiddleware(app, config())
+
+
+# --- what it hands back ---------------------------------------------------------------------------------
+
+
+class Outer:
+    """A middleware before ours, which counts what the router found."""
+
+    def __init__(self, app, **given):
+        self.app = app
+        self.given = given
+
+    async def __call__(self, scope, receive, send):
+        self.scope = {**scope, **self.given}
+        await self.app(self.scope, receive, send)
+
+
+async def test_a_middleware_before_ours_sees_what_the_router_found(each_site):
+    routes = [Mount("/below", routes=[Route("/{item}", page)])]
+    inner = LuminMiddleware(Starlette(routes=routes), each_site.config, clock=each_site.clock)
+    outer = each_site.middleware = Outer(inner)
+    each_site.processes = [inner]
+    browser = each_site.browser()
+    await browser.sign_in("/below/one")
+    assert (await browser.get("/below/one")).status_code == 200
+    assert outer.scope["path_params"] == {"item": "one"}
+    assert outer.scope["endpoint"] is page
+    assert outer.scope["state"]["seen"] == "by the application"
+    assert "lumin" not in outer.scope["state"]
+    assert "user" not in outer.scope
+
+
+async def test_whom_a_middleware_before_ours_found_stays_on_a_public_page(each_site):
+    async def who(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.user.display_name)
+
+    app = Starlette(routes=[Route("/healthz", who), Route("/", who)])
+    settings = replace(each_site.config, public=["/healthz"])
+    inner = LuminMiddleware(app, settings, clock=each_site.clock)
+    each_site.middleware = Outer(inner, user=SimpleUser("from a token"), auth=AuthCredentials(["machine"]))
+    each_site.processes = [inner]
+    browser = each_site.browser()
+    assert (await browser.get("/healthz", headers=FETCH)).text == "from a token"
+    await browser.sign_in()
+    assert (await browser.get("/", headers=FETCH)).text == "Mira Halden"
+
+
+# --- on which event loops -------------------------------------------------------------------------------
+
+
+def test_another_event_loop_is_told_at_start_and_at_a_request():
+    sent = []
+
+    async def receive():
+        return {"type": "lifespan.startup"}
+
+    async def send(message):
+        sent.append(message)
+
+    def drive(coroutine):  # as a loop does that is not asyncio's
+        with pytest.raises(StopIteration):
+            coroutine.send(None)
+
+    middleware = LuminMiddleware(asgi_application, config())
+    drive(middleware({"type": "lifespan"}, receive, send))
+    assert sent[0]["type"] == "lifespan.startup.failed"
+    assert "asyncio" in sent[0]["message"]
+    scope = {"type": "http", "path": "/", "headers": [], "method": "GET"}
+    with pytest.raises(ConfigurationError, match="asyncio"):
+        middleware(scope, receive, send).send(None)

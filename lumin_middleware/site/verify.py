@@ -19,6 +19,7 @@ from ..config import LuminConfig
 from ..errors import InsufficientScope, RequestRefused
 from ..model import Request, Response, Session
 from ..protocol import oauth
+from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import pages
@@ -162,14 +163,10 @@ def header_text(value: object) -> str:
 
 
 def identity_headers(claims: Mapping[str, Any], scope: Iterable[str]) -> list[tuple[str, str]]:
-    """Who it is. What is unknown is empty, so that it takes the place of what a client has made up.
-
-    So is an email address that the server says it did not verify; some say so in text (OpenID Connect Core, 5.1).
-    """
-    verified = str(claims.get("email_verified", True)).strip().lower() != "false"
+    """Who it is. What is unknown is empty, so that it takes the place of what a client has made up."""
     return [
         (USER, header_text(claims.get("sub"))),
-        (EMAIL, header_text(claims.get("email") if verified else None)),
+        (EMAIL, header_text(verified_email(claims))),
         (SCOPE, header_text(" ".join(scope))),
     ]
 

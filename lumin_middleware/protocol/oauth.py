@@ -24,7 +24,7 @@ from ..model import _CHECKED, AuthorizationCode, TokenSet, Transaction
 from ..ports import Answer
 from .documents import json_answer, present
 
-PASSED_ON = ("login_hint", "prompt", "ui_locales")
+PASSED_ON = ("login_hint", "prompt", "ui_locales", "max_age", "acr_values")
 """What a browser may add to the authorization request (OpenID Connect Core 1.0, 3.1.2.1); nothing else."""
 
 PARAMETERS_LIMIT = 100

@@ -22,10 +22,10 @@ from pathlib import Path
 import httpx2
 
 from lumin_middleware.emulator import Emulator
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 30  # seconds until a process is given up
 TLS = httpx2.create_ssl_context()  # which takes longer than most tests, and is not used
 
 # Its log of the queue warns of every request that finds no idle thread; its manual says how to stop that.

@@ -25,6 +25,7 @@ from starlette.websockets import WebSocket
 from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.gateway.gateway import Gateway
 from tests.fakes import config
+from tests.patience import PATIENCE
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, free_port, front, gateway, serve, told
 from tests.site_rig import Clock
 
@@ -80,7 +81,7 @@ class Moment:
         self._event.set()
 
     def wait(self) -> None:
-        assert self._event.wait(30), "it did not happen"
+        assert self._event.wait(PATIENCE), "it did not happen"
 
 
 # --- who may pass ---------------------------------------------------------------------------------------
@@ -146,7 +147,7 @@ def test_what_cannot_be_passed_on_as_it_came_is_refused_and_is_no_error(http, ca
 
 
 def raw(port: int, request: bytes) -> bytes:
-    with socket.create_connection((LOOPBACK, port), timeout=30) as connection:
+    with socket.create_connection((LOOPBACK, port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         answer = b""
         while piece := connection.recv(65536):
@@ -849,7 +850,7 @@ def until_it_refuses(port: int) -> None:
     """Returns when nobody listens at a port; on the way a connection that nobody has taken yet may be reset."""
     while True:
         try:
-            socket.create_connection((LOOPBACK, port), timeout=30).close()
+            socket.create_connection((LOOPBACK, port), timeout=PATIENCE).close()
         except ConnectionRefusedError:
             return
         except ConnectionResetError:
@@ -876,9 +877,9 @@ def test_told_to_stop_it_finishes_what_it_has_begun_and_takes_nothing_new(tmp_pa
             program.process.send_signal(signal.SIGTERM)
             until_it_refuses(site.port)
             goes_on.happen()
-            waiting.join(30)
+            waiting.join(PATIENCE)
         assert answers == ["done"]
-        assert program.process.wait(30) == 0
+        assert program.process.wait(PATIENCE) == 0
         assert "Traceback" not in program.said()
 
 

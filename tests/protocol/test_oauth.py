@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
-from lumin_middleware.model import AuthorizationCode, TokenSet, Transaction
+from lumin_middleware.model import AuthorizationCode, Errand, TokenSet, Transaction
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol import oauth
 from lumin_middleware.protocol.oauth import CODE_LIMIT, DEFAULT_LIFETIME, LIFETIME_LIMIT, PARAMETERS_LIMIT
 from tests.fakes import BASE, REDIRECT_URI, SERVER, any_text, config, hostile, json_values
 
-TRANSACTION = Transaction("state-1234", "nonce-1234", "verifier-1234", "/page", "openid sign:requests")
+TRANSACTION = Transaction("state-1234", "nonce-1234", "verifier-1234", Errand("/page", "openid sign:requests"))
 STRICT = AuthorizationServer(
     issuer=BASE,
     authorization_endpoint=f"{BASE}/a",
@@ -75,8 +75,8 @@ def test_a_redirect_uri_with_a_query_arrives_as_it_was_registered():
     assert dict(asked(url))["redirect_uri"] == uri
 
 
-def test_only_three_parameters_are_passed_on():
-    assert set(oauth.PASSED_ON) == {"login_hint", "prompt", "ui_locales"}
+def test_only_what_asks_for_a_way_to_sign_in_is_passed_on():
+    assert set(oauth.PASSED_ON) == {"login_hint", "prompt", "ui_locales", "max_age", "acr_values"}
 
 
 # --- the authorization response ---

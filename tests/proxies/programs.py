@@ -23,7 +23,7 @@ import pytest
 
 from lumin_middleware import LuminConfig
 from lumin_middleware.gateway.snippets import snippet
-from tests.browser_rig import PATIENCE
+from tests.patience import PATIENCE
 from tests.proxies import envoy
 from tests.proxies.rig import LOOPBACK, Program
 
@@ -151,7 +151,7 @@ def proxy(name: str, config: LuminConfig, port: int, folder: Path, *, auth: str,
 def _until_it_is_told(url: str) -> None:
     """Returns when our routes are reached through a program, which may read its settings once it listens."""
     for _ in range(PATIENCE * 50):
-        if httpx2.get(url, trust_env=False).status_code == 401:
+        if httpx2.get(url, trust_env=False, timeout=PATIENCE).status_code == 401:
             return
         threading.Event().wait(0.02)
     raise AssertionError(f"{url} is not passed on")

@@ -26,7 +26,8 @@ import uvicorn
 from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, Emulator
 from lumin_middleware.emulator import serve as serve_emulator
-from tests.browser_rig import PATIENCE, ROOT, environment
+from tests.browser_rig import ROOT, environment
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION
 
 LOOPBACK = "127.0.0.1"
@@ -92,7 +93,7 @@ class Program:
         """Returns when a connection to the port is taken."""
         for _ in range(PATIENCE * 50):
             try:
-                socket.create_connection((LOOPBACK, port), timeout=1).close()
+                socket.create_connection((LOOPBACK, port), timeout=PATIENCE).close()
             except OSError:
                 if self.process.poll() is not None:
                     break

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
-from lumin_middleware.model import _CHECKED, AuthorizationCode, Transaction
+from lumin_middleware.model import _CHECKED, AuthorizationCode, Errand, Transaction
 from lumin_middleware.ports import Answer, run
 from lumin_middleware.runtime.exchange import BODY_LIMIT, AsyncExchange, Exchange
 from tests.fakes import REDIRECT_URI, SECRET, config, hostile
@@ -34,7 +34,7 @@ COLOURS = [AsyncExchange, Exchange]
 
 
 def code(text: str = "c0de") -> AuthorizationCode:
-    transaction = Transaction("state", "nonce", "verifier-~._1234", "/", "openid")
+    transaction = Transaction("state", "nonce", "verifier-~._1234", Errand("/", "openid"))
     return AuthorizationCode(text, transaction, checked=_CHECKED)
 
 

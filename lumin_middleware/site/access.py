@@ -140,8 +140,8 @@ def return_to(target: str, default: str, origin: str = "") -> str:
     and decoded once, holds no backslash, control character or dot segment. Decoded further, as a proxy or an
     application might, it still begins with one slash wherever its dot segments lead. `origin` may stand before it.
     """
-    if origin and target.startswith(f"{origin}/"):
-        target = target[len(origin) :]
+    if origin:
+        target = own_path(target, origin)
     if not target.startswith("/") or len(target) > RETURN_TO_LIMIT or re.search(r"[\x00-\x1F\x7F]", target):
         return default
     path = re.split(r"[?#]", target, maxsplit=1)[0]
@@ -151,6 +151,12 @@ def return_to(target: str, default: str, origin: str = "") -> str:
         path = unquote_to_bytes(path.encode("utf-8", "replace")).decode("utf-8", "replace")
     encoded = percent_encoded(target.encode("utf-8", "replace"))
     return encoded if len(encoded) <= RETURN_TO_LIMIT else default
+
+
+def own_path(url: str, origin: str) -> str:
+    """A URL of this site without its origin, by whichever scheme a proxy before us saw it; any other as it is."""
+    own = re.match(rf"https?://{re.escape(origin.partition('://')[2])}(?=/)", url)
+    return url[own.end() :] if own else url
 
 
 def here(target: str, default: str) -> str:

@@ -47,7 +47,8 @@ class Login:
             raise RequestRefused("wrong_issuer", "This site does not sign in at the server that was named.")
         needed = self._logins.asked(found.get("ask", ""))
         asked_by = person(await self._sessions.current(jar)) if needed else ""
-        wanted = found.get("return_to") or found.get("target_link_uri", "")
+        # `rd` is what ingress-nginx says, and what it says is a URL.
+        wanted = found.get("return_to") or found.get("rd") or found.get("target_link_uri", "")
         return await self.begin(
             request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
         )
@@ -62,7 +63,7 @@ class Login:
         return None
 
     def _return_to(self, wanted: str) -> str:
-        found = access.return_to(wanted, "")
+        found = access.return_to(wanted, "", self._config.origin)
         if not found and wanted:
             logger.info("A login does not lead back: its return_to is too long, or no path of this site")
         if not found or self._is_ours(unquote(re.split("[?#]", found)[0])):  # back there would be a loop, or no page

@@ -39,6 +39,14 @@ class TokenEndpoint:
         self._metadata = metadata
         self._has_warned = False
 
+    async def admit_code(self) -> None:
+        """Raises `CircuitOpen` where `redeem` would hold a code back for longer than people wait."""
+
+        async def check() -> None:
+            self.codes.check()
+
+        await patiently(self._world, self._config.timeout, check, CircuitOpen)
+
     async def redeem(self, code: AuthorizationCode) -> TokenSet:
         """RFC 6749, 4.1.3. Raises `OAuthError` when the server refuses, `AuthorizationServerError` for trouble."""
         endpoint = (await self._metadata.server()).token_endpoint or ""

@@ -75,6 +75,8 @@ class Session:
     """When it was last written, which is at most a tenth of the idle time after it was last used."""
     tokens: TokenSet
     claims: Mapping[str, Any] = field(repr=False)
+    nonce: str | None = field(default=None, repr=False)
+    """A digest of the nonce that the sign-in sent (`identity.nonce_digest`); None if it was not kept."""
 
     def dump(self) -> bytes:
         tokens = self.tokens
@@ -90,6 +92,7 @@ class Session:
                 "scope": " ".join(tokens.scope),
                 "idt": tokens.id_token,
                 "claims": self.claims,
+                "nonce": self.nonce,
             }
         )
 
@@ -105,7 +108,7 @@ class Session:
             refresh_token=item["refresh"],
             id_token=item["idt"],
         )
-        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"])
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"], item.get("nonce"))
 
 
 @dataclass(frozen=True, slots=True)

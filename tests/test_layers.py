@@ -20,8 +20,12 @@ CORE = (
     "ports",
     "checks",
     "config",
+    "protocol.documents",
     "protocol.oauth",
+    "protocol.claims",
+    "protocol.signatures",
     "protocol.identity",
+    "protocol.kept",
     "protocol.metadata",
     "protocol.breaker",
     "protocol.patience",
@@ -61,7 +65,7 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores", "stores.contract"),
-    *("connections", "client"),
+    *("connections", "api_paths", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",
@@ -94,7 +98,7 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
 FOREIGN = {
     "sessions.sealing": {"cryptography", "itsdangerous"},
     "protocol.oauth": {"authlib"},
-    "protocol.identity": {"joserfc"},
+    "protocol.signatures": {"joserfc"},
 }
 """Whose code the core rests on, beside the standard library's."""
 

@@ -16,7 +16,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ..errors import RequestRefused
-from .api import Api, ApiError
+from .api import Api
+from .api_http import ApiError
 from .authorization_request import AuthorizationRequest, Refused, check_again
 from .authorizations import Answer, Authorizations
 from .calls import Call, CallRecorder
@@ -97,7 +98,7 @@ class Emulator:
         )
         self._token_endpoint = TokenEndpoint(self.clients, self.grants, self._signer, id_tokens=id_token)
         self._logout = LogoutEndpoint(self.clients, self.grants, self._signer, self._sign_ins, backchannel_transport)
-        self._api = Api(self.grants, self._clock, self.base)
+        self._api = Api(self.grants, self._clock, self.base, self.users, self.workspaces)
         self.app: ASGIApp = self._build()
 
     def _build(self) -> ASGIApp:
@@ -189,7 +190,12 @@ class Emulator:
     @property
     def signature_requests(self) -> dict[str, SignatureRequest]:
         """The API's signature requests, by id."""
-        return self._api.signature_requests
+        return self._api.signing.signature_requests
+
+    @property
+    def documents(self) -> dict[str, dict[str, object]]:
+        """What was uploaded with `POST /documents`, by id."""
+        return self._api.workspace.documents
 
     def calls_to(self, path: str) -> list[Call]:
         """The recorded requests for this path, oldest first."""

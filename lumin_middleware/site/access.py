@@ -199,6 +199,17 @@ def is_navigation(request: Request) -> bool:
     return accepts_html(request)
 
 
+def is_page(request: Request) -> bool:
+    """Whether what is answered is shown to a person: a navigation of any method, also into a frame."""
+    if request.websocket or is_prefetch(request):
+        return False
+    if mode := request.header(b"sec-fetch-mode"):
+        return mode == "navigate"
+    if request.header(b"x-requested-with").lower() == "xmlhttprequest" or request.header(b"hx-request"):
+        return False
+    return accepts_html(request)
+
+
 def accepts_html(request: Request) -> bool:
     """Whether `Accept` names HTML. `*/*` does not: that is what programs send."""
     accept = b",".join(value for key, value in request.headers if key == b"accept")

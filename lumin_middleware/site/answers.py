@@ -26,7 +26,7 @@ from ..model import Request, Response
 from ..protocol import oauth
 from ..sessions.cookies import SessionTooLarge
 from . import pages
-from .access import accepts_html, is_navigation, percent_encoded, return_to
+from .access import accepts_html, is_navigation, is_page, percent_encoded, return_to
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -65,6 +65,13 @@ _TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
 
 _NOT_COMPLETED = ("Not available now", "The sign-in cannot be completed at the moment. Please try again.")
 
+# What a person reads who cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
+_NOT_SENT = (
+    "You are not signed in any more",
+    "What you sent was not taken. Sign in, and you come back to the page that you sent it from; send it again there.",
+)
+_FRAMED = ("Sign in to go on", "This part of the page needs a sign-in.")
+
 _LOOP = pages.Page(
     title="Too many sign-ins in a row",
     text="You signed in, and yet this site does not know you. Going round again would not help. Likely causes:",
@@ -99,12 +106,16 @@ class Answers:
         return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
 
     def unauthorized(self, request: Request, reason: str) -> Response:
-        """401 for whoever cannot be redirected (RFC 9110, 15.5.2)."""
+        """401 for whoever cannot be redirected (RFC 9110, 15.5.2): a page for a person, a problem for a program."""
         login_url = self.login_url(request)
         error = "" if reason == "no_session" else "invalid_token"
         headers = [("WWW-Authenticate", oauth.challenge(error=error))]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
+        if is_page(request):
+            title, text = _NOT_SENT if request.method not in ("GET", "HEAD") else _FRAMED
+            links = (("Sign in", login_url),)
+            return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)
         return pages.problem(401, reason, "Sign in to go on", headers=headers, login_url=login_url)
 
     def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
@@ -217,8 +228,8 @@ class Answers:
 
     def signed_out(self) -> Response:
         """The page for whoever is not signed in any more."""
-        content = pages.Page("You are signed out", "You can close this page.", links=(("Sign in", self.login_path),))
-        return pages.page(200, content)
+        again = (("Sign in", self.login_path), ("Sign in as somebody else", f"{self.login_path}?prompt=login"))
+        return pages.page(200, pages.Page("You are signed out", "You can close this page.", links=again))
 
 
 def target(request: Request) -> str:

@@ -77,7 +77,7 @@ class Callback:
         if transaction is None:
             return await self._without_login(request, jar, state, is_error="error" in found)
         try:
-            server = await self._metadata.server()
+            server = await self._metadata.server_called(found.get("iss"))
             code = oauth.authorization_response(found, transaction, self._config, server)
         except OAuthError as error:
             return await self._refused(request, jar, transaction, error)

@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
 from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
-from ..protocol.identity import kept_claims, user_info_claims
+from ..protocol.claims import kept_claims, user_info_claims
+from ..protocol.identity import nonce_digest
 from ..sessions.cookies import Jar
 from ..sessions.marks import DONE, VOID
 from ..sessions.sessions import ID_BYTES, Opened
@@ -38,8 +39,7 @@ class SignIn:
         Raises `ServerUnavailable` or `AuthorizationServerError`.
         """
         await self._token_endpoint.admit_code()
-        if (await self._metadata.server()).jwks_uri is not None:
-            await self._metadata.keys()
+        await self._metadata.prepare(self._config)
 
     async def sign_in(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         """The session that a code gives, and the `Set-Cookie` values for it. Sent once, and whoever waits is told.
@@ -71,6 +71,7 @@ class SignIn:
                 seen=now,
                 tokens=self._kept(tokens),
                 claims=claims,
+                nonce=nonce_digest(code.transaction.nonce),
             )
             cookies = self._sessions.set_cookies(session, jar)
             await self._account.begin(session, await self._sessions.current(jar))
@@ -102,6 +103,13 @@ class SignIn:
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
         answer = await self._world.exchange.fetch(f"{self._config.api_url.rstrip('/')}/user/info", tokens.access_token)
         found = user_info_claims(answer)
+        if found is None and self._config.id_token != "auto":
+            logger.warning(
+                "A sign-in failed for want of an identity: there is no ID token, and the API's user/info answered %d. "
+                "Ask for the scopes that it needs, or set id_token='auto' to let people in without one.",
+                answer.status,
+            )
+            raise RequestRefused("no_subject", "Lumin did not say who you are.", status=403)
         if found is None:
             logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
         return kept_claims(found or {}, self._config)

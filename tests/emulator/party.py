@@ -13,6 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from lumin_middleware.emulator import Client, Emulator
+from tests.emulator import openapi
 
 BASE = "http://emulator.test:4444"
 VERIFIER = "v" * 43
@@ -111,7 +112,10 @@ class Party:
 
     async def api(self, access_token: str, method: str = "GET", path: str = "/v1/user/info", **more: Any) -> Any:
         headers = {"Authorization": f"Bearer {access_token}"} | more.pop("headers", {})
-        return await self.http.request(method, path, headers=headers, **more)
+        answer = await self.http.request(method, path, headers=headers, **more)
+        if path.startswith("/v1/"):
+            openapi.check(method, path.removeprefix("/v1").partition("?")[0], answer)
+        return answer
 
     async def alive(self, tokens: dict[str, Any]) -> bool:
         """Whether an access token still opens the API."""

@@ -82,6 +82,7 @@ class Hydra:
         try:
             self._migrate()
             self.start()
+            self._give_keys()
         except BaseException:
             self.close()
             raise
@@ -184,15 +185,20 @@ class Hydra:
         """Change a client by JSON Patch (RFC 6902) operations."""
         self.ask_admin("PATCH", f"/clients/{client_id}", json=list(changes))
 
-    def new_key(self, kid: str) -> None:
-        """Another key in the set that signs ID tokens: it signs from now on.
+    def new_key(self, kid: str, *, key_set: str = "hydra.openid.id-token") -> None:
+        """Another key in the set that signs ID tokens (or in another set): it signs from now on.
 
         It is one of the emulator's: Hydra takes up to a minute to make one, and hangs up meanwhile.
         """
-        self._keys_given += 1
         ready = json.loads(KEYS.read_text())["keys"]
         key = {**ready[self._keys_given % len(ready)], "kid": kid, "alg": "RS256", "use": "sig"}
-        self.ask_admin("PUT", f"/keys/hydra.openid.id-token/{kid}", json=key)
+        self._keys_given += 1
+        self.ask_admin("PUT", f"/keys/{key_set}/{kid}", json=key)
+
+    def _give_keys(self) -> None:
+        """What Hydra would make when it is first asked for a token, in a time that no client waits."""
+        self.new_key("first-for-id-tokens")
+        self.new_key("first-for-access-tokens", key_set="hydra.jwt.access-token")
 
     def keys(self) -> list[str]:
         """The published keys' ids, the signing one first."""

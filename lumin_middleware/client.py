@@ -30,6 +30,8 @@ from .protocol.oauth import bearer
 
 DISCARDED = 65_536
 """Bytes of a refusal's body that are read, so that its connection can be used again; a longer one costs a new one."""
+KEEPALIVE = 2.0
+"""Seconds that an unused connection is kept; many servers close theirs after 5, and a call that meets that is lost."""
 
 
 class Holder(Protocol):
@@ -61,7 +63,7 @@ def _pool_options(config: LuminConfig, context: ssl.SSLContext) -> dict[str, Any
         "mounts": DIRECT,
         "cookies": no_cookies(),
         "timeout": httpx2.Timeout(config.api_timeout, connect=CONNECT_TIMEOUT),
-        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE),
     }
 
 

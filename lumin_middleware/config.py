@@ -188,7 +188,11 @@ class LuminConfig:
     strict_logout: bool = False
     """Whether each request asks a remote store if its session was ended. A local store is always asked."""
     backchannel_logout: bool = False
-    """Whether the server may end sessions at `backchannel-logout` (OpenID Connect Back-Channel Logout 1.0)."""
+    """Whether the server may end sessions at `backchannel-logout` (OpenID Connect Back-Channel Logout 1.0). It names
+    them by what stood in their ID tokens, so a sign-in without an ID token fails then, as with `id_token="required"`.
+    """
+    session_memory: int = 33_554_432
+    """Bytes of opened sessions that a process remembers, so that they need not be opened again. Default: 32 MiB."""
     trusted_proxies: Sequence[str] = ()
     """Addresses or networks of the proxies that are believed when they ask `verify` about a request:
     `127.0.0.1`, `10.0.0.0/8`. What a peer at a Unix socket says is never believed: it has no address."""
@@ -227,6 +231,7 @@ class LuminConfig:
         self._check_rules()
         self._check_times()
         checks.cookie_name("cookie_name", self.cookie_name)
+        checks.size("session_memory", self.session_memory)
         if self.after_logout is None:
             object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
         for name in ("after_login", "after_logout"):

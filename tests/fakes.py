@@ -448,7 +448,7 @@ class Workers:
         }
         claims = {"iss": BASE, "sub": "person-1", "email": "person@example.com"}
         session = Session(secrets.token_urlsafe(24), 0, now, now, TokenSet(**tokens), claims)
-        await self.process().sessions.begin(session, None)
+        await self.process().sessions.begin(session)
         self.steps.clear()
         return session
 

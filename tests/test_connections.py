@@ -23,11 +23,12 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nSet-Cookie: who=somebody\r\n\
 class Peer:
     """A server on loopback that keeps a connection after its first answer, and closes it at the next request."""
 
-    def __init__(self, closes: Callable[[socket.socket], None]) -> None:
+    def __init__(self, closes: Callable[[socket.socket], None], *, answers: bool = True) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         self.requests: list[tuple[int, str]] = []
         self._closes = closes
+        self._answers = (True, False) if answers else (False,)
         self._threads = [threading.Thread(target=self._serve, daemon=True)]
         self._threads[0].start()
 
@@ -43,7 +44,7 @@ class Peer:
 
     def _talk(self, number: int, connection: socket.socket) -> None:
         with connection:
-            for answers in (True, False):
+            for answers in self._answers:
                 head = b""
                 while b"\r\n\r\n" not in head:
                     if not (piece := connection.recv(65_536)):
@@ -91,6 +92,32 @@ async def test_a_kept_connection_that_was_just_closed_costs_nobody_an_error(peer
     for _ in range(2):
         assert (await done(client.request(method, "/x"))).status_code == 200
     assert peer.requests == [(0, method), (0, method), (1, method)]
+    await close(client)
+
+
+async def test_a_new_connection_that_is_closed_is_the_server_s_trouble(make):
+    """And the application's to see: asking twice as often would not help a server that cannot answer."""
+    peer = Peer(lambda connection: None, answers=False)
+    client = make(peer.url)
+    with pytest.raises((httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)):
+        await done(client.get("/x"))
+    assert peer.requests == [(0, "GET")]
+    await close(client)
+    peer.close()
+
+
+async def test_the_application_s_own_trace_is_called_as_well(peer, make):
+    client, seen = make(peer.url), []
+
+    def trace(event: str, info: dict[str, Any]) -> None:
+        seen.append(event)
+
+    async def atrace(event: str, info: dict[str, Any]) -> None:
+        seen.append(event)
+
+    own = atrace if isinstance(client, httpx2.AsyncClient) else trace
+    await done(client.get("/x", extensions={"trace": own}))
+    assert "http11.send_request_headers.started" in seen
     await close(client)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lumin_middleware
+from tests.patience import PATIENCE
 
 PACKAGE = Path(lumin_middleware.__file__).parent
 
@@ -33,13 +34,16 @@ CORE = (
     "protocol.token_endpoint",
     "sessions.sealing",
     "sessions.cookies",
+    "sessions.memo",
     "sessions.records",
     "sessions.sessions",
+    "sessions.kinds",
     "sessions.tries",
     "sessions.past",
     "sessions.logins",
     "sessions.marks",
     "sessions.index",
+    "sessions.ended",
     "sessions.lease",
     "sessions.pauses",
     "sessions.saving",
@@ -49,6 +53,7 @@ CORE = (
     "site.pages",
     "site.answers",
     "site.parts",
+    "site.back_channel",
     "site.account",
     "site.verify",
     "site.browser",
@@ -76,7 +81,15 @@ EDGE = (
     ),
     "lookup",
     *("asgi", "wsgi", "django"),
-    *("gateway.forwarding", "gateway.access_log", "gateway.gateway", "gateway.snippet_texts", "gateway.snippets"),
+    *(
+        "gateway.forwarding",
+        "gateway.access_log",
+        "gateway.incoming",
+        "gateway.relay",
+        "gateway.gateway",
+        "gateway.snippet_texts",
+        "gateway.snippets",
+    ),
     "emulator",
     "testing",
     *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli"),
@@ -241,7 +254,7 @@ def test_nothing_imports_the_other_httpx():
 def loaded(code: str, path: Path) -> set[str]:
     """The modules that are there after some code, in a process of its own that also finds those at `path`."""
     script = f"import sys; sys.path.insert(0, {str(path)!r})\n{code}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     return set(done.stdout.split())
 
 

@@ -42,8 +42,8 @@ from ..protocol.metadata import Metadata
 from ..protocol.oauth import REFUSES_THE_PERSON
 from ..protocol.patience import patiently
 from ..protocol.token_endpoint import TokenEndpoint
-from .cookies import MEMO_LIMIT, Memo
 from .lease import Lease
+from .memo import Memo
 from .pauses import Pauses
 from .records import Record
 from .saving import Saving
@@ -100,6 +100,10 @@ def meaning(error: OAuthError, granted: tuple[str, ...], settings: str) -> Meani
     return Meaning.CLIENT
 
 
+STILLBORN_MEMORY = 4_194_304
+"""Bytes that are reckoned for sessions whose new token the API did not take: a thousand, which nobody sees at once."""
+
+
 class Due(Enum):
     """When a token must be renewed."""
 
@@ -135,7 +139,7 @@ class Renewal:
         self._pauses = Pauses(world)
         self._saving = Saving(world, sessions, token_endpoint)
         self._is_due_from = max(config.renew_before, HARD_MARGIN)
-        self._stillborn: Memo[bool] = Memo(MEMO_LIMIT)
+        self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
         self._spoke_at = float("-inf")
 

@@ -12,7 +12,8 @@ from typing import Any
 from ..config import LuminConfig
 from ..model import Session
 from ..ports import World
-from .cookies import MEMO_LIMIT, Cookies, Jar, Memo
+from .cookies import Cookies, Jar
+from .memo import Memo
 from .records import digest
 from .sealing import Sealer
 
@@ -20,6 +21,10 @@ TRIES_LIMIT = 3
 TRIES_WINDOW = 60.0
 """Sign-ins that end in no session, in seconds, after which another would be a loop. Browsers follow 20 redirects in a
 row, and a sign-in at Hydra has seven."""
+
+
+SEEN_MEMORY = 4 * 2**20
+"""Bytes in which it is remembered which sessions came back: some 500, of the last minute."""
 
 
 class Tries:
@@ -30,7 +35,7 @@ class Tries:
         self._cookies = cookies
         self._sealer = Sealer(config.keys, "tries", world.clock)
         # Which young sessions came back. Of this process alone, since it saves a page and proves nothing else.
-        self._seen: Memo[bool] = Memo(MEMO_LIMIT)
+        self._seen: Memo[bool] = Memo(SEEN_MEMORY)
 
     def is_looping(self, jar: Jar[Any]) -> bool:
         """Whether this browser has just signed in again and again, and no session was ever seen."""

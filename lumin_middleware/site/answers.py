@@ -24,7 +24,6 @@ from ..errors import (
 )
 from ..model import Request, Response
 from ..protocol import oauth
-from ..sessions.cookies import SessionTooLarge
 from . import pages
 from .access import accepts_html, is_navigation, is_page, percent_encoded, return_to
 
@@ -59,7 +58,6 @@ _FAILED = (400, "sign_in_failed", "Sign-in failed", "The sign-in could not be co
 _TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
     (StoreUnavailable, "Not available now", "Your session cannot be looked up at the moment. You are still signed in."),
     (ServerUnavailable, "Lumin is not available", "Lumin's sign-in does not answer at the moment. Please try again."),
-    (SessionTooLarge, "Sign-in failed", "The session is too large for this browser's cookies."),
     (AuthorizationServerError, "Sign-in failed", "Lumin's answer could not be accepted. Please start again."),
 )
 

@@ -82,7 +82,7 @@ class Visit:
         carried, session = self._carried, self.session
         if carried is None or session is None or (session is carried.session and not carried.stale):
             return []
-        return self._party.parts.sessions.renewed_cookies(session, self._jar)
+        return self._party.parts.sessions.set_cookies(session, self._jar)
 
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""

@@ -74,7 +74,8 @@ class SignIn:
                 nonce=nonce_digest(code.transaction.nonce),
             )
             cookies = self._sessions.set_cookies(session, jar)
-            await self._account.begin(session, await self._sessions.current(jar))
+            replaced = await self._sessions.current(jar)
+            await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
         except LuminError:
             await self._token_endpoint.revoke(tokens)
             raise
@@ -99,7 +100,8 @@ class SignIn:
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
             return kept_claims(claims, self._config)
-        if self._config.id_token == "required":
+        if self._config.id_token == "required" or self._config.backchannel_logout:
+            # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
         answer = await self._world.exchange.fetch(f"{self._config.api_url.rstrip('/')}/user/info", tokens.access_token)
         found = user_info_claims(answer)

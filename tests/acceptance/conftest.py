@@ -19,6 +19,7 @@ import uvicorn
 from joserfc.jwk import RSAKey
 
 from lumin_middleware.emulator import tokens
+from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, SESSION, Site
 from tests.site_rig import site as make_site
 
@@ -125,7 +126,7 @@ class Listener:
         while True:
             connection, _ = self.socket.accept()
             with connection:
-                connection.settimeout(2)
+                connection.settimeout(PATIENCE)
                 data = connection.recv(65536)
                 if data == b"bye":
                     return
@@ -170,7 +171,7 @@ def served() -> Iterator[Callable[..., int]]:
         server = _Server(uvicorn.Config(app, log_config=None, ws="websockets-sansio", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="site")
         thread.start()
-        assert server.up.wait(10)
+        assert server.up.wait(PATIENCE)
         running.append((server, thread, listening))
         return int(listening.getsockname()[1])
 

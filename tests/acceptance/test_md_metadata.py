@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lumin_middleware import AuthorizationServer
-from tests.acceptance.harness import DISCOVERY, JWKS, TOKEN, Witness, call, keep, subject, with_cookies
+from tests.acceptance.harness import DISCOVERY, JWKS, TOKEN, Witness, call, keep, subject, trouble, with_cookies
 from tests.acceptance.test_id_identity import headed
 from tests.site_rig import NAVIGATION, ORIGIN, Site
 
@@ -270,49 +270,42 @@ async def test_md_03_unknown_keys_do_not_keep_refreshes_from_going_on(each_site)
 # --- MD-05 ----------------------------------------------------------------------------------------------
 
 
-async def test_md_05_bad_keys_never_replace_good_ones(new_each_site):
-    site = new_each_site(timeout=0.3)
-    await site.browser().sign_in()
+async def test_md_05_bad_keys_never_replace_good_ones(each_site):
+    await each_site.browser().sign_in()
     failed = []
     for name, fault in BAD_KEYS.items():
-        site.emulator.faults.clear()
-        site.emulator.faults.add(JWKS, times=None, **fault)
-        site.clock.advance(3601)  # past the keys' lifetime
-        for _ in range(2):
-            answer = await site.browser().sign_in("/x")
-            if answer.status_code != 303:
-                failed.append((name, answer.status_code))
+        each_site.clock.advance(3601)  # past the keys' lifetime
+        with trouble(each_site, JWKS, **fault):
+            for _ in range(2):
+                answer = await each_site.browser().sign_in("/x")
+                if answer.status_code != 303:
+                    failed.append((name, answer.status_code))
     assert failed == []
-    site.emulator.faults.clear()
-    site.clock.advance(3601)
-    site.emulator.rotate_keys(keep=False)
-    assert (await site.browser().sign_in("/x")).headers["location"] == "/x"
+    each_site.clock.advance(3601)
+    each_site.emulator.rotate_keys(keep=False)
+    assert (await each_site.browser().sign_in("/x")).headers["location"] == "/x"
 
 
-async def test_md_05_without_a_good_copy_the_answer_is_503_and_the_next_attempt_asks_again(new_each_site):
-    site = new_each_site(timeout=0.3)
+async def test_md_05_without_a_good_copy_the_answer_is_503_and_the_next_attempt_asks_again(each_site):
     failed = []
     for name, fault in BAD_KEYS.items():
-        other = site.with_settings()
-        site.emulator.faults.clear()
-        site.emulator.faults.add(JWKS, times=None, **fault)
-        answer = await other.browser().sign_in("/x")
+        other = each_site.with_settings()
+        with trouble(each_site, JWKS, **fault):
+            answer = await other.browser().sign_in("/x")
         if answer.status_code != 503 or int(answer.headers.get("retry-after", 0)) <= 0:
             failed.append((name, answer.status_code))
-        site.emulator.faults.clear()
-        site.clock.advance(60)
+        each_site.clock.advance(60)
         answer = await other.browser().sign_in("/x")
         if answer.status_code != 303:
             failed.append((name, "did not recover"))
     assert failed == []
 
 
-async def test_md_05_a_bad_document_never_replaces_a_good_one(new_each_site):
-    site = new_each_site(timeout=0.3)
-    other = discovering(site)
+async def test_md_05_a_bad_document_never_replaces_a_good_one(each_site):
+    other = discovering(each_site)
     await other.browser().sign_in()
     failed = []
-    base = site.emulator.base
+    base = each_site.emulator.base
     worse: dict[str, dict[str, Any]] = {
         **BAD,
         "no endpoints": {"body": {"issuer": base}},
@@ -320,28 +313,24 @@ async def test_md_05_a_bad_document_never_replaces_a_good_one(new_each_site):
         "another issuer": {"body": document("https://evil.example")},
     }
     for name, fault in worse.items():
-        site.emulator.faults.clear()
-        site.emulator.faults.add(DISCOVERY, times=None, **fault)
-        site.clock.advance(DAY + 1)
-        for _ in range(2):
-            answer = await other.browser().navigate("/page")
-            if answer.status_code != 303 or not answer.headers["location"].startswith(f"{base}/oauth2/auth?"):
-                failed.append((name, answer.status_code))
+        each_site.clock.advance(DAY + 1)
+        with trouble(each_site, DISCOVERY, **fault):
+            for _ in range(2):
+                answer = await other.browser().navigate("/page")
+                if answer.status_code != 303 or not answer.headers["location"].startswith(f"{base}/oauth2/auth?"):
+                    failed.append((name, answer.status_code))
     assert failed == []
 
 
-async def test_md_05_without_a_document_the_answer_is_an_error_and_the_next_attempt_asks_again(new_each_site):
-    site = new_each_site(timeout=0.3)
+async def test_md_05_without_a_document_the_answer_is_an_error_and_the_next_attempt_asks_again(each_site):
     failed = []
     for name, fault in BAD.items():
-        other = discovering(site)
-        site.emulator.faults.clear()
-        site.emulator.faults.add(DISCOVERY, times=None, **fault)
-        answer = await other.browser().navigate("/page")
+        other = discovering(each_site)
+        with trouble(each_site, DISCOVERY, **fault):
+            answer = await other.browser().navigate("/page")
         if answer.status_code not in (502, 503) or "set-cookie" in answer.headers:
             failed.append((name, answer.status_code))
-        site.emulator.faults.clear()
-        site.clock.advance(60)
+        each_site.clock.advance(60)
         if (await other.browser().sign_in("/x")).status_code != 303:
             failed.append((name, "did not recover"))
     assert failed == []
@@ -360,7 +349,7 @@ async def test_md_05_redirects_of_the_servers_documents_are_not_followed(new_eac
 
 
 async def test_md_09_a_site_starts_without_its_server_and_recovers_without_a_restart(new_each_site):
-    site = new_each_site(timeout=0.5, public=["/free"])
+    site = new_each_site(public=["/free"])
     other = discovering(site)
     site.emulator.faults.add("/*", drop="before", times=None)
     browser = other.browser()

@@ -33,7 +33,7 @@ from tests.acceptance.harness import (
 from tests.site_rig import CLIENT, FETCH, NAVIGATION, REDIRECT_URI, Browser, Site, query, set_cookies
 
 PIECE = re.compile(rf"{SESSION}-\d")
-BIG = {"emulator": {"access_token_length": 6000}}
+BIG = {"emulator": {"access_token_length": 2800}}
 
 
 async def seen_with(site: Site, cookie: str, headers: dict[str, str] = FETCH) -> Any:
@@ -520,11 +520,11 @@ async def test_sc_09_a_large_session_is_split_into_cookies_that_browsers_keep(ne
 
 
 async def test_sc_09_pieces_are_accepted_in_any_order(new_site):
-    site = new_site(emulator={"access_token_length": 9000})
+    site = new_site(emulator={"access_token_length": 2800})
     browser = site.browser()
     await browser.sign_in()
     pieces = list(session_cookies(browser).items())
-    assert len(pieces) >= 3
+    assert len(pieces) == 2
     for order in permutations(pieces):
         assert (await seen_with(site, joined(dict(order)))).status == 200
         assert (await seen_with(site, joined({"a": "1", **dict(order), "b": "2"}))).status == 200
@@ -540,19 +540,17 @@ async def test_sc_09_every_size_around_a_limit_is_kept_or_refused(new_site, leng
     assert await subject(browser)
 
 
-async def test_sc_09_what_is_too_large_is_an_error_at_the_sign_in_and_not_a_loop(new_site, log):
+async def test_sc_09_what_is_too_large_is_said_at_the_sign_in_and_lives_in_the_store(new_site, log):
     site = new_site(emulator={"access_token_length": 30_000})
     browser = site.browser()
     answer = await browser.sign_in("/x")
-    assert answer.status_code == 502
-    assert "too large" in answer.text
-    assert any("sessions='store'" in line or "session_too_large" in line for line in log.lines)
-    assert session_cookies(browser) == {}
-    assert all(grant.revoked for grant in site.emulator.grants)
+    assert answer.status_code == 303
+    assert await subject(browser)
+    assert len(joined(cookies(browser))) < 1000
+    assert any("sessions='store'" in line for line in log.lines)
 
 
 async def test_sc_09_a_session_that_grows_too_large_at_a_refresh_goes_on(new_site, log):
-    """The browser keeps an older copy, which finds the newest by its id."""
     site = new_site()
     browser = site.browser()
     await browser.sign_in()
@@ -561,7 +559,8 @@ async def test_sc_09_a_session_that_grows_too_large_at_a_refresh_goes_on(new_sit
     for _ in range(3):
         assert await subject(browser)
     assert len(site.emulator.calls_to(TOKEN)) == 2
-    assert any("too" in line or "more than" in line for line in log.lines)
+    assert len(joined(cookies(browser))) < 1000
+    assert any("sessions='store'" in line for line in log.lines)
 
 
 async def test_sc_09_in_the_store_size_does_not_matter(new_site):
@@ -576,7 +575,7 @@ async def test_sc_09_in_the_store_size_does_not_matter(new_site):
 
 
 @pytest.mark.parametrize(
-    "sizes", [(9000, 94), (94, 9000), (6000, 9000), (9000, 6000), (94, 94), (6000, 94, 9000, 94)], ids=str
+    "sizes", [(2800, 94), (94, 2800), (94, 9000), (2800, 9000), (9000, 2800), (94, 94), (2800, 94, 9000, 94)], ids=str
 )
 async def test_sc_11_a_session_that_changes_its_size_leaves_no_old_cookie(new_site, sizes):
     site = new_site(emulator={"access_token_length": sizes[0]})
@@ -597,7 +596,7 @@ async def test_sc_11_a_session_that_changes_its_size_leaves_no_old_cookie(new_si
     assert site.emulator.reuse_events == 0
 
 
-@pytest.mark.parametrize("sizes", [(9000, 94), (94, 9000)], ids=str)
+@pytest.mark.parametrize("sizes", [(2800, 94), (94, 2800)], ids=str)
 async def test_sc_11_a_new_sign_in_of_another_size_leaves_no_old_cookie(new_site, sizes):
     site = new_site(emulator={"access_token_length": sizes[0]})
     people = list(site.emulator.users)
@@ -621,7 +620,7 @@ async def pieces_of(site: Site) -> dict[str, str]:
 
 
 async def test_sc_12_pieces_that_do_not_belong_together_are_nobody(new_site):
-    site = new_site(emulator={"access_token_length": 9000})
+    site = new_site(emulator={"access_token_length": 2800})
     old, new = await pieces_of(site), await pieces_of(site)
     names = list(old)
     assert len(names) >= 3
@@ -652,7 +651,7 @@ async def test_sc_12_pieces_that_do_not_belong_together_are_nobody(new_site):
 
 
 async def test_sc_12_indices_that_we_never_write_are_not_ours(new_site):
-    site = new_site(emulator={"access_token_length": 9000})
+    site = new_site(emulator={"access_token_length": 2800})
     good = await pieces_of(site)
     value = good[f"{SESSION}-0"]
     for index in (
@@ -712,7 +711,7 @@ async def test_sc_12_a_stale_single_cookie_beside_newer_pieces_is_found_out(new_
     browser = site.browser()
     await browser.sign_in()
     [stale] = session_cookies(browser).items()
-    site.emulator.grants.access_token_length = 9000
+    site.emulator.grants.access_token_length = 2800
     site.clock.advance(3700)
     assert await subject(browser)
     put_cookie(browser, *stale)

@@ -24,7 +24,6 @@ from lumin_middleware.errors import (
     StoreUnavailable,
 )
 from lumin_middleware.model import Request, Response
-from lumin_middleware.sessions.cookies import SessionTooLarge
 from lumin_middleware.site.access import RETURN_TO_LIMIT
 from lumin_middleware.site.answers import DETAIL_LIMIT, Answers, target
 from tests.fakes import BASE, NAVIGATION, ORIGIN, any_text, config, header, hostile, request
@@ -177,7 +176,6 @@ FAILURES: list[tuple[LuminError, int, str, str]] = [
     (StoreUnavailable("no answer"), 503, "store_unavailable", "5"),
     (ServerUnavailable("late", retry_after=12.7), 503, "server_unavailable", "13"),
     (ServerUnavailable("late", retry_after=0.2), 503, "server_unavailable", "1"),
-    (SessionTooLarge("9999 bytes"), 502, "session_too_large", ""),
     (AuthorizationServerError("bad", "bad_id_token"), 502, "bad_id_token", ""),
     (OAuthError("access_denied", "no"), 403, "access_denied", ""),
     (OAuthError("consent request denied"), 403, "access_denied", ""),

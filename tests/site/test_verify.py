@@ -15,6 +15,7 @@ from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import call, cookie_header, with_cookies
 from tests.edges.gateway import environ, serve_validated
 from tests.fakes import config
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, query
 
 PROXY = ("127.0.0.1", 40000)
@@ -199,7 +200,7 @@ async def test_fa_02_the_access_token_is_given_when_asked_for_and_to_a_trusted_p
         assert answer.status == 204
         assert ("x-auth-request-access-token" in identity(answer)) is given
     token = identity(answer)["x-auth-request-access-token"]
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         who = await client.get(f"{site.emulator.base}/v1/user/info", headers={"authorization": f"Bearer {token}"})
     assert who.status_code == 200
 

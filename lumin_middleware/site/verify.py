@@ -23,7 +23,7 @@ from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import pages
-from .access import PROTECTED, Rule, Rules
+from .access import PROTECTED, Rule, Rules, own_path
 from .parts import Parts
 
 logger = logging.getLogger("lumin_middleware")
@@ -133,9 +133,7 @@ def _appended(request: Request, config: LuminConfig) -> str:
 
 def _target(named: str, origin: str) -> str:
     """The target in origin form (RFC 9112, 3.2.1), also of a URL of this site by whichever scheme the proxy saw."""
-    host = origin.partition("://")[2]
-    for scheme in ("https://", "http://"):
-        named = named.removeprefix(f"{scheme}{host}")
+    named = own_path(named, origin)
     if not named.startswith("/") or "#" in named:  # which no target has (RFC 9112, 3.2)
         raise RequestRefused("bad_path", "The request is named by no path of this site.", status=403)
     return named

@@ -59,13 +59,24 @@ class Rules:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
         path = request.path
         if path == request.raw_path and not request.mount and not request.root_path and is_plain(path):
-            return self._rule((path,), ())
+            return self._of(path)
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
-            scope = self._required(readings([*own, *others], mounts(request))) if self._scopes else ()
+            scope = (
+                self._required(readings([*own, *others], mounts(request, self._callback_path))) if self._scopes else ()
+            )
             return Rule(scope=scope) if scope else PROTECTED
-        return self._rule(readings(own), readings(others) if self._scopes else ())
+        foreign = mounts(request, self._callback_path, foreign=True)
+        return self._rule(readings(own, foreign), readings(others, foreign) if self._scopes else ())
+
+    def _of(self, path: str) -> Rule:
+        """The rule for a path that has no reading but itself."""
+        if self._scoped.match(path):
+            return Rule(scope=self._required((path,)))
+        if self._public.match(path):
+            return PUBLIC
+        return OPTIONAL if self._open.match(path) else PROTECTED
 
     def _rule(self, own: Collection[str], others: Iterable[str]) -> Rule:
         if self._scopes and (scope := self._required((*own, *others))):
@@ -129,8 +140,8 @@ def return_to(target: str, default: str, origin: str = "") -> str:
     and decoded once, holds no backslash, control character or dot segment. Decoded further, as a proxy or an
     application might, it still begins with one slash wherever its dot segments lead. `origin` may stand before it.
     """
-    if origin and target.startswith(f"{origin}/"):
-        target = target[len(origin) :]
+    if origin:
+        target = own_path(target, origin)
     if not target.startswith("/") or len(target) > RETURN_TO_LIMIT or re.search(r"[\x00-\x1F\x7F]", target):
         return default
     path = re.split(r"[?#]", target, maxsplit=1)[0]
@@ -140,6 +151,12 @@ def return_to(target: str, default: str, origin: str = "") -> str:
         path = unquote_to_bytes(path.encode("utf-8", "replace")).decode("utf-8", "replace")
     encoded = percent_encoded(target.encode("utf-8", "replace"))
     return encoded if len(encoded) <= RETURN_TO_LIMIT else default
+
+
+def own_path(url: str, origin: str) -> str:
+    """A URL of this site without its origin, by whichever scheme a proxy before us saw it; any other as it is."""
+    own = re.match(rf"https?://{re.escape(origin.partition('://')[2])}(?=/)", url)
+    return url[own.end() :] if own else url
 
 
 def here(target: str, default: str) -> str:

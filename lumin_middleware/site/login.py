@@ -43,14 +43,19 @@ class Login:
             return self._answers.method_not_allowed("GET, HEAD")
         if is_prefetch(request):  # nobody asked to sign in yet
             return self._answers.unauthorized(request, "no_session")
-        if "iss" in found and not oauth.same_issuer(found["iss"], (await self._metadata.server()).issuer):
-            raise RequestRefused("wrong_issuer", "This site does not sign in at the server that was named.")
+        await self._refuse_another_server(found.get("iss"))
         needed = self._logins.asked(found.get("ask", ""))
         asked_by = person(await self._sessions.current(jar)) if needed else ""
-        wanted = found.get("return_to") or found.get("target_link_uri", "")
+        # `rd` is what ingress-nginx says, and what it says is a URL.
+        wanted = found.get("return_to") or found.get("rd") or found.get("target_link_uri", "")
         return await self.begin(
             request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
         )
+
+    async def _refuse_another_server(self, issuer: str | None) -> None:
+        server = await self._metadata.server_called(issuer)
+        if issuer is not None and not oauth.same_issuer(issuer, server.issuer):
+            raise RequestRefused("wrong_issuer", "This site does not sign in at the server that was named.")
 
     async def _parameters(self, request: Request) -> Mapping[str, str] | None:
         """What came with the request; None where its method is not for this address."""
@@ -62,7 +67,7 @@ class Login:
         return None
 
     def _return_to(self, wanted: str) -> str:
-        found = access.return_to(wanted, "")
+        found = access.return_to(wanted, "", self._config.origin)
         if not found and wanted:
             logger.info("A login does not lead back: its return_to is too long, or no path of this site")
         if not found or self._is_ours(unquote(re.split("[?#]", found)[0])):  # back there would be a loop, or no page

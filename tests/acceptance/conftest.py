@@ -25,7 +25,7 @@ SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, f"{SESS
 
 @pytest.fixture(scope="session", autouse=True)
 def ready_made() -> Iterator[None]:
-    """What a new site would spend 20 ms on: one TLS context for all."""
+    """What a new site would spend 50 ms on: one TLS context for all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(httpx2, "create_ssl_context", functools.cache(httpx2.create_ssl_context))
         yield

@@ -321,7 +321,7 @@ def test_somebody_whom_nobody_names_reaches_no_service_that_asks_for_names():
     with (
         front(id_token=False) as site,
         serve(echo) as upstream,
-        behind(site, upstream, pass_user_headers=True),
+        behind(site, upstream, {"id_token": "auto"}, pass_user_headers=True),
         site.browser() as browser,
     ):
         site.emulator.faults.add("/v1/user/info", status=403)

@@ -366,7 +366,7 @@ async def test_the_client_loses_a_scope_and_has_it_again(new_site, hydra):
     await visitor.sign_in()
     had = site.client["scope"]
     hydra.change(site.client["client_id"], {"op": "replace", "path": "/scope", "value": "openid offline_access"})
-    site.expire()
+    site.clock.offset += 3610
     assert (await visitor.fetch("GET", "/who")).status in (401, 503)
     hydra.change(site.client["client_id"], {"op": "replace", "path": "/scope", "value": had})
     again = new_site(client_id=site.client["client_id"], client_secret=site.client["client_secret"], like=site)

@@ -39,7 +39,7 @@ fmt: .venv/dev
 .PHONY: test-hydra demo-hydra
 test-hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program
-	@LUMIN_TEST_HYDRA=1 .venv/bin/pytest -q tests/foreign/hydra
+	@LUMIN_TEST_HYDRA=1 .venv/bin/pytest -q -n 2 --dist loadfile tests/foreign/hydra
 
 demo-hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program

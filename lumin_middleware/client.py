@@ -30,6 +30,7 @@ from .protocol.oauth import bearer
 
 DISCARDED = 65_536
 """Bytes of a refusal's body that are read, so that its connection can be used again; a longer one costs a new one."""
+
 KEEPALIVE = 2.0
 """Seconds that an unused connection is kept; many servers close theirs after 5, and a call that meets that is lost."""
 

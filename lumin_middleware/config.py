@@ -162,11 +162,17 @@ class LuminConfig:
     store: str | Store | AsyncStore = field(default="local", repr=False)  # a URL may hold a password
     """A store object, or a URL: `memory://`, `sqlite:///path`, `redis://…`, `local`."""
     public: Sequence[str] = ()
-    """Paths that nobody needs to sign in for: `/healthz`, `/static/*`."""
+    """Paths that nobody needs to sign in for: `/healthz` is that path, `/static/*` all below `/static/`.
+
+    `/static/` itself is named as `/static/`. A path that can be read in several ways is public only if all are.
+    """
     optional: Sequence[str] = ()
     """Paths that get the session if there is one, and are served without."""
     required_scopes: Mapping[str, str] = field(default_factory=dict)
-    """Scopes that paths need: `{"/sign/*": "sign:requests"}`."""
+    """Scopes that paths need, whatever `public` and `optional` say: `{"/sign/*": "sign:requests"}`.
+
+    Letters of either case, the last slash or none: `/sign/*` is also `/sign` and `/SIGN/x`.
+    """
     idle_timeout: float = 86_400
     """A session that is not used for this long is over. Default: a day."""
     absolute_timeout: float = 604_800

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..client import AsyncLuminClient, LuminClient
 from ..errors import ANSWERED, LuminError
 from ..model import Session
+from ..protocol.claims import verified_email
 from ..site import pages
 from ..site.relying_party import Visit
 from .answering import deny, raw_headers, respond
@@ -59,7 +60,7 @@ class LuminUser(BaseUser):
     @property
     def display_name(self) -> str:
         claims = self._session.claims
-        return str(claims.get("name") or claims.get("email") or claims.get("sub") or "")
+        return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
 
     @property
     def identity(self) -> str:

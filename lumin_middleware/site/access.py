@@ -59,13 +59,24 @@ class Rules:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
         path = request.path
         if path == request.raw_path and not request.mount and not request.root_path and is_plain(path):
-            return self._rule((path,), ())
+            return self._of(path)
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
-            scope = self._required(readings([*own, *others], mounts(request))) if self._scopes else ()
+            scope = (
+                self._required(readings([*own, *others], mounts(request, self._callback_path))) if self._scopes else ()
+            )
             return Rule(scope=scope) if scope else PROTECTED
-        return self._rule(readings(own), readings(others) if self._scopes else ())
+        foreign = mounts(request, self._callback_path, foreign=True)
+        return self._rule(readings(own, foreign), readings(others, foreign) if self._scopes else ())
+
+    def _of(self, path: str) -> Rule:
+        """The rule for a path that has no reading but itself."""
+        if self._scoped.match(path):
+            return Rule(scope=self._required((path,)))
+        if self._public.match(path):
+            return PUBLIC
+        return OPTIONAL if self._open.match(path) else PROTECTED
 
     def _rule(self, own: Collection[str], others: Iterable[str]) -> Rule:
         if self._scopes and (scope := self._required((*own, *others))):

@@ -43,8 +43,7 @@ class Login:
             return self._answers.method_not_allowed("GET, HEAD")
         if is_prefetch(request):  # nobody asked to sign in yet
             return self._answers.unauthorized(request, "no_session")
-        if "iss" in found and not oauth.same_issuer(found["iss"], (await self._metadata.server()).issuer):
-            raise RequestRefused("wrong_issuer", "This site does not sign in at the server that was named.")
+        await self._refuse_another_server(found.get("iss"))
         needed = self._logins.asked(found.get("ask", ""))
         asked_by = person(await self._sessions.current(jar)) if needed else ""
         # `rd` is what ingress-nginx says, and what it says is a URL.
@@ -52,6 +51,11 @@ class Login:
         return await self.begin(
             request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
         )
+
+    async def _refuse_another_server(self, issuer: str | None) -> None:
+        server = await self._metadata.server_called(issuer)
+        if issuer is not None and not oauth.same_issuer(issuer, server.issuer):
+            raise RequestRefused("wrong_issuer", "This site does not sign in at the server that was named.")
 
     async def _parameters(self, request: Request) -> Mapping[str, str] | None:
         """What came with the request; None where its method is not for this address."""

@@ -167,7 +167,10 @@ def header_text(value: object) -> str:
 
 
 def identity_headers(claims: Mapping[str, Any], scope: Iterable[str]) -> list[tuple[str, str]]:
-    """Who it is. What is unknown is empty, so that it takes the place of what a client has made up."""
+    """Who it is. What is unknown is empty, so that it takes the place of what a client has made up.
+
+    So is an email address that the server does not vouch for.
+    """
     return [
         (USER, header_text(claims.get("sub"))),
         (EMAIL, header_text(verified_email(claims))),

@@ -7,9 +7,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
+from jsonschema import ValidationError
 
 from lumin_middleware.emulator.registry import SCOPES
+from tests.emulator import openapi
 from tests.emulator.party import POST, Party, ok, query
 
 pytestmark = pytest.mark.anyio
@@ -463,3 +466,16 @@ async def test_the_older_downloads_are_there(api):
     found = ok(await api("GET", f"/signature_request/files_as_file_url/{mine}"))
     assert (await api.party.http.get(found["file_url"])).content.startswith(b"%PDF")
     assert (await api("GET", f"/signature_request/files/{mine}")).content.startswith(b"%PDF")
+
+
+# Lumin's own description
+
+
+def test_an_answer_that_is_not_described_is_found():
+    if openapi.description() is None:
+        pytest.skip(f"Lumin's description of its API is not there: {openapi.FILE}")
+    right = httpx2.Response(200, json={"user": {"id": "1", "email": "a@example.com", "name": "A"}})
+    openapi.check("GET", "/user/info", right)
+    for wrong in (httpx2.Response(200, json={"user": {"id": 1}}), httpx2.Response(204), httpx2.Response(200, text="")):
+        with pytest.raises((ValidationError, AssertionError, KeyError)):
+            openapi.check("GET", "/user/info", wrong)

@@ -536,7 +536,7 @@ def test_signing_out(site):
     assert isinstance(site.go("/page"), Visit)
     copy = dict(site.browser.cookies)
     done = site.answer("/auth/logout", method="POST", headers=SUBMIT)
-    assert (done.status, header(done, "Location")) == (303, "/")
+    assert (done.status, header(done, "Location")) == (303, "/auth/logout")
     assert site.browser.cookies == {}
     assert site.server.revoked == [session.tokens.refresh_token]
     site.browser.cookies = copy
@@ -629,7 +629,7 @@ def test_signing_out_when_the_server_cannot_be_found(caplog):
     site.party = RelyingParty(site.config, site.world)  # another process, which knows nothing yet
     site.server.documents[well_known] = ServerUnavailable("down")
     done = site.answer("/auth/logout", method="POST", headers=SUBMIT)
-    assert (done.status, header(done, "Location"), site.browser.cookies) == (303, "/", {})
+    assert (done.status, header(done, "Location"), site.browser.cookies) == (303, "/auth/logout", {})
     assert "not at the server" in caplog.text
     assert site.answer("/page").status == 503
 

@@ -19,7 +19,7 @@ from .site import HydraSite
 WANTED = "LUMIN_TEST_HYDRA"
 """The environment variable by which `make test-hydra` asks for these tests."""
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -29,22 +29,30 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return None
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FIGURES] = []
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What was measured, whether it passed or not."""
-    if figures := config.stash[FIGURES]:
+    reports = [report for each in terminalreporter.stats.values() for report in each if hasattr(report, "nodeid")]
+    lines = {value: None for report in reports for name, value in report.user_properties if name == FIGURE}
+    if lines:
         terminalreporter.section("figures")
-        for line in figures:
+        for line in lines:
             terminalreporter.write_line(line)
 
 
+class Figures:
+    """Lines for the summary at the end, from whichever process."""
+
+    def __init__(self, record: Callable[[str, object], None]) -> None:
+        self._record = record
+
+    def append(self, line: str) -> None:
+        self._record(FIGURE, line)
+
+
 @pytest.fixture
-def figures(pytestconfig: pytest.Config) -> list[str]:
-    """Lines for the summary at the end."""
-    return pytestconfig.stash[FIGURES]
+def figures(record_property: Callable[[str, object], None]) -> Figures:
+    """What a test measured."""
+    return Figures(record_property)
 
 
 @pytest.fixture(scope="session")

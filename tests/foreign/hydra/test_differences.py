@@ -25,7 +25,7 @@ def test_both_answer_alike(name: str, hydra: Hydra, emulator: Emulated):
     assert (ask(emulator, name) == answer) is (name not in ON_PURPOSE)
 
 
-def test_there_are_enough_cases(figures: list[str]):
+def test_there_are_enough_cases(figures):
     figures.append(
         f"differential test: {len(CASES)} cases, {len(CASES) - len(ON_PURPOSE)} equal, {len(ON_PURPOSE)} declared"
     )

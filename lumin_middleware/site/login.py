@@ -46,7 +46,7 @@ class Login:
         await self._refuse_another_server(found.get("iss"))
         needed = self._logins.asked(found.get("ask", ""))
         asked_by = person(await self._sessions.current(jar)) if needed else ""
-        wanted = found.get("return_to") or found.get("target_link_uri", "")
+        wanted = found.get("return_to") or found.get("target_link_uri", "").removeprefix(self._config.origin)
         return await self.begin(
             request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
         )

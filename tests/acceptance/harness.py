@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 import httpx2
 from ada_url import URL
 
-from tests.site_rig import NAVIGATION, ORIGIN, SESSION, Browser, Site
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site
 
 TOKEN = "/oauth2/token"
 REVOKE = "/oauth2/revoke"
@@ -137,6 +137,18 @@ async def shake_hands(
 
     await app(scope, receive, send)
     return sent
+
+
+ATTRIBUTES = "; Path=/; HttpOnly; SameSite=Lax; Secure"
+
+
+async def seen_with(site: Site, cookie: str, headers: Mapping[str, str] = FETCH) -> Raw:
+    """What a request with this `Cookie` header gets."""
+    return await call(site.middleware, "/who", headers={**headers, "cookie": cookie})
+
+
+def joined(values: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}={value}" for name, value in values.items())
 
 
 def with_cookies(browser: Browser, base: Mapping[str, str] = NAVIGATION, **headers: str) -> dict[str, str]:

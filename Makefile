@@ -1,12 +1,30 @@
 PYTHON ?= python3
+PYTHONS ?= 3.12 3.13
 
-.PHONY: demo test check fmt bench
+# What needs no program but Python: the tests in process, and one storm and one server of each kind.
+IN_PROCESS = tests/protocol tests/sessions tests/site tests/stores tests/runtime tests/acceptance $(wildcard tests/test_*.py)
+WITH_A_BROWSER = tests/site/test_lumin_js.py tests/test_browser.py tests/test_spa.py
+ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_and_fails_nobody[cookie + local]" \
+	tests/edges/test_servers.py tests/cli
+WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py tests/runtime/test_api_calls.py
+
+.PHONY: demo test test-versions test-lowest check fmt bench
 
 demo: .venv/demo
 	@.venv/bin/lumin-middleware demo
 
 test: .venv/dev
 	@.venv/bin/pytest -q -n auto
+
+# The same on other versions of Python, but for what hardly differs between them: `make test-versions PYTHONS=3.14`.
+test-versions: $(PYTHONS:%=test-%)
+
+test-3.%: .venv-3.%/dev
+	@.venv-3.$*/bin/pytest -q -n auto $(IN_PROCESS) $(ONE_OF_EACH) $(WITH_A_BROWSER:%=--ignore=%)
+
+# The oldest of each dependency that pyproject.toml lets in, and an application of that age.
+test-lowest: .venv-lowest/dev
+	@.venv-lowest/bin/pytest -q -n auto $(IN_PROCESS) $(WITH_A_BROWSER:%=--ignore=%) $(WITH_A_FRAMEWORK:%=--ignore=%)
 
 check: .venv/dev
 	@.venv/bin/ruff check
@@ -16,6 +34,16 @@ check: .venv/dev
 fmt: .venv/dev
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
+
+# Ory Hydra itself, which Go builds: five minutes the first time, seconds afterwards.
+.PHONY: test-hydra demo-hydra
+test-hydra: .venv/dev
+	@.venv/bin/python -m tests.foreign.hydra.program
+	@LUMIN_TEST_HYDRA=1 .venv/bin/pytest -q -n 2 --dist loadfile tests/foreign/hydra
+
+demo-hydra: .venv/dev
+	@.venv/bin/python -m tests.foreign.hydra.program
+	@.venv/bin/python -m tests.foreign.hydra.demo
 
 bench: .venv/dev
 	@.venv/bin/python -m tests.bench
@@ -34,3 +62,20 @@ bench: .venv/dev
 	@.venv/bin/pip install --quiet --upgrade pip
 	@.venv/bin/pip install --quiet --group dev --editable '.[cli,redis]'
 	@touch $@ .venv/demo
+
+# From PATH, or the newest of that version that pyenv has.
+.venv-3.%/dev: pyproject.toml
+	@echo "Installing everything into .venv-3.$* …"
+	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \
+		grep . || command -v python3.$* || { echo "there is no Python 3.$*" >&2; exit 1; })" -m venv .venv-3.$*
+	@.venv-3.$*/bin/pip install --quiet --upgrade pip
+	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,redis]'
+	@touch $@
+
+.venv-lowest/dev: pyproject.toml tests/lowest.py
+	@echo "Installing the oldest of everything into .venv-lowest …"
+	@$(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m tests.lowest >.venv-lowest/constraints.txt
+	@.venv-lowest/bin/pip install --quiet --upgrade pip
+	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --group lowest --editable '.[cli,redis]'
+	@touch $@

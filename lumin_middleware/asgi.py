@@ -208,7 +208,7 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
             headers.append(item)
     raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    if mount and path != mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
+    if mount and path[:1] == "/" and not f"{path}/".startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
         # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
         path, raw_path = mount + path, quote(mount) + raw_path
     return Request(
@@ -231,9 +231,13 @@ def _as_specified(scope: Scope, request: Request) -> Scope:
 
     A path is passed on as it came. But where the server left the mount out and the path holds it all the same
     (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
-    specification has it.
+    specification has it; unless it goes by a root path of its own.
     """
-    if request.path == scope["path"] or request.mount not in scope["path"]:
+    if (
+        request.path == scope["path"]
+        or request.mount not in scope["path"]
+        or request.root_path not in ("", request.mount)
+    ):
         return scope
     return {**scope, "path": request.path, "raw_path": request.raw_path.encode("latin-1")}
 

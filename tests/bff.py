@@ -25,10 +25,8 @@ from lumin_middleware.emulator import serve as serve_emulator
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests import upstream
 from tests.browser_rig import environment
+from tests.patience import PATIENCE
 from tests.site_rig import NAVIGATION
-
-PATIENCE = 30  # seconds until a process is given up
-
 
 # --- the process ----------------------------------------------------------------------------------------
 
@@ -76,7 +74,7 @@ class Bff:
     cookies: dict[str, str] = field(default_factory=dict)
 
     def sign_in(self) -> None:
-        with httpx2.Client(base_url=self.base, headers=NAVIGATION) as browser:
+        with httpx2.Client(base_url=self.base, headers=NAVIGATION, timeout=PATIENCE) as browser:
             begun = browser.get("/auth/login")
             browser.get(self.emulator.sign_in(begun.headers["location"]))
             self.cookies = dict(browser.cookies)

@@ -23,9 +23,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / ".screenshots"
-PATIENCE = 30  # seconds until a process or a page is given up
 
 FLAGS = [
     "--no-sandbox",  # root cannot have one

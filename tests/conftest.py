@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +11,12 @@ import pytest
 
 from lumin_middleware.protocol import token_endpoint
 from lumin_middleware.protocol.patience import patiently
+from lumin_middleware.runtime import exchange
 from lumin_middleware.runtime.event_loop import AsyncWorld
 from lumin_middleware.runtime.threads import ThreadWorld
 from lumin_middleware.sessions import renewal
 from tests.foreign.fixtures import oauth_toolkit, oidc_provider
+from tests.patience import PATIENCE
 from tests.site_rig import Browser, Clock, Site
 from tests.site_rig import site as make_site
 
@@ -25,9 +27,9 @@ __all__ = ["oauth_toolkit", "oidc_provider"]
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause that a request waits for passes at once where a test's own clock stands, which then goes on by it."""
 
-    async def hurriedly(world: Any, attempt: Any, kind: Any) -> Any:
+    async def hurriedly(world: Any, *arguments: Any) -> Any:
         is_real = isinstance(world, AsyncWorld | ThreadWorld)
-        return await patiently(Hurried(world) if is_real and type(world.clock) is Clock else world, attempt, kind)
+        return await patiently(Hurried(world) if is_real and type(world.clock) is Clock else world, *arguments)
 
     monkeypatch.setattr(renewal, "patiently", hurriedly)
     monkeypatch.setattr(token_endpoint, "patiently", hurriedly)
@@ -53,6 +55,15 @@ class Hurried:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """The limits that no setting changes are long here: what is there answers, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CONNECT_TIMEOUT", "REVOKE_TIMEOUT"):
+            patch.setattr(exchange, name, PATIENCE)
+        yield
 
 
 @pytest.fixture

@@ -140,6 +140,7 @@ class Site:
                 "server": AuthorizationServer.at(emulator.base),
                 "api_url": f"{emulator.base}/v1",
                 "store": self.store,
+                "timeout": 60,  # seconds: what answers is waited for, however busy the machine is
                 **settings,
             }
         )

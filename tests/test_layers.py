@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lumin_middleware
+from tests.patience import PATIENCE
 
 PACKAGE = Path(lumin_middleware.__file__).parent
 
@@ -20,8 +21,12 @@ CORE = (
     "ports",
     "checks",
     "config",
+    "protocol.documents",
     "protocol.oauth",
+    "protocol.claims",
+    "protocol.signatures",
     "protocol.identity",
+    "protocol.kept",
     "protocol.metadata",
     "protocol.breaker",
     "protocol.patience",
@@ -33,7 +38,10 @@ CORE = (
     "sessions.records",
     "sessions.sessions",
     "sessions.kinds",
+    "sessions.tries",
+    "sessions.past",
     "sessions.logins",
+    "sessions.marks",
     "sessions.index",
     "sessions.ended",
     "sessions.lease",
@@ -50,7 +58,11 @@ CORE = (
     "site.verify",
     "site.browser",
     "site.api_proxy",
+    "site.set_up",
     "site.sign_in",
+    "site.sign_in_pages",
+    "site.login",
+    "site.callback",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
@@ -58,7 +70,7 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores", "stores.contract"),
-    *("connections", "client"),
+    *("connections", "api_paths", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",
@@ -69,7 +81,15 @@ EDGE = (
     ),
     "lookup",
     *("asgi", "wsgi", "django"),
-    *("gateway.forwarding", "gateway.access_log", "gateway.gateway", "gateway.snippet_texts", "gateway.snippets"),
+    *(
+        "gateway.forwarding",
+        "gateway.access_log",
+        "gateway.incoming",
+        "gateway.relay",
+        "gateway.gateway",
+        "gateway.snippet_texts",
+        "gateway.snippets",
+    ),
     "emulator",
     "testing",
     *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli"),
@@ -91,7 +111,7 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
 FOREIGN = {
     "sessions.sealing": {"cryptography", "itsdangerous"},
     "protocol.oauth": {"authlib"},
-    "protocol.identity": {"joserfc"},
+    "protocol.signatures": {"joserfc"},
 }
 """Whose code the core rests on, beside the standard library's."""
 
@@ -234,7 +254,7 @@ def test_nothing_imports_the_other_httpx():
 def loaded(code: str, path: Path) -> set[str]:
     """The modules that are there after some code, in a process of its own that also finds those at `path`."""
     script = f"import sys; sys.path.insert(0, {str(path)!r})\n{code}\nprint(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
     return set(done.stdout.split())
 
 

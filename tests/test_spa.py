@@ -25,6 +25,7 @@ from lumin_middleware.emulator import Client, Emulator
 from lumin_middleware.emulator import serve as serve_emulator
 from tests import browser_rig as rig
 from tests.browser_rig import screenshot
+from tests.patience import PATIENCE
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "spa"
 NewContext = Callable[..., BrowserContext]
@@ -140,7 +141,7 @@ def new_context(browser: Browser, emulator: Emulator, site: Site) -> Iterator[Ne
 
     def make(**options: object) -> BrowserContext:
         context = browser.new_context(base_url=site.origin, **options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE * 1000)
         urls: list[str] = []
         context.on("request", lambda request: urls.append(request.url))
         made.append((context, rig.Watch(context), urls))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.patience import PATIENCE
+
 KEPT = 1024 * 1024  # bytes of a body that are kept to be looked at
-PATIENCE = 30  # seconds until a test that waits has failed
 CLOSED = "connection: close\r\n"
 
 

@@ -111,6 +111,7 @@ def _uvicorn(emulator: Emulator) -> uvicorn.Server:
             access_log=False,
             date_header=False,  # the emulator writes it: its clock may be wrong on purpose
             server_header=False,
+            timeout_keep_alive=75,  # longer than clients keep idle connections: one that closes loses a request
             timeout_graceful_shutdown=1,
         )
     )

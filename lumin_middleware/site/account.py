@@ -114,13 +114,14 @@ class Account:
             answer = self._answers.signed_out_here_only(request, error)
         else:
             answer = await self._signed_out(request, session)
+            answer.headers.append(("Clear-Site-Data", '"cache"'))  # what the application let the browser keep
         answer.headers += pages.set_cookies(self._cookies.delete_all(jar.ours))
         return answer
 
     async def _signed_out(self, request: Request, session: Session | None) -> Response:
         if request.header(b"sec-fetch-mode") not in ("", "navigate") or not accepts_html(request):
             return pages.empty(204)
-        location = self._config.after_logout
+        location = self._config.after_logout or self._answers.logout_path
         if self._config.end_session and session is not None:
             try:
                 if endpoint := (await self._metadata.server()).end_session_endpoint:

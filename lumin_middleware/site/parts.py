@@ -14,6 +14,7 @@ from ..sessions.ended import Ended
 from ..sessions.index import Index
 from ..sessions.kinds import sessions
 from ..sessions.logins import Logins
+from ..sessions.marks import LongPages, Marks
 from ..sessions.renewal import Renewal
 from .answers import Answers
 
@@ -32,4 +33,6 @@ class Parts:
         self.logins = Logins(config, world, self.cookies)
         self.index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
         self.ended = Ended(config, world) if config.backchannel_logout else None
+        self.marks = Marks(world)
+        self.long_pages = LongPages(config, world)
         self.answers = Answers(config)

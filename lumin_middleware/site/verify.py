@@ -19,10 +19,11 @@ from ..config import LuminConfig
 from ..errors import InsufficientScope, RequestRefused
 from ..model import Request, Response, Session
 from ..protocol import oauth
+from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import pages
-from .access import PROTECTED, Rule, Rules
+from .access import PROTECTED, Rule, Rules, own_path
 from .parts import Parts
 
 logger = logging.getLogger("lumin_middleware")
@@ -132,9 +133,7 @@ def _appended(request: Request, config: LuminConfig) -> str:
 
 def _target(named: str, origin: str) -> str:
     """The target in origin form (RFC 9112, 3.2.1), also of a URL of this site by whichever scheme the proxy saw."""
-    host = origin.partition("://")[2]
-    for scheme in ("https://", "http://"):
-        named = named.removeprefix(f"{scheme}{host}")
+    named = own_path(named, origin)
     if not named.startswith("/") or "#" in named:  # which no target has (RFC 9112, 3.2)
         raise RequestRefused("bad_path", "The request is named by no path of this site.", status=403)
     return named
@@ -164,12 +163,11 @@ def header_text(value: object) -> str:
 def identity_headers(claims: Mapping[str, Any], scope: Iterable[str]) -> list[tuple[str, str]]:
     """Who it is. What is unknown is empty, so that it takes the place of what a client has made up.
 
-    So is an email address that the server says it did not verify; some say so in text (OpenID Connect Core, 5.1).
+    So is an email address that the server does not vouch for.
     """
-    verified = str(claims.get("email_verified", True)).strip().lower() != "false"
     return [
         (USER, header_text(claims.get("sub"))),
-        (EMAIL, header_text(claims.get("email") if verified else None)),
+        (EMAIL, header_text(verified_email(claims))),
         (SCOPE, header_text(" ".join(scope))),
     ]
 

@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from errno import EACCES, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .private import locked_directory, private_directory, require_private_file
 from .wal_index import WalIndex, is_known
 
 APPLICATION_ID = 0x4C4D4E01  # tells our files from other programs'; its last byte is the schema's version
-BUSY_TIMEOUT = 2.0  # seconds; a write takes 20 µs, so whoever waits this long waits for a stopped process
+BUSY_TIMEOUT = 5.0  # seconds; a write takes 20 µs, but who holds the lock may wait for its turn on a busy machine
 
 # With rowids: measured on sealed values of 2 KB, faster in each verb than WITHOUT ROWID, which keeps
 # such values on overflow pages.
@@ -52,9 +52,11 @@ class Connection:
 
     def cursor(self) -> sqlite3.Cursor:
         if self._cursor is None:
-            connection = connect(self._path)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._cursor = connection.cursor()
+            with ExitStack() as failing:
+                connection = failing.enter_context(closing(connect(self._path)))
+                connection.execute("PRAGMA synchronous = NORMAL")  # reads the file, which may be broken
+                self._cursor = connection.cursor()
+                failing.pop_all()  # nothing failed: it stays open
         return self._cursor
 
     def close(self) -> None:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import anyio
 import httpx2
+import pytest
 from ada_url import URL
 
+from lumin_middleware.runtime.exchange import _AsyncPool
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site
 
 TOKEN = "/oauth2/token"
@@ -174,6 +178,40 @@ def keep(browser: Browser, answer: Raw) -> None:
     for line in answer.all("set-cookie"):
         name, _, value = line.partition(";")[0].partition("=")
         put_cookie(browser, name, value)
+
+
+# --- trouble --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def trouble(site: Site, path: str, **fault: Any) -> Iterator[None]:
+    """Inside, this happens to every request for `path` of the server.
+
+    An answer that is too late is soon given up, and no other: who waits for a good one has all the time there is.
+    """
+    site.emulator.faults.add(path, times=None, **fault)
+    with pytest.MonkeyPatch.context() as patch:
+        if "delay" in fault:
+            patch.setattr(_AsyncPool, "handle_async_request", impatient(path))
+        yield
+    site.emulator.faults.clear()
+
+
+def impatient(path: str) -> Any:
+    """How requests are sent, but for those to `path`, which have 0.3 seconds."""
+    send = _AsyncPool.handle_async_request
+
+    async def handle_async_request(pool: _AsyncPool, request: httpx2.Request) -> httpx2.Response:
+        with anyio.fail_after(0.3) if request.url.path == path else nullcontext():
+            return await send(pool, request)
+
+    return handle_async_request
+
+
+async def until_called(site: Site, path: str) -> None:
+    """Waits until a request has reached the server, as it does some time after who sent it has given up."""
+    while not site.emulator.calls_to(path):
+        await asyncio.sleep(0.01)
 
 
 # --- who is signed in -----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from tests.acceptance.harness import (
     shake_hands,
     with_cookies,
 )
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser, Site
 
 
@@ -260,7 +261,7 @@ async def test_gw_01_identity_does_not_stay_on_a_connection(each_site, served):
     app = behind(site, Starlette(routes=[Route("/maybe", who)]))
     cookie = await jar(site, app)
     port = served(app)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     bodies = []
     for headers in ({"Cookie": cookie}, {}, {"Cookie": cookie}, {"Cookie": f"{SESSION}=x"}):
         connection.request("GET", "/maybe", headers=headers)
@@ -330,7 +331,7 @@ async def test_gw_02_an_event_stream_arrives_over_the_wire_as_it_is_sent(each_si
 
     app, cookie = await sliding(each_site, Starlette(routes=[Route("/events", stream)]))
     port = served(app)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         request = f"GET /events HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: {cookie}\r\n\r\n"
         connection.sendall(request.encode())
         data = b""

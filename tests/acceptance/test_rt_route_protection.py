@@ -31,6 +31,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site, query
 
 SECRET = "the contract of Mira Halden"
@@ -412,7 +413,7 @@ async def test_rt_03_real_requests_on_a_real_server_find_no_way(oracle, served):
     for target in [*PLAIN, *(f"{base}{trick}admin" for base in ("/public", "/static/") for trick in TRICKS)]:
         oracle.reached.clear()
         line = target.encode().replace(b"\n", b"%0A").replace(b" ", b"%20")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
             connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % line)
             answer = b"".join(iter(lambda connection=connection: connection.recv(65536), b""))
         assert answer.startswith((b"HTTP/1.1 2", b"HTTP/1.1 3", b"HTTP/1.1 4")), (target, answer[:80])
@@ -544,7 +545,7 @@ async def test_rt_08_a_socket_is_served_over_the_wire_with_the_session(oracle, s
     headers = {"Cookie": cookie_header(browser)}
     url = f"ws://127.0.0.1:{port}/ws"
     with websockets.sync.client.connect(url, origin=ORIGIN, additional_headers=headers, proxy=None) as connection:
-        assert '"subject"' in connection.recv(timeout=10)
+        assert '"subject"' in connection.recv(timeout=PATIENCE)
 
 
 async def test_rt_08_our_own_routes_are_no_sockets(oracle):

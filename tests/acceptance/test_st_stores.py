@@ -27,6 +27,7 @@ from tests.acceptance.harness import (
     subject,
     with_cookies,
 )
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, Clock, Site
 
 
@@ -314,7 +315,7 @@ async def test_st_04_a_slow_store_does_not_stall_other_requests(new_site, sessio
         def get(self, key: str) -> bytes | None:
             if self.hold:
                 waiting.set()
-                assert released.wait(20)
+                assert released.wait(PATIENCE)
             return self.inner.get(key)
 
         def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:

@@ -21,7 +21,8 @@ import pytest
 
 from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, serve
-from tests.browser_rig import PATIENCE, ROOT, demo, environment
+from tests.browser_rig import ROOT, demo, environment
+from tests.patience import PATIENCE
 
 SCRIPT = str(Path(sys.executable).with_name("lumin-middleware"))
 MODULE = [sys.executable, "-m", "lumin_middleware"]
@@ -163,7 +164,7 @@ def test_the_emulator_says_where_it_is_and_ends_quietly(number):
     with emulator() as (process, said):
         base = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert base is not None
-        found = httpx2.get(f"{base[0]}/.well-known/openid-configuration").json()
+        found = httpx2.get(f"{base[0]}/.well-known/openid-configuration", timeout=PATIENCE).json()
         assert found["issuer"] == base[0]
         assert "Mira Halden" in said
         process.send_signal(number)
@@ -256,7 +257,7 @@ def test_the_demo_takes_another_port_where_its_own_is_taken():
             stack.enter_context(socket.create_server(("127.0.0.1", 8000)))
         with demo("--no-open") as running:
             assert not running.origin.endswith(":8000")
-            assert httpx2.get(running.origin).status_code == 200
+            assert httpx2.get(running.origin, timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.parametrize("option", ["--port", "--emulator-port"])
@@ -286,7 +287,7 @@ def test_the_demo_opens_no_browser_unasked_or_without_a_desktop(option, display,
     opener.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path / 'opened'))}\n")
     opener.chmod(0o700)
     with demo(option, "--port", "0", BROWSER=f"{opener} %s", DISPLAY=display, WAYLAND_DISPLAY="") as running:
-        assert httpx2.get(running.origin).status_code == 200
+        assert httpx2.get(running.origin, timeout=PATIENCE).status_code == 200
         running.stop()
     assert not (tmp_path / "opened").exists()
 
@@ -359,7 +360,7 @@ def test_behind_a_tunnel_the_demo_says_where_the_tunnel_must_lead():
     settings = {"CLIENT_ID": "real", "CLIENT_SECRET": "s3cret", "REDIRECT_URI": "https://app.example.com/auth/callback"}
     variables = {f"LUMIN_{name}": value for name, value in settings.items()}
     with demo("--no-open", "--port", port, LUMIN_STORE="memory://", **variables) as running:
-        assert httpx2.get(f"http://127.0.0.1:{port}/").status_code == 200
+        assert httpx2.get(f"http://127.0.0.1:{port}/", timeout=PATIENCE).status_code == 200
         said = running.stop()[1]
     assert running.origin == "https://app.example.com"
     assert f"port {port} of this machine" in said

@@ -14,6 +14,7 @@ from lumin_middleware.emulator import Emulator, serve
 from tests.edges import servers
 from tests.edges.fleet import CLOCK, SharedClock
 from tests.edges.servers import Browser
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH
 
 STORM = 60  # requests at one expiry
@@ -106,7 +107,12 @@ async def test_a_storm_at_one_expiry_over_all_processes_renews_once(fleet, brows
     cookies = dict(browser.cookies)
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(
-        cookies=cookies, headers=FETCH, trust_env=False, timeout=servers.PATIENCE, verify=servers.TLS, limits=limits
+        cookies=cookies,
+        headers=FETCH,
+        trust_env=False,
+        timeout=PATIENCE,
+        verify=servers.TLS,
+        limits=limits,
     ) as crowd:
         answers = await asyncio.gather(*(crowd.get(f"{fleet.origins[number % 2]}/") for number in range(STORM)))
     assert {answer.status_code for answer in answers} == {200}

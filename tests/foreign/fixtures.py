@@ -17,6 +17,8 @@ from typing import Literal, Self
 import httpx2
 import pytest
 
+from tests.patience import PATIENCE
+
 from .browser import leave
 from .node import install
 
@@ -44,7 +46,7 @@ class ForeignServer:
         )
         assert self.process.stdout is not None
         self.base = self.issuer = self.process.stdout.readline().strip()
-        self._http = httpx2.Client(base_url=self.base)
+        self._http = httpx2.Client(base_url=self.base, timeout=PATIENCE)
         if not self.base:
             self.stop()
             raise RuntimeError(f"{' '.join(command)} did not start; what it said is on stderr")
@@ -105,7 +107,7 @@ class ForeignServer:
         entries = {"username": user, "password": PASSWORD}
         if client is not None:
             return leave(client, authorization_url, entries, deny=deny)
-        with httpx2.Client() as browser:
+        with httpx2.Client(timeout=PATIENCE) as browser:
             return leave(browser, authorization_url, entries, deny=deny)
 
     def sign_out(self, end_session_url: str, *, client: httpx2.Client) -> str:

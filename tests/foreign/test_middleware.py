@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware
 from lumin_middleware.stores import MemoryStore
+from tests.patience import PATIENCE
 from tests.site_rig import NAVIGATION, ORIGIN, REDIRECT_URI, SESSION, App, query
 
 from .fixtures import ForeignServer
@@ -55,7 +56,7 @@ class Site:
         )
         self.middleware = LuminMiddleware(self.app, config, clock=self.clock)
         self.browser = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(self.middleware), base_url=ORIGIN, headers=NAVIGATION
+            timeout=PATIENCE, transport=httpx2.ASGITransport(self.middleware), base_url=ORIGIN, headers=NAVIGATION
         )
 
     async def aclose(self) -> None:
@@ -166,7 +167,7 @@ async def test_signing_out_kills_the_tokens(site):
     kept = dict(site.browser.cookies)
     assert (await site.log_out()).status_code == 303
     headers = {"Authorization": f"Bearer {site.tokens[-1]}"}
-    async with httpx2.AsyncClient() as anybody:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as anybody:
         assert (await anybody.get(f"{site.server.api_url}/signature_requests", headers=headers)).status_code == 401
     site.browser.cookies = httpx2.Cookies(kept)
     assert (await site.browser.get("/")).status_code == 303
@@ -174,7 +175,7 @@ async def test_signing_out_kills_the_tokens(site):
 
 async def test_signing_out_goes_on_to_the_server_and_back(new_site):
     site = new_site(end_session=True, post_logout_redirect_uri=f"{ORIGIN}/bye")
-    with httpx2.Client() as at_the_server:
+    with httpx2.Client(timeout=PATIENCE) as at_the_server:
         await site.sign_in(client=at_the_server)
         answer = await site.log_out()
         location = answer.headers["location"]
@@ -189,7 +190,7 @@ async def test_signing_out_goes_on_to_the_server_and_back(new_site):
 async def test_a_grant_that_was_revoked_ends_the_session(site):
     await site.sign_in()
     await site.browser.get("/")
-    async with httpx2.AsyncClient() as operator:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as operator:
         form = {"token": site.tokens[-1], "client_id": site.client_id}
         form["client_secret"] = str(site.middleware.config.client_secret)
         await operator.post(site.server.revocation_endpoint, data=form)

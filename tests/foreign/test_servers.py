@@ -17,6 +17,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from tests.patience import PATIENCE
+
 from . import node
 from .browser import Unexpected
 from .fixtures import ForeignServer, start_oauth_toolkit, start_oidc_provider
@@ -26,14 +28,14 @@ from .relying_party import GOODBYE, BackChannel, RelyingParty, query
 @pytest.fixture(scope="module")
 def http() -> Iterator[httpx2.Client]:
     """What the relying parties talk to the servers with."""
-    with httpx2.Client() as client:
+    with httpx2.Client(timeout=PATIENCE) as client:
         yield client
 
 
 @pytest.fixture
 def browser() -> Iterator[httpx2.Client]:
     """A user's browser, with cookies."""
-    with httpx2.Client() as client:
+    with httpx2.Client(timeout=PATIENCE) as client:
         yield client
 
 

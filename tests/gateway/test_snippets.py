@@ -19,6 +19,7 @@ from lumin_middleware.gateway.snippets import PROGRAMS, snippet
 from lumin_middleware.stores import MemoryStore
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config
+from tests.patience import PATIENCE
 from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, front, serve, told
 from tests.site_rig import Clock, query
@@ -257,7 +258,7 @@ def raw(setup: Setup, path: str, cookie: str = "none=1", *more: str) -> bytes:
     host = f"{LOOPBACK}:{setup.front.port}"
     lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Accept: text/html", f"Cookie: {cookie}", "Connection: close"]
     lines += more
-    with socket.create_connection((LOOPBACK, setup.front.port), timeout=30) as connection:
+    with socket.create_connection((LOOPBACK, setup.front.port), timeout=PATIENCE) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
         return b"".join(iter(lambda: connection.recv(65536), b""))
 

@@ -26,7 +26,8 @@ import uvicorn
 from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, Emulator
 from lumin_middleware.emulator import serve as serve_emulator
-from tests.browser_rig import PATIENCE, ROOT, environment
+from tests.browser_rig import ROOT, environment
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION
 
 LOOPBACK = "127.0.0.1"
@@ -39,7 +40,13 @@ LOOPBACK = "127.0.0.1"
 def serve(app: Any, port: int = 0, **settings: Any) -> Iterator[str]:
     """Serve an ASGI application in a thread; the origin where it answers."""
     with socket.create_server((LOOPBACK, port)) as listener:
-        defaults = {"log_config": None, "access_log": False, "proxy_headers": False, "timeout_graceful_shutdown": 1}
+        defaults = {
+            "http": "h11",
+            "log_config": None,
+            "access_log": False,
+            "proxy_headers": False,
+            "timeout_graceful_shutdown": 1,
+        }
         server = uvicorn.Server(uvicorn.Config(app, **{**defaults, "ws": "wsproto", **settings}))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -86,7 +93,7 @@ class Program:
         """Returns when a connection to the port is taken."""
         for _ in range(PATIENCE * 50):
             try:
-                socket.create_connection((LOOPBACK, port), timeout=1).close()
+                socket.create_connection((LOOPBACK, port), timeout=PATIENCE).close()
             except OSError:
                 if self.process.poll() is not None:
                     break

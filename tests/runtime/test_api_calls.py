@@ -13,7 +13,8 @@ import pytest
 
 from tests import bff
 from tests.bff import Bff
-from tests.upstream import PATIENCE, Call, answer, say
+from tests.patience import PATIENCE
+from tests.upstream import Call, answer, say
 
 MIB = 1024 * 1024
 SIZE = int(os.environ.get("TRANSFER_MIB", "256")) * MIB
@@ -212,7 +213,7 @@ def test_a_page_that_leaves_while_the_api_thinks_takes_the_call_with_it(asgi, sa
             assert opened.recv(1) == b"H"
     assert ended.wait(PATIENCE)
     assert outcome == [True]
-    assert httpx2.get(f"{asgi.base}/auth/session", headers=asgi.headers).status_code == 200
+    assert httpx2.get(f"{asgi.base}/auth/session", headers=asgi.headers, timeout=PATIENCE).status_code == 200
 
 
 # --- answers on the way ---------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def test_an_answer_that_breaks_off_is_seen_to_be_broken(asgi, framing):
 
     asgi.api.play = play
     with pytest.raises(httpx2.RemoteProtocolError):
-        httpx2.get(f"{asgi.base}/auth/api/x", headers=asgi.headers)
+        httpx2.get(f"{asgi.base}/auth/api/x", headers=asgi.headers, timeout=PATIENCE)
 
 
 def test_one_connection_carries_answers_with_and_without_bodies(site, page):

@@ -10,6 +10,7 @@ from starlette.websockets import WebSocket
 
 from lumin_middleware import LoginRequired, LuminMiddleware
 from lumin_middleware.runtime import passage
+from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
 
 
@@ -140,7 +141,7 @@ async def test_an_event_stream_ends_with_its_session(each_site):
     await browser.sign_in()
     each_site.app.handler = handler
     stream = asyncio.ensure_future(browser.get("/events", headers=FETCH))
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), PATIENCE)
     await browser.log_out()
     answer = await asyncio.wait_for(stream, 10)
     assert (answer.status_code, answer.text) == (200, "data: first\n\n")
@@ -160,7 +161,7 @@ async def test_an_event_stream_that_somebody_else_cancels_is_cancelled(site, bro
     await browser.sign_in()
     site.app.handler = handler
     stream = asyncio.ensure_future(browser.get("/events", headers=FETCH))
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), PATIENCE)
     stream.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stream

@@ -231,7 +231,9 @@ def test_tokens_that_name_nobody_are_revoked():
         (Answer(200, "application/json", b"[]"), 502, None),
     ],
 )
-def test_without_an_id_token_the_api_says_who_it_is(site, answer, status, claims, caplog):
+@pytest.mark.parametrize("kind", ["cookie", "store"])
+def test_without_an_id_token_the_api_says_who_it_is(kind, answer, status, claims, caplog):
+    site = Site(sessions=kind, id_token="auto")
     asked = site.begin()
     site.server.documents["https://api.lumin.example/v1/user/info"] = answer
     done = site.answer("/auth/callback", query=urlencode({"code": "c", "state": asked["state"]}))
@@ -243,6 +245,17 @@ def test_without_an_id_token_the_api_says_who_it_is(site, answer, status, claims
     else:
         assert site.visit().session.claims == claims
         assert ("without an identity" in caplog.text) is (claims == {})
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_whom_nobody_names_is_not_signed_in(site, status, caplog):
+    asked = site.begin()
+    site.server.documents["https://api.lumin.example/v1/user/info"] = Answer(status, "application/json", b"{}")
+    done = site.answer("/auth/callback", query=urlencode({"code": "c", "state": asked["state"]}))
+    assert done.status == 403
+    assert site.server.revoked == [site.server.current]
+    assert "id_token='auto'" in caplog.text
+    assert isinstance(site.answer("/page"), Response)
 
 
 def test_a_name_that_was_cut_in_the_middle_of_a_character_signs_in(site):
@@ -273,7 +286,7 @@ def test_a_sign_in_that_the_store_does_not_take_leaves_no_tokens(site):
 
 
 def test_a_session_that_no_cookie_can_hold_lives_in_the_store():
-    site = Site(claims=["sub"])
+    site = Site(claims=["sub"], id_token="auto")
     asked = site.begin()
     site.server.answer = {"access_token": "x" * 20_000, "token_type": "bearer", "refresh_token": "r"}
     site.server.documents["https://api.lumin.example/v1/user/info"] = Answer(404, "", b"")
@@ -722,7 +735,7 @@ def test_sessions_in_cookies_are_listed_nowhere():
 
 
 def test_somebody_without_a_name_has_one_session():
-    site = Site(sessions="store")
+    site = Site(sessions="store", id_token="auto")
     site.server.documents["https://api.lumin.example/v1/user/info"] = Answer(404, "", b"")
     asked = site.begin()
     site.answer("/auth/callback", query=urlencode({"code": "c", "state": asked["state"]}))

@@ -17,6 +17,7 @@ import lumin_middleware
 from tests import bff
 from tests import browser_rig as rig
 from tests.bff import Bff
+from tests.patience import PATIENCE
 from tests.upstream import answer, say
 
 SOURCES = Path(lumin_middleware.__file__).parent / "site" / "browser"
@@ -47,7 +48,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def context(browser: Browser, site: Bff) -> Iterator[BrowserContext]:
     made = browser.new_context(base_url=site.base)
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(PATIENCE * 1000)
     yield made
     made.close()
 
@@ -121,19 +122,19 @@ def test_its_types_tell_what_it_exports():
 
 @pytest.mark.parametrize(("name", "media_type"), [("lumin.js", "text/javascript"), ("lumin.d.ts", "text/plain")])
 def test_it_is_served_to_everybody_and_asked_for_again_each_time(site, name, media_type):
-    got = httpx2.get(f"{site.base}/auth/{name}")
+    got = httpx2.get(f"{site.base}/auth/{name}", timeout=PATIENCE)
     assert (got.status_code, got.text) == (200, (SOURCES / name).read_text())
     assert got.headers["content-type"] == f"{media_type}; charset=utf-8"
     assert got.headers["cache-control"] == "no-cache"
     assert got.headers["x-content-type-options"] == "nosniff"
     assert "set-cookie" not in got.headers
     for etag in (got.headers["etag"], f'"x", W/{got.headers["etag"]}'):
-        again = httpx2.get(f"{site.base}/auth/{name}", headers={"if-none-match": etag})
+        again = httpx2.get(f"{site.base}/auth/{name}", headers={"if-none-match": etag}, timeout=PATIENCE)
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", got.headers["etag"])
-    assert httpx2.get(f"{site.base}/auth/{name}", headers={"if-none-match": '"x"'}).status_code == 200
+    assert httpx2.get(f"{site.base}/auth/{name}", headers={"if-none-match": '"x"'}, timeout=PATIENCE).status_code == 200
     head = httpx2.head(f"{site.base}/auth/{name}")
     assert (head.content, head.headers["content-length"]) == (b"", got.headers["content-length"])
-    refused = httpx2.post(f"{site.base}/auth/{name}")
+    refused = httpx2.post(f"{site.base}/auth/{name}", timeout=PATIENCE)
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
 
 

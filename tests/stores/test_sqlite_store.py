@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.stores import SQLiteStore, sqlite_file
 from lumin_middleware.stores.contract import Opener, SharedStoreContract
+from tests.patience import PATIENCE
 
 from .clock import NOW, Clock
 
@@ -244,7 +246,16 @@ def test_a_database_locked_for_too_long_is_unavailable_to_writers_alone(
         assert store.swap("key", b"value", b"new", LONG)
 
 
-def test_a_broken_file_is_unavailable(store: SQLiteStore, path: Path) -> None:
+def test_a_broken_file_is_unavailable_and_not_held_open(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, connections = sqlite3.connect, []
+
+    def remember(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*arguments, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remember)
     store.swap("key", None, b"value", LONG)
     store.close()
     path.write_bytes(b"\xff" * path.stat().st_size)
@@ -253,6 +264,10 @@ def test_a_broken_file_is_unavailable(store: SQLiteStore, path: Path) -> None:
             verb()
     with pytest.raises(StoreUnavailable, match="not a database"):
         SQLiteStore(path)
+    assert len(connections) == 6
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.cursor()
 
 
 def test_a_truncated_file_is_unavailable(store: SQLiteStore, path: Path) -> None:
@@ -266,7 +281,7 @@ def test_a_truncated_file_is_unavailable(store: SQLiteStore, path: Path) -> None
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
     )
 
 

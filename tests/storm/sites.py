@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.stores import MemoryStore, SQLiteStore
+from tests.patience import PATIENCE
 from tests.site_rig import Browser, Clock, Site
 
 LIFETIME = 3600.0
@@ -75,7 +76,7 @@ class Hold:
 
     async def reached(self) -> None:
         """Waits until a request is held. Raises `TimeoutError` where none comes."""
-        if not await asyncio.to_thread(self._reached.wait, 30):
+        if not await asyncio.to_thread(self._reached.wait, PATIENCE):
             raise TimeoutError("no request came to be held")
 
     def release(self) -> None:

@@ -17,6 +17,7 @@ from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware
 from lumin_middleware.emulator import DEMO_USERS
 from lumin_middleware.stores import MemoryStore
 from tests.foreign.relying_party import BackChannel
+from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, ORIGIN, REDIRECT_URI, SESSION, App, Browser, Clock, Site
 from tests.storm.sites import LIFETIME, Hold, RemoteStore, copy, process, refreshes
 
@@ -396,7 +397,7 @@ async def test_back_channel_logout_is_there_only_where_it_was_asked_for(each_kin
 @pytest.mark.parametrize("sessions", ["cookie", "store"])
 async def test_a_logout_at_a_server_that_nobody_here_wrote_ends_the_session_here(oidc_provider, sessions):
     goodbye = f"{ORIGIN}/bye"
-    with BackChannel() as channel, httpx2.Client() as at_the_server:
+    with BackChannel() as channel, httpx2.Client(timeout=PATIENCE) as at_the_server:
         client_id, secret = oidc_provider.register([REDIRECT_URI], [goodbye], backchannel_logout_uri=channel.uri)
         config = LuminConfig(
             client_id=client_id,

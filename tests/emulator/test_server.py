@@ -15,10 +15,11 @@ import pytest
 
 from lumin_middleware.emulator import DEMO_CLIENT, Emulator, serve
 from lumin_middleware.emulator.server import listen
+from tests.patience import PATIENCE
 
 
 def test_it_answers_at_the_port_that_it_got():
-    with serve() as running, httpx2.Client(base_url=running.base) as http:
+    with serve() as running, httpx2.Client(base_url=running.base, timeout=PATIENCE) as http:
         found = http.get("/.well-known/openid-configuration").json()
         assert found["issuer"] == running.base == running.emulator.base
         assert found["token_endpoint"] == f"{running.base}/oauth2/token"
@@ -44,7 +45,7 @@ def test_it_can_be_built_by_a_function_once_the_port_is_known():
         return Emulator(base, issuer=f"{base}/")
 
     with serve(make) as running:
-        issuer = httpx2.get(f"{running.base}/.well-known/openid-configuration").json()["issuer"]
+        issuer = httpx2.get(f"{running.base}/.well-known/openid-configuration", timeout=PATIENCE).json()["issuer"]
         assert issuer == f"{running.base}/"
 
 
@@ -70,7 +71,7 @@ def test_a_dropped_connection_is_closed_without_an_answer(drop):
 
 
 def test_an_http_client_sees_a_dropped_connection_as_a_transport_error_and_goes_on():
-    with serve() as running, httpx2.Client(base_url=running.base) as http:
+    with serve() as running, httpx2.Client(base_url=running.base, timeout=PATIENCE) as http:
         running.emulator.faults.add("/userinfo", drop="after")
         with pytest.raises(httpx2.TransportError):
             http.post("/userinfo", data={"a": "b"})
@@ -79,7 +80,7 @@ def test_an_http_client_sees_a_dropped_connection_as_a_transport_error_and_goes_
 
 def test_a_date_is_sent_once():
     with serve() as running:
-        assert len(httpx2.get(running.base).headers.get_list("date")) == 1
+        assert len(httpx2.get(running.base, timeout=PATIENCE).headers.get_list("date")) == 1
 
 
 def test_it_stops_although_a_request_still_waits():
@@ -91,7 +92,7 @@ def test_it_stops_although_a_request_still_waits():
 
     def wait(base: str) -> None:
         try:
-            httpx2.get(base, timeout=60)
+            httpx2.get(base, timeout=PATIENCE)
         except httpx2.TransportError as error:
             seen.append(error)
 
@@ -99,7 +100,7 @@ def test_it_stops_although_a_request_still_waits():
         running.emulator.faults.add("/", after=note, delay=3600)
         client = threading.Thread(target=wait, args=[running.base])
         client.start()
-        assert arrived.wait(timeout=60)
+        assert arrived.wait(timeout=PATIENCE)
     client.join()
     assert len(seen) == 1
 
@@ -109,7 +110,7 @@ def test_it_runs_in_the_foreground_until_it_is_interrupted_and_prints_nothing():
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
         base = process.stdout.readline().decode().strip()
-        assert httpx2.get(base).status_code == 200
+        assert httpx2.get(base, timeout=PATIENCE).status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60) == (b"", b"")
+        assert process.communicate(timeout=PATIENCE) == (b"", b"")
     assert process.returncode == 0

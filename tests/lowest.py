@@ -1,0 +1,21 @@
+"""The floors of `pyproject.toml` as pip's constraints: `python -m tests.lowest > constraints.txt`."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+PROJECT = Path(__file__).parent.parent / "pyproject.toml"
+
+
+def floors() -> list[str]:
+    """`name==floor` for each dependency of the package and of its extras."""
+    project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    required = [*project["dependencies"], *(each for extra in extras for each in extra)]
+    return [re.sub(r"([\w-]+)>=([\w.]+).*", r"\1==\2", each) for each in required]
+
+
+if __name__ == "__main__":
+    print(*floors(), sep="\n")

@@ -21,7 +21,7 @@ from .documents import json_object
 from .identity import AnotherIdentity, AnotherIssuer, id_token_claims, logout_token_claims, refreshed_claims
 from .kept import Kept, TooEarly
 from .oauth import same_issuer
-from .signatures import Key, UnknownKey, json_web_keys
+from .signatures import BadSignature, Key, UnknownKey, json_web_keys
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -137,10 +137,15 @@ class Metadata:
             except AnotherIssuer as error:
                 server = await self._called(error, whose)
                 return verify(keys=keys, server=server, now=now)
-        except UnknownKey:
+        except UnknownKey as error:
             if trouble is not None:
                 raise trouble from None
-            newer = await self._keys.newer(keys, whose)
+            try:
+                newer = await self._keys.newer(keys, whose)
+            except TooEarly:
+                if whose is _ANYBODYS and isinstance(error, BadSignature):
+                    raise error from None  # a token that anybody could send is refused rather than put off
+                raise
             return verify(keys=newer, server=server, now=self._world.clock())
 
     # --- the issuer ---

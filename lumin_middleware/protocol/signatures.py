@@ -30,6 +30,10 @@ class UnknownKey(AuthorizationServerError):
     """No key of the server that we know made this signature."""
 
 
+class BadSignature(UnknownKey):
+    """The key that the token names did not make it, unless it was replaced under its own name."""
+
+
 def bad_token(message: str) -> AuthorizationServerError:
     return AuthorizationServerError(f"the token {message}", "bad_id_token")
 
@@ -109,8 +113,10 @@ def require_signature(token: SignedToken, keys: Sequence[Key], algorithm: str, *
     candidates = [key for key in (*named, *others) if _is_for(key, algorithm)]
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     if not any(_is_by(token, key, registry) for key in candidates):
-        problem = "has a signature that is not the server's" if candidates else "names a key that is not published"
-        raise UnknownKey(f"the token {problem} (the server's keys are at its jwks_uri)", "bad_id_token")
+        where = "(the server's keys are at its jwks_uri)"
+        if candidates:
+            raise BadSignature(f"the token has a signature that is not the server's {where}", "bad_id_token")
+        raise UnknownKey(f"the token names a key that is not published {where}", "bad_id_token")
 
 
 def _is_for(key: Key, algorithm: str) -> bool:

@@ -24,7 +24,7 @@ from lumin_middleware.protocol.metadata import (
     Metadata,
     NotPublished,
 )
-from lumin_middleware.protocol.signatures import UnknownKey
+from lumin_middleware.protocol.signatures import BadSignature, UnknownKey
 from tests.fakes import (
     BASE,
     SERVER,
@@ -563,6 +563,14 @@ async def test_no_forged_logout_token_shuts_the_window_in_which_a_sign_in_finds_
     site.publish(key_2=other_key())
     assert await site.claims(site.token(key=other_key(), header={"kid": "key-2"}))
     assert site.fetched(JWKS) == fetched + 1
+
+
+async def test_a_logout_token_with_a_wrong_signature_is_refused_and_one_of_an_unknown_key_put_off(site):
+    for _ in range(5):
+        with pytest.raises(BadSignature):
+            await site.logged_out(key=other_key())
+    with pytest.raises(TooEarly):
+        await site.logged_out(header={"kid": "made-up"})
 
 
 async def test_no_sign_in_shuts_the_window_in_which_a_logout_token_finds_a_new_key(site):

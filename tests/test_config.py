@@ -298,7 +298,6 @@ WRONG = [
     ("after_login", ""),
     ("after_login", "/a b"),
     ("after_logout", "/bye\r\nX: y"),
-    ("after_logout", None),
     ("trusted_proxies", "127.0.0.1"),
     ("trusted_proxies", 7),
     ("trusted_proxies", ["proxy.example"]),

@@ -19,7 +19,7 @@ from ..model import Session
 from .claims import is_subject, kept_claims
 from .documents import present
 from .oauth import same_issuer
-from .signatures import Key, SignedToken, bad_token, require_signature, signed_token
+from .signatures import Key, SignedToken, bad_token, require_signature, signed_token, successors
 
 TOLERANCE = 60
 """Seconds by which the server's clock may differ from ours."""
@@ -70,10 +70,13 @@ def id_token_claims(
     now: float,
     access_token: str,
     nonce: str,
+    former: Sequence[Key] = (),
 ) -> dict[str, Any]:
     """OpenID Connect Core 1.0, 3.1.3.7: the claims of an ID token that is this server's, for us, for this login, now.
 
-    Raises `AnotherIssuer`, and `UnknownKey` when other keys might help; `AuthorizationServerError` otherwise.
+    The key that it names signed it; or, if that is one of the `former` keys, one that was published since: Hydra writes
+    the name with the code, and signs when the code is redeemed. Raises `AnotherIssuer`, and `UnknownKey` when other
+    keys might help; `AuthorizationServerError` otherwise.
     """
     token = signed_token(id_token)
     _require_names(token.claims, config, server)
@@ -81,7 +84,8 @@ def id_token_claims(
         raise _another("is for another login (nonce)")
     _require_id_token(token, access_token, config)
     _require_dates(token.claims, now, TOLERANCE, required=("exp", "iat"), age=ID_TOKEN_AGE)
-    require_signature(token, keys, config.id_token_signed_response_alg)
+    others = successors(token.header.get("kid"), keys, former)
+    require_signature(token, keys, config.id_token_signed_response_alg, others=others)
     return token.claims
 
 
@@ -112,7 +116,7 @@ def refreshed_claims(
         raise _another("is of another login (nonce)")
     _require_id_token(token, access_token, config)
     _require_dates(claims, now, RENEWED_TOLERANCE, required=("exp", "iat"))
-    require_signature(token, keys, config.id_token_signed_response_alg, kid_is_a_hint=True)
+    require_signature(token, keys, config.id_token_signed_response_alg, others=keys)
     if not is_the_servers:
         return dict(before.claims)
     known = dict(before.claims)

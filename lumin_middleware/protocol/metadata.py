@@ -31,6 +31,9 @@ DISCOVERY_LIFETIME = 86_400.0
 KEYS_LIFETIME = 3_600.0
 """Seconds: a key that was withdrawn is not believed for longer."""
 
+CODE_LIFETIME = 600.0
+"""Seconds that a code may live (RFC 6749, 4.1.2), and the name of a key that was replaced in its ID token."""
+
 WELL_KNOWN = "/.well-known/openid-configuration"
 """Where the document lies, below the issuer (OpenID Connect Discovery 1.0, 4)."""
 
@@ -52,6 +55,8 @@ class Metadata:
         self._world = world
         self._server = Kept("discovery", self._discover, DISCOVERY_LIFETIME, world)
         self._keys = Kept("keys", self._read_keys, KEYS_LIFETIME, world)
+        self._former: list[Key] = []
+        self._changed_at = float("-inf")
         self._at_base = Kept("issuer", self._read_at_base, KEYS_LIFETIME, world)
 
     async def server(self) -> AuthorizationServer:
@@ -80,7 +85,12 @@ class Metadata:
 
     async def id_token_claims(self, id_token: str, config: LuminConfig, **expected: Any) -> dict[str, Any]:
         """`identity.id_token_claims` with the server's keys. Raises as `_verified`."""
-        return await self._verified(partial(id_token_claims, id_token, config=config, **expected), _OWN)
+
+        def verify(**known: Any) -> dict[str, Any]:
+            former = self._former if known["now"] < self._changed_at + CODE_LIFETIME else []
+            return id_token_claims(id_token, config=config, former=former, **known, **expected)
+
+        return await self._verified(verify, _OWN)
 
     async def refreshed_claims(self, tokens: TokenSet, config: LuminConfig, before: Session) -> dict[str, Any]:
         """The claims that a session has with the tokens of a refresh.
@@ -209,6 +219,9 @@ class Metadata:
         keys = json_web_keys(await self._document(uri))
         if not keys:
             raise NotPublished("the JWK Set holds no key that can be used")
+        before = self._keys.value or []
+        if before and {key.thumbprint() for key in keys} != {key.thumbprint() for key in before}:
+            self._former, self._changed_at = before, self._world.clock()
         return keys
 
     async def _document(self, url: str) -> dict[str, Any]:

@@ -52,6 +52,14 @@ def json_web_keys(document: object) -> list[Key]:
     return keys
 
 
+def successors(kid: object, keys: Sequence[Key], former: Sequence[Key]) -> list[Key]:
+    """The keys that were published after that one: those that are not among the `former`, if it was."""
+    if not any(key.get("kid") == kid for key in former):
+        return []
+    known = {key.thumbprint() for key in former}
+    return [key for key in keys if key.thumbprint() not in known]
+
+
 # --- tokens ---------------------------------------------------------------------------------------------
 
 
@@ -85,10 +93,11 @@ def signed_token(token: str) -> SignedToken:
     return SignedToken(header, claims, compact)
 
 
-def require_signature(token: SignedToken, keys: Sequence[Key], algorithm: str, *, kid_is_a_hint: bool = False) -> None:
+def require_signature(token: SignedToken, keys: Sequence[Key], algorithm: str, *, others: Sequence[Key] = ()) -> None:
     """Raises `UnknownKey` unless one of these keys made the signature, with this algorithm.
 
-    `kid` names the key (RFC 7515, 4.1.4). As a hint it only says which one to try first.
+    `kid` names the key (RFC 7515, 4.1.4). The `others` may have made it whatever they are called: for them `kid` is but
+    the hint which one to try first.
     """
     if token.header.get("alg") != algorithm:
         raise bad_token(
@@ -96,15 +105,16 @@ def require_signature(token: SignedToken, keys: Sequence[Key], algorithm: str, *
             "set id_token_signed_response_alg if that is right"
         )
     kid = token.header.get("kid")
-    fitting = [
-        key for key in keys if key.key_type == _KEY_TYPES[algorithm[:2]] and (key.get("alg") or algorithm) == algorithm
-    ]
-    named = [key for key in fitting if not present(kid) or key.get("kid") == kid]
-    others = [key for key in fitting if key not in named] if kid_is_a_hint else []
+    named = [key for key in keys if not present(kid) or key.get("kid") == kid]
+    candidates = [key for key in (*named, *others) if _is_for(key, algorithm)]
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    if not any(_is_by(token, key, registry) for key in (*named, *others)):
-        problem = "has a signature that is not the server's" if named or others else "names a key that is not published"
+    if not any(_is_by(token, key, registry) for key in candidates):
+        problem = "has a signature that is not the server's" if candidates else "names a key that is not published"
         raise UnknownKey(f"the token {problem} (the server's keys are at its jwks_uri)", "bad_id_token")
+
+
+def _is_for(key: Key, algorithm: str) -> bool:
+    return key.key_type == _KEY_TYPES[algorithm[:2]] and (key.get("alg") or algorithm) == algorithm
 
 
 def _is_by(token: SignedToken, key: Key, registry: jws.JWSRegistry) -> bool:

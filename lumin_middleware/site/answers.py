@@ -103,14 +103,17 @@ class Answers:
         """The login that leads to a page."""
         return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
 
-    def unauthorized(self, request: Request, reason: str) -> Response:
-        """401 for whoever cannot be redirected (RFC 9110, 15.5.2): a page for a person, a problem for a program."""
+    def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False) -> Response:
+        """401 for whoever cannot be redirected (RFC 9110, 15.5.2).
+
+        A problem for a program; for a person who goes to a page of the application, a page.
+        """
         login_url = self.login_url(request)
         error = "" if reason == "no_session" else "invalid_token"
         headers = [("WWW-Authenticate", oauth.challenge(error=error))]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
-        if is_page(request):
+        if may_be_page and is_page(request):
             title, text = _NOT_SENT if request.method not in ("GET", "HEAD") else _FRAMED
             links = (("Sign in", login_url),)
             return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)

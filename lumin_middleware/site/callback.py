@@ -181,7 +181,9 @@ class Callback:
             if error is refused or refused.error != "invalid_client":  # of which the token endpoint tells itself
                 self._alarm.refused(refused, "authorization endpoint" if error is refused else "token endpoint")
             status = 502 if error is not refused else 400
-            answer = self._answers.tell(request, status, "not_set_up", sign_in_pages.NOT_SET_UP_CORRECTLY)
+            answer = self._answers.tell(
+                request, status, "not_set_up", sign_in_pages.not_set_up(self._answers.login_path)
+            )
         else:
             return_to = await self._long_pages.find(transaction.errand.return_to)
             answer = self._answers.failure(request, error, return_to=return_to)
@@ -276,7 +278,7 @@ class Callback:
         if not found.keys() & {"code", "error"} or not self._logins.read(state) or not self._logins.is_own(state, jar):
             return None
         self._alarm.astray(request.path, self._config.callback_path)
-        return self._answers.tell(request, 400, "not_set_up", sign_in_pages.NOT_SET_UP_CORRECTLY)
+        return self._answers.tell(request, 400, "not_set_up", sign_in_pages.not_set_up(self._answers.login_path))
 
 
 def _missing(session: Session, errand: Errand) -> list[str]:

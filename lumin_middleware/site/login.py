@@ -24,6 +24,11 @@ EXTRA_LIMIT = 200
 """Characters of each thing that a browser may add: they travel in `state` as well, which has to stay small."""
 
 
+LEADING_BACK = ("return_to", "next", "rd", "target_link_uri")
+"""Where a login leads, as we say, as Django's `LOGIN_URL` does, as ingress-nginx does with a URL, and as OpenID Connect
+Core 1.0, 4 has it. The first that is there counts."""
+
+
 class Login:
     """The route `login`. `is_ours` tells the paths that nobody is sent to after a sign-in."""
 
@@ -46,8 +51,7 @@ class Login:
         await self._refuse_another_server(found.get("iss"))
         needed = self._logins.asked(found.get("ask", ""))
         asked_by = person(await self._sessions.current(jar)) if needed else ""
-        # `rd` is what ingress-nginx says, and what it says is a URL.
-        wanted = found.get("return_to") or found.get("rd") or found.get("target_link_uri", "")
+        wanted = next(filter(None, map(found.get, LEADING_BACK)), "")
         return await self.begin(
             request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
         )

@@ -217,7 +217,7 @@ class RelyingParty:
         self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = (), *, redirect: bool = True
     ) -> Response:
         if not redirect or not is_navigation(request):
-            return self._answers.unauthorized(request, reason)
+            return self._answers.unauthorized(request, reason, may_be_page=redirect)
         return await self._login.begin(request, jar, self._here(request), needed=needed)
 
     def _here(self, request: Request) -> str:

@@ -7,11 +7,15 @@ from urllib.parse import urlsplit
 from ..model import Errand, Session
 from .pages import Page
 
-NOT_SET_UP_CORRECTLY = Page(
-    "This site is not set up correctly",
-    "Nobody can sign in at the moment, and there is nothing that you can do about it. Please tell whoever runs this "
-    "site; its log says what is wrong.",
-)
+
+def not_set_up(again: str) -> Page:
+    """The site's own fault."""
+    return Page(
+        "This site is not set up correctly",
+        "Nobody can sign in at the moment, and you cannot change that. Please tell whoever runs it; its log says "
+        "what is wrong.",
+        links=(("Try again", again),),
+    )
 
 
 def waiting(again: str) -> Page:

@@ -33,6 +33,13 @@ EMAIL = "X-Auth-Request-Email"
 SCOPE = "X-Auth-Request-Scope"
 ACCESS_TOKEN = "X-Auth-Request-Access-Token"
 
+READ = (
+    *("Accept", "Cookie", "HX-Current-URL", "HX-Request", "Host", "Origin", "Purpose", "Referer", "Sec-Fetch-Dest"),
+    *("Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Purpose", "Sec-WebSocket-Version", "X-Moz", "X-Purpose"),
+    "X-Requested-With",
+)
+"""The headers of a client that an answer may depend on, for proxies that name what they ask with."""
+
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -106,7 +113,7 @@ def question(request: Request, config: LuminConfig, proxies: Proxies) -> Questio
     """
     parameters = oauth.parameters(request.query)
     scope = tuple((parameters.get("scope") or "").split())
-    appended = _appended(request, config)
+    appended = _appended(request, f"{config.prefix}/verify")
     named = [value.decode("latin-1").strip() for name, value in request.headers if name in NAMING]
     if not proxies.trusts(request.peer) or not (named or appended):
         unknown = _about(request, request.method, config.after_login)
@@ -122,9 +129,8 @@ def question(request: Request, config: LuminConfig, proxies: Proxies) -> Questio
     return Question(asked, known=True, marked=True, redirects="redirect" in parameters, scope=scope)
 
 
-def _appended(request: Request, config: LuminConfig) -> str:
+def _appended(request: Request, place: str) -> str:
     """The target that follows the path of `verify`, as it came; empty where none does."""
-    place = f"{config.prefix}/verify"
     if not request.raw_path.startswith(f"{place}/"):
         return ""
     path = request.raw_path[len(place) :]
@@ -217,12 +223,13 @@ class Verify:
         self._rules = rules
         self._judge = judge
         self._proxies = Proxies(config.trusted_proxies)
+        self._below = f"{config.prefix}/verify/"
         self._every_scope = " ".join(config.required_scopes.values()).split()
         self._warned = False
 
     def concerns(self, request: Request) -> bool:
         """Whether this is a question to which the target is appended; of others it is a path like any."""
-        return bool(_appended(request, self._config)) and self._proxies.trusts(request.peer)
+        return request.raw_path.startswith(self._below) and self._proxies.trusts(request.peer)
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         asked = question(request, self._config, self._proxies)

@@ -17,12 +17,12 @@ MEGABYTE = 1024 * 1024
 
 
 async def cost(make: Callable[[], Awaitable[Any]], times: int = 5) -> float:
-    """Seconds of CPU of the cheapest of some runs."""
+    """Seconds of CPU that the cheapest of some runs took of this thread; the server's and other tests' do not count."""
     found = []
     for _ in range(times):
-        before = time.process_time()
+        before = time.thread_time()
         await make()
-        found.append(time.process_time() - before)
+        found.append(time.thread_time() - before)
     return min(found)
 
 
@@ -110,7 +110,7 @@ async def test_do_01_targets_of_garbage_cost_little_and_break_nothing(each_site)
 
 
 async def test_do_01_work_grows_with_the_size_and_not_with_its_square(site):
-    """Four times as much takes less than sixteen times as long, for everything that is looked at by patterns."""
+    """Ten times as much takes some ten times as long, and not a hundred, for all that is looked at by patterns."""
     baseline = await cost(lambda: call(site.middleware, "/x", headers=NAVIGATION))
     for make in (
         lambda n: ("/" + ".;" * n, ""),
@@ -122,11 +122,11 @@ async def test_do_01_work_grows_with_the_size_and_not_with_its_square(site):
         lambda n: ("/x", ";" * n),
     ):
         spent = []
-        for size in (16_000, 64_000):
+        for size in (6_400, 64_000):
             target, cookie = make(size)
             headers = {**NAVIGATION, "cookie": cookie, "accept": "text/html" + ";q=0" * (size // 10)}
             spent.append(await cost(lambda t=target, h=headers: call(site.middleware, t, headers=h), 7))
-        assert spent[1] <= 12 * max(spent[0], baseline), spent
+        assert spent[1] <= 40 * max(spent[0], baseline), spent
 
 
 async def test_do_01_a_body_that_nobody_asked_for_is_not_read(each_site):
@@ -237,9 +237,9 @@ async def test_do_02_tokens_that_are_bombs_are_refused_for_little(each_site):
         each_site.clock.advance(120)
         tracemalloc.start()
         try:
-            before = time.process_time()
+            before = time.thread_time()
             answer = await sign_in_with(each_site, bomb)
-            spent = time.process_time() - before
+            spent = time.thread_time() - before
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

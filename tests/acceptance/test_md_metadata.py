@@ -184,9 +184,9 @@ async def test_md_02_new_keys_are_fetched_once_and_sign_ins_go_on(each_site, kep
     assert len(each_site.emulator.calls_to(JWKS)) == 2
     each_site.clock.advance(120)
     browser = each_site.browser()
-    callback = each_site.emulator.sign_in(await browser.begin("/y"))
-    each_site.emulator.rotate_keys(keep=kept)  # between the code and the signature
-    assert (await browser.navigate(callback)).headers["location"] == "/y"
+    begun = await browser.begin("/y")
+    each_site.emulator.rotate_keys(keep=kept)  # while the person is away; Hydra names the key when they come back
+    assert (await browser.navigate(each_site.emulator.sign_in(begun))).headers["location"] == "/y"
     assert len(each_site.emulator.calls_to(JWKS)) == 3
 
 
@@ -194,8 +194,9 @@ async def test_md_02_many_sign_ins_that_see_a_new_key_fetch_it_once(each_site):
     await each_site.browser().sign_in()
     each_site.clock.advance(120)
     browsers = [each_site.browser() for _ in range(20)]
-    callbacks = [each_site.emulator.sign_in(await browser.begin("/x")) for browser in browsers]
+    begun = [await browser.begin("/x") for browser in browsers]
     each_site.emulator.rotate_keys(keep=False)
+    callbacks = [each_site.emulator.sign_in(each) for each in begun]
     answers = await asyncio.gather(
         *(
             call(each_site.middleware, callback.removeprefix(ORIGIN), headers=with_cookies(browser))

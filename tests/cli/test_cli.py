@@ -194,6 +194,10 @@ def test_the_emulators_options_change_its_tokens(person):
     assert "id_token" not in tokens
 
 
+class AtTheCallback(Exception):
+    """A browser would go to this URL."""
+
+
 def redeem(person: httpx2.Client, config: LuminConfig) -> dict[str, object]:
     """Sign in at the server of these settings, as a client that knows nothing else."""
     request = {
@@ -205,9 +209,15 @@ def redeem(person: httpx2.Client, config: LuminConfig) -> dict[str, object]:
     }
     assert config.server.authorization_endpoint is not None
     assert config.server.token_endpoint is not None
-    with pytest.raises(httpx2.ConnectError) as refused:  # nobody is at the callback
+
+    def stop_at_the_callback(request: httpx2.Request) -> None:  # whoever is there
+        if str(request.url).startswith(config.redirect_uri):
+            raise AtTheCallback(str(request.url))
+
+    person.event_hooks = {"request": [stop_at_the_callback]}
+    with pytest.raises(AtTheCallback) as stopped:
         sign_in(person, f"{config.server.authorization_endpoint}?{httpx2.QueryParams(request)}")
-    [code] = parse_qs(urlsplit(str(refused.value.request.url)).query)["code"]
+    [code] = parse_qs(urlsplit(str(stopped.value)).query)["code"]
     form = {
         "grant_type": "authorization_code",
         "code": code,

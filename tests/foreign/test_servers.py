@@ -367,7 +367,10 @@ class TestInjectedAnswers:
 
     def test_a_delay_outlasts_the_client(self, node_party: RelyingParty) -> None:
         node_party.server.next_token_answer(status=500, delay=60)
-        with httpx2.Client(timeout=0.1) as node_party.http, pytest.raises(httpx2.ReadTimeout):
+        with (
+            httpx2.Client(timeout=httpx2.Timeout(PATIENCE, read=0.1)) as node_party.http,
+            pytest.raises(httpx2.ReadTimeout),
+        ):
             node_party.refresh({"refresh_token": "any"})
 
     def test_a_delay_alone_lets_the_server_answer(self, node_party: RelyingParty) -> None:

@@ -17,7 +17,13 @@ from lumin_middleware.errors import AuthorizationServerError, ServerUnavailable
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.identity import LOGOUT_EVENT, AnotherIdentity, AnotherIssuer
 from lumin_middleware.protocol.kept import LOOK_PAUSE, TROUBLE_PAUSE, TooEarly
-from lumin_middleware.protocol.metadata import DISCOVERY_LIFETIME, KEYS_LIFETIME, Metadata, NotPublished
+from lumin_middleware.protocol.metadata import (
+    CODE_LIFETIME,
+    DISCOVERY_LIFETIME,
+    KEYS_LIFETIME,
+    Metadata,
+    NotPublished,
+)
 from lumin_middleware.protocol.signatures import UnknownKey
 from tests.fakes import (
     BASE,
@@ -434,6 +440,30 @@ async def test_a_key_that_was_replaced_is_found_at_once(site, header):
         with pytest.raises(ServerUnavailable):
             await site.claims(forged)
     assert site.fetched(JWKS) == 2
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["beside the old one", "in place of the old one"])
+async def test_a_key_that_was_replaced_while_a_code_was_on_its_way_is_found(site, kept):
+    """Hydra writes the name of the key with the code, and signs when the code is redeemed."""
+    site.publish(old=signing_key())
+    await site.metadata.keys()
+    site.publish(new=other_key(), **({"old": signing_key()} if kept else {}))
+    late = {"key": other_key(), "header": {"kid": "old"}}
+    for _ in range(3):
+        assert (await site.claims(site.token(**late)))["sub"] == "person-1"
+        site.clock.advance(CODE_LIFETIME / 3 - 1)
+    assert site.fetched(JWKS) == 2
+    site.clock.advance(3)
+    with pytest.raises(UnknownKey):
+        await site.claims(site.token(**late))
+
+
+async def test_a_name_decides_among_keys_that_were_published_together(site):
+    site.publish(a=signing_key(), b=other_key())
+    await site.metadata.keys()
+    for header in ({"kid": "a"}, {"kid": "made-up"}):
+        with pytest.raises((UnknownKey, TooEarly)):
+            await site.claims(site.token(key=other_key(), header=header))
 
 
 WRONG_KEYS: dict[str, dict[str, Any]] = {

@@ -19,6 +19,7 @@ from lumin_middleware.protocol.signatures import (
     json_web_keys,
     require_signature,
     signed_token,
+    successors,
 )
 from tests.fakes import hostile, id_token, json_values, jwks, other_key, signing_key, unsigned
 
@@ -43,7 +44,8 @@ def named(key: RSAKey, kid: str | None, **members: Any) -> dict[str, Any]:
 
 def is_signed(token: str, *keys: dict[str, Any], hint: bool = False) -> bool:
     try:
-        require_signature(signed_token(token), json_web_keys({"keys": list(keys)}), "RS256", kid_is_a_hint=hint)
+        published = json_web_keys({"keys": list(keys)})
+        require_signature(signed_token(token), published, "RS256", others=published if hint else ())
     except UnknownKey:
         return False
     return True
@@ -93,9 +95,9 @@ odd = json_values | st.sampled_from(["RSA", "EC", "OKP", "P-256", "X25519", "AQA
 )
 def test_any_key_is_taken_or_passed_over_and_signs_for_nobody_else(algorithm, changes):
     keys = json_web_keys({"keys": [{**key_for(algorithm).as_dict(private=False), **changes}]})
-    for hint in (False, True):
+    for others in ([], keys):
         with pytest.raises(UnknownKey):
-            require_signature(signed_token(id_token(NOW, key=other_key())), keys, "RS256", kid_is_a_hint=hint)
+            require_signature(signed_token(id_token(NOW, key=other_key())), keys, "RS256", others=others)
 
 
 # --- the key that a token names ---
@@ -123,6 +125,17 @@ def test_no_hint_leads_to_a_key_of_another_algorithm_or_use(change):
     assert not is_signed(token, named(other_key(), "old"), named(signing_key(), "new", **change), hint=True)
 
 
+def test_the_successors_of_a_key_are_those_that_were_published_since():
+    old, new = named(other_key(), "old"), named(signing_key(), "new")
+    former, present = json_web_keys({"keys": [old]}), json_web_keys({"keys": [old, new]})
+    assert [key.get("kid") for key in successors("old", present, former)] == ["new"]
+    assert successors("old", former, former) == []
+    assert [key.get("kid") for key in successors("old", json_web_keys({"keys": [new]}), former)] == ["new"]
+    for kid in ("new", "made-up", "", None, ["old"], 7):
+        assert successors(kid, present, former) == []
+    assert successors("old", present, []) == []
+
+
 @pytest.mark.parametrize("kid", ["", None])
 def test_a_token_that_names_no_key_is_by_any_of_them(kid):
     header = {"alg": "RS256"} | ({"kid": kid} if kid is not None else {})
@@ -134,7 +147,7 @@ def test_a_token_that_names_no_key_is_by_any_of_them(kid):
 def test_another_algorithm_is_named_with_the_setting():
     token = unsigned({"alg": "PS256"}, {"sub": "s"}, b"x")
     with pytest.raises(AuthorizationServerError, match="id_token_signed_response_alg") as raised:
-        require_signature(signed_token(token), json_web_keys(jwks()), "RS256", kid_is_a_hint=True)
+        require_signature(signed_token(token), json_web_keys(jwks()), "RS256", others=json_web_keys(jwks()))
     assert not isinstance(raised.value, UnknownKey)
 
 

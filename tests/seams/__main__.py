@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lumin_middleware.emulator import serve
-from tests.seams import rig, wire
+from tests.seams import fronts, rig, wire
 from tests.seams.rig import Counts
+from tests.seams.routes import RULESETS
 
 HEAD = ("where", "requests", "handlers run", "wrongly", "seconds")
 ROUND = 2_000
@@ -35,7 +36,11 @@ def main() -> int:
     row(["---"] * len(HEAD))
     seed, total, wrong = arguments.seed, 0, 0
     while time.monotonic() < end:
-        for counts in (asyncio.run(in_process(seed, arguments.only, end)), on_the_wire(seed, arguments.only, end)):
+        for counts in (
+            asyncio.run(in_process(seed, arguments.only, end)),
+            on_the_wire(seed, arguments.only, end),
+            through_fronts(seed, arguments.only, end),
+        ):
             total, wrong = total + counts.requests, wrong + len(counts.wrong)
         seed += 1
     row(["all", total, "", wrong, ""])
@@ -66,6 +71,21 @@ def on_the_wire(seed: int, only: str, end: float) -> Counts:
                 wire.running(each, running.emulator, Path(directory)) as site,
             ):
                 add(whole, wire.attack(site, seed, ROUND // 4), f"{each.name}: {each.app}", began)
+    return whole
+
+
+def through_fronts(seed: int, only: str, end: float) -> Counts:
+    """One round of each service behind each front, with the rules in turn."""
+    whole = Counts()
+    for number, (front, service) in enumerate(fronts.PAIRS):
+        if only in f"{front}: {service.name}, {service.app}" and time.monotonic() < end:
+            began = time.monotonic()
+            with (
+                tempfile.TemporaryDirectory() as directory,
+                fronts.serving(service) as upstream,
+                fronts.standing(front, service, upstream, Path(directory), (seed + number) % len(RULESETS)) as site,
+            ):
+                add(whole, wire.attack(site, seed, ROUND // 4), f"{front}: {site.app}", began)
     return whole
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
@@ -11,7 +13,8 @@ import pytest
 from lumin_middleware import ConfigurationError
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.model import Request
-from lumin_middleware.site.verify import NAMING, Proxies, header_text, identity_headers, question
+from lumin_middleware.site import verify
+from lumin_middleware.site.verify import NAMING, READ, Proxies, header_text, identity_headers, question
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import call, cookie_header, with_cookies
 from tests.edges.gateway import environ, serve_validated
@@ -685,3 +688,11 @@ def test_what_is_unknown_is_not_the_question_itself():
     found = asked.request
     assert (found.method, found.path, found.raw_path, found.query) == ("POST", "/home", "/home", "x=1")
     assert (asked.known, asked.marked, asked.redirects) == (False, False, False)
+
+
+def test_what_an_answer_depends_on_is_what_a_proxy_is_told_to_ask_with():
+    """Whatever `site` reads of a request, but what names it and what belongs to routes that no proxy asks about."""
+    source = "".join(path.read_text("utf-8") for path in Path(verify.__file__).parent.glob("*.py"))
+    read = set(re.findall(r'header\(b"([a-z-]+)"\)', source)) - {"x-csrf", "if-none-match", "upgrade"}
+    naming = {"x-forwarded-method", "x-original-method", *(name.decode() for name in NAMING)}
+    assert read - naming <= {name.lower() for name in READ}

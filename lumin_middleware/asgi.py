@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -189,9 +190,14 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 
 
 def _root_path(app: object) -> str:
-    """The prefix that an application takes off each path by itself: `FastAPI(root_path=…)`, also inside others."""
+    """The prefix that an application takes off each path by itself, also inside others.
+
+    `FastAPI(root_path=…)`, and Django's setting FORCE_SCRIPT_NAME.
+    """
     while app is not None:
         found = getattr(app, "root_path", "")
+        if type(app).__module__ == "django.core.handlers.asgi":
+            found = sys.modules["django.conf"].settings.FORCE_SCRIPT_NAME
         if isinstance(found, str) and found:
             return found
         app = getattr(app, "app", None)

@@ -30,7 +30,7 @@ LOGINS_LIMIT = 8
 CLOCK_TOLERANCE = 60.0
 """Seconds by which our own clock may have gone back since a login was begun."""
 
-UNDER_WAY = 60.0
+UNDER_WAY = 15.0
 """Seconds after which a login that has not come back waits for a person, whom no other tab should wait for."""
 
 SECRET_BYTES = 32  # 256 bits, as RFC 7636, 7.1 recommends for the verifier that is made of it

@@ -35,6 +35,16 @@ fmt: .venv/dev
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
+# Ory Hydra itself, which Go builds: five minutes the first time, seconds afterwards.
+.PHONY: test-hydra demo-hydra
+test-hydra: .venv/dev
+	@.venv/bin/python -m tests.foreign.hydra.program
+	@LUMIN_TEST_HYDRA=1 .venv/bin/pytest -q -n 2 --dist loadfile tests/foreign/hydra
+
+demo-hydra: .venv/dev
+	@.venv/bin/python -m tests.foreign.hydra.program
+	@.venv/bin/python -m tests.foreign.hydra.demo
+
 bench: .venv/dev
 	@.venv/bin/python -m tests.bench
 

@@ -33,7 +33,7 @@ async def requests(request: HttpRequest) -> HttpResponse:
         return await send(request)
     me = (await client.get("user/info")).raise_for_status().json()["user"]
     for each in sent.get(me["id"], []):
-        found = (await client.get(f"signature_request/{each}")).raise_for_status().json()["signature_request"]
+        found = (await client.get("signature_request/{}", each)).raise_for_status().json()["signature_request"]
         rows += f"<li>{escape(found['title'])} <small>{escape(found['status'].replace('_', ' ').lower())}</small></li>"
     return page("Your requests", f"<p>You are {escape(me['name'])}, {escape(me['email'])}.</p><ul>{rows}</ul>{FORMS}")
 

@@ -45,7 +45,7 @@ async def overview(lumin: Annotated[AsyncLuminClient, Depends(lumin_client)]) ->
     me = (await lumin.get("user/info")).raise_for_status().json()["user"]
     rows = ""
     for each in sent.get(me["id"], []):
-        found = (await lumin.get(f"signature_request/{each}")).raise_for_status().json()["signature_request"]
+        found = (await lumin.get("signature_request/{}", each)).raise_for_status().json()["signature_request"]
         rows += f"<li>{escape(found['title'])} <small>{escape(found['status'].replace('_', ' ').lower())}</small></li>"
     return page("Your requests", f"<p>You are {escape(me['name'])}, {escape(me['email'])}.</p><ul>{rows}</ul>{FORMS}")
 

@@ -32,7 +32,7 @@ async def overview(request: Request) -> Response:
     lumin, rows = request.state.lumin, ""
     me = (await lumin.get("user/info")).raise_for_status().json()["user"]
     for each in sent.get(me["id"], []):
-        found = (await lumin.get(f"signature_request/{each}")).raise_for_status().json()["signature_request"]
+        found = (await lumin.get("signature_request/{}", each)).raise_for_status().json()["signature_request"]
         rows += f"<li>{escape(found['title'])} <small>{escape(found['status'].replace('_', ' ').lower())}</small></li>"
     return page("Your requests", f"<p>You are {escape(me['name'])}, {escape(me['email'])}.</p><ul>{rows}</ul>{FORMS}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -189,9 +190,14 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStor
 
 
 def _root_path(app: object) -> str:
-    """The prefix that an application takes off each path by itself: `FastAPI(root_path=…)`, also inside others."""
+    """The prefix that an application takes off each path by itself, also inside others.
+
+    `FastAPI(root_path=…)`, and Django's setting FORCE_SCRIPT_NAME.
+    """
     while app is not None:
         found = getattr(app, "root_path", "")
+        if type(app).__module__ == "django.core.handlers.asgi":
+            found = sys.modules["django.conf"].settings.FORCE_SCRIPT_NAME
         if isinstance(found, str) and found:
             return found
         app = getattr(app, "app", None)
@@ -208,7 +214,7 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
             headers.append(item)
     raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    if mount and path != mount and not path.startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
+    if mount and path[:1] == "/" and not f"{path}/".startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
         # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
         path, raw_path = mount + path, quote(mount) + raw_path
     return Request(
@@ -231,9 +237,13 @@ def _as_specified(scope: Scope, request: Request) -> Scope:
 
     A path is passed on as it came. But where the server left the mount out and the path holds it all the same
     (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
-    specification has it.
+    specification has it; unless it goes by a root path of its own.
     """
-    if request.path == scope["path"] or request.mount not in scope["path"]:
+    if (
+        request.path == scope["path"]
+        or request.mount not in scope["path"]
+        or request.root_path not in ("", request.mount)
+    ):
         return scope
     return {**scope, "path": request.path, "raw_path": request.raw_path.encode("latin-1")}
 

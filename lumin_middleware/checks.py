@@ -86,6 +86,11 @@ def text(name: str, value: object) -> None:
         raise ConfigurationError(name, "holds half a character; copy it again from your app's details at Lumin")
 
 
+def size(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigurationError(name, "must be a whole number of bytes, 0 or more")
+
+
 def cookie_name(name: str, value: object) -> None:
     # Of a token's characters (RFC 6265, 4.1.1) those that no server, proxy or script reads in a way of its own.
     if value is not None and not (isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", value)):

@@ -6,16 +6,14 @@ the token in. The token goes to the API's origin and to no other, and the client
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
-from itertools import chain, zip_longest
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
 
 import httpx2
 
+from .api_paths import build_path
 from .config import CONNECT_TIMEOUT, LuminConfig
 from .connections import DIRECT, AsyncPool, Pool, is_replayable, no_cookies
 from .errors import (
@@ -30,17 +28,11 @@ from .model import Session
 from .ports import run
 from .protocol.oauth import bearer
 
-KEEPALIVE = 2.0
-"""Seconds that an unused connection is kept; many servers close theirs after 5, and a call that meets that is lost."""
-
 DISCARDED = 65_536
 """Bytes of a refusal's body that are read, so that its connection can be used again; a longer one costs a new one."""
 
-
-READINGS = 5
-"""Times that a path is decoded to look for dots; what has yet another layer then is no honest path."""
-
-_BLANK = "".join(map(chr, range(33)))
+KEEPALIVE = 2.0
+"""Seconds that an unused connection is kept; many servers close theirs after 5, and a call that meets that is lost."""
 
 
 class Holder(Protocol):
@@ -129,37 +121,6 @@ async def _discard(response: httpx2.Response) -> None:
             stream.close()
     response.stream = httpx2.ByteStream(b"")
     response.headers.pop("content-encoding", None)
-
-
-def build_path(path: str, parts: tuple[object, ...]) -> str:
-    """The path with each `{}` replaced by one of the parts, quoted so that it is one segment's text (RFC 3986, 3.3).
-
-    Raises `ClientMisused` where they do not match, for a part that is empty, and for a path that leads elsewhere by
-    dot segments in any encoding.
-    """
-    pieces, texts = path.split("{}"), [str(part) for part in parts]
-    if len(pieces) != len(texts) + 1 or not all(texts):
-        raise ClientMisused(f"{path!r} needs one part, and not an empty one, for each {{}}; it got {len(texts)}")
-    quoted = (quote(text, safe="") for text in texts)
-    built = "".join(chain.from_iterable(zip_longest(pieces, quoted, fillvalue="")))
-    _refuse_dot_segments(built)
-    return built
-
-
-def _refuse_dot_segments(path: str) -> None:
-    """Whoever decodes the path, however often, must not find a way up in it (RFC 3986, 5.2.4)."""
-    read = re.split("[?#]", path, maxsplit=1)[0]
-    for _ in range(READINGS):
-        segments = (segment.partition(";")[0].strip(_BLANK) for segment in re.split(r"[/\\?#]", read))
-        if not {".", ".."}.isdisjoint(segments):
-            break
-        try:
-            before, read = read, unquote(read, errors="strict")
-        except UnicodeDecodeError:  # another reader may find dots in what is no UTF-8
-            break
-        if read == before:
-            return
-    raise ClientMisused(f"the path {path[:200]!r} holds, or may hold, a dot segment, which leads to another path")
 
 
 def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:

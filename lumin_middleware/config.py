@@ -27,30 +27,32 @@ class AuthorizationServer:
     """An OAuth 2.0 authorization server, in the words of its metadata (RFC 8414, section 2).
 
     A field that is given always wins over discovery. With `discovery` the missing ones are read from
-    `<issuer>/.well-known/openid-configuration`, lazily and only after its `issuer` was compared.
+    `<issuer>/.well-known/openid-configuration`, lazily and only after its `issuer` was compared. With a `base` that is
+    the `issuer`, nobody has said what the issuer is: where a token names another one, the document at the base decides.
     """
 
     issuer: str
     authorization_endpoint: str | None = None
     token_endpoint: str | None = None
     jwks_uri: str | None = None
-    userinfo_endpoint: str | None = None
     revocation_endpoint: str | None = None
     end_session_endpoint: str | None = None
     authorization_response_iss_parameter_supported: bool = False  # RFC 9207, section 3
     discovery: bool = False
+    base: str | None = None
 
     ENDPOINTS = (
         "authorization_endpoint",
         "token_endpoint",
         "jwks_uri",
-        "userinfo_endpoint",
         "revocation_endpoint",
         "end_session_endpoint",
     )
 
     def __post_init__(self) -> None:
         checks.url("server.issuer", self.issuer)
+        if self.base is not None:
+            checks.url("server.base", self.base)
         for name in self.ENDPOINTS:
             if (endpoint := getattr(self, name)) is not None:
                 checks.url(f"server.{name}", endpoint, query=True)
@@ -60,17 +62,26 @@ class AuthorizationServer:
                 "needs authorization_endpoint and token_endpoint; or use AuthorizationServer.at(…) or .discover(…)",
             )
 
+    @property
+    def learns_issuer(self) -> bool:
+        """Whether the issuer is not known but presumed: it is the base as long as no token says otherwise."""
+        return self.base is not None and self.issuer == self.base
+
     @classmethod
-    def at(cls, base: str) -> Self:
-        """An Ory Hydra at `base`: `base` is the issuer, every endpoint at Hydra's path, no discovery."""
+    def at(cls, base: str, issuer: str | None = None) -> Self:
+        """An Ory Hydra at `base`: every endpoint at Hydra's path, no discovery.
+
+        Without an `issuer` it is `base`, unless the server's tokens and the document at the base name the same other
+        one: a Hydra behind a domain of its own may. An issuer that is given is the only one.
+        """
         checks.url("server", base)
         base = base.rstrip("/")
         return cls(
-            issuer=base,
+            issuer=issuer or base,
+            base=None if issuer else base,
             authorization_endpoint=f"{base}/oauth2/auth",
             token_endpoint=f"{base}/oauth2/token",
             jwks_uri=f"{base}/.well-known/jwks.json",
-            userinfo_endpoint=f"{base}/userinfo",
             revocation_endpoint=f"{base}/oauth2/revoke",
             end_session_endpoint=f"{base}/oauth2/sessions/logout",
         )
@@ -138,20 +149,30 @@ class LuminConfig:
     """The base of the API. The access token is sent to this origin and to no other."""
     token_endpoint_auth_method: Literal["client_secret_post", "client_secret_basic"] = "client_secret_post"
     """How the client proves itself at the token endpoint, as registered (RFC 6749, section 2.3.1)."""
-    id_token: Literal["auto", "required"] = "auto"
-    """`auto`: without an ID token the claims come from the API's `user/info`. `required`: sign-in fails."""
+    id_token: Literal["or_user_info", "required", "auto"] = "or_user_info"
+    """Who says who somebody is. `or_user_info`: an ID token, or where the server gives none the API's `user/info`; a
+    sign-in for which neither does fails with 403. `required`: an ID token, or the sign-in fails. `auto`: as
+    `or_user_info`, but whom neither names is signed in without claims and without a `subject`."""
     id_token_signed_response_alg: str = "RS256"
     """The one algorithm that an ID token may be signed with."""
+    trusted_audiences: Sequence[str] = ()
+    """Who else an ID token may be for, besides `client_id` (OpenID Connect Core 1.0, 3.1.3.7)."""
     sessions: Literal["cookie", "store"] = "cookie"
     """Where sessions live: sealed in the cookie, or in the store with a handle in the cookie."""
     store: str | Store | AsyncStore = field(default="local", repr=False)  # a URL may hold a password
     """A store object, or a URL: `memory://`, `sqlite:///path`, `redis://…`, `local`."""
     public: Sequence[str] = ()
-    """Paths that nobody needs to sign in for: `/healthz`, `/static/*`."""
+    """Paths that nobody needs to sign in for: `/healthz` is that path, `/static/*` all below `/static/`.
+
+    `/static/` itself is named as `/static/`. A path that can be read in several ways is public only if all are.
+    """
     optional: Sequence[str] = ()
     """Paths that get the session if there is one, and are served without."""
     required_scopes: Mapping[str, str] = field(default_factory=dict)
-    """Scopes that paths need: `{"/sign/*": "sign:requests"}`."""
+    """Scopes that paths need, whatever `public` and `optional` say: `{"/sign/*": "sign:requests"}`.
+
+    Letters of either case, the last slash or none: `/sign/*` is also `/sign` and `/SIGN/x`.
+    """
     idle_timeout: float = 86_400
     """A session that is not used for this long is over. Default: a day."""
     absolute_timeout: float = 604_800
@@ -161,8 +182,9 @@ class LuminConfig:
     since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's."""
     after_login: str = "/"
     """Where a login leads that was not begun on a page."""
-    after_logout: str = "/"
-    """Where a logout leads. Use a public page, or the person is asked to sign in again at once."""
+    after_logout: str | None = None
+    """Where a logout leads. Default: our own page that says so. A page of yours must be public, or the person is signed
+    in again at once."""
     claims: Sequence[str] = CLAIMS
     """The claims that a session keeps, most important first; together at most 2 KB."""
     end_session: bool = False
@@ -172,7 +194,11 @@ class LuminConfig:
     strict_logout: bool = False
     """Whether each request asks a remote store if its session was ended. A local store is always asked."""
     backchannel_logout: bool = False
-    """Whether the server may end sessions at `backchannel-logout` (OpenID Connect Back-Channel Logout 1.0)."""
+    """Whether the server may end sessions at `backchannel-logout` (OpenID Connect Back-Channel Logout 1.0). It names
+    them by what stood in their ID tokens, so a sign-in without an ID token fails then, as with `id_token="required"`.
+    """
+    session_memory: int = 33_554_432
+    """Bytes of opened sessions that a process remembers, so that they need not be opened again. Default: 32 MiB."""
     trusted_proxies: Sequence[str] = ()
     """Addresses or networks of the proxies that are believed when they ask `verify` about a request:
     `127.0.0.1`, `10.0.0.0/8`. What a peer at a Unix socket says is never believed: it has no address."""
@@ -205,15 +231,19 @@ class LuminConfig:
             self.token_endpoint_auth_method,
             ("client_secret_post", "client_secret_basic"),
         )
-        checks.one_of("id_token", self.id_token, ("auto", "required"))
+        checks.one_of("id_token", self.id_token, ("or_user_info", "required", "auto"))
         checks.one_of("id_token_signed_response_alg", self.id_token_signed_response_alg, checks.ID_TOKEN_ALGORITHMS)
         checks.one_of("sessions", self.sessions, ("cookie", "store"))
         self._check_rules()
         self._check_times()
         checks.cookie_name("cookie_name", self.cookie_name)
+        checks.size("session_memory", self.session_memory)
+        if self.after_logout is None:
+            object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
         for name in ("after_login", "after_logout"):
             checks.local_path(name, getattr(self, name))
-        object.__setattr__(self, "claims", checks.names("claims", self.claims))
+        for name in ("claims", "trusted_audiences"):
+            object.__setattr__(self, name, checks.names(name, getattr(self, name)))
         object.__setattr__(self, "api_proxy", checks.api_calls("api_proxy", self.api_proxy))
         object.__setattr__(self, "trusted_proxies", checks.networks("trusted_proxies", self.trusted_proxies))
         if self.verify_access_token and not self.trusted_proxies:

@@ -36,22 +36,52 @@ def is_replayable(stream: object) -> bool:
     )
 
 
-def _may_be_sent_again(request: httpx2.Request) -> bool:
-    return request.method in REPEATABLE and is_replayable(request.stream)
+class _Attempt:
+    """One request on its way: whether it went over a connection that was there before."""
+
+    def __init__(self, request: httpx2.Request) -> None:
+        self.request = request
+        self._is_new = False
+        self._trace = request.extensions.get("trace")
+        """The application's own, if it has one."""
+
+    def may_be_repeated(self) -> bool:
+        """Whether it was cut off by the end of a kept connection, and does no harm when it is done twice."""
+        return not self._is_new and self.request.method in REPEATABLE and is_replayable(self.request.stream)
+
+    def _see(self, event: str) -> None:
+        if event == "connection.connect_tcp.started":
+            self._is_new = True
+        elif event.endswith("receive_response_headers.complete"):
+            self._is_new = False  # what follows on it, as after a redirect or a 401, finds it kept
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """httpcore2's `trace` extension."""
+        self._see(event)
+        if self._trace is not None:
+            self._trace(event, info)
+
+    async def atrace(self, event: str, info: dict[str, Any]) -> None:
+        """The same for an event loop."""
+        self._see(event)
+        if self._trace is not None:
+            await self._trace(event, info)
 
 
 class AsyncPool(httpx2.AsyncClient):
-    """httpx2's client, which sends once more, on a new connection, what was cut off before its answer began."""
+    """httpx2's client, which sends once more, on a new connection, what a kept one cut off before its answer began."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._anew = httpx2.AsyncClient(**{**options, "limits": ANEW})
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        attempt = _Attempt(request)
+        request.extensions = {**request.extensions, "trace": attempt.atrace}
         try:
             response = await super().send(request, stream=True, **options)
         except CUT:
-            if not _may_be_sent_again(request):
+            if not attempt.may_be_repeated():
                 raise
             response = await self._anew.send(request, stream=True, **options)
         if not stream:
@@ -75,10 +105,12 @@ class Pool(httpx2.Client):
         self._anew = httpx2.Client(**{**options, "limits": ANEW})
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        attempt = _Attempt(request)
+        request.extensions = {**request.extensions, "trace": attempt.trace}
         try:
             response = super().send(request, stream=True, **options)
         except CUT:
-            if not _may_be_sent_again(request):
+            if not attempt.may_be_repeated():
                 raise
             response = self._anew.send(request, stream=True, **options)
         if not stream:

@@ -13,12 +13,13 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.hashers import make_password
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.signals import got_request_exception
 from django.utils.functional import SimpleLazyObject
 
 from .errors import ANSWERED, LoginRequired
 from .lookup import lumin
+from .protocol.claims import verified_email
 
 
 class ChallengeMiddleware:
@@ -51,7 +52,8 @@ class UserMiddleware(ChallengeMiddleware):
     """The same, and `request.user` and `request.auser()`: the Django user of whoever is signed in.
 
     After Django's `AuthenticationMiddleware`, or without it. Who that is, the backends say, of which `LuminBackend`
-    is one; they are asked when somebody looks.
+    is one; they are asked when somebody looks. For somebody who is signed in without a `sub` that is
+    `PermissionDenied` (403), unless a backend knows them by something else.
     """
 
     def __call__(self, request: Any) -> Any:
@@ -64,9 +66,14 @@ def _user(request: Any) -> Any:
     from django.contrib.auth.models import AnonymousUser
 
     try:
-        return authenticate(request, lumin_claims=lumin(request).claims) or AnonymousUser()
+        claims = lumin(request).claims
     except LoginRequired:
         return AnonymousUser()
+    user = authenticate(request, lumin_claims=claims)
+    if user is None and not claims.get("sub"):
+        # As an anonymous user they would be sent to sign in again, and come back as nobody again.
+        raise PermissionDenied("You are signed in, but Lumin did not say who you are.")
+    return user or AnonymousUser()
 
 
 class LuminBackend:
@@ -108,7 +115,7 @@ class LuminBackend:
         """
         given, family = claims.get("given_name"), claims.get("family_name")
         known = {
-            "email": claims.get("email") if is_verified(claims) else None,
+            "email": verified_email(claims),
             "first_name": given or (None if family else claims.get("name")),
             "last_name": family or ("" if claims.get("name") and not given else None),
         }
@@ -123,11 +130,6 @@ class LuminBackend:
         if changed:
             user.save(update_fields=list(changed))
         return user
-
-
-def is_verified(claims: Mapping[str, Any]) -> bool:
-    """Whether nothing says that the e-mail address is not the person's (OpenID Connect Core 1.0, 5.1)."""
-    return str(claims.get("email_verified", True)).strip().lower() not in ("false", "0", "")
 
 
 def _fitting(field: str, value: object) -> str:

@@ -75,6 +75,8 @@ class Session:
     """When it was last written, which is at most a tenth of the idle time after it was last used."""
     tokens: TokenSet
     claims: Mapping[str, Any] = field(repr=False)
+    nonce: str | None = field(default=None, repr=False)
+    """A digest of the nonce that the sign-in sent (`identity.nonce_digest`); None if it was not kept."""
 
     def dump(self) -> bytes:
         tokens = self.tokens
@@ -90,6 +92,7 @@ class Session:
                 "scope": " ".join(tokens.scope),
                 "idt": tokens.id_token,
                 "claims": self.claims,
+                "nonce": self.nonce,
             }
         )
 
@@ -105,7 +108,36 @@ class Session:
             refresh_token=item["refresh"],
             id_token=item["idt"],
         )
-        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"])
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"], item.get("nonce"))
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a login is for: where it leads, and what it has to bring. It holds no secret and travels in `state`."""
+
+    return_to: str
+    """A path of this site, or the name under which the store keeps one that is long."""
+    scope: str
+    needed: str = ""
+    """The part of `scope` without which `return_to` is of no use."""
+    asked_by: str = ""
+    """Who was signed in and asked for more (`logins.person`); empty where anybody may answer."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """What the browser added to the authorization request: `prompt`, `login_hint` and the like."""
+    again: int = 0
+    """How often this was begun again by itself."""
+    host: str = ""
+    """The `Host` under which it was begun, where that is not the site's; words for a page and nothing else."""
+    began: float = field(default=0.0, compare=False)
+    """Epoch seconds, as the seal says."""
+
+    def dump(self) -> bytes:
+        return _json([self.return_to, self.scope, self.needed, self.asked_by, self.extra, self.again, self.host])
+
+    @classmethod
+    def load(cls, data: bytes, began: float) -> Self:
+        return_to, scope, needed, asked_by, extra, again, host = json.loads(data)
+        return cls(return_to, scope, needed, asked_by, extra, again, host, began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +147,12 @@ class Transaction:
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     code_verifier: str = field(repr=False)
-    return_to: str
-    scope: str
-    needed: str = ""
-    """The part of `scope` without which `return_to` is of no use."""
+    errand: Errand
 
-    def dump(self) -> bytes:
-        return _json([self.state, self.nonce, self.code_verifier, self.return_to, self.scope, self.needed])
-
-    @classmethod
-    def load(cls, data: bytes) -> Self:
-        return cls(*json.loads(data))
+    @property
+    def scope(self) -> str:
+        """The scopes that it asks for."""
+        return self.errand.scope
 
 
 class AuthorizationCode:

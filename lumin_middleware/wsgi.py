@@ -148,6 +148,8 @@ class _Passage:
             return lambda data: None
         if cookies := self._visit.set_cookies():
             headers = pages.with_cookies(headers, cookies)
+        elif self._visit.session is not None and pages.says_nothing_of_caching(name for name, _ in headers):
+            headers = [*headers, pages.PRIVATE]
         result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
         self.started = True
         return result

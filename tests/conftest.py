@@ -31,9 +31,9 @@ settings.load_profile("patient")
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause that a request waits for passes at once where a test's own clock stands, which then goes on by it."""
 
-    async def hurriedly(world: Any, attempt: Any, kind: Any) -> Any:
+    async def hurriedly(world: Any, *arguments: Any) -> Any:
         is_real = isinstance(world, AsyncWorld | ThreadWorld)
-        return await patiently(Hurried(world) if is_real and type(world.clock) is Clock else world, attempt, kind)
+        return await patiently(Hurried(world) if is_real and type(world.clock) is Clock else world, *arguments)
 
     monkeypatch.setattr(renewal, "patiently", hurriedly)
     monkeypatch.setattr(token_endpoint, "patiently", hurriedly)

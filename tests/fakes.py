@@ -222,7 +222,7 @@ class Server:
     async def fetch(self, url: str, access_token: str | None = None) -> Answer:
         self.steps.append("fetch")
         self.fetched.append((url, access_token))
-        answer: Answer = await self._answered("fetch", lambda: self.documents[url])
+        answer: Answer = await self._answered("fetch", lambda: self.documents.get(url, Answer(404, "", b"")))
         return answer
 
     async def _answered(self, call: str, usual: Callable[[], Any]) -> Any:
@@ -448,7 +448,7 @@ class Workers:
         }
         claims = {"iss": BASE, "sub": "person-1", "email": "person@example.com"}
         session = Session(secrets.token_urlsafe(24), 0, now, now, TokenSet(**tokens), claims)
-        await self.process().sessions.begin(session, None)
+        await self.process().sessions.begin(session)
         self.steps.clear()
         return session
 

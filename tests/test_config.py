@@ -250,6 +250,9 @@ WRONG = [
     ("token_endpoint_auth_method", "none"),
     ("token_endpoint_auth_method", None),
     ("id_token", "maybe"),
+    ("trusted_audiences", "partner"),
+    ("trusted_audiences", [None]),
+    ("trusted_audiences", 7),
     ("id_token_signed_response_alg", "none"),
     ("id_token_signed_response_alg", "HS256"),
     ("id_token_signed_response_alg", ["RS256"]),
@@ -295,7 +298,6 @@ WRONG = [
     ("after_login", ""),
     ("after_login", "/a b"),
     ("after_logout", "/bye\r\nX: y"),
-    ("after_logout", None),
     ("trusted_proxies", "127.0.0.1"),
     ("trusted_proxies", 7),
     ("trusted_proxies", ["proxy.example"]),
@@ -343,6 +345,7 @@ def test_a_page_after_the_logout_at_the_server_needs_that_logout():
         ("timeout", 0.1),
         ("after_login", "/home?x=1#top"),
         ("claims", ("sub",)),
+        ("trusted_audiences", ["partner"]),
         ("trusted_proxies", ["127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"]),
         ("api_proxy", ["GET /user/info", "/signature_request/*"]),
         ("api_url", "http://127.0.0.1:9999"),
@@ -389,7 +392,7 @@ def test_the_defaults_are_lumin_s():
         "openid offline_access sign:requests",
         "client_secret_post",
     )
-    assert (settings.sessions, settings.store, settings.id_token) == ("cookie", "local", "auto")
+    assert (settings.sessions, settings.store, settings.id_token) == ("cookie", "local", "or_user_info")
     assert (settings.idle_timeout, settings.absolute_timeout) == (86_400, 604_800)
     assert CLAIMS[0] == "sub"
     assert not {"none", "HS256", "HS384", "HS512"} & set(ID_TOKEN_ALGORITHMS)
@@ -407,12 +410,26 @@ def test_lumin_is_a_hydra_at_its_address():
             "/oauth2/auth",
             "/oauth2/token",
             "/.well-known/jwks.json",
-            "/userinfo",
             "/oauth2/revoke",
             "/oauth2/sessions/logout",
         )
     ]
     assert not LUMIN.discovery
+
+
+def test_an_issuer_is_presumed_where_only_the_base_is_known():
+    base, issuer = "https://a.example", "https://b.example"
+    presumed = AuthorizationServer.at(base)
+    assert (presumed.issuer, presumed.base, presumed.learns_issuer) == (base, base, True)
+    given = AuthorizationServer.at(base, issuer=issuer)
+    assert (given.issuer, given.token_endpoint, given.learns_issuer) == (issuer, f"{base}/oauth2/token", False)
+    assert not AuthorizationServer.at(base, issuer=base).learns_issuer
+    assert not dataclasses.replace(presumed, issuer=issuer).learns_issuer
+    assert not AuthorizationServer.discover(base).learns_issuer
+    with pytest.raises(ConfigurationError, match=r"server\.base"):
+        dataclasses.replace(presumed, base="a.example")
+    with pytest.raises(ConfigurationError, match=r"server\.issuer"):
+        AuthorizationServer.at(base, issuer="b.example")
 
 
 def test_a_server_without_discovery_needs_its_two_endpoints():

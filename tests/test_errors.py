@@ -21,7 +21,6 @@ from lumin_middleware.errors import (
     StoreUnavailable,
 )
 from lumin_middleware.protocol import identity
-from lumin_middleware.sessions import cookies
 
 MADE = [
     (ConfigurationError("scope", "is missing"), 500, "configuration", "scope: is missing"),
@@ -71,7 +70,6 @@ def test_the_tree_is_as_it_is_drawn():
 
 
 def test_the_errors_of_other_modules_are_in_the_tree():
-    assert issubclass(cookies.SessionTooLarge, LuminError)
     assert issubclass(identity.UnknownKey, AuthorizationServerError)
 
 

@@ -6,13 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware.model import _CHECKED, AuthorizationCode, Request, Response, Session, TokenSet, Transaction
+from lumin_middleware.model import (
+    _CHECKED,
+    AuthorizationCode,
+    Errand,
+    Request,
+    Response,
+    Session,
+    TokenSet,
+    Transaction,
+)
 from lumin_middleware.protocol import oauth
 from tests.fakes import any_text, hostile, json_values
 
 TOKENS = TokenSet("access-secret", 1000.5, 3600.0, ("openid", "sign:requests"), "refresh-secret", "id-secret")
 SESSION = Session("id-of-session", 3, 10.25, 20.0, TOKENS, {"sub": "person-1", "email": "person@example.com"})
-TRANSACTION = Transaction("state-secret", "nonce-secret", "verifier-secret", "/page?x=1", "openid")
+TRANSACTION = Transaction("state-secret", "nonce-secret", "verifier-secret", Errand("/page?x=1", "openid"))
 
 finite = st.floats(0, 1e12)
 token = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
@@ -83,10 +92,16 @@ def test_what_is_no_session_is_said_to_be_none(data):
 
 
 @hostile
-@given(st.lists(st.text(max_size=30), min_size=5, max_size=5))
-def test_a_login_is_read_as_it_was_written(values):
-    transaction = Transaction(*values)
-    assert Transaction.load(transaction.dump()) == transaction
+@given(
+    words=st.lists(st.text(max_size=30), min_size=5, max_size=5),
+    extra=st.dictionaries(st.text(max_size=10), st.text(max_size=10), max_size=3),
+    again=st.integers(0, 9),
+)
+def test_an_errand_is_read_as_it_was_written(words, extra, again):
+    return_to, scope, needed, asked_by, host = words
+    errand = Errand(return_to, scope, needed, asked_by, extra, again, host)
+    read = Errand.load(errand.dump(), 17)
+    assert (read, read.began) == (errand, 17)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +133,7 @@ def test_a_code_is_made_by_the_check_of_the_answer():
     assert (code.code, code.transaction) == ("c0de", TRANSACTION)
 
 
-@pytest.mark.parametrize(("value", "name"), [(TOKENS, "scope"), (SESSION, "generation"), (TRANSACTION, "return_to")])
+@pytest.mark.parametrize(("value", "name"), [(TOKENS, "scope"), (SESSION, "generation"), (TRANSACTION, "errand")])
 def test_values_do_not_change(value, name):
     with pytest.raises(AttributeError):
         setattr(value, name, "more")

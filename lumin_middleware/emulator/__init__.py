@@ -20,6 +20,7 @@ from .registry import DEMO_CLIENT as DEMO_CLIENT
 from .registry import DEMO_USERS as DEMO_USERS
 from .registry import Client as Client
 from .registry import User as User
+from .registry import Workspace as Workspace
 from .server import Running as Running
 from .server import run as run
 from .server import serve as serve

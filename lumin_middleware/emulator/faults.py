@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .clock import Clock
+from .races import RACE
 
 TRANSPORT = "lumin_emulator.transport"
 """Where `scope["state"]` holds the connection's transport, when the emulator is served over a socket."""
@@ -36,6 +37,7 @@ class Fault:
     act: bool = True
     before: Hook | None = None
     after: Hook | None = None
+    race: bool = False
     times: int | None = 1
 
 
@@ -61,6 +63,7 @@ class Faults:
         act: bool | None = None,
         before: Hook | None = None,
         after: Hook | None = None,
+        race: Literal["postgres"] | None = None,
         times: int | None = 1,
     ) -> None:
         """Let something happen to the next `times` requests for `path` (None: until cleared).
@@ -69,7 +72,9 @@ class Faults:
         acted on unless `act` is true (a gateway that answers 502 although the server did its work). `delay`
         is in seconds, and comes after acting, so that a client that gave up finds its request acted upon.
         `drop` closes the connection without an answer, "before" or "after" acting. `before` and `after` are
-        awaited at these two moments: with an event's `wait` a request is held as long as a test likes.
+        awaited at these two moments: with an event's `wait` a request is held as long as a test likes. With
+        `race="postgres"` token requests that come at once with one refresh token or code are answered as Hydra does
+        on PostgreSQL: several win, some of them with tokens that are dead on arrival; that lasts until cleared.
         """
         answers = status is not None or body is not None
         if isinstance(body, dict):
@@ -85,7 +90,8 @@ class Faults:
                 act=act if act is not None else not answers and drop != "before",
                 before=before,
                 after=after,
-                times=times,
+                race=race is not None,
+                times=None if race else times,
             )
         )
 
@@ -128,6 +134,8 @@ class FaultInjector:
     async def _happen(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
         if fault.before:
             await fault.before()
+        if fault.race:
+            scope[RACE] = True
         held: list[Message] = []
         if fault.act:
             await self.app(scope, receive, _collect(held))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,18 +17,26 @@ from .clock import Clock
 from .registry import Client, User
 
 Kind = Literal["access_token", "refresh_token"]
+AccessTokenWriter = Callable[["Grant", float, float], str | None]  # given when it begins and ends; None: an opaque one
 
 _PREFIXES: dict[str, str] = {"access_token": "ory_at_", "refresh_token": "ory_rt_", "code": "ory_ac_"}
 
 
-def opaque(kind: str, length: int = 94) -> str:
-    """A new code or token that looks like Hydra's: a prefix and two random halves, 94 characters, or longer."""
+OPAQUE_LENGTH = 94  # characters: Hydra's prefix and two random halves of 32 bytes
+
+
+def opaque(kind: str, length: int = OPAQUE_LENGTH) -> str:
+    """A new code or token that looks like Hydra's, or longer."""
     return f"{_PREFIXES[kind]}{secrets.token_urlsafe(32)}.{secrets.token_urlsafe(32)}".ljust(length, "A")
 
 
 @dataclass(eq=False)
 class Grant:
-    """One sign-in of `user` at the client, for `scope`. `auth_time` is in epoch seconds."""
+    """One sign-in of `user` at the client, for `scope`. `auth_time` is in epoch seconds.
+
+    `kid` names the key that was to sign when it was granted, and stays in the header of every ID token.
+    `workspace_id` is the one workspace that the tokens open.
+    """
 
     client_id: str
     user: User
@@ -37,6 +45,8 @@ class Grant:
     auth_time: float
     requested_at: float
     nonce: str | None = None
+    kid: str = ""
+    workspace_id: str = ""
     revoked: bool = False
     tokens: list[Token] = field(default_factory=list, repr=False)
 
@@ -49,7 +59,10 @@ class Grant:
 
 @dataclass(eq=False)
 class AuthorizationCode:
-    """A code, what it is bound to (RFC 6749, 4.1.3; RFC 7636, 4.4), and whether it was used."""
+    """A code, what it is bound to (RFC 6749, 4.1.3; RFC 7636, 4.4), and whether it was used.
+
+    `code_challenge` is there until the first verifier was held against it.
+    """
 
     value: str
     grant: Grant
@@ -57,13 +70,6 @@ class AuthorizationCode:
     code_challenge: str | None
     expires_at: float
     used: bool = False
-    code_challenge_method: str = "S256"
-
-    def get_redirect_uri(self) -> str | None:
-        return self.redirect_uri
-
-    def get_scope(self) -> str:
-        return " ".join(self.grant.scope)
 
 
 @dataclass(eq=False)
@@ -124,19 +130,22 @@ class Grants:
         token = self.find_token(value, "access_token")
         return token if token and not token.revoked and self.clock() < token.expires_at else None
 
-    def issue(self, grant: Grant, *, refreshable: bool) -> tuple[Token, Token | None]:
+    def issue(
+        self, grant: Grant, *, refreshable: bool, write: AccessTokenWriter = lambda *_: None
+    ) -> tuple[Token, Token | None]:
         """A new access token and, where `refreshable`, the refresh token that belongs to it."""
-        access_token = self._issue("access_token", grant)
+        access_token = self._issue("access_token", grant, write)
         if not refreshable:
             return access_token, None
         refresh_token = self._issue("refresh_token", grant)
         self._partners[refresh_token] = access_token
         return access_token, refresh_token
 
-    def _issue(self, kind: Kind, grant: Grant) -> Token:
+    def _issue(self, kind: Kind, grant: Grant, write: AccessTokenWriter = lambda *_: None) -> Token:
         now = self.clock()
-        value = opaque(kind, self.access_token_length) if kind == "access_token" else opaque(kind)
-        token = Token(kind, value, grant, now, now + self.lifetimes[kind])
+        ends = now + self.lifetimes[kind]
+        length = self.access_token_length if kind == "access_token" else OPAQUE_LENGTH
+        token = Token(kind, write(grant, now, ends) or opaque(kind, length), grant, now, ends)
         self._tokens[token.value] = token
         grant.tokens.append(token)
         return token
@@ -160,10 +169,12 @@ class Grants:
         for each in dead:
             each.revoked = True
 
-    def revoke_all(self) -> None:
+    def revoke_all(self, sub: str | None = None) -> None:
+        """Kill every grant, or those of one person."""
         with self.lock:
             for grant in self._grants:
-                grant.revoke()
+                if sub in (None, grant.user.sub):
+                    grant.revoke()
 
     def expire_access_tokens(self) -> None:
         """End the life of every access token issued so far."""

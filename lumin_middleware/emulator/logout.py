@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import httpx2
-from authlib.oauth2 import OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from .authorization_request import Parameters, callback
 from .grants import Grants
-from .pages import error_page, sign_out_page, signed_out_page
-from .refusals import refusal
+from .http import parameters, see_other
+from .pages import error_page, sign_out_page, signed_out_page, still_signed_in_page
+from .refusals import Refusal, refusal
 from .registry import Client
-from .sign_in import SESSION_COOKIE, SignIn, SignIns, parameters, see_other
+from .sign_ins import SESSION_COOKIE, SignIn, SignIns
 from .tokens import TokenSigner
 
 BACKCHANNEL_TIMEOUT = 30.0  # seconds
@@ -58,7 +58,7 @@ class LogoutEndpoint:
         ]
 
     def check(self, given: Parameters, sign_in: SignIn | None) -> LogoutRequest:
-        """Check a request of a browser with this sign-in (RP-Initiated Logout, 2). Raises `OAuth2Error`."""
+        """Check a request of a browser with this sign-in (RP-Initiated Logout, 2). Raises `Refusal`."""
         data = dict(given)
         hint, uri = data.get("id_token_hint"), data.get("post_logout_redirect_uri")
         if not hint:
@@ -96,7 +96,7 @@ class LogoutEndpoint:
     async def logout(self, http: Request) -> Response:
         try:
             request = self.check(await parameters(http), self.sign_ins.of(http))
-        except OAuth2Error as error:
+        except Refusal as error:
             return error_page(error.error, error.description)
         if request.sign_in is None:
             return _leave(request)
@@ -112,9 +112,12 @@ class LogoutEndpoint:
         return sign_out_page(request.sign_in.user, challenge, request.location)
 
     async def confirm(self, http: Request) -> Response:
-        request = self._pending.pop(dict(await parameters(http)).get("challenge", ""), None)
+        form = dict(await parameters(http))
+        request = self._pending.pop(form.get("challenge", ""), None)
         if request is None or request.sign_in is None:
             return error_page("request_not_found", "There is nothing to sign out of.")
+        if "deny" in form:
+            return still_signed_in_page()
         await self.end(request.sign_in)
         response = _leave(request)
         response.delete_cookie(SESSION_COOKIE)
@@ -122,4 +125,4 @@ class LogoutEndpoint:
 
 
 def _leave(request: LogoutRequest) -> Response:
-    return see_other(request.location) if request.location else signed_out_page()
+    return see_other(request.location, 302) if request.location else signed_out_page()

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse
 
 from .authorization_request import AuthorizationRequest
-from .registry import SCOPES, Client, User
+from .registry import SCOPES, Client, User, Workspace
 
 _STYLE = """
 :root { color-scheme: light dark; --ground: #eef1f4; --card: #fff; --ink: #1b2430; --soft: #566273; --line: #d5dce4;
@@ -128,18 +128,47 @@ def _scope_box(scope: str) -> str:
     )
 
 
-def consent_page(request: AuthorizationRequest, user: User, challenge: str) -> HTMLResponse:
-    """What the client asks for, each scope with a box, and Allow and Deny."""
+def _workspace_box(workspace: Workspace, *, first: bool) -> str:
+    checked = " checked" if first else ""
+    return (
+        f'<label class="plain"><input type="radio" name="workspace" value="{escape(workspace.id)}"{checked}><span>'
+        f"{escape(workspace.name)}</span></label>"
+    )
+
+
+def _workspace_choice(workspaces: Sequence[Workspace]) -> str:
+    if len(workspaces) < 2:
+        return ""
+    boxes = "".join(_workspace_box(each, first=index == 0) for index, each in enumerate(workspaces))
+    return f"<fieldset><legend>In which workspace?</legend>{boxes}</fieldset>"
+
+
+def consent_page(
+    request: AuthorizationRequest, user: User, workspaces: Sequence[Workspace], challenge: str
+) -> HTMLResponse:
+    """What the client asks for, each scope with a box, in which workspace, and Allow and Deny."""
     boxes = "".join(map(_scope_box, request.scope)) or '<p class="soft">Nothing beyond your identifier.</p>'
     body = f'<p class="soft">Signed in as <strong>{escape(user.name)}</strong> ({escape(user.email)})</p>' + _form(
         "consent",
         challenge,
-        f'<fieldset><legend>It will be able to:</legend>{boxes}</fieldset><label class="plain"><input type="checkbox" '
+        f"<fieldset><legend>It will be able to:</legend>{boxes}</fieldset>{_workspace_choice(workspaces)}"
+        '<label class="plain"><input type="checkbox" '
         'name="remember" value="yes"><span>Do not ask again for this application</span></label>'
         '<button class="main" name="allow" value="yes" autofocus>Allow</button>'
         '<button name="deny" value="yes">Deny</button>',
     )
     return _page(f"Allow {request.client.name}?", body, leads_to=[request.redirect_uri])
+
+
+def form_post_page(redirect_uri: str, parameters: Mapping[str, str]) -> HTMLResponse:
+    """Back to the client by a form (OAuth 2.0 Form Post Response Mode), which a person sends off: there are no
+    scripts here.
+    """
+    fields = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in parameters.items()
+    )
+    form = f'<form method="post" action="{escape(redirect_uri)}">{fields}<button class="main">Go on</button></form>'
+    return _page("Back to the application", form, leads_to=[redirect_uri])
 
 
 def error_page(error: str, description: str, status: int = 400) -> HTMLResponse:
@@ -151,9 +180,16 @@ def error_page(error: str, description: str, status: int = 400) -> HTMLResponse:
 def sign_out_page(user: User, challenge: str, leads_to: str | None) -> HTMLResponse:
     """Ask before signing somebody out."""
     body = f"<p>You are signed in as <strong>{escape(user.name)}</strong>.</p>" + _form(
-        "logout", challenge, '<button class="main" name="confirm" value="yes" autofocus>Sign out</button>'
+        "logout",
+        challenge,
+        '<button class="main" name="confirm" value="yes" autofocus>Sign out</button>'
+        '<button name="deny" value="yes">Stay signed in</button>',
     )
     return _page("Sign out?", body, leads_to=[leads_to] if leads_to else [])
+
+
+def still_signed_in_page() -> HTMLResponse:
+    return _page("Nothing has changed", '<p class="soft">You can close this window.</p>')
 
 
 def signed_out_page() -> HTMLResponse:

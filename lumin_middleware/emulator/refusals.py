@@ -1,12 +1,10 @@
 """How the server says no: Hydra's error codes, their statuses and their texts, as one table.
 
-A refusal is Authlib's `OAuth2Error`. With a `redirect_uri` it goes to the client's callback; without, to
-the client as JSON, or to the person as a page.
+Where a `Refusal` goes depends on who can be told: as JSON to the client, as a redirect to its callback, or as a
+page to the person.
 """
 
 from __future__ import annotations
-
-from authlib.oauth2 import OAuth2Error
 
 ERRORS: dict[str, tuple[int, str]] = {
     "invalid_request": (
@@ -32,22 +30,32 @@ ERRORS: dict[str, tuple[int, str]] = {
         "The request used a security parameter (e.g., anti-replay, anti-csrf) with insufficient entropy.",
     ),
     "unauthorized_client": (400, "The client is not authorized to request a token using this method."),
-    "unsupported_grant_type": (400, "The authorization grant type is not supported by the authorization server."),
     "unsupported_response_type": (
         400,
         "The authorization server does not support obtaining a token using this method.",
     ),
+    "unsupported_response_mode": (400, "The authorization server does not support this response mode."),
+    "registration_not_supported": (400, "The server does not support the parameter 'registration'."),
     "access_denied": (403, "The resource owner or authorization server denied the request."),
     "login_required": (400, "The Authorization Server requires End-User authentication."),
     "consent_required": (400, "The Authorization Server requires End-User consent."),
     "request_forbidden": (403, "The request is not allowed."),
     "request_unauthorized": (401, "The request could not be authorized."),
-    "invalid_token": (401, "The access token is expired, revoked, malformed, or unknown."),
     "server_error": (500, "The authorization server encountered an unexpected condition."),
 }
 
 
-def refusal(error: str, hint: str = "", *, redirect_uri: str | None = None) -> OAuth2Error:
+class Refusal(Exception):
+    """The error code, what is said about it, and the status of an answer that says so."""
+
+    def __init__(self, error: str, description: str, status: int) -> None:
+        super().__init__(f"{error}: {description}")
+        self.error = error
+        self.description = description
+        self.status = status
+
+
+def refusal(error: str, hint: str = "") -> Refusal:
     """The error `error`, with `hint` folded into its description as Hydra folds it.
 
     Characters that RFC 6749 (5.2) allows in no description are replaced.
@@ -55,4 +63,4 @@ def refusal(error: str, hint: str = "", *, redirect_uri: str | None = None) -> O
     status, text = ERRORS.get(error, (400, ""))
     description = " ".join(f"{text} {hint}".split()).replace('"', "'").replace("\\", "/")
     description = "".join(c if " " <= c <= "~" else "?" for c in description)
-    return OAuth2Error(description, error=error, status_code=status, redirect_uri=redirect_uri)
+    return Refusal(error, description, status)

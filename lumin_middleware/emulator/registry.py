@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 SCOPES: Mapping[str, str] = {
@@ -84,6 +84,32 @@ class User:
     def claims(self) -> dict[str, object]:
         """The claims about this person in ID tokens and at userinfo (OpenID Connect Core, 5.1)."""
         return {"email": self.email, "email_verified": self.email_verified, "name": self.name}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """Where people work together. `members` are their roles (owner, admin, member) by `sub`; times are epoch ms."""
+
+    id: str
+    name: str
+    members: Mapping[str, str]
+    created_at: int = 1_748_000_000_000
+
+    @property
+    def owner(self) -> str:
+        """The `sub` of whoever owns it."""
+        return next((sub for sub, role in self.members.items() if role == "owner"), "")
+
+
+def workspaces_of(users: Iterable[User]) -> tuple[Workspace, ...]:
+    """One workspace for each person to own, and one for all of them."""
+    people = list(users)
+    own = [
+        Workspace(id=f"ws-{user.sub}", name=f"{user.name}'s workspace", members={user.sub: "owner"}) for user in people
+    ]
+    roles = ["owner", "admin", *["member"] * len(people)]
+    shared = {user.sub: role for user, role in zip(people, roles, strict=False)}
+    return (*own, Workspace(id="ws-together", name="Together", members=shared)) if people else ()
 
 
 DEMO_CLIENT = Client(

@@ -1,259 +1,264 @@
 """The authorization endpoint and its two pages: sign in, consent (OpenID Connect Core, 3.1.2).
 
-A browser carries two cookies of ours: the sign-in, and a random value that ties a form to the browser
-that asked for it. Their names are the emulator's own, since cookies don't know ports and the app under
-development shares them. What a person decides is decided by `AuthorizationEndpoint.approve` and `deny`, which
-need no HTTP.
+The way is Hydra's: from the endpoint to a page and back, twice. Each page's form leads to the endpoint with a
+*verifier*, which counts once, and only in the browser whose cookie ties it to the request. There is one such cookie
+for each client and page, and every new request overwrites it: of two requests of a client in one browser only the
+newest comes through, and the other ends as `request_forbidden`.
+
+Cookies have names of the emulator's own, since cookies don't know ports and the app under development shares them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, urlencode
+from typing import Literal
+from urllib.parse import urlencode
 
-from authlib.oauth2 import OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .authorization_request import AuthorizationRequest, Parameters, authorization_request, callback, error_callback
+from .authorization_request import AuthorizationRequest, Refused, check_again
+from .authorizations import Answer, Authorizations
 from .clock import Clock
-from .grants import Grant, Grants
-from .pages import consent_page, error_page, sign_in_page
-from .refusals import refusal
-from .registry import Client, User
+from .http import parameters, see_other
+from .pages import consent_page, error_page, form_post_page, sign_in_page
+from .refusals import Refusal, refusal
+from .registry import Client, User, Workspace
+from .sign_ins import SignIn, SignIns
 
-SESSION_COOKIE = "lumin_emulator_session"
-BROWSER_COOKIE = "lumin_emulator_browser"
+AUTHORIZATION = "/oauth2/auth"
 INTERACTION_LIFETIME = 1800.0  # seconds; Hydra gives a person half an hour
 
-
-@dataclass(eq=False)
-class SignIn:
-    """Somebody signed in with a browser. `auth_time` is in epoch seconds."""
-
-    user: User
-    auth_time: float
-    sid: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+Step = Literal["login", "consent"]
 
 
 @dataclass(eq=False)
 class Interaction:
-    """An authorization request that waits for a person. `browser` is the one that began it."""
+    """An authorization request that waits for a person. `query` is the request as it came.
+
+    `ties` holds the value that the browser's cookie must have at each step, `used` the steps that are behind.
+    """
 
     request: AuthorizationRequest
-    browser: str
+    query: str
     requested_at: float
     sign_in: SignIn | None = None
     signed_in_now: bool = False
-    finished: bool = False
+    skips_consent: bool = False
+    scope: tuple[str, ...] = ()
+    workspace_id: str | None = None
+    refused: Refusal | None = None
+    ties: dict[Step, str] = field(default_factory=dict)
+    used: set[Step] = field(default_factory=set)
 
-
-async def parameters(request: Request) -> Parameters:
-    """The parameters of a request: of its query, or of its form when it is a POST."""
-    if request.method != "POST":
-        return parse_qsl(request.url.query, keep_blank_values=True)
-    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        return []
-    return parse_qsl((await request.body()).decode(errors="replace"), keep_blank_values=True)
-
-
-def see_other(location: str, status: int = 303) -> Response:
-    """A redirect to exactly this location."""
-    return Response(status_code=status, headers={"Location": location, "Cache-Control": "no-store"})
-
-
-class SignIns:
-    """Who is signed in, by the cookie's value."""
-
-    def __init__(self, *, secure: bool) -> None:
-        self._by_cookie: dict[str, SignIn] = {}
-        self._secure = secure
-
-    def of(self, request: Request) -> SignIn | None:
-        return self._by_cookie.get(request.cookies.get(SESSION_COOKIE, ""))
-
-    def by_sid(self, sid: str) -> SignIn | None:
-        return next((sign_in for sign_in in self._by_cookie.values() if sign_in.sid == sid), None)
-
-    def begin(self, sign_in: SignIn, response: Response | None = None) -> None:
-        """Keep a sign-in, and give its cookie to the browser that `response` goes to."""
-        cookie = secrets.token_urlsafe(32)
-        self._by_cookie[cookie] = sign_in
-        if response is not None:
-            self.set_cookie(response, SESSION_COOKIE, cookie)
-
-    def end(self, sign_in: SignIn) -> None:
-        self._by_cookie = {cookie: other for cookie, other in self._by_cookie.items() if other is not sign_in}
-
-    def set_cookie(self, response: Response, name: str, value: str) -> None:
-        response.set_cookie(name, value, httponly=True, secure=self._secure, samesite="lax")
+    def back(self, step: Step, verifier: str) -> Response:
+        """To the endpoint, with the request as it was and the verifier of this step."""
+        return see_other(f"{AUTHORIZATION}?{self.query}&{urlencode({f'{step}_verifier': verifier})}")
 
 
 class AuthorizationEndpoint:
-    """`/oauth2/auth` and the pages behind it."""
+    """`/oauth2/auth` and the pages behind it.
+
+    With `one_request_per_browser=False` requests of one browser do not push each other out.
+    """
 
     def __init__(
-        self, clients: Mapping[str, Client], users: Mapping[str, User], grants: Grants, clock: Clock, sign_ins: SignIns
+        self,
+        authorizations: Authorizations,
+        users: Mapping[str, User],
+        workspaces: Mapping[str, Workspace],
+        clock: Clock,
+        sign_ins: SignIns,
+        *,
+        one_request_per_browser: bool = True,
     ) -> None:
-        self.clients = clients
+        self.authorizations = authorizations
         self.users = users
-        self.grants = grants
+        self.workspaces = workspaces
         self.clock = clock
         self.sign_ins = sign_ins
-        self._interactions: dict[str, Interaction] = {}
+        self.one_request_per_browser = one_request_per_browser
+        self._interactions: dict[str, Interaction] = {}  # by challenge, and by verifier
         self._consents: dict[tuple[str, str], set[str]] = {}  # (sub, client_id) -> scopes to ask for no more
         self.routes = [
-            Route("/oauth2/auth", self.authorize, methods=["GET", "POST"]),
+            Route(AUTHORIZATION, self.authorize, methods=["GET", "POST"]),
             Route("/login", self.show_login),
             Route("/login", self.login, methods=["POST"]),
             Route("/consent", self.show_consent),
             Route("/consent", self.consent, methods=["POST"]),
         ]
 
-    def check(self, given: Parameters) -> AuthorizationRequest:
-        """The checked request. Raises `OAuth2Error`, with a `redirect_uri` where the client is to be told."""
-        return authorization_request(given, self.clients)
-
-    def approve(
-        self, request: AuthorizationRequest, sign_in: SignIn, scope: tuple[str, ...], requested_at: float
-    ) -> str:
-        """Grant `scope`, issue a code, and say where the browser goes (RFC 6749, 4.1.2)."""
-        grant = Grant(
-            client_id=request.client.client_id,
-            user=sign_in.user,
-            scope=scope,
-            sid=sign_in.sid,
-            auth_time=sign_in.auth_time,
-            requested_at=requested_at,
-            nonce=request.nonce,
-        )
-        with self.grants.lock:
-            code = self.grants.authorize(
-                grant,
-                redirect_uri=request.redirect_uri if request.redirect_uri_given else None,
-                code_challenge=request.code_challenge,
-            )
-        return callback(request.redirect_uri, {"code": code.value, "scope": " ".join(scope), "state": request.state})
-
-    def deny(self, request: AuthorizationRequest, error: str, hint: str = "") -> str:
-        """Where the browser goes with an error (RFC 6749, 4.1.2.1)."""
-        refused = refusal(error, hint, redirect_uri=request.redirect_uri)
-        refused.state = request.state
-        return error_callback(refused)
+    # The endpoint
 
     async def authorize(self, http: Request) -> Response:
+        """A new request, or one that comes back from a page (its verifier counts in the query only)."""
         try:
-            request = self.check(await parameters(http))
-        except OAuth2Error as error:
-            if error.redirect_uri:
-                return see_other(error_callback(error))
-            return error_page(error.error, error.description, max(400, error.status_code))
-        browser = http.cookies.get(BROWSER_COOKIE) or secrets.token_urlsafe(32)
-        interaction = Interaction(request, browser, self.clock(), sign_in=self.sign_ins.of(http))
-        response = self._next(self._remember(interaction), interaction)
-        self.sign_ins.set_cookie(response, BROWSER_COOKIE, browser)
+            request = self.authorizations.check(await parameters(http))
+            if verifier := http.query_params.get("consent_verifier"):
+                return self._after_consent(http, request, verifier)
+            if verifier := http.query_params.get("login_verifier"):
+                return self._after_login(http, request, verifier)
+            return self._begin(http, request)
+        except Refused as refused:
+            return self._tell(refused)
+
+    def _begin(self, http: Request, request: AuthorizationRequest) -> Response:
+        sign_in = self.sign_ins.of(http)
+        if sign_in is not None and request.parameters.get("max_age") and request.max_age is None:
+            raise self.authorizations.refused(request, "error", "The 'max_age' parameter is not a number.")
+        if sign_in is not None and self._must_sign_in(sign_in, request):
+            sign_in = None
+        if sign_in is None and "none" in request.prompt:
+            raise self.authorizations.refused(request, "login_required")
+        self.authorizations.check_hint(request, sign_in.user.sub if sign_in else None)
+        interaction = Interaction(request, http.url.query, self.clock(), sign_in)
+        return self._show("login", interaction, http)
+
+    def _after_login(self, http: Request, request: AuthorizationRequest, verifier: str) -> Response:
+        interaction = self._verified("login", http, request, verifier)
+        sign_in = interaction.sign_in
+        assert sign_in is not None
+        asks = "consent" in request.prompt or not self._has_consented(sign_in, request)
+        if asks and "none" in request.prompt:
+            raise self.authorizations.refused(request, "consent_required")
+        if not asks:
+            interaction.scope, interaction.skips_consent = request.scope, True
+        response = self._show("consent", interaction, http)
+        if interaction.signed_in_now:
+            self.sign_ins.begin(sign_in, response)
         return response
 
-    def _remember(self, interaction: Interaction) -> str:
-        oldest = self.clock() - INTERACTION_LIFETIME
-        kept = {key: other for key, other in self._interactions.items() if other.requested_at > oldest}
-        challenge = secrets.token_urlsafe(24)
-        self._interactions = kept | {challenge: interaction}
-        return challenge
-
-    def _next(self, challenge: str, interaction: Interaction) -> Response:
-        """The next step: sign in, consent, or back to the client (OpenID Connect Core, 3.1.2.3 and 3.1.2.4)."""
-        request, silent = interaction.request, "none" in interaction.request.prompt
-        if self._must_sign_in(interaction):
-            if silent:
-                return self._finish(interaction, self.deny(request, "login_required"))
-            return see_other("/login?" + urlencode({"challenge": challenge}), 302)
+    def _after_consent(self, http: Request, request: AuthorizationRequest, verifier: str) -> Response:
+        interaction = self._verified("consent", http, request, verifier)
         sign_in = interaction.sign_in
-        if sign_in is None or "consent" in request.prompt or not self._has_consented(sign_in, request):
-            if silent:
-                return self._finish(interaction, self.deny(request, "consent_required"))
-            return see_other("/consent?" + urlencode({"challenge": challenge}), 302)
-        return self._finish(interaction, self.approve(request, sign_in, request.scope, interaction.requested_at))
+        assert sign_in is not None
+        check_again(request)
+        self.authorizations.check_hint(request, sign_in.user.sub)
+        decided = interaction.scope, interaction.requested_at, interaction.workspace_id
+        return _deliver(self.authorizations.approve(request, sign_in, *decided))
 
-    def _must_sign_in(self, interaction: Interaction) -> bool:
-        request, sign_in = interaction.request, interaction.sign_in
-        if sign_in is None:
-            return True
-        if interaction.signed_in_now:
-            return False
-        if not request.prompt.isdisjoint({"login", "select_account", "registration"}):
+    def _verified(self, step: Step, http: Request, request: AuthorizationRequest, verifier: str) -> Interaction:
+        """The interaction of a verifier, which counts once. Raises `Refused`."""
+        interaction = self._interactions.get(verifier)
+        if interaction is None or step in interaction.used or interaction.request.client != request.client:
+            hint = f"The {step} verifier has already been used, has not been granted, or is invalid."
+            raise self.authorizations.refused(request, "access_denied", hint)
+        interaction.used.add(step)
+        if interaction.refused:
+            raise Refused(interaction.refused, request.destination)
+        if self._is_late(interaction):
+            hint = f"The {step} request has expired, please try again."
+            raise self.authorizations.refused(request, "request_unauthorized", hint)
+        if http.cookies.get(cookie_name(step, request.client)) != interaction.ties[step]:
+            raise self.authorizations.refused(request, "request_forbidden", "No CSRF value in the session cookie.")
+        return interaction
+
+    def _show(self, step: Step, interaction: Interaction, http: Request) -> Response:
+        """To the page of this step. From now on the browser is tied to this request."""
+        name = cookie_name(step, interaction.request.client)
+        kept = None if self.one_request_per_browser else http.cookies.get(name)
+        interaction.ties[step] = kept or secrets.token_urlsafe(24)
+        challenge = self._remember(interaction)
+        response = see_other(f"/{step}?" + urlencode({"challenge": challenge}), 302)
+        self.sign_ins.set_cookie(response, name, interaction.ties[step])
+        return response
+
+    def _tell(self, refused: Refused) -> Response:
+        """Where an error is told: to the callback, or on a page."""
+        if refused.destination is None:
+            return error_page(refused.refusal.error, refused.refusal.description, max(400, refused.refusal.status))
+        return _deliver(self.authorizations.error(refused.refusal, refused.destination))
+
+    # What there is to ask
+
+    def _must_sign_in(self, sign_in: SignIn, request: AuthorizationRequest) -> bool:
+        if not request.prompt.isdisjoint({"login", "registration"}):
             return True
         # max_age=0 asks for a new sign-in, whatever the clock's resolution
-        return request.max_age is not None and self.clock() - sign_in.auth_time >= request.max_age
+        return request.max_age is not None and self.clock() - sign_in.auth_time >= request.max_age >= 0
 
     def _has_consented(self, sign_in: SignIn, request: AuthorizationRequest) -> bool:
         return set(request.scope) <= self._consents.get((sign_in.user.sub, request.client.client_id), set())
 
-    def _finish(self, interaction: Interaction, location: str) -> Response:
-        interaction.finished = True
-        return see_other(location)
+    def _remember(self, interaction: Interaction) -> str:
+        """A new name for an interaction; those that are over are forgotten."""
+        self._interactions = {key: other for key, other in self._interactions.items() if not self._is_late(other)}
+        name = secrets.token_urlsafe(24)
+        self._interactions[name] = interaction
+        return name
 
-    def _open(self, given: Mapping[str, str]) -> Interaction | None:
+    def _is_late(self, interaction: Interaction) -> bool:
+        return self.clock() - interaction.requested_at >= INTERACTION_LIFETIME
+
+    def _open(self, given: Mapping[str, str], step: Step) -> Interaction | None:
         interaction = self._interactions.get(given.get("challenge", ""))
-        if interaction is None or self.clock() - interaction.requested_at >= INTERACTION_LIFETIME:
-            return None
-        return interaction
+        return (
+            None if interaction is None or self._is_late(interaction) or step not in interaction.ties else interaction
+        )
 
-    def _taken(self, http: Request, form: Mapping[str, str]) -> Interaction | Response:
-        """The interaction that a form belongs to, or the answer to one that cannot be taken: it is unknown, comes
-        from another browser, or was sent before.
-        """
-        interaction = self._open(form)
-        if interaction is None:
-            return error_page("request_not_found", "This sign-in is unknown or too old. Go back to the application.")
-        if http.cookies.get(BROWSER_COOKIE) != interaction.browser:
-            hint = "No CSRF value available in the session cookie."
-            return see_other(self.deny(interaction.request, "request_forbidden", hint))
-        if interaction.finished:
-            hint = "The verifier has already been used."
-            return see_other(self.deny(interaction.request, "access_denied", hint))
-        return interaction
+    # The pages
 
     async def show_login(self, http: Request) -> Response:
-        interaction = self._open(http.query_params)
-        if interaction is None or interaction.finished:
-            return error_page("request_not_found", "This sign-in is over. Go back to the application.")
+        interaction = self._open(http.query_params, "login")
+        if interaction is None or "login" in interaction.used:
+            return _over()
+        if interaction.sign_in is not None:
+            return interaction.back("login", self._remember(interaction))
         return sign_in_page(interaction.request, self.users.values(), http.query_params["challenge"])
 
     async def login(self, http: Request) -> Response:
         form = dict(await parameters(http))
-        interaction = self._taken(http, form)
-        if isinstance(interaction, Response):
-            return interaction
+        interaction = self._open(form, "login")
+        if interaction is None:
+            return _over()
         user = self.users.get(form.get("sub", ""))
         if user is None:
-            return self._finish(interaction, self.deny(interaction.request, "access_denied"))
-        interaction.sign_in = SignIn(user, self.clock())
-        interaction.signed_in_now = True
-        response = self._next(form["challenge"], interaction)
-        self.sign_ins.begin(interaction.sign_in, response)
-        return response
+            interaction.refused = refusal("access_denied")
+        elif "login" not in interaction.used:
+            interaction.sign_in, interaction.signed_in_now = SignIn(user, self.clock()), True
+        return interaction.back("login", self._remember(interaction))
 
     async def show_consent(self, http: Request) -> Response:
-        interaction = self._open(http.query_params)
-        if interaction is None or interaction.finished or interaction.sign_in is None:
-            return error_page("request_not_found", "This sign-in is over. Go back to the application.")
-        return consent_page(interaction.request, interaction.sign_in.user, http.query_params["challenge"])
+        interaction = self._open(http.query_params, "consent")
+        if interaction is None or "consent" in interaction.used or interaction.sign_in is None:
+            return _over()
+        if interaction.skips_consent:
+            return interaction.back("consent", self._remember(interaction))
+        user = interaction.sign_in.user
+        workspaces = [each for each in self.workspaces.values() if user.sub in each.members]
+        return consent_page(interaction.request, user, workspaces, http.query_params["challenge"])
 
     async def consent(self, http: Request) -> Response:
         given = await parameters(http)
         form = dict(given)
-        interaction = self._taken(http, form)
-        if isinstance(interaction, Response):
-            return interaction
-        sign_in, request = interaction.sign_in, interaction.request
-        if sign_in is None or "allow" not in form:
-            return self._finish(interaction, self.deny(request, "access_denied"))
+        interaction = self._open(form, "consent")
+        if interaction is None or interaction.sign_in is None:
+            return _over()
+        request = interaction.request
+        if "allow" not in form:
+            interaction.refused = refusal("access_denied")
+            return interaction.back("consent", self._remember(interaction))
         ticked = {value for name, value in given if name == "scope"}
-        scope = tuple(scope for scope in request.scope if scope in ticked)
+        interaction.scope = tuple(scope for scope in request.scope if scope in ticked)
+        interaction.workspace_id = form.get("workspace")
         if "remember" in form:
-            self._consents.setdefault((sign_in.user.sub, request.client.client_id), set()).update(scope)
-        return self._finish(interaction, self.approve(request, sign_in, scope, interaction.requested_at))
+            key = (interaction.sign_in.user.sub, request.client.client_id)
+            self._consents.setdefault(key, set()).update(interaction.scope)
+        return interaction.back("consent", self._remember(interaction))
+
+
+def cookie_name(step: Step, client: Client) -> str:
+    """The cookie that ties a browser to its newest request of this client."""
+    return f"lumin_emulator_{step}_{hashlib.sha256(client.client_id.encode()).hexdigest()[:8]}"
+
+
+def _deliver(answer: Answer) -> Response:
+    return see_other(answer.location) if answer.form is None else form_post_page(answer.location, answer.form)
+
+
+def _over() -> Response:
+    return error_page("request_not_found", "This sign-in is over, or unknown. Go back to the application.")

@@ -11,6 +11,8 @@ from typing import Any
 
 from starlette.datastructures import UploadFile
 
+from .templates import TEMPLATES
+
 MOST_REMINDERS = 10  # for each signer and day
 FINAL = {"APPROVED", "REJECTED", "FAILED", "CANCELLED"}
 FILE_FIELDS = ("file", "files", "file_url", "file_urls")
@@ -73,6 +75,7 @@ class SignatureRequest:
     template_id: str | None = None
     status: str = "WAITING_FOR_PROCESSING"
     reason: str | None = None
+    workspace_id: str = ""
     signature_request_id: str = field(default_factory=lambda: secrets.token_hex(20))
     reminders: Counter[tuple[str, int]] = field(default_factory=Counter, repr=False)  # by signer and day
 
@@ -185,25 +188,3 @@ def expires_at(data: Mapping[str, Any], now: int) -> int:
     if due <= now:
         raise Invalid("expires_at: must be in the future")
     return due
-
-
-def _template(template_id: str, kind: str, name: str, signing_type: str = "SAME_TIME") -> dict[str, Any]:
-    made = 1_748_000_000_000
-    return {
-        "template_id": template_id,
-        "type": kind,
-        "name": name,
-        "signing_type": signing_type,
-        "created_at": made,
-        "updated_at": made,
-    }
-
-
-TEMPLATES = {
-    template["template_id"]: template
-    for template in (
-        _template("sign_5f0c1a", "pdf", "Photo release", "ORDER"),
-        _template("ag_93be77", "lumin", "Workshop rental"),
-        _template("pdf_27d4e0", "pdf", "Travel expenses"),
-    )
-}

@@ -1,10 +1,9 @@
-"""Signing keys, ID tokens and logout tokens (OpenID Connect Core 2; Back-Channel Logout 2.4)."""
+"""ID tokens, logout tokens and JWT access tokens (OpenID Connect Core 2; Back-Channel Logout 2.4)."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -12,60 +11,16 @@ from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeyParameters, KeySet, RSAKey
 
 from .clock import Clock
 from .grants import Grant
+from .keys import Key, SigningKeys
 from .registry import Client
 
-Key = RSAKey | ECKey
 Forger = Callable[[dict[str, Any], dict[str, Any], Key], str]
 
 ID_TOKEN_LIFETIME = 3600.0
 BACKCHANNEL_LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-ALGORITHMS = ["RS256", "ES256"]
-
-
-def _generate(alg: str) -> Key:
-    parameters: KeyParameters = {"kid": str(uuid.uuid4()), "use": "sig", "alg": alg}
-    if alg == "ES256":
-        return ECKey.generate_key("P-256", parameters)
-    return RSAKey.generate_key(2048, parameters)
-
-
-class SigningKeys:
-    """The server's keys, made when first needed. The newest of an algorithm signs; all are published."""
-
-    def __init__(self) -> None:
-        self._keys: list[Key] = []  # newest first
-        self._lock = threading.RLock()
-
-    def current(self, alg: str) -> Key:
-        """The key that signs with `alg`."""
-        with self._lock:
-            for key in self._keys:
-                if key.alg == alg:
-                    return key
-            return self._add(alg)
-
-    def rotate(self, *, keep: bool = True) -> None:
-        """A new key for every algorithm in use; the old ones stay published where `keep`."""
-        with self._lock:
-            algorithms = {str(key.alg) for key in self._keys} or {"RS256"}
-            if not keep:
-                self._keys.clear()
-            for alg in sorted(algorithms):
-                self._add(alg)
-
-    def _add(self, alg: str) -> Key:
-        key = _generate(alg)
-        self._keys.insert(0, key)
-        return key
-
-    def key_set(self) -> KeySet:
-        """Every published key (RFC 7517, 5)."""
-        self.current("RS256")
-        return KeySet(list(self._keys))
 
 
 def _half_hash(value: str) -> str:
@@ -74,14 +29,16 @@ def _half_hash(value: str) -> str:
 
 
 class TokenSigner:
-    """Writes ID tokens and logout tokens in the issuer's name, and reads its own ID tokens back.
+    """Writes tokens in the issuer's name, and reads its own ID tokens back.
 
-    `forge`, where set, is given header, claims and key of each ID token, and returns what is sent instead.
+    `forge`, where set, is given header, claims and key of each ID token, and returns what is sent instead. With
+    `jwt_access_tokens` access tokens are JWTs as well (Hydra's `strategies.access_token`).
     """
 
-    def __init__(self, issuer: str, clock: Clock) -> None:
+    def __init__(self, issuer: str, clock: Clock, *, jwt_access_tokens: bool = False) -> None:
         self.issuer = issuer
         self.clock = clock
+        self.jwt_access_tokens = jwt_access_tokens
         self.keys = SigningKeys()
         self.forge: Forger | None = None
 
@@ -105,7 +62,29 @@ class TokenSigner:
         claims["at_hash"] = _half_hash(access_token)
         if grant.nonce is not None:
             claims["nonce"] = grant.nonce
-        return self._sign(claims, client.id_token_signed_response_alg, self.forge)
+        key = self.keys.current(client.id_token_signed_response_alg)
+        # Hydra names the key that was to sign when the person signed in, whichever signs: a session keeps its header.
+        return self._sign(claims, key, grant.kid or str(key.kid), self.forge)
+
+    def access_token(self, grant: Grant, begins: float, ends: float) -> str | None:
+        """A JWT access token as Hydra writes it: `typ` is no other than an ID token's, and `aud` is empty."""
+        if not self.jwt_access_tokens:
+            return None
+        skew = self.clock.skew
+        claims = {
+            "iss": self.issuer,
+            "sub": grant.user.sub,
+            "aud": [],
+            "client_id": grant.client_id,
+            "scp": list(grant.scope),
+            "ext": {},
+            "iat": int(begins + skew),
+            "nbf": int(begins + skew),
+            "exp": int(ends + skew),
+            "jti": str(uuid.uuid4()),
+        }
+        key = self.keys.for_access_tokens()
+        return self._sign(claims, key, str(key.kid))
 
     def logout_token(self, client: Client, sid: str) -> str:
         """A logout token as Hydra writes it: with `sid`, without `sub` and `exp`."""
@@ -117,17 +96,23 @@ class TokenSigner:
             "sid": sid,
             "events": {BACKCHANNEL_LOGOUT_EVENT: {}},
         }
-        return self._sign(claims, "RS256", None)
+        key = self.keys.current("RS256")
+        return self._sign(claims, key, str(key.kid))
 
-    def _sign(self, claims: dict[str, Any], alg: str, forge: Forger | None) -> str:
-        key = self.keys.current(alg)
-        header = {"alg": alg, "kid": str(key.kid), "typ": "JWT"}
+    def _sign(self, claims: dict[str, Any], key: Key, kid: str, forge: Forger | None = None) -> str:
+        alg = str(key.alg)
+        header = {"alg": alg, "kid": kid, "typ": "JWT"}
         return forge(header, claims, key) if forge else jwt.encode(header, claims, key, algorithms=[alg])
 
     def read(self, id_token: str) -> dict[str, Any] | None:
-        """The claims of an ID token of ours, however old; None when it isn't one."""
-        try:
-            claims = jwt.decode(id_token, self.keys.key_set(), algorithms=ALGORITHMS).claims
-        except (JoseError, ValueError):
-            return None
-        return claims if claims.get("iss") == self.issuer and "sid" in claims else None
+        """The claims of an ID token of ours, however old; None when it isn't one.
+
+        Hydra looks at no `kid` here: a key that signs no longer has signed nothing.
+        """
+        for key in self.keys.signing():
+            try:
+                claims = jwt.decode(id_token, key, algorithms=[str(key.alg)]).claims
+            except (JoseError, ValueError):
+                continue
+            return claims if claims.get("iss") == self.issuer and "sid" in claims else None
+        return None

@@ -45,15 +45,16 @@ def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes]) -> list[Hea
 
 
 class Forwarding:
-    """The headers that pass at one site. `host` is what the service sees as `Host`."""
+    """The headers that pass at one site. `host` is what the service sees as `Host`, `upstream` where it is."""
 
-    def __init__(self, config: LuminConfig, host: bytes) -> None:
+    def __init__(self, config: LuminConfig, host: bytes, upstream: str) -> None:
         public = urlsplit(config.origin)
         self._fixed: tuple[Header, ...] = (
             (b"host", host),
             (b"x-forwarded-host", public.netloc.encode()),
             (b"x-forwarded-proto", public.scheme.encode()),
         )
+        self._addresses = Addresses(config.origin, upstream)
         self._our_cookies = Cookies(config).ours
 
     def up(self, headers: Iterable[Header], client: str, identity: Iterable[tuple[str, str]]) -> list[Header]:
@@ -69,10 +70,66 @@ class Forwarding:
     def down(self, headers: Iterable[Header]) -> list[Header]:
         """An answer's headers for the browser. A cookie of our name would take the place of somebody's session."""
         return [
-            (name, value)
+            (name, self._seen_from_outside(name, value))
             for name, value in end_to_end(headers, _NOT_PASSED_DOWN)
             if not name.startswith(_HANDSHAKE) and not (name == b"set-cookie" and self._is_ours(value))
         ]
 
+    def _seen_from_outside(self, name: bytes, value: bytes) -> bytes:
+        if name in (b"location", b"content-location"):
+            return self._addresses.public_url(value)
+        return self._addresses.public_cookie(value) if name == b"set-cookie" else value
+
     def _is_ours(self, set_cookie: bytes) -> bool:
         return self._our_cookies.fullmatch(set_cookie.partition(b"=")[0].strip()) is not None
+
+
+class Addresses:
+    """What a service calls itself, and what browsers know it as: its address and its path become the site's."""
+
+    def __init__(self, origin: str, upstream: str) -> None:
+        url = urlsplit(upstream)
+        self._origin = origin.encode()
+        self._host = (url.hostname or "").encode()
+        self._places = {_place(url.scheme.encode(), url.netloc.encode())}
+        self._path = url.path.rstrip("/").encode()
+        if self._path:  # which the service puts before its own paths, by whichever name it knows itself
+            public = urlsplit(origin)
+            self._places.add(_place(public.scheme.encode(), public.netloc.encode()))
+
+    def public_url(self, url: bytes) -> bytes:
+        """A URL reference of the service, for a browser; of anywhere else as it is."""
+        found = _ABSOLUTE.match(url)
+        if found is None:
+            return self._below(url) if url.startswith(b"/") else url
+        scheme, authority, rest = found.groups()
+        if not {_place(scheme or each, authority) for each in (b"http", b"https")} & self._places:
+            return url
+        return self._origin + self._below(rest)
+
+    def public_cookie(self, set_cookie: bytes) -> bytes:
+        """A `Set-Cookie` value: of the service's own host is of this site's, and of its path of the path outside."""
+        pair, *attributes = set_cookie.split(b";")
+        kept = []
+        for attribute in attributes:
+            name, _, value = (part.strip() for part in attribute.partition(b"="))
+            if name.lower() == b"domain" and value.lstrip(b".").lower() == self._host:
+                continue
+            is_path = name.lower() == b"path" and value.startswith(b"/")
+            kept.append(b" Path=" + self._below(value) if is_path else attribute)
+        return b";".join([pair, *kept])
+
+    def _below(self, path: bytes) -> bytes:
+        rest = path[len(self._path) :]
+        if path.startswith(self._path) and rest[:1] in (b"", b"/", b"?", b"#"):
+            return rest if rest.startswith(b"/") else b"/" + rest
+        return path
+
+
+_ABSOLUTE = re.compile(rb"(?i)(?:(https?):)?//([^/?#]*)(.*)")
+
+
+def _place(scheme: bytes, authority: bytes) -> bytes:
+    """Host and port, however they are written."""
+    default = b":443" if scheme.lower() == b"https" else b":80"
+    return authority.lower().rpartition(b"@")[2].removesuffix(default)

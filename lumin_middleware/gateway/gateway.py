@@ -8,26 +8,27 @@ the protocols; which headers pass, `forwarding` says.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import anyio
 import httpx2
-from httpx2.websockets import AsyncWebSocketSession, WebSocketDisconnect, WebSocketNetworkError, WebSocketUpgradeError
-from starlette.types import Message, Receive, Scope, Send
-from wsproto.events import BytesMessage, TextMessage
+from httpx2.websockets import WebSocketUpgradeError
+from starlette.types import Receive, Scope, Send
 from wsproto.utilities import ProtocolError
 
 from ..config import LuminConfig
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, RequestRefused
 from ..model import Response
 from ..runtime.answering import respond
 from ..site import pages
-from ..site.verify import Proxies, identity_headers
+from ..site.verify import Proxies, identity_headers, require_subject
+from . import incoming
 from .access_log import client_address, shown
 from .forwarding import Forwarding, Header
+from .relay import BROKEN, close, relay
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -36,9 +37,6 @@ CONNECT_TIMEOUT = 5.0
 
 KEEPALIVE = 2.0
 """Seconds that an unused connection is kept; Node and uvicorn close theirs after 5, and who is first must be us."""
-
-BROKEN = 1011
-"""The close code for a connection to the upstream that broke (RFC 6455, 7.4.1)."""
 
 KEPT = 20
 """Unused connections that are kept: the pool looks at each of them for each request, so more would cost more than a
@@ -56,7 +54,8 @@ class Gateway:
     `upstream` is an http(s) URL; its path comes before that of each request. The upstream sees the site's public name
     as `Host`, or with `pass_host=False` its own. `pass_user_headers` adds `X-Auth-Request-User`, `-Email` and
     `-Scope` where somebody is signed in. `timeout` is in seconds, for the upstream to take the next piece of a request,
-    and for its answer to begin; how long the rest may take is up to the client. Raises `ConfigurationError`.
+    and for its answer to begin; how long the rest may take is up to the client, but that somebody who is not signed in
+    has that long for the body of a request, and a second more for each 500 bytes. Raises `ConfigurationError`.
     """
 
     def __init__(
@@ -70,9 +69,10 @@ class Gateway:
     ) -> None:
         self._url = _upstream_url(upstream)
         host = urlsplit(config.origin).netloc.encode() if pass_host else self._url.netloc
-        self._forwarding = Forwarding(config, host)
+        self._forwarding = Forwarding(config, host, str(self._url))
         self._pass_user_headers = pass_user_headers
         self._proxies = Proxies(config.trusted_proxies)
+        self._patience = timeout
         self._timeout = httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT)
         self._client = httpx2.AsyncClient(
             timeout=self._timeout,
@@ -85,9 +85,18 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
-                await self._http(scope, receive, send)
+                try:
+                    incoming.check(scope)
+                    await self._http(scope, receive, send)
+                except RequestRefused as error:
+                    await respond(_refused(error, scope), scope, send)
             case "websocket":
-                await self._websocket(scope, receive, send)
+                await receive()
+                try:
+                    incoming.check(scope)
+                    await self._websocket(scope, receive, send)
+                except RequestRefused as error:
+                    await _deny(_refused(error, scope), scope, send)
             case "lifespan":
                 await self._lifespan(receive, send)
 
@@ -108,44 +117,54 @@ class Gateway:
         return target + b"?" + query if query else target
 
     def _headers(self, scope: Scope) -> list[Header]:
-        client = scope.get("state", {}).get("lumin") if self._pass_user_headers else None
-        identity = identity_headers(client.claims, sorted(client.scope)) if client is not None else ()
+        identity: list[tuple[str, str]] = []
+        if self._pass_user_headers and (client := _signed_in(scope)) is not None:
+            require_subject(client.claims)
+            identity = identity_headers(client.claims, sorted(client.scope))
         return self._forwarding.up(scope["headers"], client_address(scope, self._proxies), identity)
 
     # --- HTTP ---
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        incoming = Incoming(scope, receive)
+        patience = self._patience if _signed_in(scope) is None else None
+        body, headers = incoming.Body(scope, receive, patience), self._headers(scope)
+        refused: RequestRefused | None = None
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:
-                await incoming.until_gone()
+                await body.until_gone()
                 group.cancel_scope.cancel()  # which closes the connection to the upstream
 
             group.start_soon(watch)
-            with suppress(ClientGone):
-                await self._exchange(scope, incoming, send)
+            try:
+                await self._exchange(scope, headers, body, send)
+            except incoming.ClientGone:
+                pass
+            except RequestRefused as error:
+                refused = error  # which a group would wrap
             group.cancel_scope.cancel()
+        if refused is not None:
+            raise refused
 
-    async def _exchange(self, scope: Scope, incoming: Incoming, send: Send) -> None:
+    async def _exchange(self, scope: Scope, headers: list[Header], body: incoming.Body, send: Send) -> None:
         timeout = self._timeout.as_dict()
         request = httpx2.Request(
             scope["method"],
             self._url,
-            headers=self._headers(scope),
-            content=incoming.body() if incoming.has_body else None,
+            headers=headers,
+            content=body.pieces() if body.is_there else None,
             extensions={"target": self._target(scope), "timeout": timeout},
         )
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._send(request, may_repeat=scope["method"] in ("GET", "HEAD") and not body.is_there)
         except httpx2.TransportError as error:
             await respond(_trouble(error, scope), scope, send)
             return
-        incoming.ended.set()  # what the upstream did not read of the request, nobody will
+        body.ended.set()  # what the upstream did not read of the request, nobody will
         timeout["read"] = None  # a stream of events may be silent for long
         try:
-            headers = self._forwarding.down(response.headers.raw)
-            await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+            passed = self._forwarding.down(response.headers.raw)
+            await send({"type": "http.response.start", "status": response.status_code, "headers": passed})
             async for piece in response.aiter_raw():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
@@ -157,10 +176,29 @@ class Gateway:
         finally:
             await response.aclose()
 
+    async def _send(self, request: httpx2.Request, *, may_repeat: bool) -> httpx2.Response:
+        """Sends a request; once more, where it was safe and went out on a kept connection that was just closed.
+
+        That is what a client may do by itself (RFC 9110, 9.2.2). Raises `httpx2.TransportError`.
+        """
+        opened: list[str] = []
+        if may_repeat:
+
+            async def trace(event: str, _info: object) -> None:
+                if event.startswith("connection.connect"):
+                    opened.append(event)
+
+            request.extensions = {**request.extensions, "trace": trace}
+        try:
+            return await self._client.send(request, stream=True)
+        except (httpx2.RemoteProtocolError, httpx2.NetworkError):
+            if not may_repeat or opened:
+                raise
+        return await self._client.send(request, stream=True)
+
     # --- WebSocket ---
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
         accepted = False
         try:
             async with self._client.websocket(
@@ -173,7 +211,7 @@ class Gateway:
                 accepted = True
                 headers = self._forwarding.down(upstream.response.headers.raw) if upstream.response else []
                 await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol, "headers": headers})
-                await _relay(upstream, receive, send)
+                await relay(upstream, receive, send)
         except WebSocketUpgradeError as error:
             await _deny(self._refusal(error.response), scope, send)
         except (httpx2.TransportError, ExceptionGroup) as error:
@@ -184,7 +222,7 @@ class Gateway:
                 raise
             logger.warning("WebSocket %s: the connection broke: %r", shown(scope), error)
             with suppress(OSError):
-                await send(_close(BROKEN))
+                await send(close(BROKEN))
 
     def _refusal(self, response: httpx2.Response) -> Response:
         """What the upstream says to a handshake that it does not take; its words are not read."""
@@ -194,95 +232,19 @@ class Gateway:
         )
 
 
-async def _relay(upstream: AsyncWebSocketSession, receive: Receive, send: Send) -> None:
-    """Messages both ways until one side closes; the other is then told the same."""
-    async with anyio.create_task_group() as group:
-
-        async def up() -> None:
-            with suppress(ProtocolError, WebSocketNetworkError):  # of a connection that ends, as the other task hears
-                await _send_up(upstream, receive)
-                group.cancel_scope.cancel()
-
-        group.start_soon(up)
-        with suppress(OSError):  # the client has gone
-            await _send_down(upstream, send)
-        group.cancel_scope.cancel()
-
-
-async def _send_up(upstream: AsyncWebSocketSession, receive: Receive) -> None:
-    while (message := await receive())["type"] == "websocket.receive":
-        if (text := message.get("text")) is not None:
-            await upstream.send_text(text)
-        else:
-            await upstream.send_bytes(message["bytes"])
-    await upstream.close(_spoken(message.get("code", 1005)), message.get("reason") or None)
-
-
-async def _send_down(upstream: AsyncWebSocketSession, send: Send) -> None:
-    try:
-        while True:
-            match await upstream.receive():
-                case TextMessage(data=text):
-                    await send({"type": "websocket.send", "text": text})
-                case BytesMessage(data=data):
-                    await send({"type": "websocket.send", "bytes": bytes(data)})
-    except WebSocketDisconnect as closed:
-        await send(_close(_spoken(closed.code), closed.reason))
-    except WebSocketNetworkError:
-        await send(_close(BROKEN))
-
-
-def _close(code: int, reason: str | None = None) -> Message:
-    return {"type": "websocket.close", "code": code, "reason": reason or ""}
-
-
-def _spoken(code: int) -> int:
-    """A close code that may stand on the wire: none given is a normal end, a lost connection is "going away"."""
-    return {1005: 1000, 1006: 1001, 1015: 1001}.get(code, code)  # RFC 6455, 7.4.1
+def _signed_in(scope: Scope) -> Any:
+    """The client of whoever is signed in."""
+    return scope.get("state", {}).get("lumin")
 
 
 async def _deny(response: Response, scope: Scope, send: Send) -> None:
     if "websocket.http.response" in scope.get("extensions", {}):
         await respond(response, scope, send, "websocket.http.response")
     else:
-        await send(_close(BROKEN))
+        await send(close(BROKEN))
 
 
-# --- one request ----------------------------------------------------------------------------------------
-
-
-class ClientGone(Exception):
-    """The client went away before its request was complete."""
-
-
-class Incoming:
-    """The body of a request and, once it has ended, the watch for the client's going."""
-
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        sizes = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
-        self.has_body = bool(sizes) and sizes.get(b"content-length") != b"0"
-        self.ended = anyio.Event()
-        if not self.has_body:
-            self.ended.set()
-        self._receive = receive
-
-    async def body(self) -> AsyncIterator[bytes]:
-        """The pieces as they come. Raises `ClientGone`."""
-        more = True
-        while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            more = message.get("more_body", False)
-            if piece := message.get("body"):
-                yield piece
-        self.ended.set()
-
-    async def until_gone(self) -> None:
-        """Returns when the client has disconnected."""
-        await self.ended.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+# --- what we say ourselves ------------------------------------------------------------------------------
 
 
 def _trouble(error: Exception, scope: Scope) -> Response:
@@ -290,11 +252,24 @@ def _trouble(error: Exception, scope: Scope) -> Response:
     late = isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
     status, reason = (504, "upstream_timeout") if late else (502, "upstream_unavailable")
     logger.warning("%s was answered %d: %r", shown(scope), status, error)
-    title, text = "Not available now", "The service behind this site does not answer. Please try again."
+    text = "The service behind this site does not answer. Please try again."
+    return _told(scope, status, reason, "Not available now", text)
+
+
+def _refused(error: RequestRefused, scope: Scope) -> Response:
+    answer = _told(scope, error.status, error.reason, "This request was refused", str(error))
+    if error.status != 403:  # nobody knows where in the bytes of its connection such a request ends
+        answer.headers.append(("Connection", "close"))
+    if error.status == 405:
+        answer.headers.append(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
+    return answer
+
+
+def _told(scope: Scope, status: int, reason: str, title: str, text: str) -> Response:
     accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
     if b"text/html" in accept.lower():
         return pages.page(status, pages.Page(title, text))
-    return pages.problem(status, reason, title)
+    return pages.problem(status, reason, title, detail=text)
 
 
 def _upstream_url(upstream: str) -> httpx2.URL:

@@ -148,6 +148,7 @@ http:
       forwardAuth:
         address: "%{auth}%{prefix}/verify?redirect"
         trustForwardHeader: false
+        authRequestHeaders: [%{read}]
         authResponseHeaders: [Cookie]  # without ours
         # What the expression names of a client's headers goes no further: who it is, what could move a path, and
         # names that a service may take for others.

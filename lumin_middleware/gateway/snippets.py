@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
+from ..site.verify import READ
 from . import snippet_texts as texts
 from .forwarding import ODD_NAME, PATH_MOVING
 
@@ -95,6 +96,7 @@ def _traefik(config: LuminConfig, words: dict[str, str]) -> str:
         words,
         unnamed=", ".join(f'{name}: ""' for name in NAMED),
         dropped=f"(?i)^({'|'.join(dropped)})$",
+        read=", ".join(READ),
         cookies=", ".join(f'"{name}"' for name in cookies),
         tls="      tls: {}\n" if config.secure else "",
     )

@@ -6,8 +6,6 @@ Authlib's (`exchange.py`). Whatever comes back is hostile until a function here 
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from calendar import timegm
 from collections.abc import Mapping
@@ -24,8 +22,9 @@ from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError, OAuthError, RequestRefused, ServerUnavailable
 from ..model import _CHECKED, AuthorizationCode, TokenSet, Transaction
 from ..ports import Answer
+from .documents import json_answer, present
 
-PASSED_ON = ("login_hint", "prompt", "ui_locales")
+PASSED_ON = ("login_hint", "prompt", "ui_locales", "max_age", "acr_values")
 """What a browser may add to the authorization request (OpenID Connect Core 1.0, 3.1.2.1); nothing else."""
 
 PARAMETERS_LIMIT = 100
@@ -127,12 +126,12 @@ def token_response(answer: Answer) -> dict[str, Any]:
     `AuthorizationServerError` for everything else that is not tokens: somebody answered, and what is wrong is this
     request, or whoever stands before the server.
     """
-    found = _json_object(answer)
+    found = json_answer(answer)
     if answer.status >= 500 or answer.status == 429:
         raise ServerUnavailable(
             f"the token endpoint answered {answer.status}", retry_after=1.0, said=answer.retry_after
         )
-    if answer.status != 200:
+    if answer.status not in (200, 201):  # 201 says that tokens were made, as some servers do
         error = found.get("error") if found else None
         if isinstance(error, str) and error:
             description = found.get("error_description") if found else None
@@ -140,10 +139,11 @@ def token_response(answer: Answer) -> dict[str, Any]:
         raise _no_tokens(f"the token endpoint answered {answer.status} without an OAuth error")
     if found is None:
         raise _no_tokens(
-            f"the token endpoint answered 200 with {answer.media_type or 'no media type'}, not a JSON object"
+            f"the token endpoint answered {answer.status} with {answer.media_type or 'no media type'}, "
+            "not a JSON object that agrees with itself"
         )
     if "error" in found:
-        raise _no_tokens("the token endpoint answered 200 with an error")
+        raise _no_tokens("the token endpoint answered with tokens and an error")
     _check_tokens(found)
     return found
 
@@ -174,7 +174,7 @@ def _check_tokens(found: Mapping[str, Any]) -> None:
     if not _is_token(found.get("access_token")):
         raise _no_tokens("the token response has no usable access_token")
     for name in ("refresh_token", "id_token"):
-        if found.get(name) is not None and not _is_token(found[name]):
+        if present(found.get(name)) and not _is_token(found[name]):
             raise _no_tokens(f"the token response's {name} is not text")
 
 
@@ -183,24 +183,14 @@ def _is_token(value: object) -> bool:
     return isinstance(value, str) and bool(value) and value.isascii() and value.isprintable() and " " not in value
 
 
-def _json_object(answer: Answer) -> dict[str, Any] | None:
-    if answer.media_type != "application/json":
-        return None
-    try:
-        found = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def token_set(found: Mapping[str, Any], *, requested: str, before: TokenSet | None, now: float) -> TokenSet:
     """The tokens of a checked response (RFC 6749, 5.1 and 6).
 
-    What a refresh leaves out stays as it was `before`: the refresh token, the scope.
+    What a refresh leaves out, or leaves empty, stays as it was `before`: the refresh token, the scope.
     """
     lifetime = _lifetime(found.get("expires_in"))
     scope = found.get("scope")
-    if scope is None:
+    if not present(scope):
         granted = before.scope if before else tuple(requested.split())
     else:
         granted = (
@@ -212,18 +202,23 @@ def token_set(found: Mapping[str, Any], *, requested: str, before: TokenSet | No
         lifetime=lifetime,
         scope=granted,
         refresh_token=found.get("refresh_token") or (before.refresh_token if before else None),
-        id_token=found.get("id_token"),
+        id_token=found.get("id_token") or None,
     )
 
 
 def _lifetime(expires_in: object) -> float:
+    """Seconds from now: none for a token that has expired already, the usual ones where no number is given."""
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):
+        return DEFAULT_LIFETIME
+    if isinstance(expires_in, int) and expires_in <= 0:  # also one that no float holds
+        return 0.0
     try:
-        seconds = (
-            float(expires_in) if isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool) else 0.0
-        )
+        seconds = float(expires_in)
     except (ValueError, OverflowError):
         return DEFAULT_LIFETIME
-    return seconds if math.isfinite(seconds) and 0 < seconds <= LIFETIME_LIMIT else DEFAULT_LIFETIME
+    if seconds <= 0:
+        return 0.0
+    return seconds if seconds <= LIFETIME_LIMIT else DEFAULT_LIFETIME
 
 
 # --- the end-session endpoint ---------------------------------------------------------------------------

@@ -15,12 +15,15 @@ browser or a worker's time limit do not mind; it covers the first two pauses, of
 T = TypeVar("T")
 
 
-async def patiently(world: World, attempt: Callable[[], Awaitable[T]], kind: type[ServerUnavailable]) -> T:
+async def patiently(
+    world: World, limit: float, attempt: Callable[[], Awaitable[T]], kind: type[ServerUnavailable]
+) -> T:
     """The result of an attempt, which is made again after each error of that `kind` that says "soon".
 
-    The time that the attempts themselves take counts: what a server in silence has used up is not added to.
+    The time that the attempts themselves take counts: what a server in silence has used up is not added to. `limit` is
+    how long one answer may take, in seconds: who wants it sooner than `PATIENCE` waits no longer for a pause, either.
     """
-    left = PATIENCE
+    left = min(PATIENCE, limit)
     while True:
         began = world.clock()
         try:

@@ -39,6 +39,14 @@ class TokenEndpoint:
         self._metadata = metadata
         self._has_warned = False
 
+    async def admit_code(self) -> None:
+        """Raises `CircuitOpen` where `redeem` would hold a code back for longer than people wait."""
+
+        async def check() -> None:
+            self.codes.check()
+
+        await patiently(self._world, self._config.timeout, check, CircuitOpen)
+
     async def redeem(self, code: AuthorizationCode) -> TokenSet:
         """RFC 6749, 4.1.3. Raises `OAuthError` when the server refuses, `AuthorizationServerError` for trouble."""
         endpoint = (await self._metadata.server()).token_endpoint or ""
@@ -49,7 +57,9 @@ class TokenEndpoint:
             return token_set(found, requested=code.transaction.scope, before=None, now=now)
 
         # What the breaker held back was not sent, and may be tried again; nothing else ever is.
-        tokens = await patiently(self._world, lambda: self.codes.call(code.code, ask), CircuitOpen)
+        tokens = await patiently(
+            self._world, self._config.timeout, lambda: self.codes.call(code.code, ask), CircuitOpen
+        )
         self._warn_of_no_refresh_token(tokens)
         return tokens
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import zlib
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ BODY_LIMIT = 1024 * 1024
 REVOKE_TIMEOUT = 3.0
 """Seconds that a person who signs out waits for the server at most."""
 
-# Compressed answers are not asked for, since a small one can unfold to a large one.
+# Compressed answers are not asked for, since a small one can unfold to a large one. Some proxies send them anyway.
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -175,7 +176,26 @@ _KEPT = frozenset({b"content-type", b"retry-after", b"date"})
 
 def _whole(request: httpx2.Request, response: httpx2.Response, body: bytearray) -> httpx2.Response:
     headers = [(name, value) for name, value in response.headers.raw if name.lower() in _KEPT]
-    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=request)
+    content = unfolded(bytes(body), response.headers.get("content-encoding", ""))
+    return httpx2.Response(response.status_code, headers=headers, content=content, request=request)
+
+
+def unfolded(body: bytes, coding: str) -> bytes:
+    """The content of a body in one of the codings that zlib reads (RFC 9110, 8.4.1); of another, the body as it came.
+
+    Never more than `BODY_LIMIT` bytes are unfolded. Of a body that is cut or broken nothing is left, so that its status
+    still counts. Raises `RemoteProtocolError` for one that is longer.
+    """
+    if coding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # with the header of either
+    try:
+        content = decoder.decompress(body, BODY_LIMIT + 1)
+    except zlib.error:
+        return b""
+    if len(content) > BODY_LIMIT:
+        raise httpx2.RemoteProtocolError("the answer is too long when it is unfolded")
+    return content if decoder.eof else b""
 
 
 # --- on an event loop -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..client import AsyncLuminClient, LuminClient
 from ..errors import ANSWERED, LuminError
 from ..model import Session
+from ..protocol.claims import verified_email
 from ..site import pages
 from ..site.relying_party import Visit
 from .answering import deny, raw_headers, respond
@@ -59,7 +60,7 @@ class LuminUser(BaseUser):
     @property
     def display_name(self) -> str:
         claims = self._session.claims
-        return str(claims.get("name") or claims.get("email") or claims.get("sub") or "")
+        return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
 
     @property
     def identity(self) -> str:
@@ -195,6 +196,8 @@ class Passage:
             self._started = True
             if cookies := visit.set_cookies():
                 message = _with_cookies(message, cookies)
+            elif visit.session is not None and message["type"] == "http.response.start":
+                message = _kept_private(message)
             if visit.session is not None and _is_long(message):
                 self._watch = Watch(visit, self._world)
         elif self._watch is not None:
@@ -260,6 +263,13 @@ class Challenge(StarletteResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await respond(await self._visit.challenge(scope=self._scope), scope, send)
+
+
+def _kept_private(message: Message) -> Message:
+    headers = list(message.get("headers", ()))
+    if not pages.says_nothing_of_caching(name.decode("latin-1") for name, _ in headers):
+        return message
+    return {**message, "headers": [*headers, *raw_headers([pages.PRIVATE])]}
 
 
 def _with_cookies(message: Message, cookies: list[str]) -> Message:

@@ -7,48 +7,37 @@ one name of ours count as none. No value is understood here; that is the sealers
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from ..config import LuminConfig
-from ..errors import LuminError
+
+HEADER_LIMIT = 7000
+"""Bytes of a `Cookie` header that may be ours. Common servers take lines of 8 KB (8,190 bytes in gunicorn and Apache,
+8,192 in nginx) and answer 4xx to everything beyond, sign-out too; the rest is the application's."""
+
+SESSION_LIMIT = 5000
+"""Bytes of it that a session may take: as many as leave room for a login in flight, or for several short ones."""
 
 SET_COOKIE_LIMIT = 4000
 """Bytes of one `Set-Cookie` value. Browsers promise 4,096 for name, value and attributes (RFC 6265, 6.1)."""
 
-PIECES_LIMIT = 5
-"""Pieces of one session: 20,000 bytes, which is more than common servers take in a header."""
+PIECES_LIMIT = 2
+"""Pieces of one session."""
+
+_COUNTS = {b"%d" % count for count in range(2, PIECES_LIMIT + 1)}
 
 DELETIONS_LIMIT = 20
 """Cookies that one answer deletes, however many a browser brings."""
 
-MEMO_LIMIT = 1000
-"""Jars that a process remembers: a few MB, and only somebody who is signed in gets in."""
+_SEPARATORS = b" \t"
+"""What may stand around a cookie (RFC 6265, 4.2.1, and RFC 9110, 5.6.3). Python's own idea of white space is wider."""
+
+_UNSEEN = bytes({*range(0x21), *range(0x7F, 0x100)})
+"""What a service behind us may strip from a name, and then read one of ours."""
 
 T = TypeVar("T")
-
-
-class Memo(Generic[T]):
-    """A bounded dictionary that forgets its oldest entry."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._entries: OrderedDict[bytes, T] = OrderedDict()
-        self.get = self._entries.get
-
-    def put(self, key: bytes, value: T) -> None:
-        if len(self._entries) >= self._limit:
-            self._entries.popitem(last=False)
-        self._entries[key] = value
-
-
-class SessionTooLarge(LuminError):
-    """The sealed session does not fit into the cookies that a browser keeps."""
-
-    status_hint = 502
-    reason = "session_too_large"
 
 
 class Cookies:
@@ -58,20 +47,21 @@ class Cookies:
         self.session = config.session_cookie
         self.tries = f"{self.session}-tries"
         self.login = f"{self.session}-login-"
+        self.past = f"{self.session}-past"
         self.attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if config.secure else "")
         self.pieces = tuple(f"{self.session}-{index}" for index in range(PIECES_LIMIT))
-        self.marker = self.session.encode()
-        self.ours = re.compile(rb"%s(?:-[0-4]|-tries|-login-[0-9a-f]{16})?" % re.escape(self.marker))
-
-        self._jars: Memo[Jar[Any]] = Memo(MEMO_LIMIT)
+        self.room = SESSION_LIMIT - PIECES_LIMIT * (len(self.session) + len("-0=; ")) - 1
+        """Characters that a session's value may have."""
+        name = re.escape(self.session.encode())
+        self.ours = re.compile(rb"%b(?:-[0-%d]|-tries|-past|-login-[0-9a-f]{16})?" % (name, PIECES_LIMIT - 1))
+        # Cookies know neither ports nor paths: those of other sites on this host come along, and are as secret.
+        every = b"__Host-lumin" if config.secure else b"lumin"
+        self.markers = {self.session.encode(), every}
+        self.withheld = re.compile(rb"(?:%b|%b)(?:-.*)?" % (name, every), re.DOTALL)
 
     def jar(self, header: bytes) -> Jar[Any]:
         """The jar of a `Cookie` header."""
-        return self._jars.get(header) or Jar(header, self)
-
-    def remember(self, jar: Jar[Any]) -> None:
-        """Keeps a jar that held a session, so that the next request with the same cookies need not open it."""
-        self._jars.put(jar.header, jar)
+        return Jar(header, self)
 
     def set(self, name: str, value: str, max_age: float) -> str:
         return f"{name}={value}; Max-Age={int(max_age)}{self.attributes}"
@@ -79,11 +69,11 @@ class Cookies:
     def delete(self, name: str) -> str:
         return f"{name}=; Max-Age=0{self.attributes}"
 
-    def write_session(self, value: str, max_age: float, carried: Iterable[str]) -> list[str]:
-        """The `Set-Cookie` values for a session, in pieces where one is too small.
+    def write_session(self, value: str, max_age: float, carried: Mapping[str, bytes | None]) -> list[str]:
+        """The `Set-Cookie` values for a session of at most `room` characters, in pieces where one is too small.
 
-        `carried` are the names that the request came with: those that are stale now are deleted.
-        Raises `SessionTooLarge`.
+        `carried` is what the request came with: pieces that are stale now are deleted, and the oldest logins where
+        they would take more than our part of the header.
         """
         whole = self.set(self.session, value, max_age)
         if len(whole) <= SET_COOKIE_LIMIT:
@@ -91,18 +81,18 @@ class Cookies:
         else:
             room = SET_COOKIE_LIMIT - len(self.set(self.pieces[0], "", max_age))
             # The first character of the first piece says how many there are, so that a stale piece more does no harm.
-            count = -(-(len(value) + 1) // room)
-            if count > PIECES_LIMIT:
-                raise SessionTooLarge(
-                    f"the sealed session has {len(value)} bytes, which is more than {PIECES_LIMIT} cookies hold; "
-                    "use sessions='store'"
-                )
-            text = f"{count}{value}"
-            written = {
-                name: self.set(name, text[index * room : (index + 1) * room], max_age)
-                for index, name in enumerate(self.pieces[:count])
-            }
-        return [*written.values(), *self.delete_session(name for name in carried if name not in written)]
+            text = f"{-(-(len(value) + 1) // room)}{value}"
+            parts = [text[start : start + room] for start in range(0, len(text), room)]
+            written = {name: self.set(name, part, max_age) for name, part in zip(self.pieces, parts, strict=False)}
+        stale = self.delete_session(name for name in carried if name not in written)
+        return [*written.values(), *stale, *self._delete_logins(HEADER_LIMIT - len(value), carried)]
+
+    def _delete_logins(self, room: int, carried: Mapping[str, bytes | None]) -> Iterator[str]:
+        for name, value in list(carried.items())[::-1]:  # the newest come last (RFC 6265, 5.4)
+            if name.startswith(self.login):
+                room -= len(name) + len(value or b"")
+                if room < 0:
+                    yield self.delete(name)
 
     def delete_session(self, carried: Iterable[str]) -> list[str]:
         """Deletes the session cookies among `carried`."""
@@ -115,10 +105,7 @@ class Cookies:
 
 
 class Jar(Generic[T]):
-    """The cookies of one request: `ours` by name, and `rest`, the header as the application may see it.
-
-    Equal headers have equal jars, so one that held a session is remembered, with what was opened in it.
-    """
+    """The cookies of one request: `ours` by name, and `rest`, the header as the application may see it."""
 
     def __init__(self, header: bytes, cookies: Cookies) -> None:
         self.header = header
@@ -127,19 +114,19 @@ class Jar(Generic[T]):
 
     @cached_property
     def _read(self) -> tuple[dict[str, bytes | None], bytes]:
-        marker = self._cookies.marker
-        if marker not in self.header:
+        names = self._cookies
+        if not any(marker in self.header for marker in names.markers):
             return {}, self.header
         ours: dict[str, bytes | None] = {}
         rest = []
         for pair in self.header.split(b";"):
-            name, equals, value = pair.strip().partition(b"=")
-            if not equals or not name.startswith(marker) or not self._cookies.ours.fullmatch(name):
-                rest.append(pair)
-            else:
+            name, equals, value = pair.strip(_SEPARATORS).partition(b"=")
+            if equals and names.ours.fullmatch(name):
                 key = name.decode()
                 ours[key] = value if ours.get(key, value) == value else None
-        return ours, b";".join(rest).strip()
+            elif not names.withheld.fullmatch(name.strip(_UNSEEN)):
+                rest.append(pair)
+        return ours, b";".join(rest).strip(_SEPARATORS)
 
     @cached_property
     def ours(self) -> dict[str, bytes | None]:
@@ -156,7 +143,7 @@ class Jar(Generic[T]):
         if whole := self.ours.get(self._cookies.session):
             yield whole
         first = self.ours.get(self._cookies.pieces[0])
-        if first and first[:1] in (b"2", b"3", b"4", b"5"):
+        if first and first[:1] in _COUNTS:
             pieces = [self.ours.get(name) for name in self._cookies.pieces[: int(first[:1])]]
             if all(pieces):
                 yield b"".join(piece for piece in pieces if piece)[1:]

@@ -7,17 +7,17 @@ dropped when somebody looks.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..config import LuminConfig
-from ..errors import StoreUnavailable
 from ..model import Session
 from ..ports import World
-from .records import SWAP_ATTEMPTS, digest
+from .records import change, digest
 from .sealing import Sealer
 
 ENTRIES_LIMIT = 100
-"""Sessions of one person that are kept in view, the newest; nobody uses more devices."""
+"""Sessions of one person that can be at one time, the newest; nobody uses more devices."""
 
 
 class Entry(NamedTuple):
@@ -25,6 +25,8 @@ class Entry(NamedTuple):
 
     session_id: str
     began: float
+    has_sid: bool = False
+    """Whether the server gave it a session id of its own, by which it is listed as well."""
 
     @property
     def name(self) -> str:
@@ -52,32 +54,43 @@ class Index:
         self._world = world
         self._sealer = Sealer(config.keys, "index", world.clock)
 
-    async def add(self, session: Session) -> None:
-        """Raises `StoreUnavailable`."""
+    async def add(self, session: Session) -> list[Entry]:
+        """Those that it pushes out of a list, and which are to be ended: nobody would find them. Raises
+        `StoreUnavailable`.
+        """
+        entry = Entry(session.id, session.began, by_sid(session) is not None)
+        out: dict[str, Entry] = {}
         for common in filter(None, (by_subject(session), by_sid(session))):
-            await self._change(common, add=Entry(session.id, session.began))
+            pushed = await self._change(common, without={session.id}, add=[entry])
+            out |= {each.session_id: each for each in pushed}
+        return list(out.values())
 
     async def remove(self, session: Session) -> None:
         """Raises `StoreUnavailable`."""
         for common in filter(None, (by_subject(session), by_sid(session))):
-            await self._change(common, remove=session.id)
+            await self.forget(common, [session.id])
+
+    async def forget(self, common: str, session_ids: Iterable[str]) -> None:
+        """Takes sessions off one list. Raises `StoreUnavailable`."""
+        await self._change(common, without=set(session_ids))
 
     async def entries(self, common: str) -> list[Entry]:
         """The sessions that have this in common, oldest first. Raises `StoreUnavailable`."""
-        return self._read(await self._world.store.get(self._key(common)), common)
+        return self._read(await self._world.store.get(_key(common)), common)
 
-    async def _change(self, common: str, *, add: Entry | None = None, remove: str | None = None) -> None:
-        for _ in range(SWAP_ATTEMPTS):
-            raw = await self._world.store.get(self._key(common))
-            gone = add.session_id if add else remove
-            entries = [entry for entry in self._read(raw, common) if entry.session_id != gone]
-            entries = [*entries, add][-ENTRIES_LIMIT:] if add else entries
-            if raw is None and not entries:
-                return
-            new = self._sealer.seal(json.dumps(entries).encode(), common).encode() if entries else None
-            if await self._world.store.swap(self._key(common), raw, new, self._config.absolute_timeout):
-                return
-        raise StoreUnavailable("the index of sessions changes too fast to be written")
+    async def _change(self, common: str, *, without: set[str], add: Iterable[Entry] = ()) -> list[Entry]:
+        """Those that found no room."""
+        out: list[Entry] = []
+
+        def changed(raw: bytes | None) -> bytes | None:
+            kept = [*(entry for entry in self._read(raw, common) if entry.session_id not in without), *add]
+            out[:] = kept[:-ENTRIES_LIMIT]
+            return self._sealer.seal(json.dumps(kept[-ENTRIES_LIMIT:]).encode(), common).encode() if kept else None
+
+        # In one process they take turns, so that the store sees one of them at a time.
+        async with self._world.lock(_key(common)):
+            await change(self._world, _key(common), changed, self._config.absolute_timeout)
+        return out
 
     def _read(self, raw: bytes | None, common: str) -> list[Entry]:
         unsealed = self._sealer.unseal(raw, common) if raw else None
@@ -85,5 +98,6 @@ class Index:
         entries = [Entry(*item) for item in json.loads(unsealed.data)] if unsealed else []
         return [entry for entry in entries if entry.began > oldest]
 
-    def _key(self, common: str) -> str:
-        return "index:" + digest(common)
+
+def _key(common: str) -> str:
+    return "index:" + digest(common)

@@ -7,6 +7,7 @@ generation, or the mark that the session has ended. Whether a session must have 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -14,11 +15,14 @@ from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
 from ..model import Session
 from ..ports import World
-from .cookies import MEMO_LIMIT, Memo
+from .memo import Memo
 from .sealing import Sealer
 
-SWAP_ATTEMPTS = 8
-"""Times that a mark is tried to be set while others write; each loser had a winner."""
+PATIENCE = 8.0
+"""Seconds of pauses in which a change waits for others who write the same; as long as somebody waits for a page."""
+
+PAUSES = (0.002, 0.25)
+"""Seconds that the first pause lasts at most, and the longest: from the time of one swap to that of a hundred."""
 
 _ENDED = b"ended"
 
@@ -40,13 +44,33 @@ def record_key(session_id: str) -> str:
     return "session:" + digest(session_id)
 
 
+async def change(world: World, key: str, new: Callable[[bytes | None], bytes | None], lifetime: float) -> bytes | None:
+    """Puts what `new` makes of what is there in its place, however many do so at once; for `lifetime` seconds.
+
+    Returns what was there. Whoever loses to another waits a while, at random and each time longer, so that all get
+    their turn. Raises `StoreUnavailable`.
+    """
+    waited, longest = 0.0, PAUSES[0]
+    while True:
+        raw = await world.store.get(key)
+        value = new(raw)
+        if raw is value is None or await world.store.swap(key, raw, value, lifetime):
+            return raw
+        if waited > PATIENCE:
+            raise StoreUnavailable("what others write at the same time too often cannot be changed")
+        pause = longest * int(digest(world.token(8))[:4], 16) / 0xFFFF
+        await world.sleep(pause)
+        waited, longest = waited + pause, min(longest * 2, PAUSES[1])
+
+
 class Records:
     """The records of one site's sessions. Times are in seconds."""
 
     def __init__(self, config: LuminConfig, world: World) -> None:
+        self._world = world
         self._store = world.store
         self._sealer = Sealer(config.keys, "record", world.clock)
-        self._opened: Memo[tuple[Session, bool]] = Memo(MEMO_LIMIT)
+        self._opened: Memo[tuple[Session, bool]] = Memo(config.session_memory // 2)
 
     async def raw(self, session_id: str) -> bytes | None:
         """The record's bytes, if there is one. Raises `StoreUnavailable`."""
@@ -80,15 +104,11 @@ class Records:
 
         Returns the session that the record held until then, if it held one.
         """
-        key = record_key(session_id)
         mark = None if lifetime is None else self._seal(_ENDED, session_id)
-        for _ in range(SWAP_ATTEMPTS):
-            raw = await self._store.get(key)
-            if raw is mark is None or await self._store.swap(key, raw, mark, lifetime or 0):
-                with suppress(SessionEnded):
-                    return None if raw is None else self.read(raw, session_id)
-                return None
-        raise StoreUnavailable("the session's record changes too fast to be ended")
+        raw = await change(self._world, record_key(session_id), lambda raw: mark, lifetime or 0)
+        with suppress(SessionEnded):
+            return None if raw is None else self.read(raw, session_id)
+        return None
 
     def _seal(self, data: bytes, session_id: str) -> bytes:
         return self._sealer.seal(data, session_id).encode()

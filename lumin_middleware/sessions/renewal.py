@@ -25,7 +25,6 @@ import logging
 import re
 from contextlib import suppress
 from enum import Enum
-from typing import Any
 
 from ..config import AuthorizationServer, LuminConfig
 from ..errors import (
@@ -38,13 +37,13 @@ from ..errors import (
 from ..model import Session, TokenSet
 from ..ports import World
 from ..protocol.breaker import CircuitOpen
-from ..protocol.identity import RENEWED_TOLERANCE, kept_claims
+from ..protocol.identity import AnotherIdentity
 from ..protocol.metadata import Metadata
 from ..protocol.oauth import REFUSES_THE_PERSON
 from ..protocol.patience import patiently
 from ..protocol.token_endpoint import TokenEndpoint
-from .cookies import MEMO_LIMIT, Memo
 from .lease import Lease
+from .memo import Memo
 from .pauses import Pauses
 from .records import Record
 from .saving import Saving
@@ -101,6 +100,10 @@ def meaning(error: OAuthError, granted: tuple[str, ...], settings: str) -> Meani
     return Meaning.CLIENT
 
 
+STILLBORN_MEMORY = 4_194_304
+"""Bytes that are reckoned for sessions whose new token the API did not take: a thousand, which nobody sees at once."""
+
+
 class Due(Enum):
     """When a token must be renewed."""
 
@@ -136,7 +139,7 @@ class Renewal:
         self._pauses = Pauses(world)
         self._saving = Saving(world, sessions, token_endpoint)
         self._is_due_from = max(config.renew_before, HARD_MARGIN)
-        self._stillborn: Memo[bool] = Memo(MEMO_LIMIT)
+        self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
         self._spoke_at = float("-inf")
 
@@ -160,7 +163,9 @@ class Renewal:
             raise SessionEnded("the access token has expired and there is no refresh token", "expired")
         if when is not Due.NOW and self._world.locked(session.id):
             return session
-        return await patiently(self._world, lambda: self._attempt(session, rejected), ServerUnavailable)
+        return await patiently(
+            self._world, self._config.timeout, lambda: self._attempt(session, rejected), ServerUnavailable
+        )
 
     async def _attempt(self, session: Session, rejected: str | None) -> Session:
         """One attempt, whose trouble a token that lives outlasts."""
@@ -248,8 +253,8 @@ class Renewal:
         with suppress(StoreUnavailable):  # newer keys may be another answer to wait for
             await lease.keep()
         try:
-            claims = await self._claims(old, tokens)
-        except AuthorizationServerError as error:
+            claims = await self._metadata.refreshed_claims(tokens, self._config, old)
+        except AnotherIdentity as error:
             logger.error("A refresh brought tokens that are not this session's, which ends: %s", error)
             await self._end(old, tokens)
             raise SessionEnded("the server's new identity is not this session's") from None
@@ -257,23 +262,6 @@ class Renewal:
             tokens = dataclasses.replace(tokens, id_token=old.tokens.id_token)
         renewed = dataclasses.replace(old, generation=old.generation + 1, seen=now, tokens=tokens, claims=claims)
         return await self._saving.save(record, renewed)
-
-    async def _claims(self, old: Session, tokens: TokenSet) -> Any:
-        """OpenID Connect Core 1.0, 12.2: a new ID token is of the same issuer and subject, or all is discarded."""
-        if tokens.id_token is None:
-            return old.claims
-        try:
-            claims = await self._metadata.id_token_claims(
-                tokens.id_token, self._config, access_token=tokens.access_token, tolerance=RENEWED_TOLERANCE
-            )
-        except ServerUnavailable as error:
-            logger.warning("A renewed ID token cannot be verified now and is left aside: %s", error)
-            return old.claims
-        if "iss" not in old.claims or "sub" not in old.claims:
-            return old.claims  # the identity came from the API, whose ids need not be the server's
-        if claims["sub"] != old.claims["sub"]:
-            raise AuthorizationServerError("the ID token is another person's", "bad_id_token")
-        return kept_claims({**old.claims, **claims}, self._config)
 
     # --- what a refusal means ---
 

@@ -1,24 +1,19 @@
-"""Sessions: sealed in the cookie, or in the store with a handle in the cookie.
-
-`CookieSessions` have a record in the store only once they were renewed or ended; a cookie is then a copy, and an old
-copy finds the newest. `StoreSessions` have it from the start. Whoever uses a session sees one interface and never
-asks which it is.
-"""
+"""Sessions: one interface to those in cookies and those in the store; whoever uses one never asks which it is."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
 from ..model import Session
 from ..ports import World
-from .cookies import Cookies, Jar, SessionTooLarge
+from .cookies import Cookies, Jar
+from .memo import Memo
 from .records import Record, Records, record_key
-from .sealing import Sealer, Unsealed
+from .sealing import Sealer
 
 logger = logging.getLogger("lumin_middleware")
 
@@ -51,15 +46,13 @@ class Opened:
 class Sessions(ABC):
     """What both kinds share: limits, the record, and the cookie."""
 
-    purpose: ClassVar[str]
-    """What the cookie is sealed for."""
-
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         self._config = config
         self._world = world
         self._cookies = cookies
-        self._sealer = Sealer(config.keys, self.purpose, world.clock)
+        self._handle_sealer = Sealer(config.keys, "handle", world.clock)
         self._records = Records(config, world)
+        self._opened: Memo[Opened] = Memo(config.session_memory // 2)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
         self._warned_at: dict[str, float] = {}
@@ -74,8 +67,8 @@ class Sessions(ABC):
         """
 
     @abstractmethod
-    async def begin(self, session: Session, replaced: Session | None) -> None:
-        """Makes a new session known, in place of the one that this browser had. Raises `StoreUnavailable`."""
+    async def begin(self, session: Session) -> None:
+        """Makes a new session known. Raises `StoreUnavailable`."""
 
     @abstractmethod
     async def end(self, session_id: str, began: float) -> Session | None:
@@ -93,8 +86,8 @@ class Sessions(ABC):
         """Seconds that the record of a session must live."""
 
     @abstractmethod
-    def _opened_from(self, unsealed: Unsealed) -> Opened:
-        """What the cookie's content is."""
+    def _unseal(self, value: bytes) -> Opened | None:
+        """What a cookie holds, if we sealed it."""
 
     @abstractmethod
     def _value(self, session: Session) -> str:
@@ -150,29 +143,54 @@ class Sessions(ABC):
         return await self._records.replace(record, session, self._lifetime(session.began))
 
     def set_cookies(self, session: Session, jar: Jar[Opened]) -> list[str]:
-        """The `Set-Cookie` values that give the browser this session. Raises `SessionTooLarge`."""
+        """The `Set-Cookie` values that give the browser this session."""
         max_age = min(self._config.idle_timeout, self._remaining(session.began))
         return self._cookies.write_session(self._value(session), max_age, jar.ours)
 
-    def renewed_cookies(self, session: Session, jar: Jar[Opened]) -> list[str]:
-        """The same for a session that the browser has already, which then may keep an older copy."""
-        try:
-            return self.set_cookies(session, jar)
-        except SessionTooLarge as error:
-            logger.error("The browser keeps an older copy of its session: %s", error)
-            return []
-
     def _open(self, jar: Jar[Opened]) -> Opened | None:
-        """What the cookies hold, read once for equal cookies."""
+        """What the cookies hold. Equal values are opened once, whatever stands beside them in a header."""
         if jar.opened is None:
             for value in jar.session_values():
-                if unsealed := self._sealer.unseal(value):
-                    jar.opened = self._opened_from(unsealed)
-                    self._cookies.remember(jar)
+                opened = self._opened.get(value)
+                if opened is None and (opened := self._unseal(value)) is not None:
+                    self._opened.put(value, opened)
+                if opened is not None:
+                    jar.opened = opened
                     break
         return jar.opened
 
-    def warn(self, message: str, error: Exception) -> None:
+    # --- a session that only the store has ---
+
+    def _handle(self, session: Session) -> str:
+        """What a cookie holds in place of a session that the store has."""
+        return self._handle_sealer.seal(session.id.encode())
+
+    def _from_handle(self, value: bytes) -> Opened | None:
+        unsealed = self._handle_sealer.unseal(value)
+        if unsealed is None:
+            return None
+        session_id = unsealed.data.decode()
+        return Opened(None, session_id, record_key(session_id), unsealed.newest_key)
+
+    async def _record(self, session: Session) -> None:
+        """Writes the first record of a session. Raises `StoreUnavailable`."""
+        if not await self.replace(Record(None, session), session):
+            raise StoreUnavailable("a new session's id is taken, so the store does not keep its contract")
+
+    async def _load_recorded(self, opened: Opened, *, slide: bool) -> Carried | None:
+        raw = await self._world.store.get(opened.key)
+        if raw is None:
+            return None
+        session = self._records.read(raw, opened.session_id)
+        self.check_limits(session)
+        slides, outdated = slide and self._is_sliding(session), self._records.is_outdated(raw)
+        if slides or outdated:
+            await self._rewrite(raw, session)
+        return Carried(session, slides or not opened.newest_key, outdated)
+
+    # --- small things ---
+
+    def warn(self, message: str, error: object) -> None:
         """Logs trouble that each request would meet: once in a while."""
         if (now := self._clock()) >= self._warned_at.get(message, float("-inf")) + WARNING_PAUSE:
             self._warned_at[message] = now
@@ -190,110 +208,3 @@ class Sessions(ABC):
 
     def _is_sliding(self, session: Session) -> bool:
         return self._clock() >= session.seen + self._slide
-
-
-class CookieSessions(Sessions):
-    """The sealed session travels in the cookie."""
-
-    purpose = "session"
-
-    def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
-        super().__init__(config, world, cookies)
-        self._ask = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
-
-    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
-        opened = self._open(jar)
-        if opened is None or opened.session is None:
-            return None
-        session = opened.session
-        self.check_limits(session)
-        stale = not opened.newest_key or (slide and self._is_sliding(session))
-        if self._ask or not opened.newest_key:
-            try:
-                raw = await self._world.store.get(opened.key)
-            except StoreUnavailable as error:
-                # A cookie proves itself: without the store only an end mark can be missed.
-                if self._config.strict_logout:
-                    raise
-                self.warn("The store is not available; sessions that were ended elsewhere go on", error)
-            else:
-                if raw is not None:
-                    return await self._with_record(session, raw, stale)
-        return Carried(session, stale, not opened.newest_key)
-
-    async def _with_record(self, session: Session, raw: bytes, stale: bool) -> Carried:
-        newest, outdated = self._recorded(raw, session), self._records.is_outdated(raw)
-        if outdated:
-            await self._rewrite(raw, newest)
-        return Carried(newest, stale or newest is not session, outdated)
-
-    def _opened_from(self, unsealed: Unsealed) -> Opened:
-        session = Session.load(unsealed.data, unsealed.sealed_at)
-        return Opened(session, session.id, record_key(session.id), unsealed.newest_key)
-
-    async def begin(self, session: Session, replaced: Session | None) -> None:
-        """A new cookie is all there is to it."""
-
-    async def end(self, session_id: str, began: float) -> Session | None:
-        ended = await self._records.end(session_id, self._lifetime(began))
-        self._world.announce_end(session_id)
-        return ended
-
-    def _unrecorded(self, session: Session) -> Record:
-        return Record(None, session)
-
-    def _lifetime(self, began: float) -> float:
-        return max(self._remaining(began), 1)  # longer than any cookie that holds an older generation
-
-    def _value(self, session: Session) -> str:
-        return self._sealer.seal(session.dump())
-
-
-class StoreSessions(Sessions):
-    """The cookie holds a handle, the session's id; the record in the store is the session."""
-
-    purpose = "handle"
-
-    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
-        opened = self._open(jar)
-        if opened is None:
-            return None
-        raw = await self._world.store.get(opened.key)
-        if raw is None:
-            return None
-        session = self._records.read(raw, opened.session_id)
-        self.check_limits(session)
-        slides, outdated = slide and self._is_sliding(session), self._records.is_outdated(raw)
-        if slides or outdated:
-            await self._rewrite(raw, session)
-        return Carried(session, slides or not opened.newest_key, outdated)
-
-    def _opened_from(self, unsealed: Unsealed) -> Opened:
-        session_id = unsealed.data.decode()
-        return Opened(None, session_id, record_key(session_id), unsealed.newest_key)
-
-    async def begin(self, session: Session, replaced: Session | None) -> None:
-        if not await self.replace(Record(None, session), session):
-            raise StoreUnavailable("a new session's id is taken, so the store does not keep its contract")
-        if replaced is not None:
-            await self.end(replaced.id, replaced.began)
-
-    async def end(self, session_id: str, began: float) -> Session | None:
-        ended = await self._records.end(session_id, None)
-        self._world.announce_end(session_id)
-        return ended
-
-    def _unrecorded(self, session: Session) -> Record:
-        raise SessionEnded("the session was ended")
-
-    def _lifetime(self, began: float) -> float:
-        return max(min(self._config.idle_timeout, self._remaining(began)), 1)
-
-    def _value(self, session: Session) -> str:
-        return self._sealer.seal(session.id.encode())
-
-
-def sessions(config: LuminConfig, world: World, cookies: Cookies) -> Sessions:
-    """The kind of sessions that the settings ask for."""
-    kind = {"cookie": CookieSessions, "store": StoreSessions}[config.sessions]
-    return kind(config, world, cookies)

@@ -14,8 +14,8 @@ from urllib.parse import quote, unquote_to_bytes
 from ..model import Request
 from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
 
-RETURN_TO_LIMIT = 2000
-"""Bytes of a `return_to`: sealed, it still leaves room for another login in 3,500 bytes of cookies."""
+RETURN_TO_LIMIT = 4000
+"""Bytes of a `return_to`: more than any link that people pass on, and half of what common servers take in a line."""
 
 # --- rules ----------------------------------------------------------------------------------------------
 
@@ -59,13 +59,24 @@ class Rules:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
         path = request.path
         if path == request.raw_path and not request.mount and not request.root_path and is_plain(path):
-            return self._rule((path,), ())
+            return self._of(path)
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
-            scope = self._required(readings([*own, *others], mounts(request))) if self._scopes else ()
+            scope = (
+                self._required(readings([*own, *others], mounts(request, self._callback_path))) if self._scopes else ()
+            )
             return Rule(scope=scope) if scope else PROTECTED
-        return self._rule(readings(own), readings(others) if self._scopes else ())
+        foreign = mounts(request, self._callback_path, foreign=True)
+        return self._rule(readings(own, foreign), readings(others, foreign) if self._scopes else ())
+
+    def _of(self, path: str) -> Rule:
+        """The rule for a path that has no reading but itself."""
+        if self._scoped.match(path):
+            return Rule(scope=self._required((path,)))
+        if self._public.match(path):
+            return PUBLIC
+        return OPTIONAL if self._open.match(path) else PROTECTED
 
     def _rule(self, own: Collection[str], others: Iterable[str]) -> Rule:
         if self._scopes and (scope := self._required((*own, *others))):
@@ -118,25 +129,55 @@ def _in_each_case(texts: Iterable[str]) -> Iterator[str]:
 # --- return_to ------------------------------------------------------------------------------------------
 
 _UNSAFE_TARGET = re.compile(r"[\x00-\x1F\x7F\\]|^/+\s*/|(?:^|/)\.{1,2}(?:;[^/]*)?(?:/|$)")
+_NO_LOCATION = re.compile(r"[\x00-\x1F\x7F\\]")
+_LEADS_AWAY = re.compile(r"[\x00-\x1F\x7F]|^/+\s*/")
 
 
-def return_to(target: str, default: str) -> str:
+def return_to(target: str, default: str, origin: str = "") -> str:
     """`target` if it is a path of this site, percent-encoded where it must be; else `default`.
 
-    Judged by its characters, not by a URL parser, since parsers differ: its path begins with one slash and,
-    however often decoded, holds no backslash, control character or dot segment.
+    Judged by its characters, not by a URL parser, since parsers differ: its path begins with one slash and, as it is
+    and decoded once, holds no backslash, control character or dot segment. Decoded further, as a proxy or an
+    application might, it still begins with one slash wherever its dot segments lead. `origin` may stand before it.
     """
-    if not target.startswith("/") or len(target) > RETURN_TO_LIMIT:
+    if origin:
+        target = own_path(target, origin)
+    if not target.startswith("/") or len(target) > RETURN_TO_LIMIT or re.search(r"[\x00-\x1F\x7F]", target):
         return default
     path = re.split(r"[?#]", target, maxsplit=1)[0]
-    for _ in range(3):  # once for us, once for a proxy, once for an application
-        if _UNSAFE_TARGET.search(path):
+    for times in range(4):  # as it is, once for us, once for a proxy, once for an application
+        if (_UNSAFE_TARGET if times < 2 else _LEADS_AWAY).search(path if times < 2 else _resolved(path)):
             return default
         path = unquote_to_bytes(path.encode("utf-8", "replace")).decode("utf-8", "replace")
-    if _UNSAFE_TARGET.search(path) or re.search(r"[\x00-\x1F\x7F]", target):
-        return default
     encoded = percent_encoded(target.encode("utf-8", "replace"))
     return encoded if len(encoded) <= RETURN_TO_LIMIT else default
+
+
+def own_path(url: str, origin: str) -> str:
+    """A URL of this site without its origin, by whichever scheme a proxy before us saw it; any other as it is."""
+    own = re.match(rf"https?://{re.escape(origin.partition('://')[2])}(?=/)", url)
+    return url[own.end() :] if own else url
+
+
+def here(target: str, default: str) -> str:
+    """The page that was asked for, if a `Location` with its address leads to it again; else `default`.
+
+    The browser has just asked this site for it, so only how browsers read a `Location` counts (WHATWG URL, 4.4).
+    """
+    path = re.split(r"[?#]", target, maxsplit=1)[0]
+    is_one_path = target.startswith("/") and not path.startswith("//") and not _NO_LOCATION.search(path)
+    return target if is_one_path and len(target) <= RETURN_TO_LIMIT else default
+
+
+def _resolved(path: str) -> str:
+    """A path as a browser reads it: backslashes are slashes, and dot segments lead where they lead."""
+    segments: list[str] = []
+    for segment in path.replace("\\", "/").split("/")[1:]:
+        if segment.partition(";")[0] == "..":
+            del segments[-1:]
+        elif segment.partition(";")[0] != ".":
+            segments.append(segment)
+    return "/" + "/".join(segments)
 
 
 def percent_encoded(text: bytes) -> str:
@@ -170,6 +211,17 @@ def is_navigation(request: Request) -> bool:
         return False
     if mode := request.header(b"sec-fetch-mode"):
         return mode == "navigate" and request.header(b"sec-fetch-dest") not in _FRAMES
+    if request.header(b"x-requested-with").lower() == "xmlhttprequest" or request.header(b"hx-request"):
+        return False
+    return accepts_html(request)
+
+
+def is_page(request: Request) -> bool:
+    """Whether what is answered is shown to a person: a navigation of any method, also into a frame."""
+    if request.websocket or is_prefetch(request):
+        return False
+    if mode := request.header(b"sec-fetch-mode"):
+        return mode == "navigate"
     if request.header(b"x-requested-with").lower() == "xmlhttprequest" or request.header(b"hx-request"):
         return False
     return accepts_html(request)

@@ -1,4 +1,4 @@
-"""What somebody who is signed in can see of it, and how it ends: here, everywhere else, and from Lumin's side."""
+"""What somebody who is signed in can see of it, and how it ends: here, and everywhere else."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from ..errors import AuthorizationServerError, RequestRefused, ServerUnavailable, SessionEnded, StoreUnavailable
+from ..errors import AuthorizationServerError, LuminError, RequestRefused, SessionEnded, StoreUnavailable
 from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.index import Entry, by_subject
-from ..sessions.records import digest
 from ..sessions.sessions import Carried, Opened
 from . import pages
 from .access import accepts_html, is_same_origin
+from .back_channel import BackChannelLogout
 from .parts import Parts
 
 logger = logging.getLogger("lumin_middleware")
-
-REPLAY_LIFETIME = 600.0
-"""Seconds that a logout token's `jti` is remembered: longer than one is taken for fresh."""
 
 Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 
@@ -34,6 +31,7 @@ class Account:
         self._cookies = parts.cookies
         self._sessions = parts.sessions
         self._index = parts.index
+        self._ended = parts.ended
         self._metadata = parts.metadata
         self._token_endpoint = parts.token_endpoint
         self._answers = answers = parts.answers
@@ -42,21 +40,49 @@ class Account:
             self.routes[f"{config.prefix}/sessions"] = self.list_sessions
             self.routes[f"{config.prefix}/sessions/end"] = self.end_sessions
         if config.backchannel_logout:
-            self.routes[f"{config.prefix}/backchannel-logout"] = self.backchannel_logout
+            self.routes[f"{config.prefix}/backchannel-logout"] = BackChannelLogout(parts)
 
     # --- beginning and end ---
 
-    async def begin(self, session: Session, replaced: Session | None) -> None:
-        """Makes a new session known, in place of the one that this browser had. Raises `StoreUnavailable`."""
-        await self._sessions.begin(session, replaced)
+    async def begin(self, session: Session, replaced: Session | None, *, login_began: float) -> None:
+        """Makes a new session known, and ends the one that this browser had and those that lists have no room for.
+
+        Raises `StoreUnavailable`, and `RequestRefused` where the server has ended it already; then nothing is known.
+        """
+        try:
+            await self._sessions.begin(session)
+            await self._list(session)
+            if self._ended is not None:
+                await self._ended.refuse(session, login_began)
+            if replaced is not None:
+                await self.sign_out(replaced)
+        except LuminError:
+            with suppress(StoreUnavailable):
+                await self._sessions.end(session.id, session.began)
+                await self._unlist(session)
+            raise
+
+    async def _list(self, session: Session) -> None:
+        for entry in await self._index.add(session) if self._index is not None else ():
+            ended = await self._sessions.end(entry.session_id, entry.began)
+            if ended is not None:
+                await self._put_away(ended)
+
+    async def _unlist(self, session: Session) -> None:
         if self._index is not None:
-            await self._index.add(session)
+            await self._index.remove(session)
+
+    async def _put_away(self, ended: Session) -> None:
+        """What remains of a session that was ended: where it is listed, and its tokens."""
+        try:
+            await self._unlist(ended)
+        finally:
+            await self._token_endpoint.revoke(ended.tokens)
 
     async def list_anew(self, session: Session) -> None:
         """Seals what lists a session with the newest key, too."""
-        if self._index is not None:
-            with suppress(StoreUnavailable):  # another request tries again
-                await self._index.add(session)
+        with suppress(StoreUnavailable):  # another request tries again
+            await self._list(session)
 
     async def sign_out(self, session: Session) -> Session:
         """Ends a session for every copy and revokes its newest tokens. Raises `StoreUnavailable`."""
@@ -67,9 +93,7 @@ class Account:
         ended = await self._sessions.end(session.id, session.began)
         if ended is not None and ended.generation > session.generation:  # somebody renewed it in between
             session = ended
-        if self._index is not None:
-            await self._index.remove(session)
-        await self._token_endpoint.revoke(session.tokens)
+        await self._put_away(session)
         return session
 
     # --- logout ---
@@ -90,13 +114,14 @@ class Account:
             answer = self._answers.signed_out_here_only(request, error)
         else:
             answer = await self._signed_out(request, session)
+            answer.headers.append(("Clear-Site-Data", '"cache"'))  # what the application let the browser keep
         answer.headers += pages.set_cookies(self._cookies.delete_all(jar.ours))
         return answer
 
     async def _signed_out(self, request: Request, session: Session | None) -> Response:
         if request.header(b"sec-fetch-mode") not in ("", "navigate") or not accepts_html(request):
             return pages.empty(204)
-        location = self._config.after_logout
+        location = self._config.after_logout or self._answers.logout_path
         if self._config.end_session and session is not None:
             try:
                 if endpoint := (await self._metadata.server()).end_session_endpoint:
@@ -119,7 +144,7 @@ class Account:
         slide = oauth.parameters(request.query).get("slide") != "false"
         carried = await self._require_carried(jar, slide=slide)
         session = carried.session
-        renewed = self._sessions.renewed_cookies(session, jar) if slide and carried.stale else []
+        renewed = self._sessions.set_cookies(session, jar) if slide and carried.stale else []
         content = {
             "subject": session.claims.get("sub"),
             "claims": session.claims,
@@ -183,38 +208,3 @@ class Account:
             entries.append(Entry(current.id, current.began))
         found = [(entry, await self._sessions.find(entry.session_id)) for entry in entries]
         return [(entry, session) for entry, session in found if session is not None]
-
-    # --- from Lumin's side ---
-
-    async def backchannel_logout(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`POST backchannel-logout`: the server ends sessions (OpenID Connect Back-Channel Logout 1.0, 2.5 to 2.8)."""
-        if request.method != "POST" or request.body is None:
-            return self._answers.method_not_allowed("POST")
-        logout_token = oauth.parameters((await request.body()).decode("latin-1")).get("logout_token", "")
-        try:
-            claims = await self._metadata.logout_token_claims(logout_token, self._config)
-        except ServerUnavailable:
-            raise
-        except AuthorizationServerError as error:
-            logger.warning("A logout token was refused: %s", error)
-            return pages.document(400, {"error": "invalid_request", "error_description": str(error)})
-        used = "jti:" + digest(claims["jti"])
-        if await self._world.store.get(used) is not None:
-            return pages.document(400, {"error": "invalid_request", "error_description": "this token was used"})
-        for entry in await self._meant(claims):
-            await self._sessions.end(entry.session_id, entry.began)
-        # Last, so that the server may send again what could not be carried out; twice does no harm.
-        await self._world.store.swap(used, None, b"seen", REPLAY_LIFETIME)
-        return pages.empty(200)
-
-    async def _meant(self, claims: dict[str, object]) -> list[Entry]:
-        """The sessions that a logout token names: that one, or those of the person that began before it was made.
-
-        Servers write whole seconds: what began in the same one is meant, too.
-        """
-        if self._index is None:
-            return []
-        if "sid" in claims:
-            return await self._index.entries(f"sid {claims['sid']}")
-        entries = await self._index.entries(f"sub {claims['sub']}")
-        return [entry for entry in entries if int(entry.began) <= float(str(claims["iat"]))]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
 from ..config import LuminConfig
@@ -22,11 +24,12 @@ from ..errors import (
 )
 from ..model import Request, Response
 from ..protocol import oauth
-from ..sessions.cookies import SessionTooLarge
 from . import pages
-from .access import accepts_html, is_navigation, percent_encoded, return_to
+from .access import accepts_html, is_navigation, is_page, percent_encoded, return_to
 
 logger = logging.getLogger("lumin_middleware")
+
+_HOST = re.compile(r"[a-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](?::[0-9]{1,5})?")
 
 DETAIL_LIMIT = 300
 """Characters of the server's words that a page repeats."""
@@ -55,18 +58,17 @@ _FAILED = (400, "sign_in_failed", "Sign-in failed", "The sign-in could not be co
 _TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
     (StoreUnavailable, "Not available now", "Your session cannot be looked up at the moment. You are still signed in."),
     (ServerUnavailable, "Lumin is not available", "Lumin's sign-in does not answer at the moment. Please try again."),
-    (SessionTooLarge, "Sign-in failed", "The session is too large for this browser's cookies."),
     (AuthorizationServerError, "Sign-in failed", "Lumin's answer could not be accepted. Please start again."),
 )
 
-# What more there is to say of a reason.
-_POINTS: dict[str, tuple[str, ...]] = {
-    "unknown_login": (
-        "It was begun more than ten minutes ago, or in another browser.",
-        "It was completed already; go back to the page that you wanted.",
-        "The browser refuses cookies, or an extension removes them.",
-    ),
-}
+_NOT_COMPLETED = ("Not available now", "The sign-in cannot be completed at the moment. Please try again.")
+
+# What a person reads who cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
+_NOT_SENT = (
+    "You are not signed in any more",
+    "What you sent was not taken. Sign in, and you come back to the page that you sent it from; send it again there.",
+)
+_FRAMED = ("Sign in to go on", "This part of the page needs a sign-in.")
 
 _LOOP = pages.Page(
     title="Too many sign-ins in a row",
@@ -95,18 +97,26 @@ class Answers:
         page = request.header(b"hx-current-url") or request.header(b"referer")
         if page.startswith(f"{self._config.origin}/") and not is_navigation(request):
             here = page[len(self._config.origin) :]
-        return self._login_to(return_to(here, self._config.after_login))
+        return self.login_to(return_to(here, self._config.after_login))
 
-    def _login_to(self, wanted: str) -> str:
+    def login_to(self, wanted: str) -> str:
+        """The login that leads to a page."""
         return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
 
-    def unauthorized(self, request: Request, reason: str) -> Response:
-        """401 for whoever cannot be redirected (RFC 9110, 15.5.2)."""
+    def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False) -> Response:
+        """401 for whoever cannot be redirected (RFC 9110, 15.5.2).
+
+        A problem for a program; for a person who goes to a page of the application, a page.
+        """
         login_url = self.login_url(request)
         error = "" if reason == "no_session" else "invalid_token"
         headers = [("WWW-Authenticate", oauth.challenge(error=error))]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
+        if may_be_page and is_page(request):
+            title, text = _NOT_SENT if request.method not in ("GET", "HEAD") else _FRAMED
+            links = (("Sign in", login_url),)
+            return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)
         return pages.problem(401, reason, "Sign in to go on", headers=headers, login_url=login_url)
 
     def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
@@ -123,14 +133,31 @@ class Answers:
             403, error.reason, "A permission is missing", headers=challenge, scope=error.scope, login_url=login_url
         )
 
-    def looping(self, again: str) -> Response:
+    def looping(self, request: Request, again: str) -> Response:
         """The sign-ins of this browser lead nowhere."""
-        return pages.page(400, pages.Page(_LOOP.title, _LOOP.text, _LOOP.points, links=(("Try again", again),)))
+        logger.warning("A browser signs in again and again, and no session is ever seen; it was told the likely causes")
+        host = self.other_host(request)
+        named = f"The site was opened at {host}, but it signs in at {self._config.origin}. Open it there."
+        points = (named, *_LOOP.points) if host else _LOOP.points
+        return pages.page(400, pages.Page(_LOOP.title, _LOOP.text, points, links=(("Try again", again),)))
+
+    def host(self, request: Request) -> str:
+        """The `Host` that a request names, to be shown and never used; empty where it could not be one."""
+        host = request.header(b"host").lower()
+        return host if _HOST.fullmatch(host) else ""
+
+    def other_host(self, request: Request) -> str:
+        """The same, where it is not the site's own."""
+        host = self.host(request)
+        return "" if host == urlsplit(self._config.origin).netloc else host
 
     # --- something went wrong ---
 
-    def failure(self, request: Request, error: LuminError, *, return_to: str = "") -> Response:
+    def failure(
+        self, request: Request, error: LuminError, *, return_to: str = "", points: tuple[str, ...] = ()
+    ) -> Response:
         """The answer to an error of the request, the server, or the store; `return_to` is where a new login leads."""
+        at_callback = request.path == self._config.callback_path
         headers: list[tuple[str, str]] = []
         reason = error.reason
         match error:
@@ -138,8 +165,10 @@ class Answers:
                 status, reason, title, text = _ERRORS.get(error.error, _FAILED)
             case RequestRefused():
                 status, title, text = error.status, *_FAILED[2:]
-                if request.path != self._config.callback_path:
+                if not at_callback:
                     title, text = "This request was refused", str(error)
+            case StoreUnavailable() if at_callback:
+                status, title, text = error.status_hint, *_NOT_COMPLETED
             case _:
                 status = error.status_hint
                 title, text = next((words for kind, *words in _TROUBLE if isinstance(error, kind)), _FAILED[2:])
@@ -149,13 +178,20 @@ class Answers:
             headers.append(("Retry-After", "5"))
         log = logger.warning if status >= 500 else logger.info
         log("%s %r was answered %d: %s: %r", request.method, request.path, status, reason, str(error))
-        if not self._wants_page(request):
-            return pages.problem(status, reason, title, headers=headers)
         detail = error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else ""
-        again = self._login_to(return_to) if return_to else self.login_path
-        links = (("Start again", again),) if request.path == self._config.callback_path else ()
-        points = _POINTS.get(reason, ())
-        return pages.page(status, pages.Page(title, text, points, detail, links), headers=headers)
+        again = self.login_to(return_to or self._config.after_login)
+        links = [("Start again", again)] if at_callback else []
+        if links and reason == "access_denied":  # the server may remember somebody who is not let in
+            links.append(("As somebody else", f"{again}&prompt=login"))
+        return self.tell(request, status, reason, pages.Page(title, text, points, detail, links), headers)
+
+    def tell(
+        self, request: Request, status: int, reason: str, content: pages.Page, headers: Iterable[tuple[str, str]] = ()
+    ) -> Response:
+        """The page for a person; for a program a problem of the same title."""
+        if not self._wants_page(request):
+            return pages.problem(status, reason, content.title, headers=headers)
+        return pages.page(status, content, headers=headers)
 
     def method_not_allowed(self, allow: str) -> Response:
         """405 (RFC 9110, 15.5.6)."""
@@ -171,7 +207,7 @@ class Answers:
     def logout_page(self) -> Response:
         """The page with the button: a GET signs nobody out."""
         content = pages.Page(
-            "Sign out?", "You will have to sign in again to go on.", button=("Sign out", self.logout_path)
+            "Sign out?", "You will be signed out of this site in this browser.", button=("Sign out", self.logout_path)
         )
         return pages.page(200, content, form_action=self._form_action())
 
@@ -193,8 +229,8 @@ class Answers:
 
     def signed_out(self) -> Response:
         """The page for whoever is not signed in any more."""
-        content = pages.Page("You are signed out", "You can close this page.", links=(("Sign in", self.login_path),))
-        return pages.page(200, content)
+        again = (("Sign in", self.login_path), ("Sign in as somebody else", f"{self.login_path}?prompt=login"))
+        return pages.page(200, pages.Page("You are signed out", "You can close this page.", links=again))
 
 
 def target(request: Request) -> str:

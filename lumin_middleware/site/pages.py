@@ -54,6 +54,8 @@ SAFETY = (
     ("X-Content-Type-Options", "nosniff"),
 )
 
+_SAFETY_OF_FORMS = tuple((name, "same-origin" if name == "Referrer-Policy" else value) for name, value in SAFETY)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -70,6 +72,8 @@ class Page:
     """(words, where it posts to)."""
     script: str = ""
     """Ours, and never with anybody's words in it."""
+    framed: bool = False
+    """Whether it may stand in a frame of this site; its links then lead the whole window."""
 
 
 def page(
@@ -77,9 +81,10 @@ def page(
 ) -> Response:
     """A page for a person. `form_action` says where its form, and what that redirects to, may lead."""
     script = f"script-src 'sha256-{_hash(content.script)}'; " if content.script else ""
+    ancestors = "'self'" if content.framed else "'none'"
     policy = (
         f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; {script}form-action {form_action}; "
-        "base-uri 'none'; frame-ancestors 'none'"
+        f"base-uri 'none'; frame-ancestors {ancestors}"
     )
     body = _html(content).encode("utf-8", "replace")
     return Response(
@@ -88,7 +93,8 @@ def page(
             ("Content-Type", "text/html; charset=utf-8"),
             ("Content-Length", str(len(body))),
             ("Content-Security-Policy", policy),
-            *SAFETY,
+            # Without a referrer a browser says "null" for the origin that a form is sent from (Fetch Standard, 3.2).
+            *(_SAFETY_OF_FORMS if content.button else SAFETY),
             *headers,
         ],
         body,
@@ -101,7 +107,8 @@ def _html(content: Page) -> str:
         parts.append("<ul>" + "".join(f"<li>{escape(point)}</li>" for point in content.points) + "</ul>")
     if content.detail:
         parts.append(f'<p class="detail">{escape(content.detail)}</p>')
-    actions = [f'<a href="{escape(target)}">{escape(words)}</a>' for words, target in content.links]
+    window = ' target="_top"' if content.framed else ""
+    actions = [f'<a href="{escape(target)}"{window}>{escape(words)}</a>' for words, target in content.links]
     if content.button:
         words, target = content.button
         form = f'<form method="post" action="{escape(target)}"><button>{escape(words)}</button></form>'
@@ -158,6 +165,16 @@ def empty(status: int, headers: Iterable[tuple[str, str]] = ()) -> Response:
 def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
     """Each cookie in a header of its own (RFC 6265, 3)."""
     return [("Set-Cookie", cookie) for cookie in cookies]
+
+
+def says_nothing_of_caching(names: Iterable[str]) -> bool:
+    """Whether an application left open who may keep its answer; heuristics would let the next person see it."""
+    return not {"cache-control", "expires", "pragma"} & {name.lower() for name in names}
+
+
+PRIVATE = ("Cache-Control", "private, no-cache")
+"""What is added to a page that was passed for a session: kept by this browser alone, and asked for each time, so that
+after a sign-out, and for the next person, it is not shown again (RFC 9111, 4.2.2)."""
 
 
 def with_cookies(headers: Sequence[tuple[str, str]], cookies: Iterable[str]) -> list[tuple[str, str]]:

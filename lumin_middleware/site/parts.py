@@ -10,10 +10,12 @@ from ..ports import World
 from ..protocol.metadata import Metadata
 from ..protocol.token_endpoint import TokenEndpoint
 from ..sessions.cookies import Cookies
+from ..sessions.ended import Ended
 from ..sessions.index import Index
+from ..sessions.kinds import sessions
 from ..sessions.logins import Logins
+from ..sessions.marks import LongPages, Marks
 from ..sessions.renewal import Renewal
-from ..sessions.sessions import sessions
 from .answers import Answers
 
 
@@ -28,6 +30,9 @@ class Parts:
         self.cookies = Cookies(config)
         self.sessions = sessions(config, world, self.cookies)
         self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
-        self.index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
         self.logins = Logins(config, world, self.cookies)
+        self.index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
+        self.ended = Ended(config, world) if config.backchannel_logout else None
+        self.marks = Marks(world)
+        self.long_pages = LongPages(config, world)
         self.answers = Answers(config)

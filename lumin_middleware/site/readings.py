@@ -40,8 +40,8 @@ from ..model import Request
 LIMIT = 128
 """Readings of one path. What people write has one or two; escapes inside escapes inside escapes have many."""
 
-# What nobody can read in two ways; most paths are like this.
-_PLAIN = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?")
+# What no step changes; most paths are like this: visible ASCII, without dot segments and what begins a step.
+_PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^\x00-\x20/%?#;\\\x7F-\U0010FFFF]+)*/?")
 
 # No browser sends these: it resolves dot segments, turns backslashes round and escapes control characters
 # (WHATWG URL, 4.4). A replacement character is what servers make of bytes that are not UTF-8, a surrogate what we do.
@@ -104,9 +104,15 @@ def refuse_tricks(request: Request) -> None:
         raise RequestRefused("bad_path", "The path holds dot segments, a backslash, control characters or no UTF-8.")
 
 
-def mounts(request: Request) -> set[str]:
-    """What may be taken off the path, whoever says so."""
-    return {request.mount, request.root_path} - {""}
+def mounts(request: Request, callback_path: str, *, foreign: bool = False) -> set[str]:
+    """What may be taken off the path, more than once; `foreign`: only a mount that is not the site's own.
+
+    The site's own is taken off once, or a plain path that holds its name would be judged by what follows it.
+    """
+    if not foreign:
+        return {request.mount, request.root_path} - {""}
+    known = callback_path.startswith(f"{request.mount}/") or request.mount in ("", request.root_path)
+    return set() if known else {request.mount}
 
 
 def is_ambiguous(request: Request) -> bool:

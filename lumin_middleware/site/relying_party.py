@@ -20,6 +20,7 @@ from ..errors import (
 from ..model import Request, Response, Session
 from ..ports import World
 from ..sessions.cookies import Jar
+from ..sessions.logins import person
 from ..sessions.sessions import Carried, Opened
 from . import access
 from .access import Rule, Rules, is_navigation
@@ -27,6 +28,8 @@ from .account import Account, Route
 from .answers import target
 from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
+from .callback import Callback
+from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
@@ -79,7 +82,7 @@ class Visit:
         carried, session = self._carried, self.session
         if carried is None or session is None or (session is carried.session and not carried.stale):
             return []
-        return self._party.parts.sessions.renewed_cookies(session, self._jar)
+        return self._party.parts.sessions.set_cookies(session, self._jar)
 
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
@@ -108,13 +111,14 @@ class RelyingParty:
         self.parts = parts = Parts(config, world)
         self._answers = answers = parts.answers
         self._account = account = Account(parts)
-        self._sign_in = SignIn(parts, account, is_ours=self._is_no_page)
+        self._login = Login(parts, is_ours=self._is_no_page)
+        self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
         self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
         self._verify = Verify(parts, self._rules, self.admit)
         self._routes: dict[str, Route] = {
-            config.callback_path: self._sign_in.callback,
-            answers.login_path: self._sign_in.login,
+            config.callback_path: self._callback,
+            answers.login_path: self._login,
             f"{config.prefix}/verify": self._verify,
             **account.routes,
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
@@ -158,6 +162,8 @@ class RelyingParty:
         The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names,
         which may have no use for a redirect. Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
         """
+        if redirect and (astray := self._callback.astray(request, jar)) is not None:
+            return astray
         if rule.public:
             return Visit(self, request, jar)
         if request.websocket and request.header(b"origin") != self.config.origin:
@@ -185,6 +191,7 @@ class RelyingParty:
             raise LoginRequired("nobody is signed in")
         if carried.outdated:
             await self._account.list_anew(carried.session)
+        self.parts.logins.tries.saw(carried.session)
         return Visit(self, request, jar, carried), carried.session
 
     async def challenge(
@@ -202,7 +209,7 @@ class RelyingParty:
             return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
         if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
-            return await self._sign_in.begin(request, jar, self._here(request), needed=missing)
+            return await self._login.begin(request, jar, self._here(request), needed=missing, asked_by=person(session))
         login_url = f"{self._answers.login_url(request)}&ask={self.parts.logins.ask(missing)}"
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
@@ -210,11 +217,14 @@ class RelyingParty:
         self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = (), *, redirect: bool = True
     ) -> Response:
         if not redirect or not is_navigation(request):
-            return self._answers.unauthorized(request, reason)
-        return await self._sign_in.begin(request, jar, self._here(request), needed=needed)
+            return self._answers.unauthorized(request, reason, may_be_page=redirect)
+        return await self._login.begin(request, jar, self._here(request), needed=needed)
 
     def _here(self, request: Request) -> str:
-        return access.return_to(target(request), self.config.after_login)
+        page = access.here(target(request), "")
+        if not page:
+            logger.info("A sign-in does not lead back: the address of the page is too long, or not one of this site")
+        return page or self.config.after_login
 
     def _is_no_page(self, path: str) -> bool:
         return path in self._no_pages or self._api_proxy.concerns(path)

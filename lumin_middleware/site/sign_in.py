@@ -1,119 +1,68 @@
-"""Signing in: off to the authorization endpoint, back with a code, and a session made of it.
-
-The order of the checks in `callback` is the protocol's defence; what each of them checks is in `oauth`.
-"""
+"""A code becomes a session: redeemed, verified, and made known. From here on, what fails leaves no tokens behind."""
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
-from ..errors import AuthorizationServerError, InsufficientScope, LuminError, OAuthError, RequestRefused
-from ..model import AuthorizationCode, Request, Response, Session, TokenSet, Transaction
+from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
+from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
-from ..protocol.identity import kept_claims, user_info_claims
+from ..protocol.claims import kept_claims, user_info_claims
+from ..protocol.identity import nonce_digest
 from ..sessions.cookies import Jar
+from ..sessions.marks import DONE, VOID
 from ..sessions.sessions import ID_BYTES, Opened
-from . import access, pages
-from .access import is_prefetch
 from .account import Account
 from .parts import Parts
+from .set_up import NOT_SET_UP, NotSetUp
 
 logger = logging.getLogger("lumin_middleware")
 
 
 class SignIn:
-    """The routes `login` and `callback`. `is_ours` tells the paths that nobody is sent to after a sign-in."""
+    """Makes sessions of codes."""
 
-    def __init__(self, parts: Parts, account: Account, is_ours: Callable[[str], bool]) -> None:
+    def __init__(self, parts: Parts, account: Account) -> None:
         self._config = parts.config
         self._world = parts.world
-        self._logins = parts.logins
         self._sessions = parts.sessions
         self._metadata = parts.metadata
         self._token_endpoint = parts.token_endpoint
-        self._answers = parts.answers
+        self._marks = parts.marks
         self._account = account
-        self._is_ours = is_ours
 
-    # --- login ---
+    async def prepare(self) -> None:
+        """Makes sure that a code could be redeemed and an ID token verified, before either is spent on trying.
 
-    async def login(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`GET login`: off to the authorization endpoint."""
-        if request.method not in ("GET", "HEAD"):
-            return self._answers.method_not_allowed("GET, HEAD")
-        if is_prefetch(request):  # nobody asked to sign in yet
-            return self._answers.unauthorized(request, "no_session")
-        found = oauth.parameters(request.query)
-        return_to = access.return_to(found.get("return_to", ""), self._config.after_login)
-        if self._is_ours(unquote(re.split("[?#]", return_to)[0])):  # back there would be a loop, or no page
-            return_to = self._config.after_login
-        extra = {name: found[name] for name in oauth.PASSED_ON if found.get(name)}
-        return await self.begin(request, jar, return_to, needed=self._logins.asked(found.get("ask", "")), **extra)
+        Raises `ServerUnavailable` or `AuthorizationServerError`.
+        """
+        await self._token_endpoint.admit_code()
+        await self._metadata.prepare(self._config)
 
-    async def begin(
-        self, request: Request, jar: Jar[Opened], return_to: str, *, needed: tuple[str, ...] = (), **extra: str
-    ) -> Response:
-        """Off to the authorization endpoint, and back to `return_to`, for which the scopes `needed` must be given."""
-        if self._logins.is_looping(jar) and await self._sessions.current(jar) is None:
-            return self._answers.looping(self._answers.login_url(request))
-        server = await self._metadata.server()
-        transaction = self._logins.begin(return_to, needed)
-        location = oauth.authorization_request(self._config, server, transaction, extra)
-        return pages.redirect(location, self._logins.set_cookies(transaction, jar))
+    async def sign_in(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
+        """The session that a code gives, and the `Set-Cookie` values for it. Sent once, and whoever waits is told.
 
-    # --- callback ---
-
-    async def callback(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`GET` at the redirect URI. The order of the checks is the protocol's defence."""
-        if request.method != "GET":
-            return self._answers.method_not_allowed("GET")
-        if is_prefetch(request):
-            raise RequestRefused("prefetch", "A sign-in is not completed ahead of time.")
-        found = oauth.parameters(request.query)
-        state = found.get("state") or ""
-        transaction = self._logins.find(state, jar)
-        if transaction is None:
-            return await self._stray_callback(state, jar)
-        forget = self._logins.forget(state)
+        Raises `LuminError`.
+        """
         try:
-            server = await self._metadata.server()
-            code = oauth.authorization_response(found, transaction, self._config, server)
-            if not await self._logins.use(transaction):
-                return await self._stray_callback(state, jar)
-            session, cookies = await self._world.shield(
-                lambda: self._sign_in(code, jar), undo=lambda signed_in: self._account.sign_out(signed_in[0])
-            )
-        except LuminError as error:
-            answer = self._answers.failure(request, error, return_to=transaction.return_to)
-            answer.headers += pages.set_cookies([forget])
-            return answer
-        cookies += [forget, self._logins.count(jar)]
-        missing = [token for token in transaction.needed.split() if token not in session.tokens.scope]
-        if missing:
-            answer = self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)))
-            answer.headers += pages.set_cookies(cookies)
-        else:
-            answer = pages.redirect(transaction.return_to, cookies)
-        answer.undo = lambda: self._account.sign_out(session)
-        return answer
+            session, cookies = await self._session(code, jar)
+        except LuminError:
+            await self._marks.ended(code.transaction.state, VOID)
+            raise
+        await self._marks.ended(code.transaction.state, DONE)
+        return session, cookies
 
-    async def _stray_callback(self, state: str, jar: Jar[Opened]) -> Response:
-        """A callback of no login in flight; a repeated one leads where the first led, if it signed this browser in."""
-        led_to = await self._logins.used_for(state) if state else None
-        if led_to is not None and await self._sessions.current(jar) is not None:
-            return pages.redirect(led_to)
-        raise RequestRefused("unknown_login", "This sign-in is unknown, was used, or took too long.")
+    async def undo(self, code: AuthorizationCode, session: Session) -> None:
+        """Nobody is left to take the session."""
+        await self._marks.ended(code.transaction.state, VOID)
+        await self._account.sign_out(session)
 
-    async def _sign_in(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
-        """Redeems the code and makes the session. From here on, what fails must not leave tokens behind."""
-        transaction = code.transaction
+    async def _session(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         tokens = await self._redeem(code)
         try:
-            claims = await self._claims(tokens, transaction)
+            claims = await self._claims(tokens, code.transaction)
             now = self._world.clock()
             session = Session(
                 id=self._world.token(ID_BYTES),
@@ -122,9 +71,11 @@ class SignIn:
                 seen=now,
                 tokens=self._kept(tokens),
                 claims=claims,
+                nonce=nonce_digest(code.transaction.nonce),
             )
             cookies = self._sessions.set_cookies(session, jar)
-            await self._account.begin(session, await self._sessions.current(jar))
+            replaced = await self._sessions.current(jar)
+            await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
         except LuminError:
             await self._token_endpoint.revoke(tokens)
             raise
@@ -138,6 +89,8 @@ class SignIn:
                 raise RequestRefused("invalid_grant", "Lumin did not accept this sign-in any more.") from None
             if error.error in oauth.REFUSES_THE_PERSON:
                 raise  # as at the callback
+            if error.error in NOT_SET_UP:
+                raise NotSetUp(error) from None
             logger.error("The token endpoint refused a code: %r", str(error))
             raise AuthorizationServerError(f"the token endpoint answered {error.error}", "token_refused") from None
 
@@ -147,10 +100,18 @@ class SignIn:
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
             return kept_claims(claims, self._config)
-        if self._config.id_token == "required":
+        if self._config.id_token == "required" or self._config.backchannel_logout:
+            # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
         answer = await self._world.exchange.fetch(f"{self._config.api_url.rstrip('/')}/user/info", tokens.access_token)
         found = user_info_claims(answer)
+        if found is None and self._config.id_token != "auto":
+            logger.warning(
+                "A sign-in failed for want of an identity: there is no ID token, and the API's user/info answered %d. "
+                "Ask for the scopes that it needs, or set id_token='auto' to let people in without one.",
+                answer.status,
+            )
+            raise RequestRefused("no_subject", "Lumin did not say who you are.", status=403)
         if found is None:
             logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
         return kept_claims(found or {}, self._config)

@@ -19,10 +19,11 @@ from ..config import LuminConfig
 from ..errors import InsufficientScope, RequestRefused
 from ..model import Request, Response, Session
 from ..protocol import oauth
+from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import pages
-from .access import PROTECTED, Rule, Rules
+from .access import PROTECTED, Rule, Rules, own_path
 from .parts import Parts
 
 logger = logging.getLogger("lumin_middleware")
@@ -31,6 +32,13 @@ USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"
 SCOPE = "X-Auth-Request-Scope"
 ACCESS_TOKEN = "X-Auth-Request-Access-Token"
+
+READ = (
+    *("Accept", "Cookie", "HX-Current-URL", "HX-Request", "Host", "Origin", "Purpose", "Referer", "Sec-Fetch-Dest"),
+    *("Sec-Fetch-Mode", "Sec-Fetch-Site", "Sec-Purpose", "Sec-WebSocket-Version", "X-Moz", "X-Purpose"),
+    "X-Requested-With",
+)
+"""The headers of a client that an answer may depend on, for proxies that name what they ask with."""
 
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
@@ -105,7 +113,7 @@ def question(request: Request, config: LuminConfig, proxies: Proxies) -> Questio
     """
     parameters = oauth.parameters(request.query)
     scope = tuple((parameters.get("scope") or "").split())
-    appended = _appended(request, config)
+    appended = _appended(request, f"{config.prefix}/verify")
     named = [value.decode("latin-1").strip() for name, value in request.headers if name in NAMING]
     if not proxies.trusts(request.peer) or not (named or appended):
         unknown = _about(request, request.method, config.after_login)
@@ -121,9 +129,8 @@ def question(request: Request, config: LuminConfig, proxies: Proxies) -> Questio
     return Question(asked, known=True, marked=True, redirects="redirect" in parameters, scope=scope)
 
 
-def _appended(request: Request, config: LuminConfig) -> str:
+def _appended(request: Request, place: str) -> str:
     """The target that follows the path of `verify`, as it came; empty where none does."""
-    place = f"{config.prefix}/verify"
     if not request.raw_path.startswith(f"{place}/"):
         return ""
     path = request.raw_path[len(place) :]
@@ -132,9 +139,7 @@ def _appended(request: Request, config: LuminConfig) -> str:
 
 def _target(named: str, origin: str) -> str:
     """The target in origin form (RFC 9112, 3.2.1), also of a URL of this site by whichever scheme the proxy saw."""
-    host = origin.partition("://")[2]
-    for scheme in ("https://", "http://"):
-        named = named.removeprefix(f"{scheme}{host}")
+    named = own_path(named, origin)
     if not named.startswith("/") or "#" in named:  # which no target has (RFC 9112, 3.2)
         raise RequestRefused("bad_path", "The request is named by no path of this site.", status=403)
     return named
@@ -164,12 +169,11 @@ def header_text(value: object) -> str:
 def identity_headers(claims: Mapping[str, Any], scope: Iterable[str]) -> list[tuple[str, str]]:
     """Who it is. What is unknown is empty, so that it takes the place of what a client has made up.
 
-    So is an email address that the server says it did not verify; some say so in text (OpenID Connect Core, 5.1).
+    So is an email address that the server does not vouch for.
     """
-    verified = str(claims.get("email_verified", True)).strip().lower() != "false"
     return [
         (USER, header_text(claims.get("sub"))),
-        (EMAIL, header_text(claims.get("email") if verified else None)),
+        (EMAIL, header_text(verified_email(claims))),
         (SCOPE, header_text(" ".join(scope))),
     ]
 
@@ -219,12 +223,13 @@ class Verify:
         self._rules = rules
         self._judge = judge
         self._proxies = Proxies(config.trusted_proxies)
+        self._below = f"{config.prefix}/verify/"
         self._every_scope = " ".join(config.required_scopes.values()).split()
         self._warned = False
 
     def concerns(self, request: Request) -> bool:
         """Whether this is a question to which the target is appended; of others it is a path like any."""
-        return bool(_appended(request, self._config)) and self._proxies.trusts(request.peer)
+        return request.raw_path.startswith(self._below) and self._proxies.trusts(request.peer)
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         asked = question(request, self._config, self._proxies)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import logging
 import socket
 import threading
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,9 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from joserfc.jwk import RSAKey
 
-from lumin_middleware.emulator import tokens
 from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, SESSION, Site
 from tests.site_rig import site as make_site
@@ -29,19 +25,8 @@ SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, f"{SESS
 
 @pytest.fixture(scope="session", autouse=True)
 def ready_made() -> Iterator[None]:
-    """What a new site would spend 50 ms on: an RSA key out of a few, each time with a name of its own, and one TLS
-    context for all."""
-    pool = itertools.cycle([RSAKey.generate_key(2048).private_key for _ in range(8)])
-    generate = tokens._generate
-
-    def take(alg: str) -> Any:
-        if alg != "RS256":
-            return generate(alg)
-        key = next(pool)
-        return RSAKey(key, key, {"kid": str(uuid.uuid4()), "use": "sig", "alg": alg})
-
+    """What a new site would spend 50 ms on: one TLS context for all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "_generate", take)
         patch.setattr(httpx2, "create_ssl_context", functools.cache(httpx2.create_ssl_context))
         yield
 

@@ -20,7 +20,7 @@ import pytest
 from ada_url import URL
 
 from lumin_middleware.runtime.exchange import _AsyncPool
-from tests.site_rig import NAVIGATION, ORIGIN, SESSION, Browser, Site
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site
 
 TOKEN = "/oauth2/token"
 REVOKE = "/oauth2/revoke"
@@ -141,6 +141,18 @@ async def shake_hands(
 
     await app(scope, receive, send)
     return sent
+
+
+ATTRIBUTES = "; Path=/; HttpOnly; SameSite=Lax; Secure"
+
+
+async def seen_with(site: Site, cookie: str, headers: Mapping[str, str] = FETCH) -> Raw:
+    """What a request with this `Cookie` header gets."""
+    return await call(site.middleware, "/who", headers={**headers, "cookie": cookie})
+
+
+def joined(values: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}={value}" for name, value in values.items())
 
 
 def with_cookies(browser: Browser, base: Mapping[str, str] = NAVIGATION, **headers: str) -> dict[str, str]:

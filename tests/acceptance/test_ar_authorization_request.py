@@ -180,7 +180,7 @@ async def test_ar_05_the_login_cookie_is_short_lived_and_protected_and_nothing_i
     [(name, line)] = set_cookies(answer).items()
     assert re.fullmatch(rf"{LOGIN}[0-9a-f]{{16}}", name)
     value, *attributes = line.split("; ")
-    assert sorted(attributes) == ["HttpOnly", "Max-Age=600", "Path=/", "SameSite=Lax", "Secure"]
+    assert sorted(attributes) == ["HttpOnly", "Max-Age=1800", "Path=/", "SameSite=Lax", "Secure"]
     assert re.fullmatch(r"[A-Za-z0-9_.-]+", value.partition("=")[2])
 
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
+import zlib
 from typing import Any
 
 import pytest
+from joserfc.jwk import RSAKey
 
 from lumin_middleware import AuthorizationServer
-from tests.acceptance.harness import DISCOVERY, JWKS, TOKEN, Witness, call, keep, subject, trouble, with_cookies
-from tests.acceptance.test_id_identity import headed
-from tests.site_rig import NAVIGATION, ORIGIN, Site
+from tests.acceptance.harness import DISCOVERY, JWKS, REVOKE, TOKEN, Witness, call, keep, subject, trouble, with_cookies
+from tests.acceptance.test_id_identity import (
+    ATTACKER,
+    EVENT,
+    assert_refused_at_login,
+    assert_refused_at_refresh,
+    changed,
+    headed,
+    signed,
+)
+from tests.site_rig import CLIENT, NAVIGATION, ORIGIN, Site
 
 DAY = 86_400.0
 
@@ -172,9 +184,9 @@ async def test_md_02_new_keys_are_fetched_once_and_sign_ins_go_on(each_site, kep
     assert len(each_site.emulator.calls_to(JWKS)) == 2
     each_site.clock.advance(120)
     browser = each_site.browser()
-    callback = each_site.emulator.sign_in(await browser.begin("/y"))
-    each_site.emulator.rotate_keys(keep=kept)  # between the code and the signature
-    assert (await browser.navigate(callback)).headers["location"] == "/y"
+    begun = await browser.begin("/y")
+    each_site.emulator.rotate_keys(keep=kept)  # while the person is away; Hydra names the key when they come back
+    assert (await browser.navigate(each_site.emulator.sign_in(begun))).headers["location"] == "/y"
     assert len(each_site.emulator.calls_to(JWKS)) == 3
 
 
@@ -182,8 +194,9 @@ async def test_md_02_many_sign_ins_that_see_a_new_key_fetch_it_once(each_site):
     await each_site.browser().sign_in()
     each_site.clock.advance(120)
     browsers = [each_site.browser() for _ in range(20)]
-    callbacks = [each_site.emulator.sign_in(await browser.begin("/x")) for browser in browsers]
+    begun = [await browser.begin("/x") for browser in browsers]
     each_site.emulator.rotate_keys(keep=False)
+    callbacks = [each_site.emulator.sign_in(each) for each in begun]
     answers = await asyncio.gather(
         *(
             call(each_site.middleware, callback.removeprefix(ORIGIN), headers=with_cookies(browser))
@@ -217,6 +230,33 @@ async def test_md_02_a_key_that_was_withdrawn_is_not_believed_for_ever(each_site
     each_site.emulator.forge_id_token = lambda _header, claims, _key: headed()(header, claims, key)
     answer = await each_site.browser().sign_in()
     assert answer.status_code in (400, 502, 503)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["old key kept", "old key gone"])
+async def test_md_02_a_new_key_signs_nobody_out(each_site, kept):
+    """Refreshed ID tokens are signed with the new key, under the name of the old one (Hydra)."""
+    browsers = [each_site.browser() for _ in range(5)]
+    for browser in browsers:
+        await browser.sign_in()
+    each_site.emulator.rotate_keys(keep=kept)
+    each_site.clock.advance(3700)
+    for browser in browsers:
+        assert await subject(browser)
+    assert (await each_site.browser().sign_in("/x")).headers["location"] == "/x"
+    assert each_site.emulator.calls_to(REVOKE) == []
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["its own name", "no name"])
+async def test_md_02_a_key_that_was_replaced_under_its_own_name_is_found(site, named):
+    first, second = (RSAKey.generate_key(2048, {"kid": "only", "use": "sig"}) for _ in range(2))
+    for key in (first, second):
+        site.emulator.faults.clear()
+        site.emulator.faults.add(JWKS, body={"keys": [key.as_dict(private=False)]}, times=None)
+        header = {"alg": "RS256", "kid": "only"} if named else {"alg": "RS256"}
+        site.emulator.forge_id_token = lambda _header, claims, _key, header=header, key=key: signed(header, claims, key)
+        for _ in range(3):
+            assert (await site.browser().sign_in("/x")).headers["location"] == "/x"
+    assert len(site.emulator.calls_to(JWKS)) == 2
 
 
 # --- MD-03 ----------------------------------------------------------------------------------------------
@@ -265,6 +305,45 @@ async def test_md_03_unknown_keys_do_not_keep_refreshes_from_going_on(each_site)
     each_site.emulator.forge_id_token = None
     each_site.emulator.rotate_keys(keep=False)
     assert await subject(browser)
+
+
+FORGED = {
+    "an unknown key": headed(kid="made-up"),
+    "another signature": lambda header, claims, _key: signed(header, claims, ATTACKER),
+    "another issuer": changed(iss="https://evil.example"),
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+async def test_md_03_forged_logout_tokens_do_not_keep_sign_ins_from_finding_a_new_key(new_each_site, forge):
+    """They cost an attacker nothing."""
+    site = new_each_site(backchannel_logout=True)
+    await site.browser().sign_in()
+    before = len(site.emulator.calls_to(JWKS))
+    for _ in range(20):
+        claims = {
+            "iss": site.emulator.base,
+            "aud": CLIENT.client_id,
+            "iat": int(site.clock()),
+            "jti": "j",
+            "sid": "s",
+            "events": {EVENT: {}},
+        }
+        token = forge({"alg": "RS256", "typ": "logout+jwt", "kid": "attacker"}, claims, ATTACKER)
+        answer = await site.browser().post("/auth/backchannel-logout", data={"logout_token": token})
+        assert answer.status_code in (400, 503)
+    assert len(site.emulator.calls_to(JWKS)) <= before + 1
+    site.emulator.rotate_keys(keep=False)
+    assert (await site.browser().sign_in("/x")).headers["location"] == "/x"
+
+
+async def test_md_03_retry_after_is_what_is_left_of_the_pause(each_site):
+    await each_site.browser().sign_in()
+    each_site.emulator.forge_id_token = headed(kid="unknown")
+    assert (await each_site.browser().sign_in()).status_code == 502
+    each_site.clock.advance(20)
+    answer = await each_site.browser().sign_in()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "40")
 
 
 # --- MD-05 ----------------------------------------------------------------------------------------------
@@ -343,6 +422,138 @@ async def test_md_05_redirects_of_the_servers_documents_are_not_followed(new_eac
     await discovering(site).browser().navigate("/page")
     answer = await site.browser().sign_in()
     assert answer.status_code == 503
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 503}, {"drop": "before"}], ids=["429", "503", "silence"])
+async def test_md_05_a_first_read_that_fails_has_a_pause_and_no_code_is_spent(each_site, fault):
+    each_site.emulator.faults.add(JWKS, times=None, **fault)
+    browser = each_site.browser()
+    callback = each_site.emulator.sign_in(await browser.begin("/x"))
+    for _ in range(3):
+        answer = await browser.navigate(callback)
+        assert answer.status_code == 503
+        assert 0 < int(answer.headers["retry-after"]) <= 30
+    assert each_site.emulator.calls_to(TOKEN) == []
+    assert len(each_site.emulator.calls_to(JWKS)) == 1
+    each_site.emulator.faults.clear()
+    each_site.clock.advance(30)
+    assert (await browser.navigate(callback)).headers["location"] == "/x"
+
+
+async def test_md_05_a_renewal_in_a_fresh_process_asks_once_for_keys_that_do_not_come(each_site):
+    browser = each_site.browser()
+    await browser.sign_in()
+    each_site.clock.advance(3700)
+    fresh = each_site.with_settings()
+    each_site.emulator.faults.add(JWKS, times=None, status=429)
+    before = len(each_site.emulator.calls_to(JWKS))
+    answer = await call(fresh.middleware, "/who", headers=with_cookies(browser))
+    assert answer.status == 200
+    assert len(each_site.emulator.calls_to(JWKS)) == before + 1
+
+
+@pytest.mark.parametrize("fault", [{"status": 404}, {"status": 403}, {"status": 200, "body": "<html>"}], ids=repr)
+async def test_md_05_a_server_that_gives_no_id_tokens_needs_no_keys(new_each_site, fault):
+    site = new_each_site(emulator={"id_token": False})
+    site.emulator.faults.add(JWKS, times=None, **fault)
+    browser = site.browser()
+    assert (await browser.sign_in("/x")).headers["location"] == "/x"
+    assert await subject(browser)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_md_05_documents_that_are_compressed_though_nobody_asked_are_read(new_each_site, coding):
+    site = new_each_site()
+    key = RSAKey.generate_key(2048, {"kid": "k", "use": "sig"})
+    site.emulator.forge_id_token = lambda _header, claims, _key: signed({"alg": "RS256", "kid": "k"}, claims, key)
+    body = json.dumps({"keys": [key.as_dict(private=False)]}).encode()
+    folded = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
+    kind = {"content_type": "text/json", "headers": {"Content-Encoding": coding}}
+    site.emulator.faults.add(JWKS, status=201, body=folded, times=None, **kind)
+    assert (await site.browser().sign_in("/x")).headers["location"] == "/x"
+
+
+# --- the issuer of a server of which only the base is known ---------------------------------------------
+
+SLUG = "https://slug.projects.oryapis.com"
+
+
+def named(site: Site, issuer: str, **changes: Any) -> None:
+    """The server's tokens carry this issuer, and so does the document at its base."""
+    site.emulator.forge_id_token = changed(iss=issuer)
+    site.emulator.faults.clear()
+    site.emulator.faults.add(DISCOVERY, body=document(site.emulator.base, issuer=issuer, **changes), times=None)
+
+
+async def test_md_an_issuer_that_is_not_the_base_is_learnt_once_and_said_once(new_each_site, log):
+    site = new_each_site(backchannel_logout=True)
+    named(site, SLUG)
+    browsers = [site.browser() for _ in range(5)]
+    for browser in browsers:
+        assert (await browser.sign_in("/x")).headers["location"] == "/x"
+    site.clock.advance(3700)
+    for browser in browsers:
+        assert await subject(browser)
+    assert len(site.emulator.calls_to(DISCOVERY)) == 1
+    said = [record.getMessage() for record in log.records if record.levelname == "WARNING"]
+    assert len([line for line in said if "server.issuer" in line and SLUG in line]) == 1
+    claims = (await browsers[0].fetch("GET", "/auth/session")).json()["claims"]
+    assert claims["iss"] == SLUG
+    content = {"iss": SLUG, "aud": CLIENT.client_id, "iat": int(site.clock()), "jti": "j", "sid": claims["sid"]}
+    key = site.emulator._signer.keys.current("RS256")
+    token = signed({"alg": "RS256", "kid": str(key.kid)}, {**content, "events": {EVENT: {}}}, key)
+    told = await site.browser().post("/auth/backchannel-logout", data={"logout_token": token})
+    assert told.status_code == 200
+    assert await subject(browsers[0]) is None
+
+
+async def test_md_an_issuer_is_learnt_at_a_refresh_and_by_each_worker_for_itself(each_site):
+    browser = each_site.browser()
+    await browser.sign_in()
+    named(each_site, SLUG)
+    other = each_site.with_settings()
+    for _ in range(2):
+        each_site.clock.advance(3700)
+        answer = await call(other.middleware, "/who", headers=with_cookies(browser))
+        assert answer.status == 200
+        keep(browser, answer)
+        each_site.clock.advance(3700)
+        assert await subject(browser)
+    assert len(each_site.emulator.calls_to(DISCOVERY)) == 2
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "another issuer": {"issuer": "https://another.example"},
+    "another token endpoint": {"token_endpoint": "https://evil.example/oauth2/token"},
+    "no token endpoint": {"token_endpoint": ...},
+    "no issuer": {"issuer": ...},
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+async def test_md_an_issuer_that_the_document_does_not_vouch_for_is_refused(each_site, lie):
+    await assert_refused_at_login(each_site, {"no document": changed(iss=SLUG)})
+    named(each_site, SLUG, **lie) if "issuer" not in lie else each_site.emulator.faults.add(
+        DISCOVERY, body=document(each_site.emulator.base, **lie), times=None
+    )
+    await assert_refused_at_login(each_site, {"a lying one": changed(iss=SLUG)})
+    await assert_refused_at_refresh(each_site, {"a lying one": changed(iss=SLUG)})
+
+
+async def test_md_an_issuer_that_was_given_is_the_only_one(each_site):
+    base = each_site.emulator.base
+    for server in (
+        AuthorizationServer.at(base, issuer=base),
+        AuthorizationServer.at(base, issuer="https://given.example"),
+        AuthorizationServer.discover(base),
+    ):
+        each_site.emulator.faults.clear()
+        site = each_site.with_settings(server=server)
+        if server.discovery:
+            assert (await site.browser().sign_in("/x")).headers["location"] == "/x"
+        named(site, SLUG)
+        assert (await site.browser().sign_in()).status_code in (400, 502)
+        site.emulator.forge_id_token = None
 
 
 # --- MD-09 ----------------------------------------------------------------------------------------------

@@ -151,6 +151,11 @@ CALLING: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
+PAGE = "text/html; charset=utf-8"
+READING = {"a frame", "a form post", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "FOO", "get"}
+"""Whoever is shown the answer, and so gets a page."""
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_rt_01_a_navigation_is_redirected_to_the_sign_in(each_oracle, method):
     for name, headers in GOING.items():
@@ -170,7 +175,7 @@ async def test_rt_01_whatever_cannot_be_redirected_gets_a_401_and_no_cookie(each
         assert answer.header("location") is None, name
         assert answer.set_cookies == {}, name
         assert (answer.header("www-authenticate") or "").startswith("Bearer "), name
-        assert answer.header("content-type") == "application/problem+json", name
+        assert answer.header("content-type") == (PAGE if name in READING else "application/problem+json"), name
         assert answer.header("cache-control") == "no-store", name
     assert each_oracle.reached == []
     assert each_oracle.site.store._entries == {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from lumin_middleware.errors import StoreUnavailable
+from lumin_middleware.sessions.records import record_key
 from lumin_middleware.stores import MemoryStore, SQLiteStore
 from tests.acceptance.harness import (
     REVOKE,
@@ -76,14 +76,14 @@ async def test_st_01_ids_are_random_and_the_stores_key_is_a_digest(store_site):
     keys = {key for key, _ in store_site.store.writes if key.startswith("session:")}
     assert len(ids) == len(keys) == 20
     for key in keys:
-        assert re.fullmatch(r"session:[0-9a-f]{64}", key)
+        assert re.fullmatch(rf"session:[0-9a-f]{{64}}@{store_site.config.fingerprint}", key)
         for value in ids:
-            assert key.partition(":")[2] not in value
+            assert key.partition(":")[2].partition("@")[0] not in value
     party = store_site.middleware._party()[0]
     for value in ids:
-        session_id = party.parts.sessions._sealer.unseal(value.encode()).data.decode()
+        session_id = party.parts.sessions._handle_sealer.unseal(value.encode()).data.decode()
         assert len(base64.urlsafe_b64decode(session_id + "=" * (-len(session_id) % 4))) * 8 >= 128
-        assert f"session:{hashlib.sha256(session_id.encode()).hexdigest()}" in keys
+        assert f"{record_key(session_id)}@{store_site.config.fingerprint}" in keys
 
 
 async def test_st_01_the_record_gives_nobody_a_token_without_the_cookie(store_site):

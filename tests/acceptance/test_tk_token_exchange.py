@@ -420,6 +420,7 @@ async def test_tk_10_no_stranger_s_callback_stops_a_renewal(each_site, fault):
     """A dozen codes of whoever likes; those who are signed in are renewed, and sign-ins go on soon."""
     browser = each_site.browser()
     await browser.sign_in()
+    each_site.clock.advance(3700)
     strangers = [each_site.browser() for _ in range(12)]
     callbacks = [await stranger.begin("/x") for stranger in strangers]
     each_site.emulator.faults.add(TOKEN, times=None, **fault)
@@ -427,7 +428,6 @@ async def test_tk_10_no_stranger_s_callback_stops_a_renewal(each_site, fault):
         state = query(begun_at)["state"]
         await stranger.get("/auth/callback", params={"code": "any-code", "state": state})
     each_site.emulator.faults.clear()
-    each_site.clock.advance(3700)
     assert await subject(browser)
     if fault.get("status", 500) < 500:  # a refusal is nobody else's affair
         assert (await each_site.browser().sign_in("/y")).headers["location"] == "/y"

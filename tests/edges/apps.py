@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -105,6 +105,10 @@ async def _cookies(request: Request) -> Response:
     return response
 
 
+async def _said(request: Request) -> Response:
+    return Response(b"ok", headers=dict(request.query_params))
+
+
 class AsgiApp:
     """The application for ASGI. `handler`, where set, answers everything."""
 
@@ -117,6 +121,7 @@ class AsgiApp:
         "/swallowed": _swallowed,
         "/challenge": _challenge,
         "/cookies": _cookies,
+        "/said": _said,
         "/need": _token,
     }
 
@@ -197,6 +202,13 @@ def _wsgi_cookies(environ: Environ, start_response: Start) -> Iterable[bytes]:
     return [b"ok"]
 
 
+def _wsgi_said(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    start_response(
+        "200 OK", [("content-length", "2"), ("content-type", "text/plain"), *parse_qsl(environ["QUERY_STRING"])]
+    )
+    return [b"ok"]
+
+
 class WsgiApp:
     """The same for WSGI."""
 
@@ -209,6 +221,7 @@ class WsgiApp:
         "/swallowed": _wsgi_swallowed,
         "/challenge": _wsgi_challenge,
         "/cookies": _wsgi_cookies,
+        "/said": _wsgi_said,
         "/need": _wsgi_token,
     }
 

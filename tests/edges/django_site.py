@@ -76,6 +76,6 @@ urlpatterns = [
     path("need", need),
     path("need-async", need_async),
 ]
-config = replace(LuminConfig.from_env(), optional=["/maybe"])
+config = replace(LuminConfig.from_env(), optional=["/maybe"], id_token="auto")
 asgi_app = AsgiMiddleware(get_asgi_application(), config)
 wsgi_app = WsgiMiddleware(get_wsgi_application(), config)

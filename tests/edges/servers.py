@@ -130,16 +130,27 @@ def listening() -> Iterator[socket.socket]:
 
 
 @contextmanager
-def start(server: str, app: str, listener: socket.socket, environment: Mapping[str, str]) -> Iterator[Server]:
-    """Starts a server on that socket; with these variables and no other settings of ours."""
+def start(
+    server: str | Callable[[Place], list[str]],
+    app: str,
+    listener: socket.socket,
+    environment: Mapping[str, str],
+    *,
+    opens_its_own: bool = False,
+) -> Iterator[Server]:
+    """Starts a server on that socket, by its name or its command; with these variables and no other settings of ours.
+
+    One that `opens_its_own` socket (Granian does) takes the port instead.
+    """
     port = listener.getsockname()[1]
     place = Place(app, listener.fileno(), port)
-    opens_its_own = server == "granian"
+    command = SERVERS[server] if isinstance(server, str) else server
+    opens_its_own = opens_its_own or server == "granian"
     if opens_its_own:
         listener.close()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LUMIN_")}
     process = subprocess.Popen(
-        [sys.executable, *SERVERS[server](place)],
+        [sys.executable, *command(place)],
         cwd=ROOT,
         env={**inherited, "PYTHONWARNINGS": "default,ignore::ResourceWarning", **environment},
         pass_fds=() if opens_its_own else (place.fd,),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from joserfc import jwt
 
 from lumin_middleware.emulator import DEMO_USERS, Emulator, serve
 from tests.edges import servers
@@ -43,7 +44,8 @@ def _site(emulated: Emulator, database: str, edge: str, backend: str = "any") ->
         variables = servers.environment(emulated, origin, "memory://", **more)
         with servers.start(server, app, listener, variables) as running:
             yield Site(emulated, origin, views)
-            assert "Traceback" not in running.said()
+            # Django logs each refusal of a view with where it was made.
+            assert running.said().count("Traceback") == running.said().count("PermissionDenied: ")
 
 
 @pytest.fixture(scope="module", params=["asgi", "wsgi"])
@@ -95,6 +97,35 @@ def test_a_user_who_was_made_inactive_is_anonymous(site):
         browser.sign_in("/me", sub=TOBIAS.sub)
         assert browser.fetch("/rename?inactive").status_code == 204
         assert not browser.fetch("/me").json()["is_authenticated"]
+
+
+@pytest.mark.parametrize("verified", [False, "false", "False", 0], ids=repr)
+def test_an_address_that_is_not_verified_is_nobody_s(site, verified):
+    def forge(header: dict[str, Any], claims: dict[str, Any], key: Any) -> str:
+        sub = f"somebody-{verified!r}-{site.views}"
+        return jwt.encode(header, {**claims, "sub": sub, "email": MIRA.email, "email_verified": verified}, key)
+
+    site.lumin.forge_id_token = forge
+    try:
+        with site.browser() as browser:
+            browser.sign_in("/me")
+            said = browser.fetch("/me").json()
+    finally:
+        site.lumin.forge_id_token = None
+    assert (said["is_authenticated"], said["email"]) == (True, "")
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_somebody_without_a_name_is_not_passed_on_as_nobody(status):
+    """As an anonymous user they would be sent to sign in again, for ever."""
+    with serve(id_token=False) as running:
+        for edge in ("asgi", "wsgi"):
+            for site in _site(running.emulator, ":memory:", edge):
+                running.emulator.faults.add("/v1/user/info", status=status, body={})
+                with site.browser() as browser:
+                    assert browser.sign_in("/me").status_code == 303
+                    answers = [browser.fetch(path) for path in ("/me", f"/me{site.views}", "/maybe")]
+                    assert {answer.status_code for answer in answers} == {403}
 
 
 def test_a_login_required_becomes_a_sign_in(site, mira):

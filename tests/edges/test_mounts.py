@@ -20,10 +20,10 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from lumin_middleware import lumin
 from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
-from tests.acceptance.harness import Raw, run
+from tests.acceptance.harness import Raw, call, run
 from tests.edges.gateway import environ, serve_validated
 from tests.edges.rig import Browser, Lumin, Site, end_lifespan
-from tests.site_rig import CLIENT, NAVIGATION, ORIGIN, query
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, query
 
 REDIRECT_URI = f"{ORIGIN}/shop/auth/callback"
 SHOP = replace(CLIENT, client_id="shop", redirect_uris=(REDIRECT_URI,))
@@ -219,3 +219,65 @@ async def test_behind_a_proxy_that_strips_a_prefix_rules_are_those_below_it(behi
         ("/shop/page", 303),
     ):
         assert (await behind.ask("GET", target, NAVIGATION)).status == status, target
+
+
+# --- mounts that somebody else takes off ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["/shop/free/shop/secret", "/shop/free/shopsecret", "/shop/free/shop.js"])
+async def test_a_path_that_holds_the_mount_once_more_is_served_as_it_is_judged(shop, target):
+    """Hypercorn leaves the mount out of the path, and Litestar would cut the path at its first place."""
+    seen: list[str] = []
+
+    async def cuts(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["path"].split(scope["root_path"], 1)[-1])
+        await PlainTextResponse("")(scope, receive, send)
+
+    shop.asgi = AsgiMiddleware(cuts, shop.config, clock=shop.clock)
+    browser = Behind(shop, "asgi")
+    browser.server = as_hypercorn
+    assert (await browser.navigate(target)).status == 200
+    assert seen == [target.removeprefix("/shop")]
+    await shop.asgi.aclose()
+
+
+@pytest.mark.parametrize("root_path", ["/static", "/static/a", "/free", "/sho", "/shop/", "/shop/auth/callback"])
+async def test_a_mount_that_is_not_the_site_s_own_opens_nothing(shop, root_path):
+    """`Daphne-Root-Path` and `SCRIPT_NAME` are headers: what they name may have been made up."""
+    for rest in ("/page", "page", "/free"):
+        scope = {"path": root_path + rest, "raw_path": (root_path + rest).encode(), "root_path": root_path}
+        assert (await call(shop.asgi, "/", headers=FETCH, **scope)).status == 401, rest
+        made = environ(root_path + rest, headers=FETCH, SCRIPT_NAME=root_path, PATH_INFO=rest)
+        assert serve_validated(shop.wsgi, made).status == 401 if rest[0] == "/" else True
+    assert shop.asgi_app.requests == shop.wsgi_app.requests == []
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter")
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_root_path_that_the_application_sets_itself_hides_no_scope(lumin, wrapped):
+    inner = FastAPI(root_path="/api")
+    inner.add_api_route("/admin", _person)
+    inner.add_api_route("/docs/page", _anybody)
+    app = Outer(inner) if wrapped else inner
+    site = lumin.site(required_scopes={"/admin": "templates"}, public=["/api/*", "/docs/*"])
+    half = site.asgi
+    site.asgi = AsgiMiddleware(app, site.config, clock=site.clock)
+    browser = site.browser("asgi")
+    assert (await browser.fetch("GET", "/api/docs/page")).status == 200
+    assert (await browser.fetch("GET", "/api/other")).status == 401
+    await browser.sign_in("/auth/login?return_to=/x", scope="openid offline_access")
+    for target in ("/admin", "/api/admin", "/api/ADMIN/", "/api//admin"):
+        assert (await browser.fetch("GET", target)).status == 403, target
+    await site.asgi.aclose()
+    site.asgi = half
+    await site.aclose()
+
+
+class Outer:
+    """Another middleware around an application."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)

@@ -24,9 +24,11 @@ CALLS = [
     ("GET", {"accept": "application/json"}),
     ("GET", {"accept": "text/html", "x-requested-with": "XMLHttpRequest"}),
     ("GET", {"accept": "text/html", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}),
-    ("GET", {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}),
     ("GET", {"accept": "text/html", "sec-purpose": "prefetch;prerender"}),
     ("GET", {"accept": "text/html", "hx-request": "true"}),
+]
+PEOPLE = [  # who cannot be sent on, and reads a page
+    ("GET", {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}),
     ("POST", {"accept": "text/html", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}),
     ("PUT", {"accept": "text/html"}),
     ("DELETE", {"accept": "text/html"}),
@@ -43,12 +45,13 @@ async def test_rt_01_a_navigation_is_sent_to_lumin(edges, edge, method, headers)
     assert edges.app(edge).requests == []
 
 
-@pytest.mark.parametrize(("method", "headers"), CALLS)
+@pytest.mark.parametrize(("method", "headers"), [*CALLS, *PEOPLE])
 async def test_rt_01_a_call_is_refused_and_begins_nothing(edges, edge, method, headers):
     answer = await edges.request(edge, "/page", method=method, headers=headers)
     assert answer.status == 401
     assert (answer.header("www-authenticate") or "").startswith("Bearer ")
-    assert answer.header("content-type") == "application/problem+json"
+    is_read = (method, headers) in PEOPLE
+    assert answer.header("content-type") == ("text/html; charset=utf-8" if is_read else "application/problem+json")
     assert answer.header("location") is None
     assert answer.all("set-cookie") == []
     assert edges.app(edge).requests == []

@@ -43,10 +43,10 @@ class Site:
 @contextmanager
 def behind(front: Front, upstream: str, settings: dict | None = None, **options: object) -> Iterator[None]:
     """The gateway of a site, in this process."""
-    settings = front.config(public=("/public/*",), optional=("/maybe",), **(settings or {}))
-    clock = options.pop("clock", time.time)
+    settings = front.config(**{"public": ("/public/*",), "optional": ("/maybe",), **(settings or {})})
+    clock, http = options.pop("clock", time.time), options.pop("http", "h11")
     app = LuminMiddleware(Gateway(upstream, settings, **options), settings, clock=clock)
-    with serve(app, front.port, server_header=False, lifespan="on"):
+    with serve(app, front.port, server_header=False, lifespan="on", http=http):
         yield
 
 
@@ -107,6 +107,43 @@ def test_no_spelling_of_a_public_path_opens_another(site, path):
     answer = raw(site.front.port, request.encode())
     assert answer.split(b" ")[1] in (b"400", b"401")
     assert site.echo.seen == []
+
+
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+def test_what_cannot_be_passed_on_as_it_came_is_refused_and_is_no_error(http, caplog):
+    echo = Echo()
+    with (
+        front() as site,
+        serve(echo) as upstream,
+        behind(site, upstream, {"required_scopes": {"/sign/*": "templates"}}, http=http),
+        site.browser() as browser,
+    ):
+        browser.sign_in()
+        echo.seen.clear()
+        more = f"Host: x\r\nCookie: {browser.cookie()}\r\nConnection: close\r\n"
+        both = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"
+        chunked = "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"
+        for request in (
+            f"POST /page HTTP/1.1\r\n{more}{both}\r\n0\r\n\r\n",
+            f"POST /public/x HTTP/1.1\r\n{more}{chunked}\r\n3\r\nabc\r\n0\r\n\r\n",
+            f"GET /public/x HTTP/1.1\r\n{more}{both}\r\n0\r\n\r\n",
+            f"CONNECT example.com:443 HTTP/1.1\r\n{more}\r\n",
+            f"CONNECT /public/x HTTP/1.1\r\n{more}\r\n",
+            f"OPTIONS * HTTP/1.1\r\n{more}\r\n",
+            f"GET public/x HTTP/1.1\r\n{more}\r\n",
+            f"GET /sign#x HTTP/1.1\r\n{more}\r\n",
+            f"GET /sign/x#y HTTP/1.1\r\n{more}\r\n",
+            f"GET /public/x#y HTTP/1.1\r\n{more}\r\n",
+            f"GET /public/x?y#z HTTP/1.1\r\n{more}\r\n",
+        ):
+            status = raw(site.port, request.encode()).split(b" ", 2)[1]
+            first = request.partition("\r\n")[0]
+            cut_off = http == "httptools" and "#" in first and "sign" not in first  # by httptools, before we are asked
+            assert status[:1] == b"4" or cut_off, (first, status)
+            if cut_off:
+                assert echo.seen.pop()["raw_path"] == b"/public/x"
+        assert echo.seen == []
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def raw(port: int, request: bytes) -> bytes:
@@ -255,6 +292,153 @@ def test_every_status_passes_and_no_redirect_is_followed(site, browser, status):
     site.echo.handlers["/x"] = answer
     assert browser.fetch("GET", "/x").status_code == status
     assert [scope["path"] for scope in site.echo.seen[-1:]] == ["/x"]
+
+
+def test_a_service_that_sees_its_own_name_sends_nobody_to_it():
+    echo = Echo()
+
+    async def answer(scope, receive, send):
+        host = dict(scope["headers"])[b"host"]
+        cookie = b"theirs=1; Domain=%s; Path=/" % host.partition(b":")[0]
+        headers = [(b"location", b"http://%s/login?x" % host), (b"set-cookie", cookie)]
+        await send({"type": "http.response.start", "status": 302, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    echo.handlers["/x"] = answer
+    with (
+        front() as site,
+        serve(echo) as upstream,
+        behind(site, upstream, {"public": ("/x",)}, pass_host=False),
+        site.browser() as stranger,
+    ):
+        answered = stranger.navigate("/x")
+        assert answered.headers["location"] == f"{site.origin}/login?x"
+        assert answered.headers["set-cookie"] == "theirs=1; Path=/"
+
+
+def test_somebody_whom_nobody_names_reaches_no_service_that_asks_for_names():
+    echo = Echo()
+    with (
+        front(id_token=False) as site,
+        serve(echo) as upstream,
+        behind(site, upstream, {"id_token": "auto"}, pass_user_headers=True),
+        site.browser() as browser,
+    ):
+        site.emulator.faults.add("/v1/user/info", status=403)
+        refused = browser.sign_in("/page")
+        assert refused.status_code == 403
+        assert "did not say who you are" in refused.text
+        with pytest.raises(WebSocketUpgradeError), browser.websocket("/chat", headers={"origin": site.origin}):
+            pass
+        assert echo.seen == []
+        assert browser.navigate("/public/x").status_code == 200
+
+
+# --- kept connections -----------------------------------------------------------------------------------
+
+
+class Forgetful:
+    """A service that answers one request on each connection and closes it when the next one comes, or at once."""
+
+    def __init__(self, *, answers: int = 1) -> None:
+        self.requests: list[bytes] = []
+        self.answers = answers
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        with socket.create_server((LOOPBACK, 0)) as listener:
+            thread = threading.Thread(target=self._accept, args=(listener,), daemon=True)
+            thread.start()
+            try:
+                yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)
+                thread.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    self._converse(connection)
+
+    def _converse(self, connection: socket.socket) -> None:
+        for _ in range(self.answers):
+            if not self._take(connection):
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        self._take(connection)  # and close it without a word
+
+    def _take(self, connection: socket.socket) -> bool:
+        head = connection.recv(65536)
+        if head:
+            self.requests.append(head.partition(b" HTTP/")[0])
+        return bool(head)
+
+
+def test_a_safe_request_is_repeated_once_when_its_kept_connection_was_just_closed():
+    service = Forgetful()
+    with front() as site, service.serve() as upstream, behind(site, upstream), site.browser() as stranger:
+        for method, repeated in (("GET", True), ("HEAD", True), ("POST", False), ("PUT", False), ("DELETE", False)):
+            stranger.get("/public/first")  # is answered, on a connection that is kept
+            service.requests.clear()
+            answer = stranger.request(method, "/public/x", content=b"x" if method in ("POST", "PUT") else None)
+            assert answer.status_code == (200 if repeated else 502), method
+            assert service.requests == [f"{method} /public/x".encode()] * (2 if repeated else 1)
+            if not repeated:
+                service.requests.clear()
+
+
+def test_a_service_that_dies_of_a_request_is_not_asked_again():
+    service = Forgetful(answers=0)
+    with front() as site, service.serve() as upstream, behind(site, upstream), site.browser() as stranger:
+        assert stranger.get("/public/x").status_code == 502
+        assert service.requests == [b"GET /public/x"]
+
+
+# --- slow bodies ----------------------------------------------------------------------------------------
+
+
+def test_a_body_that_trickles_in_from_nobody_is_given_up_and_its_worker_freed():
+    echo, freed = Echo(), Moment()
+
+    async def read(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        freed.happen()
+
+    echo.handlers["/public/x"] = read
+    head = "POST /public/x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx"
+    with (
+        front() as site,
+        serve(echo) as upstream,
+        behind(site, upstream, timeout=0.5),
+        socket.create_connection((LOOPBACK, site.port), timeout=30) as connection,
+    ):
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"too_slow" in answer
+        freed.wait()
+
+
+def test_whoever_is_signed_in_may_take_their_time_and_so_may_a_body_that_comes_on():
+    with (
+        front() as site,
+        serve(Echo()) as upstream,
+        behind(site, upstream, timeout=0.5),
+        site.browser() as browser,
+        site.browser() as stranger,
+    ):
+        browser.sign_in()
+
+        def pieces(size, pause):
+            for _ in range(3):
+                yield b"x" * size
+                threading.Event().wait(pause)
+
+        assert browser.fetch("POST", "/page", content=pieces(1, 0.4)).json()["size"] == 3
+        assert stranger.fetch("POST", "/public/x", content=pieces(60_000, 0.4)).json()["size"] == 180_000
 
 
 def test_a_refreshed_session_reaches_the_browser_with_the_services_answer():

@@ -9,7 +9,7 @@ import pytest
 
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
-from lumin_middleware.model import AuthorizationCode, Transaction
+from lumin_middleware.model import AuthorizationCode, Errand, Transaction
 from lumin_middleware.protocol.breaker import FAILURES, CircuitOpen
 from lumin_middleware.protocol.oauth import authorization_response
 from tests.fakes import BASE, SERVER, Workers, open_circuit
@@ -27,7 +27,7 @@ def process(workers):
 
 def a_code(workers, code: str = "c0de") -> AuthorizationCode:
     """What came back to a login that asked for less than the settings name."""
-    transaction = Transaction("state", "nonce", "verifier", "/", "openid offline_access")
+    transaction = Transaction("state", "nonce", "verifier", Errand("/", "openid offline_access"))
     return authorization_response({"code": code, "state": "state"}, transaction, workers.config, SERVER)
 
 

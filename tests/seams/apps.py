@@ -218,6 +218,14 @@ def django_wsgi() -> Any:
 
 Step = Callable[[str, str], str]
 
+
+def _path_of_url(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # no URL at all
+        return url
+
+
 STEPS: Mapping[str, Step] = {
     "decode": lambda path, mount: unquote(path),
     "cut": lambda path, mount: re.split("[?#\x00]", path)[0],
@@ -225,7 +233,7 @@ STEPS: Mapping[str, Step] = {
     "merge": lambda path, mount: re.sub("/+", "/", path),
     "parameters": lambda path, mount: "/".join(segment.partition(";")[0] for segment in path.split("/")),
     "dots": lambda path, mount: posixpath.normpath(path) + ("/" if path.endswith("/") else ""),
-    "URL": lambda path, mount: urlsplit(path).path if "[" not in path else path,
+    "URL": lambda path, mount: _path_of_url(path),
     "last slash": lambda path, mount: path.rstrip("/") or "/",
     "one last slash": lambda path, mount: path.removesuffix("/") or "/",
     "letters": lambda path, mount: path.lower(),

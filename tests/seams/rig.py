@@ -224,7 +224,7 @@ async def attack(kind: str, app: str, sites: Mapping[bool, People], seed: int, c
         asked = next(sources[way])
         if app in apps.SOCKETS and chance.random() < 0.1:
             asked = replace(asked, method="WEBSOCKET")
-        how = _read_by_chance(place.app, chance)
+        how = _read_by_chance(place.app, chance, mounted=way.mounted)
         for person in ("nobody", "member"):
             status = await place.ask(way, person, asked)
             if status is None:
@@ -235,12 +235,18 @@ async def attack(kind: str, app: str, sites: Mapping[bool, People], seed: int, c
     return counts
 
 
-def _read_by_chance(app: Any, chance: random.Random) -> str:
+def _read_by_chance(app: Any, chance: random.Random, *, mounted: bool) -> str:
+    """Gives a reader its steps. The site's own mount is taken off once; under WSGI the server did it."""
     if not isinstance(app, apps.Reader):
         return ""
-    app.steps = [chance.choice(list(apps.STEPS)) for _ in range(chance.randint(0, 5))]
     app.raw = chance.random() < 0.2
-    return f"{'raw ' if app.raw else ''}{app.steps}"
+    steps = [chance.choice(list(apps.STEPS)) for _ in range(chance.randint(0, 5))]
+    if mounted:
+        once = 0 if isinstance(app, apps.WsgiReader) and not app.raw else 1
+        offs = [step for step in steps if step.startswith("mount")][:once]
+        steps = [*offs, *(step for step in steps if not step.startswith("mount"))]
+    app.steps = steps
+    return f"{'raw ' if app.raw else ''}{steps}"
 
 
 def _count(counts: Counts, place: Place, way: Way, person: Person, asked: Asked, status: int, how: str) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
+from django.test import override_settings
 
-from tests.seams import apps, generate, routes
-from tests.seams.rig import People, attack, people, plain
+from tests.seams import apps, deliver, generate, routes
+from tests.seams.rig import People, Place, attack, people, plain
 
 SEED = 11
 COUNT = 8_500
@@ -40,6 +41,23 @@ async def test_each_plainly_written_path_works(kind, app, sites):
     counts = await plain(kind, app, sites)
     assert counts.wrong == []
     assert set(counts.ran) == set(routes.ROUTES)
+
+
+async def test_a_prefix_that_django_takes_off_by_itself_hides_nothing(sites):
+    """FORCE_SCRIPT_NAME, which no scope shows."""
+    apps.django_asgi()
+    with override_settings(FORCE_SCRIPT_NAME="/static"):
+        place = Place("asgi", "Django ASGI", routes.NAMED, sites[False])
+        way = deliver.ASGI[0]
+        for target, person, status, ran in (
+            (b"/static/secret", "nobody", 401, []),
+            (b"/static/secret", "member", 200, ["secret"]),
+            (b"/static/sign", "member", 403, []),
+            (b"/static/static/x", "nobody", 200, ["static"]),
+        ):
+            assert await place.ask(way, person, generate.Asked("GET", target)) == status, target
+            assert ran == apps.RAN
+        await place.aclose()
 
 
 def test_a_seed_gives_the_same_requests():

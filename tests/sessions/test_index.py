@@ -5,16 +5,11 @@ import pytest
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.sessions.index import ENTRIES_LIMIT, Index, by_sid, by_subject
-from tests.fakes import OLD_KEY, config
+from lumin_middleware.sessions.records import PATIENCE
+from tests.fakes import OLD_KEY, World, config
 from tests.site_rig import Clock
 
 WEEK = 604_800
-
-
-class World:
-    def __init__(self, store):
-        self.clock = Clock()
-        self.store = store
 
 
 class Store:
@@ -43,7 +38,7 @@ class Store:
 
 @pytest.fixture
 def world():
-    return World(Store())
+    return World(Store(), None, Clock())
 
 
 @pytest.fixture
@@ -94,21 +89,39 @@ async def test_entries_past_the_absolute_limit_are_dropped(world, index):
     assert await listed(index) == ["session-2"]
 
 
-async def test_the_newest_are_kept(world, index):
-    for number in range(ENTRIES_LIMIT + 3):
-        await index.add(session(number, world))
+async def test_the_newest_are_kept_and_those_pushed_out_are_named(world, index):
+    out = [await index.add(session(number, world, sid="at-server")) for number in range(ENTRIES_LIMIT + 3)]
+    assert [[entry.session_id for entry in each] for each in out] == [
+        *[[]] * ENTRIES_LIMIT,
+        *([f"session-{number}"] for number in range(3)),
+    ]
     assert await listed(index) == [f"session-{number}" for number in range(3, ENTRIES_LIMIT + 3)]
 
 
 async def test_those_who_write_at_once_lose_nothing(world, index):
-    await asyncio.gather(*(index.add(session(number, world)) for number in range(5)))
-    assert sorted(await listed(index)) == [f"session-{number}" for number in range(5)]
+    await asyncio.gather(*(index.add(session(number, world)) for number in range(40)))
+    assert sorted(await listed(index)) == sorted(f"session-{number}" for number in range(40))
 
 
 async def test_a_list_that_changes_all_the_time_is_trouble(world, index):
     world.store.contended = 1000
     with pytest.raises(StoreUnavailable):
         await index.add(session(1, world))
+    assert PATIENCE < sum(world.slept) < PATIENCE + 1
+
+
+async def test_whoever_loses_waits_longer_each_time_and_then_writes(world, index):
+    world.store.contended = 20
+    await index.add(session(1, world))
+    assert await listed(index) == ["session-1"]
+    assert len(world.slept) == 20
+
+
+async def test_a_session_that_was_pushed_into_no_list_is_forgotten_by_name(world, index):
+    for number in range(3):
+        await index.add(session(number, world))
+    await index.forget("sub person", ["session-0", "session-2", "unknown"])
+    assert await listed(index) == ["session-1"]
 
 
 async def test_the_store_sees_neither_people_nor_sessions(world, index):

@@ -18,7 +18,6 @@ from lumin_middleware.errors import (
 )
 from lumin_middleware.model import Session
 from lumin_middleware.protocol.breaker import CircuitOpen
-from lumin_middleware.protocol.identity import kept_claims
 from lumin_middleware.sessions.lease import POLL
 from lumin_middleware.sessions.records import digest
 from lumin_middleware.sessions.renewal import Due, due
@@ -240,47 +239,6 @@ async def test_in_the_hard_window_everybody_waits_for_the_one(workers, process):
 
 
 # --- the ID token of a refresh ---
-
-
-async def test_a_new_id_token_brings_new_claims(workers, process):
-    session = await workers.expired()
-    workers.server.extra = {"id_token": id_token(workers.clock(), email="new@example.com", nonce="of the login")}
-    renewed = await process.renewal.fresh(session)
-    assert renewed.claims == {"iss": BASE, "sub": "person-1", "email": "new@example.com"}
-    assert renewed.tokens.id_token is None
-
-
-async def test_an_id_token_that_cannot_be_verified_now_is_left_aside(workers, process, caplog):
-    session = await workers.expired()
-    workers.server.documents[f"{BASE}/.well-known/jwks.json"] = ServerUnavailable("down")
-    workers.server.extra = {"id_token": id_token(workers.clock(), email="new@example.com")}
-    renewed = await process.renewal.fresh(session)
-    assert (renewed.generation, renewed.claims) == (1, session.claims)
-    assert "left aside" in caplog.text
-
-
-async def test_a_drifting_clock_signs_nobody_out(workers, process):
-    session = await workers.expired()
-    workers.server.extra = {"id_token": id_token(workers.clock() + 290)}
-    assert (await process.renewal.fresh(session)).generation == 1
-
-
-async def test_an_identity_of_the_api_is_not_compared_with_the_server_s(workers, process):
-    session = await workers.expired()
-    session = dataclasses.replace(session, claims={"sub": "api-user-1"}, generation=1)
-    sessions = workers.process().sessions
-    assert await sessions.replace(await sessions.newest(session), session)
-    workers.server.extra = {"id_token": id_token(workers.clock())}
-    assert (await process.renewal.fresh(session)).claims == {"sub": "api-user-1"}
-
-
-async def test_a_site_that_keeps_no_subject_renews_all_the_same():
-    workers = Workers(claims=["email"])
-    session = await workers.expired()
-    claims = {"iss": BASE, "sub": "person-1", "email": "person@example.com"}
-    session = dataclasses.replace(session, claims=kept_claims(claims, workers.config))
-    workers.server.extra = {"id_token": id_token(workers.clock())}
-    assert (await workers.process().renewal.fresh(session)).generation == 1
 
 
 @pytest.mark.parametrize("kind", ["cookie", "store"])

@@ -21,11 +21,8 @@ from lumin_middleware.sessions.pauses import FIRST
 from lumin_middleware.sessions.renewal import Meaning, meaning
 from tests.fakes import (
     BASE,
-    id_token,
-    other_key,
     release_after,
     token_set,
-    unsigned,
 )
 
 ENDS = {
@@ -82,31 +79,6 @@ async def test_a_refusal_is_nothing_when_the_record_has_become_newer(workers, pr
     workers.server.during["refresh"] = another_process_was_first
     assert (await process.renewal.fresh(session)).tokens == newer.tokens
     assert (await workers.recorded(session)).tokens == newer.tokens
-
-
-def wrong_id_tokens(now: float) -> dict[str, str]:
-    return {
-        "another person": id_token(now, sub="person-2"),
-        "another issuer": id_token(now, iss="https://evil.example"),
-        "another audience": id_token(now, aud="other-client"),
-        "expired": id_token(now, exp=int(now) - 600),
-        "another key": id_token(now, key=other_key()),
-        "unsigned": unsigned({"alg": "none"}, {"iss": BASE, "sub": "person-1", "aud": "test-client"}),
-        "no token": "what?",
-    }
-
-
-@pytest.mark.parametrize("wrong", wrong_id_tokens(0))
-@pytest.mark.parametrize("alive", [True, False])
-async def test_tokens_with_a_wrong_id_token_are_revoked_and_the_session_ends(workers, process, caplog, wrong, alive):
-    session = await (workers.nearly_expired() if alive else workers.expired())
-    workers.server.extra = {"id_token": wrong_id_tokens(workers.clock())[wrong]}
-    with pytest.raises(SessionEnded):
-        await process.renewal.fresh(session)
-    assert workers.server.revoked == [workers.server.current]
-    with pytest.raises(SessionEnded):
-        await workers.process().sessions.newest(session)
-    assert "not this session's" in caplog.text
 
 
 @pytest.mark.parametrize("error", [error for _, error in TROUBLE], ids=[name for name, _ in TROUBLE])

@@ -24,7 +24,6 @@ from lumin_middleware.errors import (
     StoreUnavailable,
 )
 from lumin_middleware.model import Request, Response
-from lumin_middleware.sessions.cookies import SessionTooLarge
 from lumin_middleware.site.access import RETURN_TO_LIMIT
 from lumin_middleware.site.answers import DETAIL_LIMIT, Answers, target
 from tests.fakes import BASE, NAVIGATION, ORIGIN, any_text, config, header, hostile, request
@@ -161,7 +160,7 @@ def test_who_was_refused_a_scope_may_go_on_without_it():
 
 
 def test_a_loop_is_told_with_its_likely_causes():
-    response = ANSWERS.looping("/auth/login?return_to=/x")
+    response = ANSWERS.looping(asked(headers=NAVIGATION), "/auth/login?return_to=/x")
     page = text_of(response)
     assert response.status == 400
     for cause in ("cookies", "http instead of https", "another name", "clock"):
@@ -177,7 +176,6 @@ FAILURES: list[tuple[LuminError, int, str, str]] = [
     (StoreUnavailable("no answer"), 503, "store_unavailable", "5"),
     (ServerUnavailable("late", retry_after=12.7), 503, "server_unavailable", "13"),
     (ServerUnavailable("late", retry_after=0.2), 503, "server_unavailable", "1"),
-    (SessionTooLarge("9999 bytes"), 502, "session_too_large", ""),
     (AuthorizationServerError("bad", "bad_id_token"), 502, "bad_id_token", ""),
     (OAuthError("access_denied", "no"), 403, "access_denied", ""),
     (OAuthError("consent request denied"), 403, "access_denied", ""),
@@ -267,10 +265,46 @@ def test_who_goes_somewhere_gets_a_page_whatever_they_accept():
     assert "Start again" in text_of(ANSWERS.failure(made, OAuthError("access_denied")))
 
 
-def test_an_unknown_login_is_explained():
-    page = text_of(ANSWERS.failure(asked(CALLBACK, headers=NAVIGATION), RequestRefused("unknown_login", "x")))
-    assert "ten minutes" in page
-    assert "cookies" in page
+def test_a_loop_of_a_site_that_was_opened_under_another_name_is_told_so_first():
+    there = asked(headers={**NAVIGATION, "host": "localhost:8000"})
+    (first, *_) = re.findall("<li>([^<]*)</li>", text_of(ANSWERS.looping(there, "/auth/login")))
+    assert "localhost:8000" in first
+    assert ORIGIN in first
+    here = asked(headers={**NAVIGATION, "host": "APP.example.com"})
+    assert "was opened at" not in text_of(ANSWERS.looping(here, "/auth/login"))
+
+
+@hostile
+@given(any_text)
+def test_a_host_is_shown_only_where_it_could_be_one(text):
+    made = asked(headers=NAVIGATION)
+    made.headers = [(b"host", text.encode("utf-8", "surrogatepass"))]
+    assert re.fullmatch(r"[a-z0-9.:\[\]-]*", ANSWERS.host(made))
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "www.app.example.com", "[::1]:8000", "127.0.0.1"])
+def test_a_host_that_is_not_the_site_s_is_told_from_the_site_s_own(host):
+    assert ANSWERS.other_host(asked(headers={**NAVIGATION, "host": host})) == host
+    assert ANSWERS.other_host(asked(headers={**NAVIGATION, "host": "app.example.com"})) == ""
+    assert ANSWERS.other_host(asked(headers=NAVIGATION)) == ""
+
+
+def test_what_is_said_of_a_failure_can_be_added_to():
+    error = RequestRefused("unknown_login", "x")
+    page = text_of(ANSWERS.failure(asked(CALLBACK, headers=NAVIGATION), error, points=("One <b>cause</b>.",)))
+    assert "<li>One &lt;b&gt;cause&lt;/b&gt;.</li>" in page
+
+
+def test_whoever_was_denied_may_come_as_somebody_else():
+    made = asked(CALLBACK, headers=NAVIGATION)
+    page = text_of(ANSWERS.failure(made, OAuthError("access_denied"), return_to="/page"))
+    assert 'href="/auth/login?return_to=/page&amp;prompt=login"' in page
+
+
+def test_a_store_in_trouble_keeps_nobody_signed_in_who_was_not():
+    made = asked(CALLBACK, headers=NAVIGATION)
+    assert "still signed in" not in text_of(ANSWERS.failure(made, StoreUnavailable("down")))
+    assert "still signed in" in text_of(ANSWERS.failure(asked("/x", headers=NAVIGATION), StoreUnavailable("down")))
 
 
 def test_another_method_is_told_which_it_may_be():

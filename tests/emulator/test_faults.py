@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import httpx2
 import pytest
 
-from tests.test_emulator import Party, ok, refused
+from tests.emulator.party import Party, ok, refused
 
 pytestmark = pytest.mark.anyio
 
@@ -138,3 +140,37 @@ async def test_a_late_answer_was_acted_upon_before_the_client_gave_up(party):
 async def test_an_answer_comes_after_its_delay(party):
     party.emulator.faults.add(TOKEN, delay=0.001)
     ok(await party.redeem(party.code()))
+
+
+# Races
+
+
+@pytest.mark.parametrize("how_many", [2, 8])
+async def test_a_race_for_a_refresh_token_has_several_winners_and_dead_tokens(party, how_many):
+    tokens = await party.tokens()
+    party.emulator.faults.add("/oauth2/token", race="postgres")
+    answers = await asyncio.gather(*(party.refresh(tokens["refresh_token"]) for _ in range(how_many)))
+    won = [answer.json() for answer in answers if answer.status_code == 200]
+    lost = [refused(answer) for answer in answers if answer.status_code != 200]
+    assert len(won) == max(2, how_many // 2)
+    assert lost == [(400, "invalid_request")] * (how_many - len(won))
+    assert [await party.alive(each) for each in won] == [False] * (len(won) - 1) + [True]
+    assert party.emulator.reuse_events == 0
+    assert refused(await party.refresh(tokens["refresh_token"])) == (400, "invalid_grant")
+    assert not await party.alive(won[-1])  # a late one is reuse, and kills all
+
+
+async def test_a_race_for_a_code_has_several_winners_and_errors(party):
+    code = party.code()
+    party.emulator.faults.add("/oauth2/token", race="postgres")
+    answers = await asyncio.gather(*(party.redeem(code) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [500] * 4
+    assert refused(await party.redeem(code)) == (400, "invalid_grant")
+
+
+async def test_who_comes_alone_meets_no_race(party):
+    party.emulator.faults.add("/oauth2/token", race="postgres")
+    tokens = await party.tokens()
+    assert await party.alive(ok(await party.refresh(tokens["refresh_token"])))
+    await party.refresh(tokens["refresh_token"])
+    assert party.emulator.reuse_events == 1

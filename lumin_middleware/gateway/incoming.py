@@ -1,0 +1,77 @@
+"""A request on its way in: what is no request at all, its body, and the going of whoever sent it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+from starlette.types import Receive, Scope
+
+from ..errors import RequestRefused
+
+RATE = 500
+"""Bytes a second that a body must make, on the whole, where it must hurry: a slow modem makes ten times as many."""
+
+
+def check(scope: Scope) -> None:
+    """Raises `RequestRefused` for what could not be passed on as it came, or be understood in two ways.
+
+    The servers around us let some of it through: a length beside a transfer coding, from which smuggling is made
+    (RFC 9112, 6.3), tunnels (RFC 9110, 9.3.6), a fragment, a target in another form than a path (RFC 9112, 3.2).
+    """
+    names = {name for name, _ in scope["headers"]}
+    if b"content-length" in names and b"transfer-encoding" in names:
+        raise RequestRefused("bad_request", "A length stands beside a transfer coding.")
+    if scope.get("method") == "CONNECT":
+        raise RequestRefused("method_not_allowed", "Nothing is tunnelled here.", status=405)
+    raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+    if not raw_path.startswith(b"/"):
+        raise RequestRefused("bad_request", "The target is no path.")
+    if b"#" in raw_path or b"#" in scope.get("query_string", b""):
+        raise RequestRefused("bad_request", "The target holds a fragment.")
+
+
+class ClientGone(Exception):
+    """The client went away before its request was complete."""
+
+
+class Body:
+    """The body of a request and, once it has ended, the watch for the client's going.
+
+    `patience` is how many seconds we wait for the client in all, and a second more for each `RATE` bytes; None is for
+    ever. Time that the upstream takes does not count.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, patience: float | None = None) -> None:
+        sizes = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
+        self.is_there = bool(sizes) and sizes.get(b"content-length") != b"0"
+        self.ended = anyio.Event()
+        if not self.is_there:
+            self.ended.set()
+        self._receive = receive
+        self._patience = patience
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The pieces as they come. Raises `ClientGone`, and `RequestRefused` when they come too slowly."""
+        left, more = self._patience, True
+        while more:
+            began = anyio.current_time()
+            try:
+                with anyio.fail_after(left):
+                    message = await self._receive()
+            except TimeoutError:
+                raise RequestRefused("too_slow", "The body of the request comes too slowly.", status=408) from None
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            piece, more = message.get("body", b""), message.get("more_body", False)
+            if left is not None:
+                left = max(left - (anyio.current_time() - began), 0) + len(piece) / RATE
+            if piece:
+                yield piece
+        self.ended.set()
+
+    async def until_gone(self) -> None:
+        """Returns when the client has disconnected."""
+        await self.ended.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -1,0 +1,130 @@
+"""The two kinds of sessions: sealed in the cookie, or in the store with a handle in the cookie.
+
+`CookieSessions` have a record in the store only once they were renewed or ended; a cookie is then a copy, and an old
+copy finds the newest. `StoreSessions` have it from the start.
+"""
+
+from __future__ import annotations
+
+from ..config import LuminConfig
+from ..errors import SessionEnded, StoreUnavailable
+from ..model import Session
+from ..ports import World
+from .cookies import Cookies, Jar
+from .records import Record, record_key
+from .sealing import Sealer
+from .sessions import Carried, Opened, Sessions
+
+HANDLE_LIMIT = 200
+"""Characters of a sealed handle: they have 134, and a sealed session 300 at the least."""
+
+
+class CookieSessions(Sessions):
+    """The sealed session travels in the cookie, unless it is so large that servers would refuse the header."""
+
+    def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
+        super().__init__(config, world, cookies)
+        self._sealer = Sealer(config.keys, "session", world.clock)
+        self._ask = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
+
+    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
+        opened = self._open(jar)
+        if opened is None:
+            return None
+        session = opened.session
+        if session is None:
+            return await self._load_recorded(opened, slide=slide)
+        self.check_limits(session)
+        stale = not opened.newest_key or (slide and self._is_sliding(session))
+        if self._ask or not opened.newest_key:
+            try:
+                raw = await self._world.store.get(opened.key)
+            except StoreUnavailable as error:
+                # A cookie proves itself: without the store only an end mark can be missed.
+                if self._config.strict_logout:
+                    raise
+                self.warn("The store is not available; sessions that were ended elsewhere go on", error)
+            else:
+                if raw is not None:
+                    return await self._with_record(session, raw, stale)
+        return Carried(session, stale, not opened.newest_key)
+
+    async def _with_record(self, session: Session, raw: bytes, stale: bool) -> Carried:
+        newest, outdated = self._recorded(raw, session), self._records.is_outdated(raw)
+        if outdated:
+            await self._rewrite(raw, newest)
+        return Carried(newest, stale or newest is not session, outdated)
+
+    def _unseal(self, value: bytes) -> Opened | None:
+        if len(value) <= HANDLE_LIMIT:
+            return self._from_handle(value)
+        unsealed = self._sealer.unseal(value)
+        if unsealed is None:
+            return None
+        session = Session.load(unsealed.data, unsealed.sealed_at)
+        return Opened(session, session.id, record_key(session.id), unsealed.newest_key)
+
+    async def begin(self, session: Session) -> None:
+        """A new cookie is all there is to it, but for a session that no cookie holds."""
+        if not self._fits(self._sealer.seal(session.dump())):
+            await self._record(session)
+
+    async def end(self, session_id: str, began: float) -> Session | None:
+        ended = await self._records.end(session_id, self._lifetime(began))
+        self._world.announce_end(session_id)
+        return ended
+
+    def _unrecorded(self, session: Session) -> Record:
+        return Record(None, session)
+
+    def _lifetime(self, began: float) -> float:
+        return max(self._remaining(began), 1)  # longer than any cookie that holds an older generation
+
+    def _value(self, session: Session) -> str:
+        sealed = self._sealer.seal(session.dump())
+        if self._fits(sealed):
+            return sealed
+        # It has a record: from its beginning, or since the renewal that made it grow.
+        self.warn(
+            "A session is too large for cookies and lives in the store, which all hosts must share then; "
+            "set sessions='store'",
+            f"{len(sealed)} bytes, of which {self._cookies.room} fit",
+        )
+        return self._handle(session)
+
+    def _fits(self, sealed: str) -> bool:
+        return len(sealed) <= self._cookies.room
+
+
+class StoreSessions(Sessions):
+    """The cookie holds a handle, the session's id; the record in the store is the session."""
+
+    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
+        opened = self._open(jar)
+        return None if opened is None else await self._load_recorded(opened, slide=slide)
+
+    def _unseal(self, value: bytes) -> Opened | None:
+        return self._from_handle(value)
+
+    async def begin(self, session: Session) -> None:
+        await self._record(session)
+
+    async def end(self, session_id: str, began: float) -> Session | None:
+        ended = await self._records.end(session_id, None)
+        self._world.announce_end(session_id)
+        return ended
+
+    def _unrecorded(self, session: Session) -> Record:
+        raise SessionEnded("the session was ended")
+
+    def _lifetime(self, began: float) -> float:
+        return max(min(self._config.idle_timeout, self._remaining(began)), 1)
+
+    def _value(self, session: Session) -> str:
+        return self._handle(session)
+
+
+def sessions(config: LuminConfig, world: World, cookies: Cookies) -> Sessions:
+    """The kind of sessions that the settings ask for."""
+    kind = {"cookie": CookieSessions, "store": StoreSessions}[config.sessions]
+    return kind(config, world, cookies)

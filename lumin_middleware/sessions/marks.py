@@ -1,0 +1,124 @@
+"""What the store keeps for logins: that one was used, and what came of it; and a page whose address is long.
+
+Anybody can begin logins, so what they leave is small, short-lived and counted: sessions, which live in the same store,
+must have room whatever strangers do.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..config import LuminConfig
+from ..errors import StoreUnavailable
+from ..ports import World
+from .logins import CLOCK_TOLERANCE, LIFETIME
+from .records import digest
+from .sealing import Sealer
+
+logger = logging.getLogger("lumin_middleware")
+
+USED, DONE, VOID = b"used", b"done", b"void"
+"""What became of a login whose code was sent: nothing is known yet, somebody is signed in, nothing."""
+
+MARKS_LIMIT = 50_000
+"""Logins that one process marks in half an hour: 28 a second, all day; a fifth of what a memory store holds."""
+
+INLINE_LIMIT = 512
+"""Bytes of a page's address that travel in `state`; Hydra copies `state` into cookies and addresses of its own."""
+
+PAGES_LIMIT = 16 * 1024 * 1024
+"""Bytes of longer addresses that one process keeps in half an hour; an eighth of a memory store."""
+
+_REFERENCE = "kept:"  # no path begins so
+
+
+class Budget:
+    """How much may be spent in each half hour."""
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._since = float("-inf")
+        self._spent = 0
+
+    def spend(self, amount: int) -> bool:
+        """Spends it, if there is that much left."""
+        if not 0 <= self._clock() - self._since < LIFETIME:
+            self._since, self._spent = self._clock(), 0
+        if self._spent + amount > self._limit:
+            return False
+        self._spent += amount
+        return True
+
+
+class Marks:
+    """Which logins were used."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._budget = Budget(MARKS_LIMIT, world.clock)
+
+    async def use(self, state: str) -> bool:
+        """Marks a login as used; whether it was not before. Raises `StoreUnavailable`."""
+        if not self._budget.spend(1):
+            raise StoreUnavailable("too many sign-ins in half an hour: room in the store is kept for sessions")
+        return await self._world.store.swap(_mark(state), None, USED, LIFETIME + CLOCK_TOLERANCE)
+
+    async def ended(self, state: str, outcome: bytes) -> None:
+        """Says what became of a login that was used. Where the store cannot take it, whoever waits gives up later."""
+        with suppress(StoreUnavailable):
+            before = USED if outcome is DONE else await self._world.store.get(_mark(state))
+            await self._world.store.swap(_mark(state), before, outcome, LIFETIME + CLOCK_TOLERANCE)
+
+    async def outcome(self, state: str) -> bytes | None:
+        """What became of it; None when it was not used. Raises `StoreUnavailable`."""
+        return await self._world.store.get(_mark(state))
+
+
+class LongPages:
+    """Pages whose addresses are too long to travel in `state`."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        self._default = config.after_login
+        self._world = world
+        self._sealer = Sealer(config.keys, "page", world.clock)
+        self._budget = Budget(PAGES_LIMIT, world.clock)
+
+    async def keep(self, page: str) -> str:
+        """What stands for the page in `state`: itself or, where it is long, a reference to what the store keeps."""
+        if len(page) <= INLINE_LIMIT:
+            return page
+        name = digest(page)
+        try:
+            if not self._budget.spend(len(page)):
+                raise StoreUnavailable("too many long addresses in half an hour")
+            raw = await self._world.store.get(_page(name))
+            sealed = self._sealer.seal(page.encode(), name).encode()
+            await self._world.store.swap(_page(name), raw, sealed, LIFETIME + CLOCK_TOLERANCE)
+        except StoreUnavailable as error:
+            logger.warning("A page of %d bytes is forgotten while somebody signs in: %s", len(page), error)
+            return self._default
+        return _REFERENCE + name
+
+    async def find(self, kept: str) -> str:
+        """The page that `keep` was given, or the page after a login if it is gone."""
+        if not kept.startswith(_REFERENCE):
+            return kept
+        name = kept.removeprefix(_REFERENCE)
+        try:
+            raw = await self._world.store.get(_page(name))
+        except StoreUnavailable as error:
+            logger.warning("The page that somebody signs in for cannot be looked up: %s", error)
+            return self._default
+        unsealed = self._sealer.unseal(raw, name) if raw else None
+        return unsealed.data.decode() if unsealed else self._default
+
+
+def _mark(state: str) -> str:
+    return "login:" + digest(state)[:32]
+
+
+def _page(name: str) -> str:
+    return "page:" + name[:32]

@@ -1,0 +1,65 @@
+"""How often a browser has signed in lately for nothing: a small sealed cookie that knows loops.
+
+A loop is a sign-in after which the session was never seen. Sign-ins that led to a session that was seen count for
+nothing, however many there are.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..config import LuminConfig
+from ..model import Session
+from ..ports import World
+from .cookies import Cookies, Jar
+from .memo import Memo
+from .records import digest
+from .sealing import Sealer
+
+TRIES_LIMIT = 3
+TRIES_WINDOW = 60.0
+"""Sign-ins that end in no session, in seconds, after which another would be a loop. Browsers follow 20 redirects in a
+row, and a sign-in at Hydra has seven."""
+
+
+SEEN_MEMORY = 4 * 2**20
+"""Bytes in which it is remembered which sessions came back: some 500, of the last minute."""
+
+
+class Tries:
+    """Reads and writes that cookie: when this browser signed in, and to which session each time."""
+
+    def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
+        self._clock = world.clock
+        self._cookies = cookies
+        self._sealer = Sealer(config.keys, "tries", world.clock)
+        # Which young sessions came back. Of this process alone, since it saves a page and proves nothing else.
+        self._seen: Memo[bool] = Memo(SEEN_MEMORY)
+
+    def is_looping(self, jar: Jar[Any]) -> bool:
+        """Whether this browser has just signed in again and again, and no session was ever seen."""
+        return len(self._read(jar)) >= TRIES_LIMIT
+
+    def count(self, session: Session, jar: Jar[Any]) -> str:
+        """The `Set-Cookie` value that counts a sign-in."""
+        tries = [*self._read(jar), (self._clock(), _name(session))][-TRIES_LIMIT:]
+        return self._cookies.set(self._cookies.tries, self._sealer.seal(json.dumps(tries).encode()), TRIES_WINDOW)
+
+    def saw(self, session: Session) -> None:
+        """A request came with this session: whatever led to it was no loop."""
+        if self._clock() - session.began < TRIES_WINDOW:
+            name = _name(session).encode()
+            if not self._seen.get(name):
+                self._seen.put(name, True)
+
+    def _read(self, jar: Jar[Any]) -> list[tuple[float, str]]:
+        value = jar.ours.get(self._cookies.tries)
+        unsealed = self._sealer.unseal(value) if value else None
+        now = self._clock()
+        tries = json.loads(unsealed.data) if unsealed else []
+        return [(at, name) for at, name in tries if abs(now - at) < TRIES_WINDOW and not self._seen.get(name.encode())]
+
+
+def _name(session: Session) -> str:
+    return digest(session.id)[:12]

@@ -1,0 +1,119 @@
+"""The way to the authorization endpoint: a login begins on a page, on a link, at the server's wish, or by itself."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from urllib.parse import unquote
+
+from ..errors import RequestRefused
+from ..model import Errand, Request, Response
+from ..protocol import oauth
+from ..sessions.cookies import Jar
+from ..sessions.logins import person
+from ..sessions.sessions import Opened
+from . import access, pages
+from .access import is_prefetch
+from .parts import Parts
+
+logger = logging.getLogger("lumin_middleware")
+
+EXTRA_LIMIT = 200
+"""Characters of each thing that a browser may add: they travel in `state` as well, which has to stay small."""
+
+
+LEADING_BACK = ("return_to", "next", "rd", "target_link_uri")
+"""Where a login leads, as we say, as Django's `LOGIN_URL` does, as ingress-nginx does with a URL, and as OpenID Connect
+Core 1.0, 4 has it. The first that is there counts."""
+
+
+class Login:
+    """The route `login`. `is_ours` tells the paths that nobody is sent to after a sign-in."""
+
+    def __init__(self, parts: Parts, is_ours: Callable[[str], bool]) -> None:
+        self._config = parts.config
+        self._metadata = parts.metadata
+        self._sessions = parts.sessions
+        self._logins = parts.logins
+        self._long_pages = parts.long_pages
+        self._answers = parts.answers
+        self._is_ours = is_ours
+
+    async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
+        """`GET login`: off to the authorization endpoint; with `iss` at its wish (OpenID Connect Core 1.0, 4)."""
+        found = await self._parameters(request)
+        if found is None:
+            return self._answers.method_not_allowed("GET, HEAD")
+        if is_prefetch(request):  # nobody asked to sign in yet
+            return self._answers.unauthorized(request, "no_session")
+        await self._refuse_another_server(found.get("iss"))
+        needed = self._logins.asked(found.get("ask", ""))
+        asked_by = person(await self._sessions.current(jar)) if needed else ""
+        wanted = next(filter(None, map(found.get, LEADING_BACK)), "")
+        return await self.begin(
+            request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
+        )
+
+    async def _refuse_another_server(self, issuer: str | None) -> None:
+        server = await self._metadata.server_called(issuer)
+        if issuer is not None and not oauth.same_issuer(issuer, server.issuer):
+            raise RequestRefused("wrong_issuer", "This site does not sign in at the server that was named.")
+
+    async def _parameters(self, request: Request) -> Mapping[str, str] | None:
+        """What came with the request; None where its method is not for this address."""
+        if request.method in ("GET", "HEAD"):
+            return oauth.parameters(request.query)
+        if request.method == "POST" and request.body is not None:
+            found = oauth.parameters((await request.body()).decode("latin-1"))
+            return found if "iss" in found else None
+        return None
+
+    def _return_to(self, wanted: str) -> str:
+        found = access.return_to(wanted, "", self._config.origin)
+        if not found and wanted:
+            logger.info("A login does not lead back: its return_to is too long, or no path of this site")
+        if not found or self._is_ours(unquote(re.split("[?#]", found)[0])):  # back there would be a loop, or no page
+            return self._config.after_login
+        return found
+
+    async def begin(
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        return_to: str,
+        *,
+        needed: tuple[str, ...] = (),
+        asked_by: str = "",
+        extra: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Off to the authorization endpoint, and back to `return_to`, for which the scopes `needed` must be given.
+
+        `asked_by` is the person who has to give them, where it is somebody.
+        """
+        kept = await self._long_pages.keep(return_to)
+        host = self._answers.other_host(request)
+        errand = self._logins.errand(needed, kept, asked_by=asked_by, extra=dict(extra or {}), host=host)
+        return await self._leave(request, jar, errand)
+
+    async def again(self, request: Request, jar: Jar[Opened], state: str, errand: Errand) -> Response:
+        """The same by itself, in place of the login `state`, which came to nothing."""
+        logger.info("A sign-in is begun again by itself, for the %d. time", errand.again + 1)
+        return await self._leave(request, jar, replace(errand, again=errand.again + 1), over=state)
+
+    async def _leave(self, request: Request, jar: Jar[Opened], errand: Errand, *, over: str = "") -> Response:
+        if self._logins.tries.is_looping(jar) and await self._sessions.current(jar) is None:
+            return self._answers.looping(request, self._answers.login_to(await self._long_pages.find(errand.return_to)))
+        server = await self._metadata.server()
+        transaction, secret = self._logins.begin(errand)
+        location = oauth.authorization_request(self._config, server, transaction, errand.extra)
+        return pages.redirect(location, self._logins.set_cookies(transaction, secret, jar, over=over))
+
+
+def _extra(found: Mapping[str, str]) -> dict[str, str]:
+    """What a browser may add to the authorization request, as far as it is what it says."""
+    extra = {name: found[name] for name in oauth.PASSED_ON if 0 < len(found.get(name, "")) <= EXTRA_LIMIT}
+    if not re.fullmatch(r"[0-9]{1,9}", extra.get("max_age", "0")):
+        del extra["max_age"]
+    return extra

@@ -1,0 +1,178 @@
+"""What ends a session ends it at both edges, for every copy; and two sites on one host leave each other alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lumin_middleware.sessions.cookies import HEADER_LIMIT
+from tests.edges import rig
+from tests.edges.rig import Browser, Edge, Site
+from tests.site_rig import CLIENT, FETCH, ORIGIN
+
+pytestmark = pytest.mark.parametrize("sessions", ["cookie", "store"])
+
+
+def copy(browser: Browser) -> Browser:
+    """Whoever has a copy of this browser's cookies."""
+    other = Browser(browser.site, browser.edge)
+    other.jar = dict(browser.jar)
+    return other
+
+
+async def sign_in_anew(browser: Browser) -> None:
+    begun = await browser.navigate("/auth/login")
+    answer = await browser.navigate(browser.site.emulator.sign_in(begun.header("location") or ""))
+    assert answer.status == 303
+
+
+def revoked(site: Site) -> list[bool]:
+    return [grant.revoked for grant in site.emulator.grants][-2:]
+
+
+# --- a sign-in takes the place of the session before it ---
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_a_copy_of_the_session_that_was_replaced_is_nobody(new_edges, edge, sessions, renewed):
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    before = copy(browser)
+    if renewed:
+        site.clock.advance(3700)
+        assert await copy(browser).subject()  # the copy is of the generation before
+    await sign_in_anew(browser)
+    assert await before.subject() is None
+    assert revoked(site) == [True, False]
+    assert await browser.subject()
+    await browser.log_out()
+    site.clock.advance(3700)
+    assert (await before.subject(), await browser.subject()) == (None, None)
+    assert revoked(site) == [True, True]
+    assert site.reuse_events() == 0
+
+
+async def test_the_other_edge_knows_at_once(new_edges, edge, sessions):
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    before = copy(browser)
+    before.edge = "wsgi" if edge == "asgi" else "asgi"
+    assert await before.subject()
+    await sign_in_anew(browser)
+    assert await before.subject() is None
+
+
+# --- two sites on one host ---
+
+
+async def test_two_sites_on_one_host_leave_each_other_alone(new_edges, edge, sessions):
+    """Cookies know neither ports nor paths: a browser brings each site the other's."""
+    client_b = f"{ORIGIN}/b/auth/callback"
+    with rig.lumin(clients=[CLIENT, replace(CLIENT, client_id="b", redirect_uris=(client_b,))]) as lumin:
+        one, two = lumin.site(sessions=sessions), lumin.site(sessions=sessions, client_id="b", redirect_uri=client_b)
+        jar: dict[str, str] = {}
+        first, second = one.browser(edge), two.browser(edge)
+        first.jar = second.jar = jar
+        await first.sign_in()
+        begun = await second.navigate("/b/auth/login")
+        await second.navigate(lumin.emulator.sign_in(begun.header("location") or ""))
+        assert await first.subject()
+        assert await second.subject()
+        assert json.loads((await first.fetch("GET", "/who")).body)["cookie"] == ""
+        assert json.loads((await second.fetch("GET", "/who")).body)["cookie"] == ""
+        await first.log_out()
+        assert await first.subject() is None
+        assert await second.subject()
+        assert [grant.revoked for grant in lumin.emulator.grants] == [True, False]
+        await one.aclose()
+        await two.aclose()
+
+
+# --- sessions that are too large for a header ---
+
+
+@pytest.mark.parametrize("length", [2800, 3300, 4500, 6000, 30_000])
+async def test_our_part_of_the_header_is_bounded_and_signing_out_works(new_edges, edge, sessions, length):
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    site.emulator.grants.access_token_length, before = 94, site.emulator.grants.access_token_length
+    try:
+        await browser.sign_in()
+        site.emulator.grants.access_token_length = length
+        site.clock.advance(3700)
+        assert await browser.subject()  # it grew at a renewal
+        assert await browser.subject()
+        assert size(browser) <= HEADER_LIMIT
+        await sign_in_anew(browser)
+        assert size(browser) <= HEADER_LIMIT
+        assert await browser.subject()
+        held = copy(browser)
+        assert (await browser.log_out()).status == 303
+        assert await held.subject() is None
+    finally:
+        site.emulator.grants.access_token_length = before
+    assert site.reuse_events() == 0
+
+
+def size(browser: Browser) -> int:
+    return len("; ".join(f"{name}={value}" for name, value in browser.jar.items()))
+
+
+# --- the server ends what is still on its way ---
+
+
+async def tell(site: Site, edge: Edge, token: str) -> int:
+    body = f"logout_token={token}".encode()
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    return (await site.request(edge, "/auth/backchannel-logout", method="POST", headers=headers, body=body)).status
+
+
+async def test_a_logout_token_that_overtakes_the_callback_wins(new_edges, edge, sessions):
+    site = new_edges(sessions=sessions, backchannel_logout=True)
+    browser, other = site.browser(edge), site.browser(edge)
+    callback = site.emulator.sign_in(await browser.begin("/who"))
+    sid = list(site.emulator.grants)[-1].sid
+    assert await tell(site, edge, site.emulator.logout_token(CLIENT.client_id, sid)) == 200
+    answer = await browser.navigate(callback)
+    assert answer.status == 400
+    assert b"Start again" in answer.body
+    assert await browser.subject() is None
+    assert list(site.emulator.grants)[-1].revoked
+    await other.sign_in()
+    assert await other.subject()
+    await browser.sign_in()
+    assert await browser.subject()
+
+
+async def test_a_sign_in_without_an_id_token_fails_where_logout_tokens_must_find_it(edge, sessions):
+    with rig.lumin(id_token=False) as lumin:
+        site = lumin.site(sessions=sessions, backchannel_logout=True)
+        browser = site.browser(edge)
+        answer = await browser.sign_in()
+        assert answer.status == 502
+        assert await browser.subject() is None
+        assert all(grant.revoked for grant in lumin.emulator.grants)
+        await site.aclose()
+        site = lumin.site(sessions=sessions)
+        browser = site.browser(edge)
+        await browser.sign_in()
+        assert await browser.subject()
+        await site.aclose()
+
+
+# --- what the application sees ---
+
+
+@pytest.mark.parametrize("name", ["\x0b{}", "{}\x0c", "{}-9", "{}-login-x", "__Host-lumin-zzzzzz", "__Host-lumin"])
+async def test_every_cookie_with_our_prefix_is_kept_from_the_application(new_edges, edge, sessions, name):
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    mine = "; ".join(f"{each}={value}" for each, value in browser.jar.items())
+    planted = name.format(site.config.session_cookie)
+    answer = await site.request(edge, "/who", headers={**FETCH, "cookie": f"a=1; {planted}=x; {mine}; b=2"})
+    assert (answer.status, json.loads(answer.body)["cookie"]) == (200, "a=1; b=2")

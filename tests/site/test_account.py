@@ -1,0 +1,212 @@
+"""Which sessions there are, and what ends them: replaced, pushed out of a list, or named by the server."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from lumin_middleware.errors import RequestRefused, SessionEnded, StoreUnavailable
+from lumin_middleware.model import Response, Session, TokenSet
+from lumin_middleware.protocol.identity import LOGOUT_EVENT
+from lumin_middleware.sessions.index import ENTRIES_LIMIT
+from lumin_middleware.sessions.logins import LIFETIME
+from lumin_middleware.site.account import Account
+from tests.fakes import Process, Workers, id_token, request
+
+
+class Site(Workers):
+    """Workers whose sessions begin as a sign-in begins them."""
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__(**changes)
+        self.here = self.process(**changes)
+        self.account: Account = self.here._account
+
+    async def begin(
+        self, replaced: Session | None = None, *, login_began: float | None = None, **claims: Any
+    ) -> Session:
+        now, name = self.clock(), secrets.token_hex(4)
+        tokens = TokenSet(f"access-{name}", now + 3600, 3600.0, ("openid",), f"refresh-{name}")
+        known = {name: value for name, value in ({"sub": "person-1"} | claims).items() if value is not None}
+        session = Session(secrets.token_urlsafe(24), 0, now, now, tokens, known)
+        await self.account.begin(session, replaced, login_began=now if login_began is None else login_began)
+        return session
+
+    async def is_over(self, session: Session, process: Process | None = None) -> bool:
+        try:
+            await (process or self.here).sessions.newest(session)
+        except SessionEnded:
+            return True
+        return False
+
+    async def tell(self, **claims: Any) -> int:
+        """The server's request; its status."""
+        content = {"jti": secrets.token_hex(8), "events": {LOGOUT_EVENT: {}}, "exp": None, "email": None, "sub": None}
+
+        async def body() -> bytes:
+            return urlencode({"logout_token": id_token(self.clock(), **{**content, **claims})}).encode()
+
+        outcome = await self.here.handle(request("/auth/backchannel-logout", method="POST", headers={}, body=body))
+        assert isinstance(outcome, Response)
+        return outcome.status
+
+
+@pytest.fixture(params=["cookie", "store"])
+def site(request: pytest.FixtureRequest) -> Site:
+    return Site(sessions=request.param, backchannel_logout=True)
+
+
+# --- replaced ---
+
+
+async def test_a_session_that_is_replaced_is_over_its_tokens_are_revoked_and_lists_forget_it(site):
+    old = await site.begin(sid="a")
+    new = await site.begin(old, sid="b")
+    assert await site.is_over(old, site.process(sessions=site.config.sessions))
+    assert not await site.is_over(new)
+    assert site.server.revoked == [old.tokens.refresh_token]
+    assert [entry.session_id for entry in await site.here.index.entries("sub person-1")] == [new.id]
+    assert await site.here.index.entries("sid a") == []
+
+
+async def test_the_newest_tokens_of_a_session_that_is_replaced_are_revoked(site):
+    old = await site.begin()
+    record = await site.here.sessions.newest(old)
+    tokens = dataclasses.replace(old.tokens, refresh_token="newest")
+    await site.here.sessions.replace(record, dataclasses.replace(old, generation=1, tokens=tokens))
+    await site.begin(old)
+    assert site.server.revoked == ["newest"]
+
+
+async def test_a_session_that_cannot_be_ended_is_not_replaced(site):
+    """The sign-in fails, and nothing is left of it; the one before goes on."""
+    old = await site.begin()
+    before = site.store.entries()
+
+    async def down() -> None:
+        site.store.fails = {"get session"}
+
+    site.store.before["swap index"] = down
+    with pytest.raises(StoreUnavailable):
+        await site.begin(old)
+    site.store.fails = set()
+    assert not await site.is_over(old)
+    assert before.keys() <= site.store.entries().keys()
+
+
+# --- pushed out ---
+
+
+async def test_what_is_pushed_out_of_a_list_is_ended_and_not_forgotten(site):
+    all_of_them = [await site.begin() for _ in range(ENTRIES_LIMIT + 2)]
+    over = [session for session in all_of_them if await site.is_over(session)]
+    assert over == all_of_them[:2]
+    listed = [entry.session_id for entry in await site.here.index.entries("sub person-1")]
+    assert listed == [session.id for session in all_of_them[2:]]
+    if site.config.sessions == "store":  # in cookies nobody but the browser has the tokens
+        assert site.server.revoked == [session.tokens.refresh_token for session in over]
+    assert await site.tell(sub="person-1") == 200
+    assert all([await site.is_over(session) for session in all_of_them])
+
+
+# --- named by the server ---
+
+
+async def test_a_logout_token_with_both_ends_that_session_and_those_that_know_no_sid(site):
+    named, unknown, other = await site.begin(sid="a"), await site.begin(), await site.begin(sid="b")
+    stranger = await site.begin(sub="person-2")
+    assert await site.tell(sid="a", sub="person-1") == 200
+    assert [await site.is_over(each) for each in (named, unknown, other, stranger)] == [True, True, False, False]
+    assert [entry.session_id for entry in await site.here.index.entries("sid a")] == []
+
+
+async def test_of_those_that_know_no_sid_one_that_began_later_goes_on(site):
+    named = await site.begin(sid="a")
+    site.clock.advance(100)
+    later = await site.begin()
+    assert await site.tell(sid="a", sub="person-1", iat=int(site.clock()) - 50) == 200
+    assert (await site.is_over(named), await site.is_over(later)) == (True, False)
+
+
+@pytest.mark.parametrize(("age", "status"), [(0, 200), (300, 200), (359, 200), (361, 400), (86_400, 400), (-61, 400)])
+async def test_a_logout_token_without_exp_is_judged_by_iat_alone(site, age, status):
+    session = await site.begin(sid="a")
+    assert await site.tell(sid="a", iat=int(site.clock()) - age) == status
+    assert await site.is_over(session) is (status == 200)
+
+
+# --- named before it began ---
+
+
+async def test_a_session_of_the_server_s_that_was_ended_does_not_begin(site):
+    assert await site.tell(sid="a") == 200
+    with pytest.raises(RequestRefused) as refused:
+        await site.begin(sid="a", login_began=site.clock() + 30)
+    assert refused.value.reason == "ended"
+    assert await site.here.index.entries("sub person-1") == []
+    assert not await site.is_over(await site.begin(sid="b"))
+    assert not await site.is_over(await site.begin())
+
+
+@pytest.mark.parametrize("claims", [{}, {"sid": "b"}])
+async def test_a_person_who_was_signed_out_comes_in_with_a_later_login_only(site, claims):
+    now = site.clock()
+    site.clock.advance(20)
+    assert await site.tell(sub="person-1", iat=int(now) + 20) == 200
+    for login_began in (now, now + 20):
+        with pytest.raises(RequestRefused):
+            await site.begin(login_began=login_began, **claims)
+    assert not await site.is_over(await site.begin(login_began=now + 21, **claims))
+    assert not await site.is_over(await site.begin(login_began=now, sub="person-2"))
+
+
+async def test_both_named_refuses_those_without_sid_and_no_other_session_of_the_server_s(site):
+    assert await site.tell(sid="a", sub="person-1") == 200
+    for claims in ({"sid": "a"}, {}):
+        with pytest.raises(RequestRefused):
+            await site.begin(**claims)
+    assert not await site.is_over(await site.begin(sid="b"))
+
+
+async def test_it_is_remembered_as_long_as_a_login_lives_and_the_newest_counts(site):
+    start = site.clock()
+    assert await site.tell(sub="person-1", iat=int(start)) == 200
+    assert await site.tell(sub="person-1", iat=int(start) - 40) == 200  # an older one that came late
+    with pytest.raises(RequestRefused):
+        await site.begin(login_began=start)
+    site.clock.advance(LIFETIME)
+    with pytest.raises(RequestRefused):
+        await site.begin(login_began=start)
+    site.clock.advance(61)
+    assert not await site.is_over(await site.begin(login_began=start))
+
+
+async def test_a_session_that_begins_while_the_server_ends_it_is_over_either_way(site):
+    """Listed first, looked up then; remembered first, looked up in lists then: one of them sees the other."""
+    for step in ("swap session", "swap index", "get index", "get ended"):
+        told = []
+
+        async def tell(told: list[int] = told, sid: str = step) -> None:
+            told.append(await site.tell(sid=sid))
+
+        site.store.before[step] = tell
+        try:
+            session = await site.begin(sid=step)
+        except RequestRefused:
+            assert told == [200]
+        else:
+            assert await site.is_over(session) or not told
+        site.store.before.clear()
+
+
+async def test_without_the_store_a_sign_in_fails_rather_than_be_missed(site):
+    site.store.fails = {"get ended"}
+    with pytest.raises(StoreUnavailable):
+        await site.begin(sid="a")
+    site.store.fails = set()
+    assert await site.here.index.entries("sid a") == []
+    assert await site.here.index.entries("sub person-1") == []

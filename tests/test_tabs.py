@@ -1,0 +1,211 @@
+"""N tabs of one browser, one sign-in: every tab ends at the page that it wanted, and none on a page about a failure.
+
+The emulator does as Hydra does: of two authorization requests of one browser the older comes back as
+`request_forbidden`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from tests import browser_rig
+from tests.site_rig import Site
+from tests.tabs import Browser, Tab
+
+ROUNDS = int(os.environ.get("TABS_ROUNDS", "2"))
+COUNTS = (2, 6, 12, 20)
+
+
+def pages(count: int, round_: int) -> list[str]:
+    return [f"/round/{round_}/tab/{number}?x=%26" for number in range(count)]
+
+
+def assert_arrived(tabs: list[Tab]) -> None:
+    lost = [(tab.wanted, tab.url, tab.shown.status_code, tab.log[-12:]) for tab in tabs if not tab.has_arrived]
+    assert lost == []
+    assert max(tab.longest for tab in tabs) < 20, "browsers give up"
+
+
+class Tally:
+    """What it took, for whoever wants to know (`pytest -s`)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.most: Counter[str] = Counter()
+        self.sum: Counter[str] = Counter()
+
+    def add(self, tabs: list[Tab]) -> None:
+        self.sum["tabs"] += len(tabs)
+        for tab in tabs:
+            for what in ("redirects", "longest", "begun", "waits"):
+                self.most[what] = max(self.most[what], getattr(tab, what))
+                self.sum[what] += getattr(tab, what)
+
+    def __del__(self) -> None:
+        print(f"\n{self.name}: most {dict(self.most)}, in all {dict(self.sum)}")
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Tally:
+    return Tally(request.node.name)
+
+
+async def remembered(site: Site) -> Browser:
+    """A browser whose person Lumin remembers, and who is not signed in at the site."""
+    browser = Browser(site)
+    tab = Tab(browser, "/first")
+    await tab.go()
+    await tab.sign_in()
+    assert tab.has_arrived
+    forget_the_site(browser)
+    return browser
+
+
+def forget_the_site(browser: Browser) -> None:
+    for cookie in list(browser.cookies.jar):
+        if cookie.domain.startswith("app.example.com"):
+            browser.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+async def test_tabs_that_are_restored_at_once(each_site, count, tally):
+    """Lumin remembers the sign-in, so that every tab goes all the way by itself."""
+    browser = await remembered(each_site)
+    for round_ in range(ROUNDS):
+        tabs = await browser.tabs(pages(count, round_))
+        assert_arrived(tabs)
+        tally.add(tabs)
+        forget_the_site(browser)
+        each_site.clock.advance(90)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("order", ["oldest first", "newest first"])
+async def test_tabs_that_a_person_goes_through_one_after_another(each_site, count, order, tally):
+    """Nobody is remembered: each tab shows Lumin's sign-in, and the person begins with one of them."""
+    for round_ in range(ROUNDS):
+        browser = Browser(each_site)
+        tabs = []
+        for page in pages(count, round_):
+            tabs.append(Tab(browser, page))
+            await tabs[-1].go()
+            each_site.clock.advance(1)
+        for tab in tabs if order == "oldest first" else tabs[::-1]:
+            await tab.sign_in()
+        assert_arrived(tabs)
+        tally.add(tabs)
+        await browser.aclose()
+        each_site.clock.advance(90)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+async def test_tabs_that_are_opened_at_once_and_then_gone_through(each_site, count, tally):
+    for round_ in range(ROUNDS):
+        browser = Browser(each_site)
+        tabs = await browser.tabs(pages(count, round_))
+        each_site.clock.advance(120)
+        for tab in tabs:
+            await tab.sign_in()
+        assert_arrived(tabs)
+        tally.add(tabs)
+        await browser.aclose()
+        each_site.clock.advance(90)
+
+
+async def test_a_tab_does_not_wait_for_ever_for_one_that_was_closed(each_site):
+    browser = await remembered(each_site)
+    first = Tab(browser, "/first")
+    await browser.get("https://app.example.com/closed")
+    abandoned = await browser.get((await browser.get("https://app.example.com/closed")).headers["location"])
+    assert abandoned.status_code == 302
+    await first.go()
+    assert first.has_arrived
+
+
+async def test_a_browser_that_refuses_lumin_s_cookies_gets_a_page_that_says_so(each_site):
+    browser = Browser(each_site)
+    tab = Tab(browser, "/page")
+    await tab.go()
+    for _ in range(10):
+        if not tab.asks:
+            break
+        for cookie in list(browser.cookies.jar):
+            if "127.0.0.1" in cookie.domain:
+                browser.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
+        await tab.press("sub")
+    assert tab.shown.status_code == 400
+    assert "refuses the cookies of 127.0.0.1" in tab.shown.text
+    assert tab.begun == 2, "begun again once"
+    assert 'href="/auth/login' in tab.shown.text
+
+
+# --- a real browser -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[browser_rig.Demo]:
+    with browser_rig.demo("--no-open", "--port", "0") as running:
+        yield running
+
+
+@pytest.fixture
+def context(demo: browser_rig.Demo) -> Iterator[BrowserContext]:
+    """Chromium, with cookies of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_rig.chromium(), args=browser_rig.FLAGS)
+        yield browser.new_context(base_url=demo.origin)
+        browser.close()
+
+
+def do_what_it_asks(page: Page) -> None:
+    """A person at this tab, until it shows the application."""
+    while True:
+        page.locator("h1", has_not_text="Signing you in").wait_for(timeout=120_000)
+        if (button := page.get_by_role("button", name="Mira Halden")).count():
+            with page.expect_navigation():
+                button.click()
+        elif (button := page.get_by_role("button", name="Allow")).count():
+            page.get_by_label("Do not ask again for this application").check()
+            with page.expect_navigation():
+                button.click()
+        else:
+            return
+
+
+def assert_shown(tabs: list[Page], paths: list[str], origin: str) -> None:
+    for tab, path in zip(tabs, paths, strict=True):
+        tab.wait_for_url(f"{origin}{path}", timeout=120_000)
+        assert tab.get_by_text("You are Mira Halden").count() == 1
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_tabs_of_a_real_browser_that_are_restored_at_once(context, demo, count):
+    first = context.new_page()
+    first.goto("/requests")
+    do_what_it_asks(first)
+    for round_ in range(ROUNDS):
+        context.clear_cookies(name=re.compile("^(__Host-)?lumin-"))
+        tabs = [context.new_page() for _ in range(count)]
+        paths = [f"/requests?round={round_}&tab={number}" for number in range(count)]
+        for tab, path in zip(tabs, paths, strict=True):
+            tab.evaluate("url => { setTimeout(() => location.assign(url), 50) }", demo.origin + path)
+        assert_shown(tabs, paths, demo.origin)
+        for tab in tabs:
+            tab.close()
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_tabs_of_a_real_browser_that_a_person_goes_through(context, demo, count):
+    tabs, paths = [], [f"/requests?tab={number}" for number in range(count)]
+    for path in paths:
+        tabs.append(context.new_page())
+        tabs[-1].goto(path)
+    for tab in tabs:
+        do_what_it_asks(tab)
+    assert_shown(tabs, paths, demo.origin)

@@ -44,6 +44,10 @@ async def _nothing(scope: object, receive: object, send: object) -> None:
     raise AssertionError("nothing reaches the application")
 
 
+def _nothing_wsgi(environ: object, start_response: object) -> list[bytes]:
+    raise AssertionError("nothing reaches the application")
+
+
 def main(edge: str, fd: str) -> None:
     config = replace(LuminConfig.from_env(), api_proxy=("/*",))
     listener = socket.socket(fileno=int(fd))
@@ -56,7 +60,7 @@ def main(edge: str, fd: str) -> None:
         server.socket = listener
         server.server_name, server.server_port = listener.getsockname()
         server.setup_environ()
-        server.set_app(WsgiMiddleware(_nothing, config))
+        server.set_app(WsgiMiddleware(_nothing_wsgi, config))
         server.serve_forever()
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from lumin_middleware.protocol import token_endpoint
 from lumin_middleware.protocol.patience import patiently
@@ -21,6 +22,9 @@ from tests.site_rig import Browser, Clock, Site
 from tests.site_rig import site as make_site
 
 __all__ = ["oauth_toolkit", "oidc_provider"]
+
+settings.register_profile("patient", deadline=None)  # how long an example takes is no failure
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from lumin_middleware.protocol import identity
+from lumin_middleware.protocol import signatures
 
 MADE = [
     (ConfigurationError("scope", "is missing"), 500, "configuration", "scope: is missing"),
@@ -70,7 +70,7 @@ def test_the_tree_is_as_it_is_drawn():
 
 
 def test_the_errors_of_other_modules_are_in_the_tree():
-    assert issubclass(identity.UnknownKey, AuthorizationServerError)
+    assert issubclass(signatures.UnknownKey, AuthorizationServerError)
 
 
 def test_what_an_error_holds_besides():

@@ -35,12 +35,13 @@ class Ended:
     async def refuse(self, session: Session, login_began: float) -> None:
         """Raises `RequestRefused` where the server ended this session before it began here, and `StoreUnavailable`.
 
-        A session of the server's that was ended never comes back. A person may, with a login that began later.
+        A session of the server's that was ended never comes back. A person may, with a login that began later; of one
+        that began in the same second nobody can tell, and somebody who was just signed out may sign in at once.
         """
         sub, sid = session.claims.get("sub"), session.claims.get("sid")
         ended = sid is not None and await self._ended_at(f"sid {sid}") is not None
         for name in (f"sub {sub}", *([] if sid else [f"sub {sub} without sid"])):
-            ended = ended or ((at := await self._ended_at(name)) is not None and int(login_began) <= at)
+            ended = ended or ((at := await self._ended_at(name)) is not None and int(login_began) < int(at))
         if ended:
             raise RequestRefused("ended", "This sign-in was ended by the server before it was completed.")
 

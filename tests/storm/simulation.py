@@ -20,6 +20,7 @@ from lumin_middleware.config import LuminConfig
 from lumin_middleware.errors import LuminError, OAuthError, ServerUnavailable, StoreUnavailable
 from lumin_middleware.ports import Answer, Store
 from lumin_middleware.site.relying_party import RelyingParty
+from tests.fakes import jwks
 from tests.site_rig import Clock
 
 T = TypeVar("T")
@@ -251,7 +252,7 @@ class Exchange:
 
     async def fetch(self, url: str, access_token: str | None = None) -> Answer:
         await self._world.give_way()
-        content = {"user": {"id": self._server.of(access_token or "").subject}}
+        content = jwks() if access_token is None else {"user": {"id": self._server.of(access_token).subject}}
         return Answer(200, "application/json", json.dumps(content).encode())
 
 

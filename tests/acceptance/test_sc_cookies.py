@@ -65,7 +65,7 @@ async def test_sc_01_on_plain_http_on_loopback_the_prefix_and_secure_are_left_ou
     site = new_site(redirect_uri=uri, emulator={"clients": [client]})
     begun = await call(site.middleware, "/x")
     [line] = begun.set_cookies.values()
-    assert re.fullmatch(r"lumin-[a-z]{6}-login-[0-9a-f]{16}=[^;]+; Max-Age=600; Path=/; HttpOnly; SameSite=Lax", line)
+    assert re.fullmatch(r"lumin-[a-z]{6}-login-[0-9a-f]{16}=[^;]+; Max-Age=1800; Path=/; HttpOnly; SameSite=Lax", line)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -82,7 +83,7 @@ class AwaitedStore:
 
 def site_store(store: Store | AsyncStore, site: str) -> AsyncStore:
     """The part of the store that is this site's, as the loop can use it. `site` is the fingerprint of its settings."""
-    if asyncio.iscoroutinefunction(store.get):
+    if inspect.iscoroutinefunction(store.get):
         return AwaitedStore(store, site)  # type: ignore[arg-type]
     kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
     return kind(store, site)  # type: ignore[arg-type]

@@ -97,7 +97,7 @@ def test_a_person_signs_in_sends_a_request_sees_it_and_signs_out(page):
     expect(page.get_by_role("listitem").last).to_have_text("<i>Lease</i> & more need to sign")
     screenshot(page, "requests-one")
     page.get_by_role("button", name="Sign out").click()
-    expect_heading(page, "Something to sign")
+    expect_heading(page, "You are signed out")
     page.goto("/requests")
     expect_heading(page, "Allow Demo application?")
 
@@ -162,7 +162,7 @@ def test_the_sign_out_page_asks_and_then_says_that_it_is_done(page):
     expect_heading(page, "Sign out?")
     screenshot(page, "sign-out")
     page.get_by_role("button", name="Sign out").click()
-    expect_heading(page, "Something to sign")
+    expect_heading(page, "You are signed out")
     page.goto("/auth/logout")
     expect_heading(page, "You are signed out")
     screenshot(page, "signed-out")
@@ -176,7 +176,7 @@ def test_the_keyboard_is_enough(page):
     expect(page.locator("button:focus")).to_be_visible()  # autofocus comes after the page is drawn
     for key in ("Tab", "Enter"):
         page.keyboard.press(key)
-    expect(page.get_by_text("Tobias Okoro")).to_be_visible()
+    expect(page.get_by_text("Tobias Okoro", exact=True)).to_be_visible()
     expect(page.locator("button:focus")).to_be_visible()
     page.keyboard.press("Enter")
     expect_signed_in(page, "Tobias Okoro")

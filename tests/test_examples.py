@@ -120,7 +120,7 @@ def test_the_one_line_around_a_whole_application_does_so_too(lumin_config, lumin
 def test_the_sign_out_button_signs_out(somebody):
     assert 'action="/auth/logout"' in somebody.get("/requests").text
     out = somebody.post("/auth/logout", headers={**HTML, "sec-fetch-site": "same-origin"})
-    assert (out.status_code, out.headers["location"]) == (303, "/")
+    assert (out.status_code, out.headers["location"]) == (303, "/auth/logout")
     assert somebody.get("/requests", headers=HTML).status_code == 303
 
 

@@ -187,7 +187,7 @@ async def test_sc_a_fresh_session_sets_no_cookie_and_leaves_the_answer_alone(eac
     for _ in range(3):
         answer = await browser.fetch("GET", "/who")
         assert "set-cookie" not in answer.headers
-        assert "cache-control" not in answer.headers
+        assert answer.headers["cache-control"] == "private, no-cache"  # where the application says nothing
         assert "vary" not in answer.headers
 
 

@@ -289,7 +289,7 @@ async def test_tk_04_a_redirect_of_the_token_endpoint_is_not_followed(each_site,
 
 
 async def test_tk_06_without_a_lifetime_tokens_are_used_and_not_refreshed_again_and_again(each_site):
-    for expires_in in (None, "", "soon", -1, "-5", [], {}, True, 10**400, "9" * 5000, 1e308):
+    for expires_in in (None, "", "soon", [], {}, True, 10**400, "9" * 5000, 1e308):
         each_site.emulator.faults.add(TOKEN, body={**GOOD, "expires_in": expires_in})
         each_site.emulator.faults.add(USER_INFO, body={"user": {"id": "u1"}})
         browser = each_site.browser()

@@ -267,7 +267,7 @@ class TestErrorsThatTheApplicationLetsThrough:
 
     async def test_a_token_that_runs_out_at_work_while_the_server_is_down(self, browser, way):
         await browser.sign_in()
-        browser.site.emulator.faults.add("/oauth2/token", status=503)
+        browser.site.emulator.faults.add("/oauth2/token", status=503, headers={"Retry-After": "60"}, times=None)
         answer = await browser.fetch("GET", f"/{way}/late")
         assert (answer.status, json.loads(answer.body)["reason"]) == (503, "server_unavailable")
         assert int(answer.header("retry-after")) > 0

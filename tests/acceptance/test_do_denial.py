@@ -136,7 +136,7 @@ async def test_do_01_a_body_that_nobody_asked_for_is_not_read(each_site):
         raise AssertionError("somebody read the body")
 
     for path in ("/auth/login", "/auth/logout", "/auth/session", "/x"):
-        for method in ("GET", "POST", "PUT"):
+        for method in ("GET", "PUT") if path == "/auth/login" else ("GET", "POST", "PUT"):  # a POST may be a login
             sent: list[Any] = []
             scope = {
                 "type": "http",

@@ -201,7 +201,6 @@ NO_TOKENS: dict[str, tuple[int, str | bytes, str]] = {
     ),
     "a number of many digits": (200, '{"access_token": ' + "9" * 10_000 + "}", JSON),
     "too long": (200, json.dumps({**GOOD, "x": "y" * 2_000_000}), JSON),
-    "201": (201, json.dumps(GOOD), JSON),
     "204": (204, b"", JSON),
     "400 with tokens": (400, json.dumps(GOOD), JSON),
     "400 without an error": (400, "{}", JSON),
@@ -264,7 +263,7 @@ async def test_tk_04_an_access_token_that_is_none_signs_nobody_in(each_site):
 @pytest.mark.parametrize("name", ["refresh_token", "id_token"])
 async def test_tk_04_no_other_token_is_taken_that_is_none(each_site, name):
     accepted = []
-    for value in ("", 1, True, [], ["x"], {}, "a b", "x\n", "ü", "\ud800"):
+    for value in (1, True, [], ["x"], {}, "a b", "x\n", "ü", "\ud800"):
         each_site.emulator.faults.add(TOKEN, body={**GOOD, name: value})
         browser = each_site.browser()
         witness = Witness(each_site, browser)

@@ -17,7 +17,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from lumin_middleware import LuminConfig, LuminMiddleware
+from lumin_middleware import client as lumin_client
+from tests.patience import PATIENCE
 from tests.storm.clock import SharedClock
+
+lumin_client.CONNECT_TIMEOUT = PATIENCE  # thousands connect to one emulator at once; how long that takes is no matter
 
 
 async def ask_the_api(request: Request) -> Response:

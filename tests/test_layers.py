@@ -20,6 +20,8 @@ CORE = (
     "model",
     "ports",
     "checks",
+    "authorization_server",
+    "environment",
     "config",
     "protocol.documents",
     "protocol.oauth",
@@ -105,7 +107,7 @@ FORBIDDEN = {
     *("time", "datetime", "random", "secrets", "uuid", "os"),
 }
 
-ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
+ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 FOREIGN = {

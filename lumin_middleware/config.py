@@ -20,7 +20,6 @@ from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
 from .ports import AsyncStore, Store
 
-
 ROUTES = (
     "login",
     "logout",

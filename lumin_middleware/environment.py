@@ -178,7 +178,7 @@ def _content(name: str, file: str) -> str:
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The one that is meant, and what to say, of each variable that is nearly ours. The log names what else is no one's."""
+    """Of each variable that is nearly ours the one that is meant, and what to say. The log names the others."""
     found = []
     for name in sorted(environ):
         ending = name.removeprefix(PREFIX)

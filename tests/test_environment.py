@@ -208,8 +208,10 @@ def test_what_is_known_is_named_nowhere(caplog, tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("true", True), ("True", True), ("yes", True), ("on", True), ("1", True)]
-    + [("false", False), ("FALSE", False), ("no", False), ("off", False), ("0", False), (" no ", False)],
+    [
+        *((word, True) for word in ("true", "True", "yes", "on", "1")),
+        *((word, False) for word in ("false", "FALSE", "no", "off", "0", " no ")),
+    ],
 )
 def test_yes_and_no_are_read(said, meant):
     assert LuminConfig.from_env({**ENVIRON, "LUMIN_STRICT_LOGOUT": said}).strict_logout is meant

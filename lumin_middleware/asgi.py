@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
@@ -39,6 +39,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _X = (b"x", b"X")  # how such a name begins
 _NOBODY = ("",)
+_NO_CHANGE: Mapping[str, Any] = {}
 
 
 # --- the middleware -------------------------------------------------------------------------------------
@@ -88,7 +89,7 @@ class LuminMiddleware:
             outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
-                await Passage(outcome, world, send).run(app, _as_specified(scope, outcome.request), receive)
+                await Passage(outcome, world, scope, send, _as_specified(scope, outcome.request)).run(app, receive)
             else:
                 await deliver(outcome, world, scope, receive, send)
 
@@ -232,8 +233,8 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
     )
 
 
-def _as_specified(scope: Scope, request: Request) -> Scope:
-    """The scope for the application, which must take the mount off where it was taken off to be judged.
+def _as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:
+    """What of the scope is another for the application, which must take the mount off where we did to judge.
 
     A path is passed on as it came. But where the server left the mount out and the path holds it all the same
     (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
@@ -244,8 +245,8 @@ def _as_specified(scope: Scope, request: Request) -> Scope:
         or request.mount not in scope["path"]
         or request.root_path not in ("", request.mount)
     ):
-        return scope
-    return {**scope, "path": request.path, "raw_path": request.raw_path.encode("latin-1")}
+        return _NO_CHANGE
+    return {"path": request.path, "raw_path": request.raw_path.encode("latin-1")}
 
 
 class _BodyReader:

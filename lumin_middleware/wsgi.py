@@ -35,6 +35,8 @@ BODY_LIMIT = 65_536
 
 _MARK = "lumin.middleware"  # what an environ holds that has passed here: the visit
 
+_OURS = ("lumin", _MARK)  # what the application gets of its own
+
 # Only we may say who somebody is.
 _IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
 
@@ -88,7 +90,7 @@ class LuminMiddleware:
     ) -> Iterable[bytes]:
         client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge)
         passed = _environ_for_app(environ, visit, client)
-        passage = _Passage(visit, client, environ, start_response)
+        passage = _Passage(visit, client, environ, passed, start_response)
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
         try:
             result = app(passed, passage.start_response)
@@ -129,7 +131,12 @@ class _Passage:
     """An answer of the application on its way out; the client lives as long as it."""
 
     def __init__(
-        self, visit: Visit, client: LuminClient | None, environ: WSGIEnvironment, start_response: StartResponse
+        self,
+        visit: Visit,
+        client: LuminClient | None,
+        environ: WSGIEnvironment,
+        passed: WSGIEnvironment,
+        start_response: StartResponse,
     ) -> None:
         self.started = False
         self.replaced: LuminError | None = None
@@ -138,6 +145,7 @@ class _Passage:
         self._visit = visit
         self._client = client
         self._environ = environ
+        self._passed = passed
         self._start_response = start_response
         self._chunks: Iterator[bytes] | None = None
 
@@ -146,6 +154,7 @@ class _Passage:
         if isinstance(self._visit.failed, ANSWERED) and status.startswith("500"):
             self.replaced = self._visit.failed
             return lambda data: None
+        self._hand_back()
         if cookies := self._visit.set_cookies():
             headers = pages.with_cookies(headers, cookies)
         elif self._visit.session is not None and pages.says_nothing_of_caching(name for name, _ in headers):
@@ -154,9 +163,16 @@ class _Passage:
         self.started = True
         return result
 
+    def _hand_back(self) -> None:
+        """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
+        for name in self._passed.keys() - self._environ.keys():
+            if name not in _OURS:
+                self._environ[name] = self._passed[name]
+
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
         self.started, self.replaced = True, None
+        self._hand_back()
         response = run(self._visit.answer(error))
         self.over()
         return _answer(response, self._environ, self._start_response)

@@ -70,7 +70,7 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores", "stores.contract"),
-    *("connections", "api_paths", "client"),
+    *("connections", "api_paths", "authorization", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",

@@ -45,6 +45,10 @@ async def _work(what: str, request: Any, clock: Clock) -> str:
         case "late":
             clock.now += 4000
             await client.access_token()
+        case "refused":
+            clock.now += 1800
+            answer = await client.get("user/info")
+            raise ValueError(f"the API answered {answer.status_code}, for which the application has no answer")
         case "broken":
             raise ValueError("a mistake of the application's own")
     return str(client.subject)
@@ -58,6 +62,10 @@ def _work_blocking(what: str, request: Any, clock: Clock) -> str:
         case "late":
             clock.now += 4000
             client.access_token()
+        case "refused":
+            clock.now += 1800
+            answer = client.get("user/info")
+            raise ValueError(f"the API answered {answer.status_code}, for which the application has no answer")
         case "broken":
             raise ValueError("a mistake of the application's own")
         case "name":
@@ -278,10 +286,14 @@ class TestErrorsThatTheApplicationLetsThrough:
         assert (await browser.fetch("GET", f"/{way}/late")).status == 401
         assert (await browser.navigate(f"/{way}/late")).status == 303
 
-    async def test_what_is_the_application_s_own_stays_its_own(self, browser, way):
+    @pytest.mark.parametrize("what", ["broken", "refused"])
+    async def test_what_is_the_application_s_own_stays_its_own(self, browser, way, what):
+        """Also where the API refused a token and no other could be had: all that the application met is a 401."""
         await browser.sign_in()
+        browser.site.emulator.faults.add("/v1/user/info", status=401, times=None)
+        browser.site.emulator.faults.add("/oauth2/token", status=503, times=None)
         try:
-            answer = await browser.fetch("GET", f"/{way}/broken")
+            answer = await browser.fetch("GET", f"/{way}/{what}")
         except ValueError:
             return  # what it lets out, its server answers
         assert answer.status == 500

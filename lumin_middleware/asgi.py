@@ -19,18 +19,16 @@ from weakref import WeakKeyDictionary, ref
 from starlette.types import Message, Receive, Scope, Send
 
 from .config import LuminConfig
-from .errors import ConfigurationError, RequestRefused
+from .errors import ConfigurationError
 from .model import Request
 from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
+from .runtime.bodies import AsgiBody
 from .runtime.event_loop import AsyncWorld
 from .runtime.passage import MARK, Passage
 from .site.relying_party import RelyingParty, Visit
 from .stores import store_from_url
-
-BODY_LIMIT = 65_536
-"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -229,7 +227,7 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
         root_path=root_path,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
-        body=_BodyReader(receive),
+        body=AsgiBody(receive),
     )
 
 
@@ -247,22 +245,3 @@ def _as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:
     ):
         return _NO_CHANGE
     return {"path": request.path, "raw_path": request.raw_path.encode("latin-1")}
-
-
-class _BodyReader:
-    """Reads the body of a request to one of our own routes."""
-
-    __slots__ = ("_receive",)
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-
-    async def __call__(self) -> bytes:
-        body = b""
-        while True:
-            message = await self._receive()
-            body += bytes(message.get("body", b""))
-            if len(body) > BODY_LIMIT:
-                raise RequestRefused("too_large", "The body is too large.", status=413)
-            if not message.get("more_body", False):
-                return body

@@ -1,4 +1,4 @@
-"""The access token on its way into calls to the API: to the API's origin and no other, and renewed once if it is refused.
+"""The access token on its way into calls to the API: to its origin and no other, and renewed once if it is refused.
 
 An `httpx2.Auth`, written once for both colours. Whoever holds the session renews it; nothing is kept here.
 """

@@ -7,9 +7,8 @@ Connections are made lazily in each process, since they do not survive a fork.
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, overload
@@ -18,10 +17,11 @@ from urllib.parse import quote, unquote_to_bytes
 from .asgi import parameters
 from .client import LuminClient
 from .config import LuminConfig
-from .errors import ANSWERED, ConfigurationError, LuminError, RequestRefused
+from .errors import ANSWERED, ConfigurationError, LuminError
 from .model import Request, Response
 from .ports import Store, run
 from .runtime.api_calls import WsgiCall
+from .runtime.bodies import WsgiBody
 from .runtime.threads import ThreadWorld
 from .site import pages
 from .site.relying_party import RelyingParty, Visit
@@ -29,9 +29,6 @@ from .stores import store_from_url
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-BODY_LIMIT = 65_536
-"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
 
 _MARK = "lumin.middleware"  # what an environ holds that has passed here: the visit
 
@@ -234,7 +231,7 @@ def _read(environ: WSGIEnvironment) -> Request:
         cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
         mount=mount,
         peer=environ.get("REMOTE_ADDR", ""),
-        body=_body_reader(environ),
+        body=WsgiBody(environ),
     )
 
 
@@ -286,16 +283,6 @@ def _raw_path(environ: WSGIEnvironment, mount: str, path: str) -> str:
 
 def _quoted(path: str) -> str:
     return quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~-._")
-
-
-def _body_reader(environ: WSGIEnvironment) -> Callable[[], Awaitable[bytes]]:
-    async def read() -> bytes:
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > BODY_LIMIT:
-            raise RequestRefused("too_large", "The body is too large.", status=413)
-        return bytes(environ["wsgi.input"].read(int(length)))
-
-    return read
 
 
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:

@@ -76,6 +76,7 @@ EDGE = (
         "runtime.event_loop",
         "runtime.threads",
         "runtime.answering",
+        "runtime.bodies",
         "runtime.passage",
         "runtime.api_calls",
     ),

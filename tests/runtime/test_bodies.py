@@ -133,14 +133,15 @@ def test_where_the_server_shows_the_connection_a_read_ends_at_its_time(monkeypat
         assert theirs.recv(100) == b"HTTP/1.1 408"
 
 
-def test_a_body_that_comes_in_time_leaves_the_connection_as_it_was():
+def test_a_body_that_comes_in_time_leaves_the_connection_as_it_was(monkeypatch):
+    timers = []
+    monkeypatch.setattr(threading.Timer, "start", timers.append)
     ours, theirs = socket.socketpair()
     with ours, theirs, ours.makefile("rb") as stream:
         theirs.sendall(b"a=bGET /")
         assert run(WsgiBody({"CONTENT_LENGTH": "3", "wsgi.input": stream, bodies.SOCKETS[0]: ours})()) == b"a=b"
         assert stream.read(5) == b"GET /"
-    timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
-    assert all(each.finished.is_set() for each in timers)
+    assert [timer.finished.is_set() for timer in timers] == [True]
 
 
 @contextmanager

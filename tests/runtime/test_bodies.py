@@ -135,7 +135,7 @@ def test_where_the_server_shows_the_connection_a_read_ends_at_its_time(monkeypat
 
 def test_a_body_that_comes_in_time_leaves_the_connection_as_it_was(monkeypatch):
     timers = []
-    monkeypatch.setattr(threading.Timer, "start", timers.append)
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer))
     ours, theirs = socket.socketpair()
     with ours, theirs, ours.makefile("rb") as stream:
         theirs.sendall(b"a=bGET /")

@@ -72,13 +72,14 @@ CORE = (
 EDGE = (
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
     *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
-    *("connections", "api_paths", "client"),
+    *("connections", "api_paths", "authorization", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",
         "runtime.threads",
         "runtime.answering",
         "runtime.startup",
+        "runtime.bodies",
         "runtime.passage",
         "runtime.api_calls",
     ),

@@ -38,7 +38,7 @@ class Opened:
     """What a cookie held: the session, or in a store its id; where its record is; and by which key it was sealed."""
 
     session: Session | None
-    session_id: str
+    session_id: str = field(repr=False)
     key: str
     newest_key: bool
 

@@ -10,6 +10,7 @@ import logging
 
 from ..config import LuminConfig
 from ..errors import (
+    ClientMisused,
     InsufficientScope,
     LoginRequired,
     LuminError,
@@ -35,6 +36,9 @@ from .sign_in import SignIn
 from .verify import Verify
 
 logger = logging.getLogger("lumin_middleware")
+
+
+_OVERLOOKED = "the application asks who is signed in on a path that is public, where nobody looks; make it optional="
 
 
 class Visit:
@@ -86,6 +90,8 @@ class Visit:
 
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
+        if self.session is None and await self._party.is_overlooked(self.request, self._jar):
+            return self.failure(ClientMisused(_OVERLOOKED))
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
 
     async def answer(self, error: LuminError) -> Response:
@@ -146,6 +152,10 @@ class RelyingParty:
         if isinstance(error, LoginRequired):
             return self._answers.unauthorized(request, error.reason)
         return self._answers.failure(request, error)
+
+    async def is_overlooked(self, request: Request, jar: Jar[Opened]) -> bool:
+        """Whether somebody is signed in and not looked for: a sign-in would lead to the same page, and so for ever."""
+        return self._rules.rule(request).public and await self.parts.sessions.current(jar) is not None
 
     async def _call_api(self, request: Request, jar: Jar[Opened]) -> Visit:
         """`ANY api/…`: a call of a page to Lumin's API, in place of the application."""

@@ -35,6 +35,7 @@ CORE = (
     "sessions.sealing",
     "sessions.cookies",
     "sessions.memo",
+    "sessions.due",
     "sessions.records",
     "sessions.sessions",
     "sessions.kinds",

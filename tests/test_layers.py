@@ -50,6 +50,7 @@ CORE = (
     "sessions.saving",
     "sessions.renewal",
     "site.readings",
+    "site.patterns",
     "site.access",
     "site.pages",
     "site.answers",

@@ -36,26 +36,31 @@ class CookieSessions(Sessions):
             return await self._load_recorded(opened, jar, slide=slide)
         if (settled := opened.settled) is None or self._clock() >= settled.carried.until:
             self.check_limits(session)
-        raw = None
-        if self._ask or not opened.newest_key:
-            try:
-                raw = await self._world.store.get(opened.key)
-            except StoreUnavailable as error:
-                # A cookie proves itself: without the store only an end mark can be missed.
-                if self._config.strict_logout:
-                    raise
-                self.warn("The store is not available; sessions that were ended elsewhere go on", error)
+        raw = await self._ask_store(opened)
         if (carried := self._unchanged(opened, raw)) is not None:
             return carried
-        stale, outdated = not opened.newest_key or (slide and self._is_sliding(session)), not opened.newest_key
-        newest = session
+        newest, outdated = session, not opened.newest_key
         if raw is not None:
             newest, outdated = self._recorded(raw, session)
             if outdated:
                 await self._rewrite(raw, newest)
-        if stale or outdated or newest is not session:
-            return Carried(newest, stale or newest is not session, outdated)
+        stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
+        if stale or outdated:
+            return Carried(newest, stale, outdated)
         return self._settle(opened, jar, raw, session)
+
+    async def _ask_store(self, opened: Opened) -> bytes | None:
+        """The record, where it must be looked for."""
+        if not self._ask and opened.newest_key:
+            return None
+        try:
+            return await self._world.store.get(opened.key)
+        except StoreUnavailable as error:
+            # A cookie proves itself: without the store only an end mark can be missed.
+            if self._config.strict_logout:
+                raise
+            self.warn("The store is not available; sessions that were ended elsewhere go on", error)
+            return None
 
     def _unseal(self, value: bytes) -> Opened | None:
         if len(value) <= HANDLE_LIMIT:
@@ -64,7 +69,9 @@ class CookieSessions(Sessions):
         if unsealed is None:
             return None
         session = Session.load(unsealed.data, unsealed.sealed_at)
-        size = OPENED_COST + len(unsealed.data) * (1 if unsealed.data.isascii() else 4)  # bytes of a character (PEP 393)
+        size = OPENED_COST + len(unsealed.data) * (
+            1 if unsealed.data.isascii() else 4
+        )  # bytes of a character (PEP 393)
         return Opened(session, session.id, record_key(session.id), unsealed.newest_key, size)
 
     async def begin(self, session: Session) -> None:

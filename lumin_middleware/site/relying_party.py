@@ -62,6 +62,12 @@ class Visit:
         """The `Cookie` header as the application may see it."""
         return self._jar.rest
 
+    @property
+    def until(self) -> float:
+        """Epoch seconds until which nothing falls due for the session; 0 where something does, or it has changed."""
+        carried = self._carried
+        return carried.until if carried is not None and carried.session is self.session else 0.0
+
     async def fresh(self, *, rejected: str | None = None) -> Session:
         """The session with tokens that can be used now; `rejected` is an access token that the API did not take.
 
@@ -180,7 +186,7 @@ class RelyingParty:
             raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
         try:
             visit, session = await self._visit(request, jar)
-            if self.parts.renewal.is_due(session):
+            if self.parts.renewal.is_due(session, settled=visit.until > 0):
                 session = await visit.fresh()
         except LoginRequired as error:
             if rule.optional:

@@ -14,6 +14,7 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.stderr.write("The command line is an extra of its own: pip install 'lumin-middleware[cli]'\n")
         sys.exit(2)
+    from ..errors import LuminError
     from .demo import demo
     from .emulator import emulator
     from .proxy import proxy
@@ -29,4 +30,8 @@ def main() -> None:
     )
     for command in (demo, emulator, proxy, snippets, secret):
         commands.command()(command)
-    commands(prog_name="lumin-middleware")
+    try:
+        commands(prog_name="lumin-middleware")
+    except LuminError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)

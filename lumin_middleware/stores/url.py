@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import unquote
 
 from ..errors import ConfigurationError
@@ -19,7 +20,14 @@ CHOICES = "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0,
 def store_from_url(
     url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
 ) -> Store | AsyncStore:
-    """The store at `url`; for Redis one of the colour that `asynchronous` asks for, else a `Store`.
+    """The store at `url`, opened: see `store_opener`. Raises whatever the store raises, too."""
+    return store_opener(url, asynchronous=asynchronous, fingerprint=fingerprint, clock=clock)()
+
+
+def store_opener(
+    url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
+) -> Callable[[], Store | AsyncStore]:
+    """What opens the store at `url`; for Redis one of the colour that `asynchronous` asks for, else a `Store`.
 
     | url | store |
     |---|---|
@@ -29,17 +37,18 @@ def store_from_url(
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
 
     `clock` gives epoch seconds; Redis goes by its server's. Raises `ConfigurationError` where `url` is
-    none of these, and whatever the store raises.
+    none of these; no file is made and nothing connected to before the opening.
     """
     match url.partition("://"):
         case "local", "", "":
-            return local_store(fingerprint, clock=clock)
+            return partial(local_store, fingerprint, clock=clock)
         case "memory", "://", "":
-            return MemoryStore(clock=clock)
+            return partial(MemoryStore, clock=clock)
         case "sqlite", "://", _:
-            return SQLiteStore(_path(url), clock=clock)
+            return partial(SQLiteStore, _path(url), clock=clock)
         case "redis" | "rediss" | "unix", "://", _:
-            return AsyncRedisStore(url) if asynchronous else RedisStore(url)
+            store = AsyncRedisStore(url) if asynchronous else RedisStore(url)
+            return lambda: store
     raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")
 
 

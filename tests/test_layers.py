@@ -95,7 +95,7 @@ EDGE = (
     ),
     "emulator",
     "testing",
-    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli"),
+    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli.store", "cli"),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""
@@ -112,7 +112,7 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 OPTIONAL = [
-    *(("typer", ["cli"]), ("redis", ["stores.redis"]), ("django", ["django", "stores.django"])),
+    *(("typer", ["cli"]), ("redis", ["stores.redis"]), ("django", ["django", "stores.django", "cli.store"])),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
 ]
 """What an extra or the application brings, and where alone it is used."""

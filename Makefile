@@ -70,6 +70,7 @@ bench: .venv/dev
 	@touch $@ .venv/demo
 
 # From PATH, or the newest of that version that pyenv has.
+.PRECIOUS: .venv-3.%/dev
 .venv-3.%/dev: pyproject.toml
 	@echo "Installing everything into .venv-3.$* …"
 	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, ref
 from starlette.types import Message, Receive, Scope, Send
 
 from .config import LuminConfig
-from .errors import ConfigurationError
+from .errors import ConfigurationError, LuminError
 from .model import Request
 from .ports import AsyncStore, Store
 from .runtime.answering import deliver
@@ -27,8 +27,9 @@ from .runtime.api_calls import AsgiCall
 from .runtime.bodies import AsgiBody
 from .runtime.event_loop import AsyncWorld
 from .runtime.passage import MARK, Passage
+from .runtime.startup import NotSetUp, is_being_served, require_way_out
 from .site.relying_party import RelyingParty, Visit
-from .stores import store_from_url
+from .stores import NamedStore
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -65,10 +66,17 @@ class LuminMiddleware:
                 "app", "takes two arguments, as WSGI applications do; wrap it in lumin_middleware.wsgi.LuminMiddleware"
             )
         self.app = app
-        self.config = config if config is not None else LuminConfig.from_env()
         self._root_path = _root_path(app)
         self._clock = clock
-        self._store = _store(self.config, clock)
+        self._not_set_up: NotSetUp | None = None
+        try:
+            self.config = config if config is not None else LuminConfig.from_env()
+            self._store = _store(self.config, clock)
+            require_way_out()
+        except ConfigurationError as error:
+            if not is_being_served():
+                raise
+            self._not_set_up = NotSetUp(error)
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
             WeakKeyDictionary()
         )
@@ -76,14 +84,20 @@ class LuminMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "lifespan":
+        if self._not_set_up is not None:
+            await self._not_set_up(scope, receive, send)
+        elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
         elif MARK in scope:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
-            party, world = self._party()
+            try:
+                party, world = self._party()
+            except LuminError as error:
+                await NotSetUp(error)(scope, receive, send)
+                return
             outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
@@ -102,17 +116,17 @@ class LuminMiddleware:
         if last() is loop and found is not None:
             return found
         if (found := self._parties.get(loop)) is None:
-            world = AsyncWorld(self.config, self._store, self._clock)
+            world = AsyncWorld(self.config, self._store(), self._clock)
             found = self._parties[loop] = RelyingParty(self.config, world), world
         self._last = ref(loop), found
         return found
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
-        if not _is_asyncio():
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(_NO_ASYNCIO)})
-            return
+        try:
+            self._party()
+        except LuminError as error:
+            await NotSetUp(error)(scope, receive, send)
         asked = answered = False
 
         async def watch_receive() -> Message:
@@ -160,14 +174,6 @@ _NO_ASYNCIO = ConfigurationError(
 )
 
 
-def _is_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 def parameters(app: object) -> int | None:
     """How many arguments an application must be given: three in ASGI, two in WSGI; None where nobody can tell."""
     try:
@@ -179,10 +185,11 @@ def parameters(app: object) -> int | None:
     return sum(1 for each in found if each.default is each.empty and each.kind is not each.KEYWORD_ONLY)
 
 
-def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:
-    if not isinstance(config.store, str):
-        return config.store
-    return store_from_url(config.store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
+def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Store | AsyncStore]:
+    store = config.store
+    if not isinstance(store, str):
+        return lambda: store
+    return NamedStore(store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
 
 
 # --- translating ----------------------------------------------------------------------------------------

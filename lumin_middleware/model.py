@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from sys import intern
 from typing import Any, Self
 
 
@@ -106,11 +108,12 @@ class Session:
             access_token=item["access"],
             expires_at=item["expires"],
             lifetime=item["life"],
-            scope=tuple(item["scope"].split()),
+            scope=_scope(item["scope"]),
             refresh_token=item["refresh"],
             id_token=item["idt"],
         )
-        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"], item.get("nonce"))
+        claims = {intern(name): value for name, value in item["claims"].items()}  # the names are in every session
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,12 @@ class AuthorizationCode:
 
 
 _CHECKED = object()
+
+
+@lru_cache(maxsize=256)
+def _scope(text: str) -> tuple[str, ...]:
+    """The scopes that are written like this, of which one site has a few and its sessions have the same."""
+    return tuple(text.split())
 
 
 def _json(value: object) -> bytes:

@@ -22,10 +22,11 @@ from .model import Request, Response
 from .ports import Store, run
 from .runtime.api_calls import WsgiCall
 from .runtime.bodies import WsgiBody
+from .runtime.startup import not_set_up, require_way_out
 from .runtime.threads import ThreadWorld
 from .site import pages
 from .site.relying_party import RelyingParty, Visit
-from .stores import store_from_url
+from .stores import NamedStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -63,12 +64,16 @@ class LuminMiddleware:
         self.config = config if config is not None else LuminConfig.from_env()
         self._clock = clock
         self._store = _store(self.config, clock)
+        require_way_out()
         self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if _MARK in environ:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
-        party, world = self._party()
+        try:
+            party, world = self._party()
+        except LuminError as error:
+            return _answer(not_set_up(error, environ.get("HTTP_ACCEPT", "")), environ, start_response)
         outcome = run(party.handle(_read(environ)))
         if isinstance(outcome, Response):
             return _answer(outcome, environ, start_response)
@@ -78,7 +83,7 @@ class LuminMiddleware:
         process = self._process
         if process is None or process[0] != os.getpid():
             # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
-            world = ThreadWorld(self.config, self._store, self._clock)
+            world = ThreadWorld(self.config, self._store(), self._clock)
             process = self._process = os.getpid(), RelyingParty(self.config, world), world
         return process[1], process[2]
 
@@ -211,13 +216,15 @@ class _Passage:
             self._client.close()
 
 
-def _store(config: LuminConfig, clock: Callable[[], float]) -> Store:
+def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Store]:
     store = config.store
     if isinstance(store, str):
-        store = store_from_url(store, asynchronous=False, fingerprint=config.fingerprint, clock=clock)
+        return NamedStore(  # type: ignore[return-value]
+            store, asynchronous=False, fingerprint=config.fingerprint, clock=clock
+        )
     if hasattr(store.get, "__code__") and store.get.__code__.co_flags & 0x80:  # CO_COROUTINE
         raise ConfigurationError("store", "is asynchronous, and WSGI needs the blocking kind, such as RedisStore")
-    return store  # type: ignore[return-value]
+    return lambda: store  # type: ignore[return-value]
 
 
 # --- translating ----------------------------------------------------------------------------------------

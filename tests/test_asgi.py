@@ -167,14 +167,12 @@ def test_another_event_loop_is_told_at_start_and_at_a_request():
     async def send(message):
         sent.append(message)
 
-    def drive(coroutine):  # as a loop does that is not asyncio's
-        with pytest.raises(StopIteration):
-            coroutine.send(None)
-
+    # As a loop does that is not asyncio's.
     middleware = LuminMiddleware(asgi_application, config())
-    drive(middleware({"type": "lifespan"}, receive, send))
+    with pytest.raises(ConfigurationError, match="asyncio"):
+        middleware({"type": "lifespan"}, receive, send).send(None)
     assert sent[0]["type"] == "lifespan.startup.failed"
     assert "asyncio" in sent[0]["message"]
-    scope = {"type": "http", "path": "/", "headers": [], "method": "GET"}
-    with pytest.raises(ConfigurationError, match="asyncio"):
-        middleware(scope, receive, send).send(None)
+    with pytest.raises(StopIteration):
+        middleware({"type": "http", "path": "/", "headers": [], "method": "GET"}, receive, send).send(None)
+    assert sent[1]["status"] == 500

@@ -62,6 +62,12 @@ class Visit:
         """The `Cookie` header as the application may see it."""
         return self._jar.rest
 
+    @property
+    def until(self) -> float:
+        """Epoch seconds until which nothing falls due for the session; 0 where something does, or it has changed."""
+        carried = self._carried
+        return carried.until if carried is not None and carried.session is self.session else 0.0
+
     async def fresh(self, *, rejected: str | None = None) -> Session:
         """The session with tokens that can be used now; `rejected` is an access token that the API did not take.
 
@@ -176,12 +182,11 @@ class RelyingParty:
             return astray
         if rule.public:
             return Visit(self, request, jar)
-        if request.websocket and request.header(b"origin") != self.config.origin:
-            # No same-origin policy guards a handshake (RFC 6455, 10.2).
+        if request.websocket and not self._may_shake_hands(request, jar):
             raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
         try:
             visit, session = await self._visit(request, jar)
-            if self.parts.renewal.is_due(session):
+            if self.parts.renewal.is_due(session, settled=visit.until > 0):
                 session = await visit.fresh()
         except LoginRequired as error:
             if rule.optional:
@@ -194,6 +199,16 @@ class RelyingParty:
         if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
             return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
         return visit
+
+    def _may_shake_hands(self, request: Request, jar: Jar[Opened]) -> bool:
+        """Whether a handshake is a page's of this site, or nobody's: no same-origin policy guards it (RFC 6455, 10.2).
+
+        A browser always says its `Origin` (RFC 6455, 4.1). A program that has neither that nor a cookie of ours is
+        answered as any request of somebody who is not signed in.
+        """
+        if any(name == b"origin" for name, _ in request.headers):
+            return request.header(b"origin") == self.config.origin
+        return not jar.ours
 
     async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
         carried = await self.parts.sessions.load(jar)

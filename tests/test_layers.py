@@ -100,7 +100,7 @@ EDGE = (
         "gateway.snippets",
     ),
     "emulator",
-    "testing",
+    *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli.store", "cli"),
     *("", "__main__"),
 )
@@ -118,7 +118,11 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 OPTIONAL = [
-    *(("typer", ["cli"]), ("redis", ["stores.redis"]), ("django", ["django", "stores.django", "cli.store"])),
+    *(
+        ("typer", ["cli"]),
+        ("redis", ["stores.redis"]),
+        ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
+    ),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
 ]
 """What an extra or the application brings, and where alone it is used."""

@@ -18,6 +18,7 @@ from lumin_middleware.runtime.threads import ThreadWorld
 from lumin_middleware.sessions import renewal
 from tests.foreign.fixtures import oauth_toolkit, oidc_provider
 from tests.patience import PATIENCE
+from tests.postgres_server import Postgres
 from tests.site_rig import Browser, Clock, Site
 from tests.site_rig import site as make_site
 
@@ -54,6 +55,13 @@ class Hurried:
         until = self.clock() + seconds
         await self.world.sleep(0)
         self.clock.now = max(self.clock.now, until)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests of a session, each with a database or a table of its own."""
+    with Postgres() as server:
+        yield server
 
 
 @pytest.fixture

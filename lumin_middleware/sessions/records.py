@@ -32,6 +32,9 @@ class Record(NamedTuple):
     raw: bytes | None
     session: Session
 
+    def __repr__(self) -> str:
+        return f"Record(…, {self.session!r})"
+
 
 def digest(text: str) -> str:
     """The name of something in the store, which gives nobody the thing."""

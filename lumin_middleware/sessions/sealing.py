@@ -42,6 +42,9 @@ class Unsealed(NamedTuple):
     sealed_at: int
     newest_key: bool
 
+    def __repr__(self) -> str:
+        return f"Unsealed(…, sealed_at={self.sealed_at}, newest_key={self.newest_key})"
+
 
 class _Signer(TimestampSigner):
     """`TimestampSigner` on our clock, reading the time as a number."""

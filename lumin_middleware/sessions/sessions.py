@@ -50,7 +50,7 @@ class Opened:
     key it was sealed. `size` is the bytes that all this costs."""
 
     session: Session | None
-    session_id: str
+    session_id: str = field(repr=False)
     key: str
     newest_key: bool
     size: int

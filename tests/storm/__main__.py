@@ -45,6 +45,8 @@ async def ride_out(name: str, combination: str, redis_url: str, rounds: int, req
                     await storm.expiry()
                 assert await storm.is_alive(), f"{combination}: signed out"
                 await storm.end()
+                if storm.figures.failures:
+                    sys.stderr.write(workers.last_words())
                 return storm.figures
 
 

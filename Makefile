@@ -8,7 +8,7 @@ ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_
 	tests/edges/test_servers.py tests/cli
 WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py tests/runtime/test_api_calls.py
 
-.PHONY: demo test test-versions test-lowest check fmt bench
+.PHONY: demo test test-versions test-lowest check fmt docs bench
 
 demo: .venv/demo
 	@.venv/bin/lumin-middleware demo
@@ -44,6 +44,10 @@ test-hydra: .venv/dev
 demo-hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program
 	@.venv/bin/python -m tests.foreign.hydra.demo
+
+# The documentation as a site, in docs/.site. A link that leads nowhere fails.
+docs: .venv/dev
+	@.venv/bin/zensical build --strict --config-file docs/zensical.toml
 
 bench: .venv/dev
 	@.venv/bin/python -m tests.bench

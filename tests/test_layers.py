@@ -20,6 +20,8 @@ CORE = (
     "model",
     "ports",
     "checks",
+    "authorization_server",
+    "environment",
     "config",
     "protocol.documents",
     "protocol.oauth",
@@ -35,6 +37,7 @@ CORE = (
     "sessions.sealing",
     "sessions.cookies",
     "sessions.memo",
+    "sessions.due",
     "sessions.records",
     "sessions.sessions",
     "sessions.kinds",
@@ -49,6 +52,7 @@ CORE = (
     "sessions.saving",
     "sessions.renewal",
     "site.readings",
+    "site.patterns",
     "site.access",
     "site.pages",
     "site.answers",
@@ -72,13 +76,15 @@ EDGE = (
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
-    *("stores.postgres", "stores.redis", "stores.local", "stores.url", "stores", "stores.contract"),
-    *("connections", "api_paths", "client"),
+    *("stores.postgres", "stores.redis", "stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
+    *("connections", "api_paths", "authorization", "client"),
     *(
         "runtime.exchange",
         "runtime.event_loop",
         "runtime.threads",
         "runtime.answering",
+        "runtime.startup",
+        "runtime.bodies",
         "runtime.passage",
         "runtime.api_calls",
     ),
@@ -108,7 +114,7 @@ FORBIDDEN = {
     *("time", "datetime", "random", "secrets", "uuid", "os"),
 }
 
-ONE_NAME = {"sessions.sealing": {"os.urandom"}, "config": {"os.environ"}}
+ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 OPTIONAL = [

@@ -14,6 +14,7 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.stderr.write("The command line is an extra of its own: pip install 'lumin-middleware[cli]'\n")
         sys.exit(2)
+    from ..errors import LuminError
     from .demo import demo
     from .emulator import emulator
     from .proxy import proxy
@@ -32,4 +33,8 @@ def main() -> None:
         commands.command()(command)
     for name, group in {"store": store}.items():
         commands.add_typer(group, name=name)
-    commands(prog_name="lumin-middleware")
+    try:
+        commands(prog_name="lumin-middleware")
+    except LuminError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)

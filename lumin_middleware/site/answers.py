@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from ..config import LuminConfig
 from ..errors import (
     AuthorizationServerError,
+    ClientMisused,
     InsufficientScope,
     LuminError,
     OAuthError,
@@ -56,6 +57,7 @@ _ERRORS: dict[str, tuple[int, str, str, str]] = {
 _FAILED = (400, "sign_in_failed", "Sign-in failed", "The sign-in could not be completed. Please start again.")
 
 _TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
+    (ClientMisused, "This page has a fault", "Please tell whoever runs this site; its log says what is wrong."),
     (StoreUnavailable, "Not available now", "Your session cannot be looked up at the moment. You are still signed in."),
     (ServerUnavailable, "Lumin is not available", "Lumin's sign-in does not answer at the moment. Please try again."),
     (AuthorizationServerError, "Sign-in failed", "Lumin's answer could not be accepted. Please start again."),

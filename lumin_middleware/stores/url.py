@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import unquote
 
 from ..errors import ConfigurationError
@@ -23,7 +24,14 @@ CHOICES = (
 def store_from_url(
     url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
 ) -> Store | AsyncStore:
-    """The store at `url`; for Redis and PostgreSQL one of the colour that `asynchronous` asks for, else a `Store`.
+    """The store at `url`, opened: see `store_opener`. Raises whatever the store raises, too."""
+    return store_opener(url, asynchronous=asynchronous, fingerprint=fingerprint, clock=clock)()
+
+
+def store_opener(
+    url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
+) -> Callable[[], Store | AsyncStore]:
+    """What opens the store at `url`; of Redis and PostgreSQL the colour that `asynchronous` asks for, else a `Store`.
 
     | url | store |
     |---|---|
@@ -34,22 +42,24 @@ def store_from_url(
     | `django`, `django://alias` | `DjangoStore`: the site's own database, or the one of that alias |
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
 
-    `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError` where `url` is
-    none of these, and whatever the store raises.
+    `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError`
+    where `url` is none of these; no file is made and nothing connected to before the opening.
     """
     match url.partition("://"):
         case "local", "", "":
-            return local_store(fingerprint, clock=clock)
+            return partial(local_store, fingerprint, clock=clock)
         case "memory", "://", "":
-            return MemoryStore(clock=clock)
+            return partial(MemoryStore, clock=clock)
         case "sqlite", "://", _:
-            return SQLiteStore(_path(url), clock=clock)
+            return partial(SQLiteStore, _path(url), clock=clock)
         case "redis" | "rediss" | "unix", "://", _:
-            return AsyncRedisStore(url) if asynchronous else RedisStore(url)
+            store = AsyncRedisStore(url) if asynchronous else RedisStore(url)
+            return lambda: store
         case "postgresql" | "postgres", "://", _:
-            return AsyncPostgresStore(url) if asynchronous else PostgresStore(url)
+            table = AsyncPostgresStore(url) if asynchronous else PostgresStore(url)
+            return lambda: table
         case "django", "" | "://", alias:
-            return _django_store(alias or "default", clock)
+            return partial(_django_store, alias or "default", clock)
     raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")
 
 
@@ -64,6 +74,9 @@ def _django_store(alias: str, clock: Callable[[], float]) -> Store:
     """Imported when it is asked for: its models can be only where Django is set up."""
     try:
         from .django.store import DjangoStore
-    except ImportError:
-        raise ConfigurationError("store", "the store 'django' needs Django, and a site of it") from None
+    except Exception as error:  # noqa: BLE001  an import, a setting or an app that is missing: each has its own kind
+        app = "lumin_middleware.stores.django"
+        raise ConfigurationError(
+            "store", f"'django' needs a Django site that is set up, with {app!r} in INSTALLED_APPS ({error})"
+        ) from None
     return DjangoStore(alias, clock=clock)

@@ -51,6 +51,7 @@ CORE = (
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",
+    "sessions.grants",
     "site.readings",
     "site.patterns",
     "site.access",
@@ -59,6 +60,7 @@ CORE = (
     "site.parts",
     "site.back_channel",
     "site.account",
+    "site.people",
     "site.verify",
     "site.browser",
     "site.api_proxy",
@@ -67,6 +69,7 @@ CORE = (
     "site.sign_in_pages",
     "site.login",
     "site.callback",
+    "site.connect",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
@@ -89,6 +92,7 @@ EDGE = (
         "runtime.api_calls",
     ),
     "lookup",
+    "grants",
     *("asgi", "wsgi", "django"),
     *(
         "gateway.forwarding",

@@ -157,7 +157,7 @@ class Lists:
 
     def _read(self, raw: bytes | None, key: str) -> list:  # type: ignore[type-arg]
         unsealed = self._sealer.unseal(raw, key) if raw else None
-        return json.loads(unsealed.data) if unsealed else []  # type: ignore[no-any-return]
+        return json.loads(unsealed.data) if unsealed else []
 
 
 def _key(subject: str) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from urllib.parse import quote, unquote_to_bytes
 
 from .asgi import parameters
@@ -90,7 +90,7 @@ class LuminMiddleware:
     def _pass_on(
         self, visit: Visit, world: ThreadWorld, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge)
+        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge.of)
         passed = _environ_for_app(environ, visit, client)
         passage = _Passage(visit, client, environ, passed, start_response)
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
@@ -119,11 +119,15 @@ class LuminMiddleware:
 class Challenge:
     """The answer that asks for what is missing: a WSGI application, and its parts for whoever needs them."""
 
-    def __init__(self, visit: Visit, scope: str) -> None:
-        response = run(visit.challenge(scope=scope))
+    def __init__(self, response: Response) -> None:
         self.status = response.status
         self.headers = list(response.headers)
         self.body = response.body
+
+    @classmethod
+    def of(cls, visit: Visit, scope: str) -> Self:
+        """The one for this request."""
+        return cls(run(visit.challenge(scope=scope)))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return _answer(Response(self.status, self.headers, self.body), environ, start_response)

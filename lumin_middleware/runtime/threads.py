@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import httpx2
 
 from ..config import LuminConfig
-from ..connections import blocking_api_client
+from ..connections import blocking_api_client, tls_context
 from ..ports import Store
 from .event_loop import DirectStore
 from .exchange import Exchange
@@ -25,7 +25,7 @@ class ThreadWorld:
     """`ports.World` for all threads of one process."""
 
     def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float]) -> None:
-        context = httpx2.create_ssl_context()
+        context = tls_context()
         self.store = DirectStore(store, config.fingerprint)
         self.exchange = Exchange(config, context)
         self.clock = clock

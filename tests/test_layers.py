@@ -17,6 +17,8 @@ PACKAGE = Path(lumin_middleware.__file__).parent
 
 CORE = (
     "errors",
+    "reasons",
+    "journal",
     "model",
     "ports",
     "checks",
@@ -234,10 +236,10 @@ def test_the_emulator_knows_nothing_of_ours_but_the_errors():
         assert ours(path) - inner <= {"errors"}, path.name
 
 
-def test_a_store_knows_nothing_of_ours_but_the_errors_and_what_is_asked_of_it():
+def test_a_store_knows_nothing_of_ours_but_the_errors_the_log_and_what_is_asked_of_it():
     for path in sorted((PACKAGE / "stores").rglob("*.py")):
         inner = {name for name in ours(path) if is_of(name, "stores")}
-        assert ours(path) - inner <= {"errors", "ports"}, path.name
+        assert ours(path) - inner <= {"errors", "journal", "ports"}, path.name
 
 
 @pytest.mark.parametrize(("module", "where"), [("typer", "cli"), ("redis", "stores.redis"), ("django", "django")])

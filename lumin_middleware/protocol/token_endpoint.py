@@ -7,12 +7,12 @@ asked to say.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError, OAuthError
+from ..journal import once, say
 from ..model import AuthorizationCode, TokenSet
 from ..ports import World
 from .breaker import CircuitBreaker, CircuitOpen
@@ -20,8 +20,6 @@ from .client_secret import ClientSecret
 from .metadata import Metadata
 from .oauth import token_set
 from .patience import patiently
-
-logger = logging.getLogger("lumin_middleware")
 
 _KNEW_US = frozenset({"invalid_grant", "invalid_scope", "unauthorized_client", "access_denied"})
 """The errors that a server gives only to a client that it has recognized (RFC 6749, 5.2)."""
@@ -37,7 +35,7 @@ class TokenEndpoint:
         self._config = config
         self._world = world
         self._metadata = metadata
-        self._has_warned = False
+        self._once = once(world.clock)
 
     async def admit_code(self) -> None:
         """Raises `CircuitOpen` where `redeem` would hold a code back for longer than people wait."""
@@ -86,12 +84,8 @@ class TokenEndpoint:
         return found
 
     def _warn_of_no_refresh_token(self, tokens: TokenSet) -> None:
-        if "offline_access" in tokens.scope and tokens.refresh_token is None and not self._has_warned:
-            self._has_warned = True
-            logger.warning(
-                "The server grants offline_access and gives no refresh token: sessions end with their access tokens."
-                " Allow the grant type refresh_token for this client at Lumin."
-            )
+        if tokens.refresh_token is None:
+            self._once.say("no_refresh_token", granted=" ".join(tokens.scope))
 
     async def revoke(self, tokens: TokenSet) -> None:
         """RFC 7009, as far as it goes: a server that does not take part delays nobody for long and stops nothing."""
@@ -100,4 +94,4 @@ class TokenEndpoint:
             if endpoint is not None:
                 await self._world.exchange.revoke(endpoint, tokens.refresh_token or tokens.access_token)
         except AuthorizationServerError as error:
-            logger.warning("Tokens could not be revoked: %s", error)
+            say("revocation_failed", error=error)

@@ -21,7 +21,6 @@ pause after it, waits and begins again where that is soon.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import re
 from contextlib import suppress
 from enum import Enum
@@ -34,6 +33,7 @@ from ..errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from ..journal import Seldom, say
 from ..model import Session, TokenSet
 from ..ports import World
 from ..protocol.breaker import CircuitOpen
@@ -49,8 +49,6 @@ from .records import Record
 from .saving import Saving
 from .sessions import Sessions
 
-logger = logging.getLogger("lumin_middleware")
-
 SOFT_SHARE = 0.2
 """The last part of a token's life in which one request renews and no other waits; `renew_before` bounds it."""
 
@@ -61,11 +59,6 @@ NEWBORN = 60.0
 """Seconds after a renewal in which a 401 of the API has nothing renewed: another new token would fare no better. And
 a token that was dead on arrival says that somebody else renewed the same session; one more attempt would end theirs,
 too. It need not hold for a sign-in's own token, which nobody else has."""
-
-WORDS_PAUSE = 60.0
-"""Seconds between two lines in the log about our own settings, which each session would meet."""
-
-_CURE = "Give the client at Lumin what it had: its scopes, and the grant type refresh_token."
 
 
 class Meaning(Enum):
@@ -141,7 +134,7 @@ class Renewal:
         self._is_due_from = max(config.renew_before, HARD_MARGIN)
         self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
-        self._spoke_at = float("-inf")
+        self._seldom = Seldom(world.clock)  # each session would meet what is wrong with our own settings
 
     def is_due(self, session: Session) -> bool:
         """Whether `fresh` has anything to do; soon enough for every lifetime."""
@@ -176,7 +169,7 @@ class Renewal:
         except (AuthorizationServerError, StoreUnavailable) as error:
             if not self._is_alive(session, rejected):
                 raise
-            self._sessions.warn("A session could not be renewed; its access token still lives", error)
+            self._sessions.warn("renewal_failed", error)
             return session
 
     def _is_alive(self, session: Session, rejected: str | None) -> bool:
@@ -196,7 +189,7 @@ class Renewal:
         if self._due(record.session, rejected) is Due.LATER:
             return record.session
         if self._due(record.session, None) is Due.LATER and self._is_newborn(record.session):
-            logger.warning("The API refused a token that was renewed a moment ago, and is not renewed again")
+            say("rejected_newborn")
             self._stillborn.put(session.id.encode(), True)
             return record.session
         await self._refuse_in_trouble(record.session)
@@ -255,7 +248,7 @@ class Renewal:
         try:
             claims = await self._metadata.refreshed_claims(tokens, self._config, old)
         except AnotherIdentity as error:
-            logger.error("A refresh brought tokens that are not this session's, which ends: %s", error)
+            say("not_this_sessions", error=error)
             await self._end(old, tokens)
             raise SessionEnded("the server's new identity is not this session's") from None
         if not self._config.end_session or tokens.id_token is None:
@@ -272,15 +265,15 @@ class Renewal:
             return newest
         match meaning(error, old.tokens.scope, self._config.scope):
             case Meaning.OVER:
-                logger.info("The server ended a session: %s", self._why(old, error))
+                say("ended_by_server", error=self._why(old, error))
                 await self._sessions.end(old.id, old.began)
                 raise SessionEnded(f"the server refused the refresh token ({error.error})")
             case Meaning.PERSON:
-                logger.warning("The server refuses somebody, whose session ends: %s", error.error)
+                say("person_refused", error=error)
                 await self._end(old, old.tokens)
                 raise SessionEnded(f"the server refused this person ({error.error})", error.error)
             case Meaning.CLIENT:
-                logger.critical("The server renews no session of this kind for this client: %s. %s", error.error, _CURE)
+                say("client_renews_nobody", error=error)
                 await self._end(old, old.tokens)
                 raise SessionEnded(f"the server refused the client ({error.error})")
             case Meaning.SETTINGS:
@@ -298,10 +291,8 @@ class Renewal:
         )
 
     def _blame_settings(self, error: OAuthError) -> None:
-        now = self._world.clock()
-        if error.error == "invalid_scope" and now >= self._spoke_at + WORDS_PAUSE:  # of our secret others speak
-            self._spoke_at = now
-            logger.critical("The server refuses a scope of this site's settings; sessions are kept. %s", _CURE)
+        if error.error == "invalid_scope":  # of our secret others speak
+            self._seldom.say("invalid_scope", error=error)
 
     async def _trouble(self, session: Session, error: AuthorizationServerError, *, shared: bool) -> ServerUnavailable:
         """Begins a pause for this session, and says so in the error to raise."""

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
+from ..errors import RequestRefused
 from ..model import Request
 from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
 
@@ -27,6 +28,17 @@ class Rule:
     public: bool = False
     optional: bool = False
     scope: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A rule, and how it was come by."""
+
+    rule: Rule
+    by: str
+    """The patterns that decided, or why none did."""
+    readings: tuple[str, ...] = ()
+    """What the path may be taken for, as far as the rules look."""
 
 
 PROTECTED = Rule()
@@ -54,6 +66,10 @@ class Rules:
         self._scoped = _wide(required_scopes)
         self._scopes = [(_wide([pattern]), tuple(scope.split())) for pattern, scope in required_scopes.items()]
         self._callback_path = callback_path
+        # For words only.
+        self._publics = {pattern: _narrow_one(pattern, public) for pattern in public}
+        self._optionals = {pattern: _narrow_one(pattern, (*public, *optional)) for pattern in optional}
+        self._scopes_by_pattern = {pattern: _wide([pattern]).pattern for pattern in required_scopes}
 
     def rule(self, request: Request) -> Rule:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
@@ -69,6 +85,31 @@ class Rules:
             return Rule(scope=scope) if scope else PROTECTED
         foreign = mounts(request, self._callback_path, foreign=True)
         return self._rule(readings(own, foreign), readings(others, foreign) if self._scopes else ())
+
+    def ruling(self, request: Request) -> Ruling:
+        """The rule for this request, and which patterns it is by. Raises `RequestRefused` for a trick."""
+        rule = self.rule(request)
+        found = self._readings(request, others=bool(rule.scope))
+        if rule.scope:
+            return Ruling(rule, _named("required_scopes", self._scopes_by_pattern, _in_each_case(found)), found)
+        public, optional = (
+            _named(name, patterns, found)
+            for name, patterns in (("public", self._publics), ("optional", self._optionals))
+        )
+        named = " and ".join(filter(None, (public, optional)))
+        if rule.public or rule.optional:
+            return Ruling(rule, public if rule.public else named, found)
+        if named:
+            return Ruling(rule, f"none; {named} does not name every reading, or the path is ambiguous", found)
+        return Ruling(rule, "none names it", found)
+
+    def _readings(self, request: Request, *, others: bool) -> tuple[str, ...]:
+        own, rest = seen(request, self._callback_path)
+        foreign = mounts(request, self._callback_path, foreign=not (others and is_ambiguous(request)))
+        try:
+            return tuple(sorted(readings([*own, *rest] if others else own, foreign)))
+        except RequestRefused:  # too many to tell, where none of them counts
+            return tuple(own)
 
     def _of(self, path: str) -> Rule:
         """The rule for a path that has no reading but itself."""
@@ -97,16 +138,16 @@ def _narrow(patterns: Collection[str]) -> re.Pattern[str]:
     `/static/` itself is not below it: many routers take it for `/static`, which nobody has named. Where `/static` or
     `/static/` is named as well, it is.
     """
-    each = []
-    for pattern in patterns:
-        folder = pattern[:-1]
-        if not pattern.endswith("/*"):
-            each.append(re.escape(pattern) + r"\Z")
-        elif folder == "/" or folder in patterns or folder[:-1] in patterns:
-            each.append(re.escape(folder))
-        else:
-            each.append(re.escape(folder) + r"(?!\Z)")
-    return re.compile("|".join(each) or "(?!)")
+    return re.compile("|".join(_narrow_one(pattern, patterns) for pattern in patterns) or "(?!)")
+
+
+def _narrow_one(pattern: str, patterns: Collection[str]) -> str:
+    folder = pattern[:-1]
+    if not pattern.endswith("/*"):
+        return re.escape(pattern) + r"\Z"
+    if folder == "/" or folder in patterns or folder[:-1] in patterns:
+        return re.escape(folder)
+    return re.escape(folder) + r"(?!\Z)"
 
 
 def _wide(patterns: Iterable[str]) -> re.Pattern[str]:
@@ -116,6 +157,14 @@ def _wide(patterns: Iterable[str]) -> re.Pattern[str]:
         for pattern in _in_each_case(patterns)
     ]
     return re.compile("|".join(each) or "(?!)", re.IGNORECASE)
+
+
+def _named(setting: str, patterns: Mapping[str, str], paths: Iterable[str]) -> str:
+    """The patterns of a setting that name one of these paths, in words; empty for none."""
+    paths = tuple(paths)
+    flags = re.IGNORECASE if setting == "required_scopes" else 0
+    found = [each for each, pattern in patterns.items() if any(re.match(pattern, path, flags) for path in paths)]
+    return f"{setting} {', '.join(map(repr, found))}" if found else ""
 
 
 def _in_each_case(texts: Iterable[str]) -> Iterator[str]:

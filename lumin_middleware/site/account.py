@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from ..errors import AuthorizationServerError, LuminError, RequestRefused, SessionEnded, StoreUnavailable
+from ..journal import say
 from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
@@ -16,8 +16,6 @@ from . import pages
 from .access import accepts_html, is_same_origin
 from .back_channel import BackChannelLogout
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 
@@ -128,7 +126,7 @@ class Account:
                     state = self._world.token(16)
                     location = oauth.end_session_request(self._config, endpoint, session.tokens.id_token, state)
             except AuthorizationServerError as error:
-                logger.warning("Signed out here, but not at the server: %s", error)
+                say("server_logout_failed", error=error)
         return pages.redirect(location)
 
     def _require_same_origin(self, request: Request) -> None:

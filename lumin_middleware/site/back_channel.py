@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, ServerUnavailable
+from ..journal import say
 from ..model import Request, Response
 from ..protocol import oauth
 from ..sessions.cookies import Jar
@@ -15,8 +15,6 @@ from ..sessions.records import digest
 from ..sessions.sessions import Opened
 from . import pages
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 REPLAY_LIFETIME = 600.0
 """Seconds that a logout token's `jti` is remembered: longer than one is taken for fresh."""
@@ -39,7 +37,7 @@ class BackChannelLogout:
         except ServerUnavailable:
             raise
         except AuthorizationServerError as error:
-            logger.warning("A logout token was refused: %s", error)
+            say("logout_token_refused", error=error)
             return _refused(str(error))
         used = "jti:" + digest(claims["jti"])
         if await self._store.get(used) is not None:

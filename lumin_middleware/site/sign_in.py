@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
+from ..journal import say
 from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
 from ..protocol.claims import kept_claims, user_info_claims
 from ..protocol.identity import nonce_digest
+from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.marks import DONE, VOID
 from ..sessions.sessions import ID_BYTES, Opened
 from .account import Account
 from .parts import Parts
-from .set_up import NOT_SET_UP, NotSetUp
-
-logger = logging.getLogger("lumin_middleware")
+from .set_up import NotSetUp
 
 
 class SignIn:
@@ -91,8 +90,7 @@ class SignIn:
                 raise  # as at the callback
             if error.error in NOT_SET_UP:
                 raise NotSetUp(error) from None
-            logger.error("The token endpoint refused a code: %r", str(error))
-            raise AuthorizationServerError(f"the token endpoint answered {error.error}", "token_refused") from None
+            raise AuthorizationServerError(f"the token endpoint answered {error}", "token_refused") from None
 
     async def _claims(self, tokens: TokenSet, transaction: Transaction) -> Mapping[str, Any]:
         if tokens.id_token is not None:
@@ -106,14 +104,9 @@ class SignIn:
         answer = await self._world.exchange.fetch(f"{self._config.api_url.rstrip('/')}/user/info", tokens.access_token)
         found = user_info_claims(answer)
         if found is None and self._config.id_token != "auto":
-            logger.warning(
-                "A sign-in failed for want of an identity: there is no ID token, and the API's user/info answered %d. "
-                "Ask for the scopes that it needs, or set id_token='auto' to let people in without one.",
-                answer.status,
-            )
-            raise RequestRefused("no_subject", "Lumin did not say who you are.", status=403)
+            raise RequestRefused("no_subject", f"the API's user/info answered {answer.status}", status=403)
         if found is None:
-            logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
+            say("no_identity", user_info=answer.status)
         return kept_claims(found or {}, self._config)
 
     def _kept(self, tokens: TokenSet) -> TokenSet:

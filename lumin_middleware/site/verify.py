@@ -8,7 +8,6 @@ known, so that the rule which protects most applies to it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -17,6 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..config import LuminConfig
 from ..errors import InsufficientScope, RequestRefused
+from ..journal import say
 from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..protocol.claims import verified_email
@@ -25,8 +25,6 @@ from ..sessions.sessions import Opened
 from . import pages
 from .access import PROTECTED, Rule, Rules, own_path
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"
@@ -254,7 +252,7 @@ class Verify:
         """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""
         if not self._warned and any(name in NAMING for name, _ in request.headers):
             self._warned = True
-            logger.warning("verify was asked by %r, which is not in trusted_proxies and not believed", request.peer)
+            say("proxy_not_trusted", peer=request.peer)
         outcome = await self._judge(asked.request, jar, PROTECTED, redirect=False)
         if isinstance(outcome, Response) or outcome.session is None:
             return outcome

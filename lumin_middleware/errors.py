@@ -6,6 +6,7 @@
     │   └── SessionEnded              somebody was, and no longer is               401
     ├── InsufficientScope             somebody is, but may not do this             403
     ├── RequestRefused                the request's: it breaks a rule              400
+    ├── Refused                       the site's, by `admit`: somebody stays out   403
     ├── ClientMisused                 the application's: the client's rules        500
     ├── AuthorizationServerError      the authorization server's                   502
     │   ├── OAuthError                it answered with an OAuth error              502
@@ -77,6 +78,13 @@ class RequestRefused(LuminError):
         super().__init__(message)
         self.reason = reason
         self.status = status
+
+
+class Refused(LuminError):
+    """`LuminConfig(admit=…)` raises it for somebody who may not come in; its sentence is shown to them."""
+
+    status_hint = 403
+    reason = "not_admitted"
 
 
 class ClientMisused(LuminError):

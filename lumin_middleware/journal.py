@@ -24,10 +24,8 @@ LIMIT = 500
 _ADDRESS = re.compile(r"[^\s/=&?<>\"'(),;]+(?:@|%40)[^\s/=&?<>\"'(),;]+", re.IGNORECASE)
 
 # Long runs with digits and letters of both cases, or of nothing but hexadecimal digits: what random bytes look like,
-# and nothing that is written by hand.
-_RANDOM = re.compile(
-    r"(?=[\w~+%-]*[0-9])(?=[\w~+%-]*[A-Z])(?=[\w~+%-]*[a-z])[\w~+%-]{20,}|\b(?=[a-f-]*[0-9])[0-9a-f-]{24,}\b"
-)
+# and nothing that is written by hand. Client ids are UUIDs, and no secret is.
+_RANDOM = re.compile(r"(?=[\w~+%-]*[0-9])(?=[\w~+%-]*[A-Z])(?=[\w~+%-]*[a-z])[\w~+%-]{20,}|\b[0-9a-fA-F]{32,}\b")
 
 
 def shown(value: object) -> str:

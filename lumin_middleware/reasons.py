@@ -194,6 +194,13 @@ _SIGN_INS = (
         ),
     ),
     Reason(
+        "admit_failed",
+        *(ERROR, 500),
+        "`admit` raised an error that is no `Refused`, so that somebody was not let in.",
+        "Mend the function.",
+        *(FAILED, "This site cannot decide whether you may enter. Please tell whoever runs it."),
+    ),
+    Reason(
         "unknown_login",
         *(INFO, 400),
         "A callback came for a login that this browser did not begin, that is over, or that took too long.",
@@ -205,8 +212,8 @@ _SIGN_INS = (
         "loop",
         *(INFO, 400),
         "A browser signed in three times in a minute, and its session was never seen; it was told the likely causes.",
-        "Open the site by the origin of `redirect_uri`; look whether `Set-Cookie` reaches the browser, whether `Cookie` "
-        "comes back, and at the clock.",
+        "Open the site by the origin of `redirect_uri`; look whether `Set-Cookie` reaches the browser, whether "
+        "`Cookie` comes back, and at the clock.",
         *(
             "Too many sign-ins in a row",
             "You signed in, and yet this site does not know you. Going round again would not help. Likely causes:",

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError, OAuthError
+from ..events import ClientRejected
 from ..journal import once, say
 from ..model import AuthorizationCode, TokenSet
 from ..ports import World
@@ -77,6 +78,7 @@ class TokenEndpoint:
         except OAuthError as error:
             if error.error == "invalid_client":
                 self._secret.refused()
+                self._world.tell(ClientRejected(reason="invalid_client", at=self._world.clock()))
             elif error.error in _KNEW_US:
                 self._secret.worked()
             raise

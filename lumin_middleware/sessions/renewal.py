@@ -33,6 +33,7 @@ from ..errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from ..events import Adopted, EndedByServer, RenewalFailed, Renewed, note
 from ..journal import Seldom, say
 from ..model import Session, TokenSet
 from ..ports import World
@@ -170,6 +171,7 @@ class Renewal:
             if not self._is_alive(session, rejected):
                 raise
             self._sessions.warn("renewal_failed", error)
+            self._world.tell(RenewalFailed.of(session, at=self._world.clock()))
             return session
 
     def _is_alive(self, session: Session, rejected: str | None) -> bool:
@@ -187,7 +189,7 @@ class Renewal:
             return session
         record = await self._sessions.newest(session)  # 3
         if self._due(record.session, rejected) is Due.LATER:
-            return record.session
+            return self._adopted(record.session)
         if self._due(record.session, None) is Due.LATER and self._is_newborn(record.session):
             say("rejected_newborn")
             self._stillborn.put(session.id.encode(), True)
@@ -206,11 +208,11 @@ class Renewal:
         lease = Lease(self._world, session, self._config.timeout)
         found = await lease.take(lambda: self._while_waiting(session, rejected))  # 4
         if found is not None:
-            return found
+            return self._adopted(found)
         try:
             record = await self._sessions.newest(session)  # 5
             if self._due(record.session, rejected) is Due.LATER:
-                return record.session
+                return self._adopted(record.session)
             await self._refuse_in_trouble(record.session)  # that whoever had the lease before may have met
             # A slow store may have used the lease up: from here the longest answer must fit in again.
             if not await lease.keep():
@@ -232,6 +234,10 @@ class Renewal:
         newest = (await self._sessions.newest(session)).session
         return newest if self._due(newest, rejected) is not Due.NOW else None
 
+    def _adopted(self, session: Session) -> Session:
+        note(self._world, Adopted.of(session, generation=session.generation))
+        return session
+
     async def _redeem(self, record: Record, server: AuthorizationServer, lease: Lease) -> Session:
         old, now = record.session, self._world.clock()
         try:
@@ -248,13 +254,16 @@ class Renewal:
         try:
             claims = await self._metadata.refreshed_claims(tokens, self._config, old)
         except AnotherIdentity as error:
-            say("not_this_sessions", error=error)
+            note(self._world, EndedByServer.of(old, reason="not_this_sessions"), error=error)
             await self._end(old, tokens)
             raise SessionEnded("the server's new identity is not this session's") from None
         if not self._config.end_session or tokens.id_token is None:
             tokens = dataclasses.replace(tokens, id_token=old.tokens.id_token)
         renewed = dataclasses.replace(old, generation=old.generation + 1, seen=now, tokens=tokens, claims=claims)
-        return await self._saving.save(record, renewed)
+        saved = await self._saving.save(record, renewed)
+        seconds = max(self._world.clock() - now, 0.0)
+        note(self._world, Renewed.of(saved, generation=saved.generation, seconds=round(seconds, 3)))
+        return saved
 
     # --- what a refusal means ---
 
@@ -265,15 +274,15 @@ class Renewal:
             return newest
         match meaning(error, old.tokens.scope, self._config.scope):
             case Meaning.OVER:
-                say("ended_by_server", error=self._why(old, error))
+                note(self._world, EndedByServer.of(old), error=self._why(old, error))
                 await self._sessions.end(old.id, old.began)
                 raise SessionEnded(f"the server refused the refresh token ({error.error})")
             case Meaning.PERSON:
-                say("person_refused", error=error)
+                note(self._world, EndedByServer.of(old, reason="person_refused"), error=error)
                 await self._end(old, old.tokens)
                 raise SessionEnded(f"the server refused this person ({error.error})", error.error)
             case Meaning.CLIENT:
-                say("client_renews_nobody", error=error)
+                note(self._world, EndedByServer.of(old, reason="client_renews_nobody"), error=error)
                 await self._end(old, old.tokens)
                 raise SessionEnded(f"the server refused the client ({error.error})")
             case Meaning.SETTINGS:

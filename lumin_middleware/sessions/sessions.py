@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
+from ..events import StoreTrouble
 from ..journal import Seldom
 from ..model import Session
 from ..ports import World
@@ -188,6 +189,8 @@ class Sessions(ABC):
     def warn(self, code: str, error: object) -> None:
         """Logs trouble that each request would meet: once in a while."""
         self._seldom.say(code, error=error)
+        if isinstance(error, StoreUnavailable):
+            self._world.tell(StoreTrouble(reason=code, at=self._clock()))
 
     async def _rewrite(self, raw: bytes, session: Session) -> None:
         """Seals a record anew, now and with the newest key. Whoever else writes meanwhile writes no less."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from ..errors import AuthorizationServerError, LuminError, RequestRefused, SessionEnded, StoreUnavailable
+from ..events import SignedOut, note
 from ..journal import say
 from ..model import Request, Response, Session
 from ..protocol import oauth
@@ -54,6 +55,7 @@ class Account:
                 await self._ended.refuse(session, login_began)
             if replaced is not None:
                 await self.sign_out(replaced)
+                note(self._world, SignedOut.of(replaced, reason="replaced"))
         except LuminError:
             with suppress(StoreUnavailable):
                 await self._sessions.end(session.id, session.began)
@@ -108,6 +110,7 @@ class Account:
             session = await self._sessions.current(jar)
             if session is not None:
                 session = await self.sign_out(session)
+                note(self._world, SignedOut.of(session))
         except StoreUnavailable as error:
             answer = self._answers.signed_out_here_only(request, error)
         else:
@@ -197,6 +200,7 @@ class Account:
         for entry, session in await self._alive(current):
             if entry.name == wanted or (wanted is None and entry.session_id != current.id):
                 await self.sign_out(session)
+                note(self._world, SignedOut.of(session))
         return pages.empty(204)
 
     async def _alive(self, current: Session) -> list[tuple[Entry, Session]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from logging import DEBUG
 from typing import Any
@@ -23,8 +23,9 @@ from ..errors import (
     ServerUnavailable,
     StoreUnavailable,
 )
-from ..journal import say
+from ..events import AccessRefused, Event, Loop, ServerTrouble, SignInFailed, StoreTrouble, note
 from ..model import Request, Response
+from ..ports import World
 from ..protocol import oauth
 from ..reasons import FAILED, REASONS, REFUSED, Reason
 from ..sessions.records import digest
@@ -42,6 +43,8 @@ _SAID = {
     "server_error": "server_error",
     "temporarily_unavailable": "temporarily_unavailable",
 }
+
+_OF_ADMISSION = ("not_admitted", "admit_failed")
 
 _NOT_COMPLETED = "The sign-in cannot be completed at the moment. Please try again."
 
@@ -69,9 +72,9 @@ def why(error: LuminError) -> Reason:
 class Answers:
     """Our answers for one site."""
 
-    def __init__(self, config: LuminConfig, token: Callable[[int], str]) -> None:
+    def __init__(self, config: LuminConfig, world: World) -> None:
         self._config = config
-        self._token = token
+        self._world = world
         self.login_path = f"{config.prefix}/login"
         self.logout_path = f"{config.prefix}/logout"
 
@@ -79,11 +82,22 @@ class Answers:
 
     def _reference(self, request: Request, reason: Reason, status: int, **particulars: object) -> str:
         """A name for this answer, which its page shows; where it is worth a line of its own, the line is written."""
-        name = digest(self._token(8))[:8].upper()
+        name = digest(self._world.token(8))[:8].upper()
         reference = f"{name[:4]}-{name[4:]}"
         if reason.level > DEBUG:  # what is not is in the line that each request has
-            say(reason.code, method=request.method, path=request.path, status=status, ref=reference, **particulars)
+            event = self._event(request, reason.code, status, particulars.get("cause", ""))
+            particulars = {"method": request.method, "path": request.path, "status": status, **particulars}
+            note(self._world, event, ref=reference, **particulars)
         return reference
+
+    def _event(self, request: Request, code: str, status: int, cause: object) -> Event:
+        if code == "loop":
+            return Loop()
+        if request.path == self._config.callback_path or code == "not_set_up":
+            return SignInFailed(reason=code, status=status, cause=str(cause))
+        if code in ("store_unavailable", "signed_out_here_only"):
+            return StoreTrouble(reason=code)
+        return ServerTrouble(reason=code) if status >= 500 else AccessRefused(reason=code, status=status)
 
     # --- nobody is signed in, or may not do this ---
 
@@ -173,7 +187,10 @@ class Answers:
                 status = reason.status or 400
             case RequestRefused():
                 status = error.status
-                title, text = (FAILED, REASONS["sign_in_failed"].person) if at_callback else (REFUSED, str(error))
+                if reason.code in _OF_ADMISSION:
+                    text = str(error)
+                else:
+                    title, text = (FAILED, REASONS["sign_in_failed"].person) if at_callback else (REFUSED, str(error))
             case ServerUnavailable():
                 headers.append(("Retry-After", str(max(math.ceil(error.retry_after), 1))))
             case StoreUnavailable():
@@ -182,7 +199,7 @@ class Answers:
         detail = error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else ""
         again = self.login_to(return_to or self._config.after_login)
         links = [("Start again", again)] if at_callback else []
-        if links and reason.code == "access_denied":  # the server may remember somebody who is not let in
+        if links and reason.code in ("access_denied", "not_admitted"):  # the server may remember whom it is to be
             links.append(("As somebody else", f"{again}&prompt=login"))
         content = pages.Page(title, text, points, detail, links)
         return self.tell(request, status, reason.code, content, headers, error=error)

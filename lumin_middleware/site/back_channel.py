@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, ServerUnavailable
+from ..events import EndedByServer, note
 from ..journal import say
 from ..model import Request, Response
 from ..protocol import oauth
@@ -55,7 +56,9 @@ class BackChannelLogout:
         await parts.ended.remember(claims)
         for common, entries in (await self._meant(parts.index, claims)).items():
             for entry in entries:
-                await parts.sessions.end(entry.session_id, entry.began)
+                ended = await parts.sessions.end(entry.session_id, entry.began)
+                if ended is not None:
+                    note(parts.world, EndedByServer.of(ended), by="logout token")
             await parts.index.forget(common, [entry.session_id for entry in entries])
 
     async def _meant(self, index: Index, claims: Mapping[str, Any]) -> dict[str, list[Entry]]:

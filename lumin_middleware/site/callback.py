@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import InsufficientScope, LuminError, OAuthError, RequestRefused
+from ..events import ClientRejected
 from ..journal import say
 from ..model import AuthorizationCode, Errand, Request, Response, Session, Transaction
 from ..protocol import oauth
@@ -179,6 +180,7 @@ class Callback:
             refused = error.error if isinstance(error, NotSetUp) else error
             if error is refused or refused.error != "invalid_client":  # of which the token endpoint tells itself
                 self._alarm.refused(refused, "authorization endpoint" if error is refused else "token endpoint")
+                self._world.tell(ClientRejected(reason=refused.error, at=self._world.clock()))
             status = 502 if error is not refused else 400
             content = sign_in_pages.not_set_up(self._answers.login_path)
             answer = self._answers.tell(request, status, "not_set_up", content, cause=refused.error)

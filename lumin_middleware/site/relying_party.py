@@ -159,7 +159,8 @@ class RelyingParty:
     def _trace(self, request: Request, outcome: Response | Visit) -> None:
         by = self.by(request)
         if isinstance(outcome, Response):
-            trace(outcome.reason, request.method, request.path, outcome.status, by, outcome.reference)
+            reference = f"ref={outcome.reference!r}" if outcome.reference else ""
+            trace(outcome.reason, request.method, request.path, outcome.status, by, reference)
         else:
             trace("passed", request.method, request.path, None, by, "" if outcome.session else "nobody is signed in")
 

@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
+from ..events import SignedIn, note
 from ..journal import say
 from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
-from ..protocol.claims import kept_claims, user_info_claims
+from ..protocol.claims import user_info_claims
 from ..protocol.identity import nonce_digest
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.marks import DONE, VOID
 from ..sessions.sessions import ID_BYTES, Opened
 from .account import Account
+from .admission import admitted
 from .parts import Parts
-from .set_up import NotSetUp
+from .set_up import KeyWatch, NotSetUp
 
 
 class SignIn:
@@ -31,6 +33,7 @@ class SignIn:
         self._token_endpoint = parts.token_endpoint
         self._marks = parts.marks
         self._account = account
+        self._keys = KeyWatch(parts.config, parts.world)
 
     async def prepare(self) -> None:
         """Makes sure that a code could be redeemed and an ID token verified, before either is spent on trying.
@@ -51,6 +54,8 @@ class SignIn:
             await self._marks.ended(code.transaction.state, VOID)
             raise
         await self._marks.ended(code.transaction.state, DONE)
+        await self._keys.look()
+        note(self._world, SignedIn.of(session, scope=session.tokens.scope))
         return session, cookies
 
     async def undo(self, code: AuthorizationCode, session: Session) -> None:
@@ -61,7 +66,7 @@ class SignIn:
     async def _session(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         tokens = await self._redeem(code)
         try:
-            claims = await self._claims(tokens, code.transaction)
+            claims = await admitted(await self._claims(tokens, code.transaction), self._config)
             now = self._world.clock()
             session = Session(
                 id=self._world.token(ID_BYTES),
@@ -94,10 +99,9 @@ class SignIn:
 
     async def _claims(self, tokens: TokenSet, transaction: Transaction) -> Mapping[str, Any]:
         if tokens.id_token is not None:
-            claims = await self._metadata.id_token_claims(
+            return await self._metadata.id_token_claims(
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
-            return kept_claims(claims, self._config)
         if self._config.id_token == "required" or self._config.backchannel_logout:
             # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
@@ -107,7 +111,7 @@ class SignIn:
             raise RequestRefused("no_subject", f"the API's user/info answered {answer.status}", status=403)
         if found is None:
             say("no_identity", user_info=answer.status)
-        return kept_claims(found or {}, self._config)
+        return found or {}
 
     def _kept(self, tokens: TokenSet) -> TokenSet:
         """Without the ID token, unless a logout at the server will need it as a hint."""

@@ -27,17 +27,13 @@ from lumin_middleware.model import Request, Response
 from lumin_middleware.reasons import REASONS
 from lumin_middleware.site.access import RETURN_TO_LIMIT
 from lumin_middleware.site.answers import DETAIL_LIMIT, Answers, target
-from tests.fakes import BASE, NAVIGATION, ORIGIN, any_text, config, header, hostile, request
+from tests.fakes import BASE, NAVIGATION, ORIGIN, World, any_text, config, header, hostile, request
+from tests.site_rig import Clock
 
 FETCH = {"accept": "application/json", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
 CALLBACK = "/auth/callback"
-
-
-def token(size: int) -> str:
-    return "t" * size
-
-
-ANSWERS = Answers(config(after_login="/home"), token)
+WORLD = World(None, None, Clock())
+ANSWERS = Answers(config(after_login="/home"), WORLD)
 
 
 def asked(path: str = "/page", *, headers: dict[str, str] | None = None, **fields: Any) -> Request:
@@ -119,7 +115,7 @@ def test_the_target_of_a_request_is_as_it_came_and_ascii(raw_path, query, expect
 
 def test_our_paths_are_the_callback_s_neighbours():
     assert (ANSWERS.login_path, ANSWERS.logout_path) == ("/auth/login", "/auth/logout")
-    top = Answers(config(redirect_uri="https://app.example.com/callback"), token)
+    top = Answers(config(redirect_uri="https://app.example.com/callback"), WORLD)
     assert (top.login_path, top.logout_path) == ("/login", "/logout")
 
 
@@ -336,7 +332,7 @@ def test_another_method_is_told_which_it_may_be():
     ],
 )
 def test_the_logout_page_has_a_button_that_may_lead_as_far_as_the_logout_does(changes, form_action):
-    response = Answers(config(**changes), token).logout_page()
+    response = Answers(config(**changes), WORLD).logout_page()
     assert response.status == 200
     assert f"form-action {form_action};" in header(response, "Content-Security-Policy")
     assert '<form method="post" action="/auth/logout">' in text_of(response)

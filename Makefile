@@ -45,6 +45,11 @@ demo-hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program
 	@.venv/bin/python -m tests.foreign.hydra.demo
 
+# What of the documents is generated.
+.PHONY: docs
+docs: .venv/dev
+	@.venv/bin/python -m tests.documents
+
 bench: .venv/dev
 	@.venv/bin/python -m tests.bench
 

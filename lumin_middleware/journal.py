@@ -21,7 +21,7 @@ PAUSE = 60.0
 LIMIT = 500
 """Characters of one particular."""
 
-_ADDRESS = re.compile(r"[^\s/=&?<>\"'(),;]+(?:@|%40)[^\s/=&?<>\"'(),;]+", re.IGNORECASE)
+_ADDRESS = re.compile(r"[^\s/=&?<>\"(),;]+(?:@|%40)[^\s/=&?<>\"'(),;]+", re.IGNORECASE)
 
 # Long runs with digits and letters of both cases, or of nothing but hexadecimal digits: what random bytes look like,
 # and nothing that is written by hand. Client ids are UUIDs, and no secret is.

@@ -20,10 +20,10 @@ class Request:
     """Decoded, with the mount prefix: what the application routes on."""
     raw_path: str
     """The same as it stood on the wire, still percent-encoded."""
-    query: str
-    headers: Sequence[tuple[bytes, bytes]]
+    query: str = field(repr=False)
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     """Names in lower case; without cookies, and without those that only we may set."""
-    cookie: bytes = b""
+    cookie: bytes = field(default=b"", repr=False)
     """The `Cookie` headers, joined (RFC 9113, section 8.2.3)."""
     mount: str = ""
     """The prefix of `path` under which the application is mounted, as the server or the client says."""
@@ -32,7 +32,7 @@ class Request:
     websocket: bool = False
     peer: str = ""
     """The address of whoever sent it to us, which may be a proxy; empty for a Unix socket."""
-    body: Callable[[], Awaitable[bytes]] | None = None
+    body: Callable[[], Awaitable[bytes]] | None = field(default=None, repr=False)
     """Reads the body, which is refused past 64 KiB. Only our own routes do."""
 
     def header(self, name: bytes) -> str:
@@ -46,8 +46,8 @@ class Response:
     """One answer of ours."""
 
     status: int
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
+    headers: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    body: bytes = field(default=b"", repr=False)
     undo: Callable[[], Awaitable[object]] | None = field(default=None, repr=False)
     """What to do when nobody is there to take the answer."""
     reason: str = "ours"
@@ -126,7 +126,7 @@ class Errand:
     """The part of `scope` without which `return_to` is of no use."""
     asked_by: str = ""
     """Who was signed in and asked for more (`logins.person`); empty where anybody may answer."""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the browser added to the authorization request: `prompt`, `login_hint` and the like."""
     again: int = 0
     """How often this was begun again by itself."""

@@ -627,7 +627,7 @@ _DOUBTFUL = (
     ),
     Reason(
         "logout_token_refused",
-        *(WARNING, 400),
+        *(WARNING, None),
         "A logout token was refused.",
         _TOKEN,
     ),

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError, OAuthError
-from ..events import ClientRejected
+from ..events import ClientRejected, ServerTrouble, note
 from ..journal import once, say
 from ..model import AuthorizationCode, TokenSet
 from ..ports import World
@@ -30,13 +30,16 @@ class TokenEndpoint:
     """The endpoints of one authorization server that give and take tokens."""
 
     def __init__(self, config: LuminConfig, world: World, metadata: Metadata) -> None:
-        self.codes = CircuitBreaker(world.clock)
-        self.refreshes = CircuitBreaker(world.clock)
+        self.codes = CircuitBreaker(world.clock, lambda: self._silent("codes"))
+        self.refreshes = CircuitBreaker(world.clock, lambda: self._silent("refresh tokens"))
         self._secret = ClientSecret(world.clock)
         self._config = config
         self._world = world
         self._metadata = metadata
         self._once = once(world.clock)
+
+    def _silent(self, kind: str) -> None:
+        note(self._world, ServerTrouble(reason="circuit_open"), asked_for=kind)
 
     async def admit_code(self) -> None:
         """Raises `CircuitOpen` where `redeem` would hold a code back for longer than people wait."""

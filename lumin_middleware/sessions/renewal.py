@@ -307,7 +307,7 @@ class Renewal:
         """Begins a pause for this session, and says so in the error to raise."""
         said = error.said if isinstance(error, ServerUnavailable) else 0.0
         pause = await self._pauses.begin(session, at_least=said, shared=shared)
-        return ServerUnavailable(f"no session can be renewed now ({error.reason})", retry_after=pause)
+        return ServerUnavailable(f"no session can be renewed now ({error})", retry_after=pause)
 
     async def _end(self, session: Session, tokens: TokenSet) -> None:
         try:

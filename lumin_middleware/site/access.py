@@ -100,8 +100,8 @@ class Rules:
         if rule.public or rule.optional:
             return Ruling(rule, public if rule.public else named, found)
         if named:
-            return Ruling(rule, f"none; {named} does not name every reading, or the path is ambiguous", found)
-        return Ruling(rule, "none names it", found)
+            return Ruling(rule, f"protected, since {named} names not every reading, or the path is ambiguous", found)
+        return Ruling(rule, "protected, since no pattern names it", found)
 
     def _readings(self, request: Request, *, others: bool) -> tuple[str, ...]:
         own, rest = seen(request, self._callback_path)

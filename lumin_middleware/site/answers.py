@@ -86,8 +86,8 @@ class Answers:
         reference = f"{name[:4]}-{name[4:]}"
         if reason.level > DEBUG:  # what is not is in the line that each request has
             event = self._event(request, reason.code, status, particulars.get("cause", ""))
-            particulars = {"method": request.method, "path": request.path, "status": status, **particulars}
-            note(self._world, event, ref=reference, **particulars)
+            asked = {"method": request.method, "path": request.path, "status": status}
+            note(self._world, event, **{**asked, **particulars}, ref=reference)
         return reference
 
     def _event(self, request: Request, code: str, status: int, cause: object) -> Event:

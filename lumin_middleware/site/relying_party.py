@@ -154,7 +154,7 @@ class RelyingParty:
         try:
             return self._rules.ruling(request).by
         except RequestRefused:
-            return "none: the path is refused"
+            return "none, since the path is a trick"
 
     def _trace(self, request: Request, outcome: Response | Visit) -> None:
         by = self.by(request)

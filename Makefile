@@ -8,7 +8,7 @@ ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_
 	tests/edges/test_servers.py tests/cli
 WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py tests/runtime/test_api_calls.py
 
-.PHONY: demo test test-versions test-lowest check fmt bench
+.PHONY: demo test test-versions test-lowest check fmt docs bench
 
 demo: .venv/demo
 	@.venv/bin/lumin-middleware demo
@@ -45,10 +45,10 @@ demo-hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program
 	@.venv/bin/python -m tests.foreign.hydra.demo
 
-# What of the documents is generated.
-.PHONY: docs
+# The documentation as a site, in docs/.site. A link that leads nowhere fails. What is generated of it, is made first.
 docs: .venv/dev
 	@.venv/bin/python -m tests.documents
+	@.venv/bin/zensical build --strict --config-file docs/zensical.toml
 
 bench: .venv/dev
 	@.venv/bin/python -m tests.bench
@@ -65,7 +65,7 @@ bench: .venv/dev
 .venv/dev: pyproject.toml | .venv/bin/python
 	@echo "Installing everything into .venv …"
 	@.venv/bin/pip install --quiet --upgrade pip
-	@.venv/bin/pip install --quiet --group dev --editable '.[cli,redis]'
+	@.venv/bin/pip install --quiet --group dev --editable '.[cli,postgres,redis]'
 	@touch $@ .venv/demo
 
 # From PATH, or the newest of that version that pyenv has.
@@ -74,7 +74,7 @@ bench: .venv/dev
 	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \
 		grep . || command -v python3.$* || { echo "there is no Python 3.$*" >&2; exit 1; })" -m venv .venv-3.$*
 	@.venv-3.$*/bin/pip install --quiet --upgrade pip
-	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,redis]'
+	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,postgres,redis]'
 	@touch $@
 
 .venv-lowest/dev: pyproject.toml tests/lowest.py
@@ -82,5 +82,5 @@ bench: .venv/dev
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m tests.lowest >.venv-lowest/constraints.txt
 	@.venv-lowest/bin/pip install --quiet --upgrade pip
-	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --group lowest --editable '.[cli,redis]'
+	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --group lowest --editable '.[cli,postgres,redis]'
 	@touch $@

@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
@@ -19,18 +19,17 @@ from weakref import WeakKeyDictionary, ref
 from starlette.types import Message, Receive, Scope, Send
 
 from .config import LuminConfig
-from .errors import ConfigurationError, RequestRefused
+from .errors import ConfigurationError, LuminError
 from .model import Request
 from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
+from .runtime.bodies import AsgiBody
 from .runtime.event_loop import AsyncWorld
 from .runtime.passage import MARK, Passage
+from .runtime.startup import NotSetUp, is_being_served, require_way_out
 from .site.relying_party import RelyingParty, Visit
-from .stores import store_from_url
-
-BODY_LIMIT = 65_536
-"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
+from .stores import NamedStore
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -39,6 +38,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _X = (b"x", b"X")  # how such a name begins
 _NOBODY = ("",)
+_NO_CHANGE: Mapping[str, Any] = {}
 
 
 # --- the middleware -------------------------------------------------------------------------------------
@@ -66,10 +66,17 @@ class LuminMiddleware:
                 "app", "takes two arguments, as WSGI applications do; wrap it in lumin_middleware.wsgi.LuminMiddleware"
             )
         self.app = app
-        self.config = config if config is not None else LuminConfig.from_env()
         self._root_path = _root_path(app)
         self._clock = clock
-        self._store = _store(self.config, clock)
+        self._not_set_up: NotSetUp | None = None
+        try:
+            self.config = config if config is not None else LuminConfig.from_env()
+            self._store = _store(self.config, clock)
+            require_way_out()
+        except ConfigurationError as error:
+            if not is_being_served():
+                raise
+            self._not_set_up = NotSetUp(error)
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
             WeakKeyDictionary()
         )
@@ -77,18 +84,24 @@ class LuminMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "lifespan":
+        if self._not_set_up is not None:
+            await self._not_set_up(scope, receive, send)
+        elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
         elif MARK in scope:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
-            party, world = self._party()
+            try:
+                party, world = self._party()
+            except LuminError as error:
+                await NotSetUp(error)(scope, receive, send)
+                return
             outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
-                await Passage(outcome, world, send).run(app, _as_specified(scope, outcome.request), receive)
+                await Passage(outcome, world, scope, send, _as_specified(scope, outcome.request)).run(app, receive)
             else:
                 await deliver(outcome, world, scope, receive, send)
 
@@ -103,17 +116,17 @@ class LuminMiddleware:
         if last() is loop and found is not None:
             return found
         if (found := self._parties.get(loop)) is None:
-            world = AsyncWorld(self.config, self._store, self._clock)
+            world = AsyncWorld(self.config, self._store(), self._clock)
             found = self._parties[loop] = RelyingParty(self.config, world), world
         self._last = ref(loop), found
         return found
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
-        if not _is_asyncio():
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(_NO_ASYNCIO)})
-            return
+        try:
+            self._party()
+        except LuminError as error:
+            await NotSetUp(error)(scope, receive, send)
         asked = answered = False
 
         async def watch_receive() -> Message:
@@ -161,14 +174,6 @@ _NO_ASYNCIO = ConfigurationError(
 )
 
 
-def _is_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 def parameters(app: object) -> int | None:
     """How many arguments an application must be given: three in ASGI, two in WSGI; None where nobody can tell."""
     try:
@@ -180,10 +185,11 @@ def parameters(app: object) -> int | None:
     return sum(1 for each in found if each.default is each.empty and each.kind is not each.KEYWORD_ONLY)
 
 
-def _store(config: LuminConfig, clock: Callable[[], float]) -> Store | AsyncStore:
-    if not isinstance(config.store, str):
-        return config.store
-    return store_from_url(config.store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
+def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Store | AsyncStore]:
+    store = config.store
+    if not isinstance(store, str):
+        return lambda: store
+    return NamedStore(store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
 
 
 # --- translating ----------------------------------------------------------------------------------------
@@ -228,12 +234,12 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
         root_path=root_path,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
-        body=_BodyReader(receive),
+        body=AsgiBody(receive),
     )
 
 
-def _as_specified(scope: Scope, request: Request) -> Scope:
-    """The scope for the application, which must take the mount off where it was taken off to be judged.
+def _as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:
+    """What of the scope is another for the application, which must take the mount off where we did to judge.
 
     A path is passed on as it came. But where the server left the mount out and the path holds it all the same
     (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
@@ -244,24 +250,5 @@ def _as_specified(scope: Scope, request: Request) -> Scope:
         or request.mount not in scope["path"]
         or request.root_path not in ("", request.mount)
     ):
-        return scope
-    return {**scope, "path": request.path, "raw_path": request.raw_path.encode("latin-1")}
-
-
-class _BodyReader:
-    """Reads the body of a request to one of our own routes."""
-
-    __slots__ = ("_receive",)
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-
-    async def __call__(self) -> bytes:
-        body = b""
-        while True:
-            message = await self._receive()
-            body += bytes(message.get("body", b""))
-            if len(body) > BODY_LIMIT:
-                raise RequestRefused("too_large", "The body is too large.", status=413)
-            if not message.get("more_body", False):
-                return body
+        return _NO_CHANGE
+    return {"path": request.path, "raw_path": request.raw_path.encode("latin-1")}

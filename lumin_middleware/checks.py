@@ -5,15 +5,18 @@ Each returns what it read, or raises `ConfigurationError` with the field, what i
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigurationError
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
+"""This machine's own addresses; by name it is `localhost` and whatever ends in `.localhost` (Secure Contexts, 3.1)."""
 
 # Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
 # header can talk us into them (RFC 8725, 3.1).
@@ -59,13 +62,23 @@ def url(name: str, value: object, *, query: bool = False) -> SplitResult:
         raise ConfigurationError(name, f"{value!r} is not an http(s) URL with a host")
     if not _is_as_browsers_write_it(parts):
         raise ConfigurationError(name, f"{value!r} must name its host as browsers write it, such as app.example.com")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise ConfigurationError(name, f"{value!r} must be https; http is for localhost, 127.0.0.1 and [::1] only")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ConfigurationError(
+            name, f"{value!r} must be https; http is for localhost, *.localhost, 127.0.0.1 and [::1] only"
+        )
     if "#" in value or (parts.query and not query):
         raise ConfigurationError(name, f"{value!r} must not have a {'fragment' if '#' in value else 'query'}")
     if not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
         raise ConfigurationError(name, "holds a space, a backslash or a character that is not ASCII; percent-encode it")
     return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine whatever a name server says (Secure Contexts, 3.1; RFC 6761, 6.3)."""
+    try:
+        return any(ip_address(host) in network for network in LOOPBACK)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _is_as_browsers_write_it(parts: SplitResult) -> bool:
@@ -79,11 +92,38 @@ def _is_as_browsers_write_it(parts: SplitResult) -> bool:
     return re.fullmatch(re.escape(written) + "(?::[0-9]*)?", parts.netloc.lower()) is not None
 
 
-def text(name: str, value: object) -> None:
+def credential(name: str, value: object) -> None:
+    cure = "copy it again from your app's details at Lumin"
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(name, "is missing; it is shown in your app's details at Lumin")
     if not _is_unicode(value):
-        raise ConfigurationError(name, "holds half a character; copy it again from your app's details at Lumin")
+        raise ConfigurationError(name, f"holds half a character; {cure}")
+    if found := stowaway(value):
+        raise ConfigurationError(name, f"holds {found}; {cure}")
+
+
+_INVISIBLE = {
+    "\r": "a carriage return",
+    "\n": "a line feed",
+    "\t": "a tab",
+    "\0": "a NUL",
+    "\ufeff": "a byte order mark",
+}
+
+
+def stowaway(text: str) -> str | None:
+    """What came along with a credential that was copied, or read from a file, and that nobody sees."""
+    for character in text:
+        category = unicodedata.category(character)
+        if category in ("Cc", "Cf", "Zl", "Zp") or (category == "Zs" and character != " "):
+            return _INVISIBLE.get(character) or f"the invisible character U+{ord(character):04X}"
+    return "a space at one of its ends" if text != text.strip() else None
+
+
+def boolean(name: str, value: object) -> None:
+    # A text such as "false" would be true.
+    if not isinstance(value, bool):
+        raise ConfigurationError(name, f"{value!r} must be True or False")
 
 
 def size(name: str, value: object) -> None:
@@ -130,7 +170,14 @@ def one_of(name: str, value: object, choices: Sequence[str]) -> None:
 
 def seconds(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigurationError(name, f"{value!r} must be a number of seconds between {low:g} and {high:g}")
+        raise ConfigurationError(
+            name, f"{value!r} must be a number of seconds between {_written(low)} and {_written(high)}"
+        )
+
+
+def _written(number: float) -> str:
+    """A number as people write it: 31536000, not 3.1536e+07."""
+    return str(int(number) if number == int(number) else number)
 
 
 def scope(name: str, value: object) -> tuple[str, ...]:
@@ -204,12 +251,26 @@ TELLTALE_WORDS = (
     "replace",
     "your-key",
     "your_key",
+    "placeholder",
+    "insecure",
+    "default",
+    "generate",
+    "insert",
+    "sample",
+    "random",
+    "xxxxxx",
 )
+
+PUBLISHED = (b"8Zb0q1-lsk3IwTzX7mD5vUe9NcRfyGPhJa2LoQ4xWtM",)
+"""Keys that look random and are in everybody's hands, because a README showed them."""
 
 _SPELLINGS = [form.encode() for word in TELLTALE_WORDS for form in (word, word.upper(), word.title())]
 
 # What makes a key weak: (test, what is wrong with it).
 _WEAKNESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
+    (lambda key: key in PUBLISHED, "is the one of an example, which everybody knows"),
+    (lambda key: key.isascii() and bool(stowaway(key.decode())), "holds white space or control characters"),
+    (lambda key: key.startswith(codecs.BOM_UTF8) and key[3:].isascii(), "begins with a byte order mark"),
     (lambda key: len(key) < 32, "is shorter than 32 bytes"),
     (lambda key: len(set(key)) < 10, "has too few different characters"),
     (lambda key: (key + key).find(key, 1) < len(key), "repeats itself"),
@@ -218,7 +279,7 @@ _WEAKNESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
         "is a sequence",
     ),
     (lambda key: any(word in key for word in _SPELLINGS), "is a placeholder"),
-    (lambda key: key.isascii() and (b" " in key.strip() or b"\n" in key), "is words, not random"),
+    (lambda key: key.isascii() and b" " in key, "is words, not random"),
 )
 
 

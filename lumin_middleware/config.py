@@ -8,96 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from . import checks
+from . import checks, environment
+from .authorization_server import LUMIN as LUMIN
+from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
 from .events import Listener
 from .ports import AsyncStore, Store
 
 Admit = Callable[[dict[str, Any]], Any]
 """What `admit` takes: claims to None, or to the claims to keep; it raises `Refused` for whoever stays out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuthorizationServer:
-    """An OAuth 2.0 authorization server, in the words of its metadata (RFC 8414, section 2).
-
-    A field that is given always wins over discovery. With `discovery` the missing ones are read from
-    `<issuer>/.well-known/openid-configuration`, lazily and only after its `issuer` was compared. With a `base` that is
-    the `issuer`, nobody has said what the issuer is: where a token names another one, the document at the base decides.
-    """
-
-    issuer: str
-    authorization_endpoint: str | None = None
-    token_endpoint: str | None = None
-    jwks_uri: str | None = None
-    revocation_endpoint: str | None = None
-    end_session_endpoint: str | None = None
-    authorization_response_iss_parameter_supported: bool = False  # RFC 9207, section 3
-    discovery: bool = False
-    base: str | None = None
-
-    ENDPOINTS = (
-        "authorization_endpoint",
-        "token_endpoint",
-        "jwks_uri",
-        "revocation_endpoint",
-        "end_session_endpoint",
-    )
-
-    def __post_init__(self) -> None:
-        checks.url("server.issuer", self.issuer)
-        if self.base is not None:
-            checks.url("server.base", self.base)
-        for name in self.ENDPOINTS:
-            if (endpoint := getattr(self, name)) is not None:
-                checks.url(f"server.{name}", endpoint, query=True)
-        if not self.discovery and not (self.authorization_endpoint and self.token_endpoint):
-            raise ConfigurationError(
-                "server",
-                "needs authorization_endpoint and token_endpoint; or use AuthorizationServer.at(…) or .discover(…)",
-            )
-
-    @property
-    def learns_issuer(self) -> bool:
-        """Whether the issuer is not known but presumed: it is the base as long as no token says otherwise."""
-        return self.base is not None and self.issuer == self.base
-
-    @classmethod
-    def at(cls, base: str, issuer: str | None = None) -> Self:
-        """An Ory Hydra at `base`: every endpoint at Hydra's path, no discovery.
-
-        Without an `issuer` it is `base`, unless the server's tokens and the document at the base name the same other
-        one: a Hydra behind a domain of its own may. An issuer that is given is the only one.
-        """
-        checks.url("server", base)
-        base = base.rstrip("/")
-        return cls(
-            issuer=issuer or base,
-            base=None if issuer else base,
-            authorization_endpoint=f"{base}/oauth2/auth",
-            token_endpoint=f"{base}/oauth2/token",
-            jwks_uri=f"{base}/.well-known/jwks.json",
-            revocation_endpoint=f"{base}/oauth2/revoke",
-            end_session_endpoint=f"{base}/oauth2/sessions/logout",
-        )
-
-    @classmethod
-    def discover(cls, issuer: str) -> Self:
-        """The server that `issuer` describes (OpenID Connect Discovery 1.0, section 4); read when first needed."""
-        return cls(issuer=issuer, discovery=True)
-
-
-LUMIN = AuthorizationServer.at("https://auth.luminpdf.com")
-"""Lumin's authorization server."""
 
 ROUTES = (
     "login",
@@ -226,8 +151,8 @@ class LuminConfig:
     """A function, plain or `async`, that is told what happened (`lumin_middleware.events`). No request waits for it."""
 
     def __post_init__(self) -> None:
-        checks.text("client_id", self.client_id)
-        checks.text("client_secret", self.client_secret)
+        checks.credential("client_id", self.client_id)
+        checks.credential("client_secret", self.client_secret)
         self._check_redirect_uri()
         keys = checks.secret_keys(self.secret_key)
         if "openid" not in checks.scope("scope", self.scope):
@@ -245,6 +170,8 @@ class LuminConfig:
         checks.one_of("id_token", self.id_token, ("or_user_info", "required", "auto"))
         checks.one_of("id_token_signed_response_alg", self.id_token_signed_response_alg, checks.ID_TOKEN_ALGORITHMS)
         checks.one_of("sessions", self.sessions, ("cookie", "store"))
+        for name in ("end_session", "strict_logout", "backchannel_logout", "verify_access_token"):
+            checks.boolean(name, getattr(self, name))
         self._check_rules()
         self._check_times()
         checks.cookie_name("cookie_name", self.cookie_name)
@@ -270,12 +197,12 @@ class LuminConfig:
 
     def _check_redirect_uri(self) -> None:
         parts = checks.url("redirect_uri", self.redirect_uri, query=True)
-        if not parts.path.strip("/") or parts.path.endswith("/"):
+        if not parts.path.strip("/"):
             raise ConfigurationError(
                 "redirect_uri", f"{self.redirect_uri!r} needs a path of its own, such as /auth/callback"
             )
         checks.pattern("redirect_uri", parts.path)
-        if (name := parts.path.rpartition("/")[2]) in ROUTES:
+        if (name := parts.path.rstrip("/").rpartition("/")[2]) in ROUTES:
             raise ConfigurationError("redirect_uri", f"ends in {name!r}, which is a route of ours; use another name")
 
     def _check_rules(self) -> None:
@@ -320,8 +247,11 @@ class LuminConfig:
 
     @cached_property
     def prefix(self) -> str:
-        """The parent path of the callback; our routes are below it. Empty at the top of the site."""
-        return self.callback_path.rpartition("/")[0]
+        """The parent path of the callback; our routes are below it. Empty at the top of the site.
+
+        That of `/auth/callback/` is `/auth`, too.
+        """
+        return self.callback_path.rstrip("/").rpartition("/")[0]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -342,77 +272,19 @@ class LuminConfig:
     # --- from the environment ---
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """The settings that `LUMIN_…` variables give; a secret may stand in a file that `…_FILE` names.
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The settings that `LUMIN_…` variables give, of the process unless told otherwise.
 
-        Lists are separated by commas. Raises `ConfigurationError` that names the variable.
+        Each setting that is a text, a number, a yes or no, or a list has a variable, `LUMIN_` and its name in capitals
+        (`server` is `LUMIN_AUTH_URL`); a secret may stand in a file that `…_FILE` names. Lists are separated by commas.
+        Raises `ConfigurationError` that names the variables: all that are missing, cannot be read or are misspelt.
         """
-        values: dict[str, object] = {}
-        for name, (setting, read) in ENVIRONMENT.items():
-            text = _variable(environ, name)
-            if text is None:
-                continue
-            try:
-                values[setting] = read(text)
-            except ConfigurationError as error:
-                raise ConfigurationError(error.field, f"{error.problem} (from {name})") from None
-        for setting in ("client_id", "client_secret", "redirect_uri", "secret_key"):
-            if setting not in values:
-                raise ConfigurationError(setting, f"the environment variable LUMIN_{setting.upper()} is not set")
+        values = environment.read(environ)
         try:
             return cls(**values)  # type: ignore[arg-type]
         except ConfigurationError as error:
-            variable = {setting: name for name, (setting, _) in ENVIRONMENT.items()}.get(error.field.partition(".")[0])
-            raise ConfigurationError(error.field, f"{error.problem} (from {variable})") from None
+            name = environment.variable(error.field)
+            raise ConfigurationError(error.field, f"{error.problem} (from {name})" if name else error.problem) from None
 
-
-def _variable(environ: Mapping[str, str], name: str) -> str | None:
-    value, file = environ.get(name) or None, environ.get(f"{name}_FILE") or None
-    if value and file:
-        raise ConfigurationError(name, f"is set, and so is {name}_FILE; keep one of them")
-    if file is None:
-        return value
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{name}_FILE", f"cannot be read: {type(error).__name__}") from None
-
-
-def _listed(text: str) -> list[str]:
-    return [item for item in re.split(r"[,\s]+", text) if item]
-
-
-def _between_commas(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _scopes_by_path(text: str) -> dict[str, str]:
-    found = {}
-    for item in _between_commas(text):
-        pattern, equals, scope = item.partition("=")
-        if not equals:
-            raise ConfigurationError("required_scopes", f"{item!r} must name scopes, as '/sign/*=sign:requests' does")
-        found[pattern.strip()] = scope.strip()
-    return found
-
-
-ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
-    "LUMIN_CLIENT_ID": ("client_id", str),
-    "LUMIN_CLIENT_SECRET": ("client_secret", str),
-    "LUMIN_REDIRECT_URI": ("redirect_uri", str),
-    "LUMIN_SECRET_KEY": ("secret_key", _listed),
-    "LUMIN_SCOPE": ("scope", str),
-    "LUMIN_AUTH_URL": ("server", AuthorizationServer.at),
-    "LUMIN_API_URL": ("api_url", str),
-    "LUMIN_STORE": ("store", str),
-    "LUMIN_SESSIONS": ("sessions", str),
-    "LUMIN_PUBLIC": ("public", _listed),
-    "LUMIN_OPTIONAL": ("optional", _listed),
-    "LUMIN_REQUIRED_SCOPES": ("required_scopes", _scopes_by_path),
-    "LUMIN_TRUSTED_PROXIES": ("trusted_proxies", _listed),
-    "LUMIN_API_PROXY": ("api_proxy", _between_commas),
-    "LUMIN_ADMIT": ("admit", _listed),
-}
-"""Each environment variable, the setting that it gives, and how its text is read."""
 
 SETTINGS = tuple(item.name for item in fields(LuminConfig))

@@ -1,6 +1,7 @@
 """The values that the core passes around: one request, one response, tokens, a session, a login.
 
-They know how to write and read themselves and nothing else; no I/O, no clock.
+They know how to write and read themselves and nothing else; no I/O, no clock. What may hold a secret does not show in
+their `repr`, which error reporters keep: no header, query, cookie, body, token or claim.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from sys import intern
 from typing import Any, Self
 
 
@@ -21,6 +24,7 @@ class Request:
     raw_path: str
     """The same as it stood on the wire, still percent-encoded."""
     query: str = field(repr=False)
+    """Without its `?`. At the callback it holds a code."""
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     """Names in lower case; without cookies, and without those that only we may set."""
     cookie: bytes = field(default=b"", repr=False)
@@ -108,18 +112,19 @@ class Session:
             access_token=item["access"],
             expires_at=item["expires"],
             lifetime=item["life"],
-            scope=tuple(item["scope"].split()),
+            scope=_scope(item["scope"]),
             refresh_token=item["refresh"],
             id_token=item["idt"],
         )
-        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"], item.get("nonce"))
+        claims = {intern(name): value for name, value in item["claims"].items()}  # the names are in every session
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"))
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
     """What a login is for: where it leads, and what it has to bring. It holds no secret and travels in `state`."""
 
-    return_to: str
+    return_to: str = field(repr=False)
     """A path of this site, or the name under which the store keeps one that is long."""
     scope: str
     needed: str = ""
@@ -178,6 +183,12 @@ class AuthorizationCode:
 
 
 _CHECKED = object()
+
+
+@lru_cache(maxsize=256)
+def _scope(text: str) -> tuple[str, ...]:
+    """The scopes that are written like this, of which one site has a few and its sessions have the same."""
+    return tuple(text.split())
 
 
 def _json(value: object) -> bytes:

@@ -339,6 +339,13 @@ _NOBODY = (
         "Compare them, and token_endpoint_auth_method, with your app's details at Lumin. If they are right, the "
         "server's database does not answer.",
     ),
+    Reason(
+        "cannot_serve",
+        *(CRITICAL, 500),
+        "Nobody can sign in: a setting is wrong, or the store cannot be opened, so that the site answers nothing else.",
+        "The line says which, and what to do.",
+        *("This site is not set up correctly", "Whoever runs it finds the cause in its log."),
+    ),
     _nobody(
         "unauthorized_client",
         "the client may not use the authorization code grant, the response type `code`, or refresh tokens.",
@@ -553,7 +560,7 @@ _LOST = (
         *(ERROR, 500),
         "The application used the client in a way that would leak a token, or after its request.",
         "The error's own words say how; mend the application.",
-        *("This site made a mistake", "Please tell whoever runs it."),
+        *("This page has a fault", "Please tell whoever runs this site; its log says what is wrong."),
     ),
 )
 
@@ -587,6 +594,18 @@ _DOUBTFUL = (
         "No directory can be written to by this user alone, so that workers of this machine cannot share a store, and "
         "this one keeps it in memory.",
         "Set `store` to sqlite:///path or redis://….",
+    ),
+    Reason(
+        "unknown_variable",
+        *(WARNING, None),
+        "A variable of the environment begins with LUMIN_ and is no setting of this middleware.",
+        "Nothing, if it is your own; else correct its name.",
+    ),
+    Reason(
+        "store_file_replaced",
+        *(WARNING, None),
+        "The store's file was deleted or replaced while it was in use.",
+        "Keep cleaners away from it.",
     ),
     Reason(
         "clock_differs",
@@ -715,5 +734,5 @@ GROUPS: tuple[tuple[str, tuple[Reason, ...]], ...] = (
 REASONS: dict[str, Reason] = {reason.code: reason for _, reasons in GROUPS for reason in reasons}
 """Each reason by its code."""
 
-NOT_SET_UP = frozenset(reason.code for reason in _NOBODY) - {"astray"}
+NOT_SET_UP = frozenset(reason.code for reason in _NOBODY) - {"astray", "cannot_serve"}
 """The OAuth errors that are the site's fault (RFC 6749, 4.1.2.1 and 5.2)."""

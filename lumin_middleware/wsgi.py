@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, overload
@@ -19,22 +18,23 @@ from urllib.parse import quote, unquote_to_bytes
 from .asgi import parameters
 from .client import LuminClient
 from .config import LuminConfig
-from .errors import ANSWERED, ConfigurationError, LuminError, RequestRefused
+from .errors import ANSWERED, ConfigurationError, LuminError
 from .model import Request, Response
 from .ports import Store, run
 from .runtime.api_calls import WsgiCall
+from .runtime.bodies import WsgiBody
+from .runtime.startup import not_set_up, require_way_out
 from .runtime.threads import ThreadWorld
 from .site import pages
 from .site.relying_party import RelyingParty, Visit
-from .stores import store_from_url
+from .stores import NamedStore
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-BODY_LIMIT = 65_536
-"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
-
 _MARK = "lumin.middleware"  # what an environ holds that has passed here: the visit
+
+_OURS = ("lumin", _MARK)  # what the application gets of its own
 
 # Only we may say who somebody is.
 _IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
@@ -67,12 +67,16 @@ class LuminMiddleware:
             raise ConfigurationError("admit", "is an async function, and WSGI has no event loop; use a plain one")
         self._clock = clock
         self._store = _store(self.config, clock)
+        require_way_out()
         self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if _MARK in environ:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
-        party, world = self._party(several=bool(environ.get("wsgi.multiprocess")))
+        try:
+            party, world = self._party(several=bool(environ.get("wsgi.multiprocess")))
+        except LuminError as error:
+            return _answer(not_set_up(error, environ.get("HTTP_ACCEPT", "")), environ, start_response)
         outcome = run(party.handle(_read(environ)))
         if isinstance(outcome, Response):
             return _answer(outcome, environ, start_response)
@@ -82,7 +86,7 @@ class LuminMiddleware:
         process = self._process
         if process is None or process[0] != os.getpid():
             # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
-            world = ThreadWorld(self.config, self._store, self._clock, several=several)
+            world = ThreadWorld(self.config, self._store(), self._clock, several=several)
             process = self._process = os.getpid(), RelyingParty(self.config, world), world
         return process[1], process[2]
 
@@ -91,7 +95,7 @@ class LuminMiddleware:
     ) -> Iterable[bytes]:
         client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge)
         passed = _environ_for_app(environ, visit, client)
-        passage = _Passage(visit, client, environ, start_response)
+        passage = _Passage(visit, client, environ, passed, start_response)
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
         try:
             result = app(passed, passage.start_response)
@@ -132,7 +136,12 @@ class _Passage:
     """An answer of the application on its way out; the client lives as long as it."""
 
     def __init__(
-        self, visit: Visit, client: LuminClient | None, environ: WSGIEnvironment, start_response: StartResponse
+        self,
+        visit: Visit,
+        client: LuminClient | None,
+        environ: WSGIEnvironment,
+        passed: WSGIEnvironment,
+        start_response: StartResponse,
     ) -> None:
         self.started = False
         self.replaced: LuminError | None = None
@@ -141,6 +150,7 @@ class _Passage:
         self._visit = visit
         self._client = client
         self._environ = environ
+        self._passed = passed
         self._start_response = start_response
         self._chunks: Iterator[bytes] | None = None
 
@@ -149,6 +159,7 @@ class _Passage:
         if isinstance(self._visit.failed, ANSWERED) and status.startswith("500"):
             self.replaced = self._visit.failed
             return lambda data: None
+        self._hand_back()
         if cookies := self._visit.set_cookies():
             headers = pages.with_cookies(headers, cookies)
         elif self._visit.session is not None and pages.says_nothing_of_caching(name for name, _ in headers):
@@ -157,9 +168,16 @@ class _Passage:
         self.started = True
         return result
 
+    def _hand_back(self) -> None:
+        """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
+        for name in self._passed.keys() - self._environ.keys():
+            if name not in _OURS:
+                self._environ[name] = self._passed[name]
+
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
         self.started, self.replaced = True, None
+        self._hand_back()
         response = run(self._visit.answer(error))
         self.over()
         return _answer(response, self._environ, self._start_response)
@@ -197,13 +215,15 @@ class _Passage:
             self._client.close()
 
 
-def _store(config: LuminConfig, clock: Callable[[], float]) -> Store:
+def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Store]:
     store = config.store
     if isinstance(store, str):
-        store = store_from_url(store, asynchronous=False, fingerprint=config.fingerprint, clock=clock)
+        return NamedStore(  # type: ignore[return-value]
+            store, asynchronous=False, fingerprint=config.fingerprint, clock=clock
+        )
     if hasattr(store.get, "__code__") and store.get.__code__.co_flags & 0x80:  # CO_COROUTINE
         raise ConfigurationError("store", "is asynchronous, and WSGI needs the blocking kind, such as RedisStore")
-    return store  # type: ignore[return-value]
+    return lambda: store  # type: ignore[return-value]
 
 
 # --- translating ----------------------------------------------------------------------------------------
@@ -221,7 +241,7 @@ def _read(environ: WSGIEnvironment) -> Request:
         cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
         mount=mount,
         peer=environ.get("REMOTE_ADDR", ""),
-        body=_body_reader(environ),
+        body=WsgiBody(environ),
     )
 
 
@@ -273,16 +293,6 @@ def _raw_path(environ: WSGIEnvironment, mount: str, path: str) -> str:
 
 def _quoted(path: str) -> str:
     return quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~-._")
-
-
-def _body_reader(environ: WSGIEnvironment) -> Callable[[], Awaitable[bytes]]:
-    async def read() -> bytes:
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > BODY_LIMIT:
-            raise RequestRefused("too_large", "The body is too large.", status=413)
-        return bytes(environ["wsgi.input"].read(int(length)))
-
-    return read
 
 
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:

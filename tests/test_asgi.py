@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from lumin_middleware import ConfigurationError, LuminMiddleware
+from lumin_middleware import ConfigurationError, LuminMiddleware, lumin
 from lumin_middleware.wsgi import LuminMiddleware as WSGILuminMiddleware
 from tests.fakes import config
-from tests.site_rig import FETCH
+from tests.site_rig import FETCH, Browser
 
 
 async def page(request: Request) -> PlainTextResponse:
@@ -100,6 +100,46 @@ async def test_a_middleware_before_ours_sees_what_the_router_found(each_site):
     assert "user" not in outer.scope
 
 
+async def test_it_sees_the_same_where_the_path_is_written_anew_for_the_application(new_site):
+    """A server that leaves the mount out, before a path that holds it all the same: the application gets a copy."""
+    site = new_site(redirect_uri="https://app.example.com/app/auth/callback", public=["/static/*"], emulator={})
+    routes = [Mount("/static", routes=[Route("/{rest:path}", page)])]
+    inner = LuminMiddleware(Starlette(routes=routes), site.config, clock=site.clock)
+    outer = Outer(inner, root_path="/app")
+    site.processes = [inner]
+    answer = await Browser(outer, site).get("/static/app/x")
+    assert answer.text == "here"
+    assert outer.scope["path_params"] == {"rest": "app/x"}
+    assert outer.scope["endpoint"] is page
+    assert outer.scope["state"]["seen"] == "by the application"
+    assert outer.scope["path"] == "/static/app/x"
+
+
+@pytest.mark.parametrize(("needed", "status"), [("openid", 200), ("templates", 403)])
+async def test_it_sees_it_with_the_first_byte(site, needed, status):
+    """Which is when what measures asks for the route, be the answer the application's or ours in its place."""
+    seen = []
+
+    async def measured(scope, receive, send):
+        async def watch(message):
+            seen.append((message["type"], message.get("status"), scope.get("path_params")))
+            await send(message)
+
+        await inner(scope, receive, watch)
+
+    async def needing(request: Request) -> PlainTextResponse:
+        lumin(request).require(needed)
+        return PlainTextResponse("here")
+
+    inner = LuminMiddleware(Starlette(routes=[Route("/{item}", needing)]), site.config, clock=site.clock)
+    site.processes = [inner]
+    browser = Browser(measured, site)
+    await browser.sign_in("/one", scope="openid")
+    seen.clear()
+    await browser.fetch("GET", "/one")
+    assert seen[0] == ("http.response.start", status, {"item": "one"})
+
+
 async def test_whom_a_middleware_before_ours_found_stays_on_a_public_page(each_site):
     async def who(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.user.display_name)
@@ -127,14 +167,12 @@ def test_another_event_loop_is_told_at_start_and_at_a_request():
     async def send(message):
         sent.append(message)
 
-    def drive(coroutine):  # as a loop does that is not asyncio's
-        with pytest.raises(StopIteration):
-            coroutine.send(None)
-
+    # As a loop does that is not asyncio's.
     middleware = LuminMiddleware(asgi_application, config())
-    drive(middleware({"type": "lifespan"}, receive, send))
+    with pytest.raises(ConfigurationError, match="asyncio"):
+        middleware({"type": "lifespan"}, receive, send).send(None)
     assert sent[0]["type"] == "lifespan.startup.failed"
     assert "asyncio" in sent[0]["message"]
-    scope = {"type": "http", "path": "/", "headers": [], "method": "GET"}
-    with pytest.raises(ConfigurationError, match="asyncio"):
-        middleware(scope, receive, send).send(None)
+    with pytest.raises(StopIteration):
+        middleware({"type": "http", "path": "/", "headers": [], "method": "GET"}, receive, send).send(None)
+    assert sent[1]["status"] == 500

@@ -20,7 +20,8 @@ from tests.fakes import any_text, hostile, request
 
 CHECKS = [
     checks.url,
-    checks.text,
+    checks.credential,
+    checks.boolean,
     checks.names,
     checks.scope,
     checks.local_path,
@@ -79,12 +80,17 @@ def test_a_host_that_browsers_write_otherwise_or_not_at_all_is_refused(host):
     check_place(f"https://{host}/auth/callback")
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "app.localhost", "a.b.localhost", "127.0.0.1", "127.9.0.2", "[::1]"]
+)
 def test_plain_http_is_taken_on_this_machine(host):
     assert checks.url("field", f"http://{host}:8000/x").scheme == "http"
 
 
-@pytest.mark.parametrize("host", ["localhost.example", "127.0.0.1.example", "[::1].example", "127.0.0.2", "[::2]"])
+@pytest.mark.parametrize(
+    "host",
+    ["localhost.example", "127.0.0.1.example", "[::1].example", "128.0.0.1", "[::2]", "applocalhost", ".localhost"],
+)
 def test_plain_http_is_taken_nowhere_else(host):
     assert isinstance(taken(checks.url, f"http://{host}/x"), ConfigurationError)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import secrets
 from pathlib import Path
 
 import httpx2
@@ -11,15 +12,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from lumin_middleware import LuminConfig
-from lumin_middleware.config import ENVIRONMENT, LUMIN
+from lumin_middleware.config import LUMIN
+from lumin_middleware.environment import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.fixture
-def names():
-    """What the README's blocks define, run in their order."""
+def names(monkeypatch):
+    """What the README's blocks define, run in their order, with secrets in the environment."""
+    for name in ("LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY"):
+        monkeypatch.setenv(name, secrets.token_urlsafe(32))
     found: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(compile(block, "README.md", "exec"), found)

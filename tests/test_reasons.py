@@ -18,7 +18,7 @@ from tests.documents import GENERATED, ROOT
 PACKAGE = Path(lumin_middleware.__file__).parent
 
 LEVELS = {
-    logging.CRITICAL: {*NOT_SET_UP, "astray", "client_renews_nobody"},
+    logging.CRITICAL: {*NOT_SET_UP, "astray", "cannot_serve", "client_renews_nobody"},
     logging.ERROR: {
         *("no_id_token", "bad_id_token", "bad_token_response", "bad_user_info", "token_refused", "no_keys"),
         *("bad_discovery", "not_saved", "session_forgotten", "not_this_sessions", "id_token_left_aside"),
@@ -32,7 +32,7 @@ LEVELS = {
         *("page_not_found", "no_refresh_token", "key_changed", "memory_not_shared", "no_private_place"),
         *("clock_differs", "issuer_learnt", "no_identity", "rejected_newborn", "too_large_for_cookies"),
         *("proxy_not_trusted", "logout_token_refused", "events_dropped", "person_refused", "wrong_issuer"),
-        *("no_subject",),
+        *("no_subject", "unknown_variable", "store_file_replaced"),
     },
     logging.DEBUG: {
         *("no_session", "expired", "ended", "renewed", "method_not_allowed", "waiting", "prefetch"),

@@ -13,6 +13,9 @@ from ..config import LuminConfig
 from ..errors import ConfigurationError
 from .terminal import LOOPBACK, PORT, fail, listen, registered_port, settings, until_stopped
 
+OPTIONS = {"upstream": "upstream", "public": "public", "optional": "optional", "api_proxy": "api"}
+"""The settings that have an option here, which may be what is wrong."""
+
 GRACE = 10  # seconds that requests in flight have once the gateway is told to stop
 
 
@@ -54,8 +57,8 @@ def proxy(
         )
         app = _gateway(upstream, config, pass_user_headers=pass_user_headers, pass_host=pass_host, timeout=timeout)
     except ConfigurationError as error:
-        option = {"api_proxy": "api"}.get(error.field, error.field.replace("_", "-"))
-        fail(f"--{option}: {error.problem}")
+        option = OPTIONS.get(error.field)
+        fail(f"--{option}: {error.problem}" if option else f"The environment's settings cannot be used: {error}")
     _log_to_stderr()
     with until_stopped(), listen(registered_port() if port is None else port, host) as listener:
         typer.echo(f"{config.origin}/ signs people in and passes them on to {upstream}. Ctrl-C stops it.")

@@ -74,6 +74,9 @@ class SignedToken(NamedTuple):
     claims: dict[str, Any]
     compact: jws.CompactSignature
 
+    def __repr__(self) -> str:
+        return f"SignedToken(header={self.header!r}, …)"
+
 
 def signed_token(token: str) -> SignedToken:
     """Takes a token apart. Raises `AuthorizationServerError` for what is none, or is none that we read."""

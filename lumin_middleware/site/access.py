@@ -7,16 +7,20 @@ on as it came, never rewritten.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import RequestRefused
 from ..model import Request
+from .patterns import Narrow, Wide
 from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
 
 RETURN_TO_LIMIT = 4000
 """Bytes of a `return_to`: more than any link that people pass on, and half of what common servers take in a line."""
+
+DECIDED_LIMIT, DECIDED_LENGTH = 2000, 200
+"""Plain paths whose rule is remembered, and their longest in characters: as many as most sites have, in 1 MB."""
 
 # --- rules ----------------------------------------------------------------------------------------------
 
@@ -61,21 +65,21 @@ class Rules:
         callback_path: str = "",
     ) -> None:
         public, optional = tuple(public), tuple(optional)
-        self._public = _narrow(public)
-        self._open = _narrow((*public, *optional))
-        self._scoped = _wide(required_scopes)
-        self._scopes = [(_wide([pattern]), tuple(scope.split())) for pattern, scope in required_scopes.items()]
+        self._public = Narrow(public)
+        self._open = Narrow((*public, *optional))
+        self._scoped = Wide(required_scopes)
+        self._scopes = {pattern: tuple(scope.split()) for pattern, scope in required_scopes.items()}
         self._callback_path = callback_path
-        # For words only.
-        self._publics = {pattern: _narrow_one(pattern, public) for pattern in public}
-        self._optionals = {pattern: _narrow_one(pattern, (*public, *optional)) for pattern in optional}
-        self._scopes_by_pattern = {pattern: _wide([pattern]).pattern for pattern in required_scopes}
+        self._decided: dict[str, Rule] = {}
 
     def rule(self, request: Request) -> Rule:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
         path = request.path
-        if path == request.raw_path and not request.mount and not request.root_path and is_plain(path):
-            return self._of(path)
+        if path == request.raw_path and not request.mount and not request.root_path:
+            if (decided := self._decided.get(path)) is not None:
+                return decided
+            if is_plain(path):
+                return self._remembered(path, self._of(path))
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
@@ -91,14 +95,12 @@ class Rules:
         rule = self.rule(request)
         found = self._readings(request, others=bool(rule.scope))
         if rule.scope:
-            return Ruling(rule, _named("required_scopes", self._scopes_by_pattern, _in_each_case(found)), found)
-        public, optional = (
-            _named(name, patterns, found)
-            for name, patterns in (("public", self._publics), ("optional", self._optionals))
-        )
-        named = " and ".join(filter(None, (public, optional)))
+            return Ruling(rule, _named("required_scopes", self._scoped.find(found)), found)
+        public = sorted({pattern for path in found for pattern in self._public.find(path)})
+        optional = sorted({pattern for path in found for pattern in self._open.find(path)} - set(public))
+        named = " and ".join(filter(None, (_named("public", public), _named("optional", optional))))
         if rule.public or rule.optional:
-            return Ruling(rule, public if rule.public else named, found)
+            return Ruling(rule, named, found)
         if named:
             return Ruling(rule, f"protected, since {named} names not every reading, or the path is ambiguous", found)
         return Ruling(rule, "protected, since no pattern names it", found)
@@ -113,8 +115,8 @@ class Rules:
 
     def _of(self, path: str) -> Rule:
         """The rule for a path that has no reading but itself."""
-        if self._scoped.match(path):
-            return Rule(scope=self._required((path,)))
+        if self._scopes and (scope := self._required((path,))):
+            return Rule(scope=scope)
         if self._public.match(path):
             return PUBLIC
         return OPTIONAL if self._open.match(path) else PROTECTED
@@ -127,52 +129,21 @@ class Rules:
         return OPTIONAL if all(map(self._open.match, own)) else PROTECTED
 
     def _required(self, paths: Iterable[str]) -> tuple[str, ...]:
-        named = [path for path in _in_each_case(paths) if self._scoped.match(path)]
-        found = (scope for pattern, scope in self._scopes if any(map(pattern.match, named)))
-        return tuple(dict.fromkeys(token for scope in found for token in scope))
+        found = self._scoped.find(paths)
+        return tuple(dict.fromkeys(token for pattern in found for token in self._scopes[pattern]))
+
+    def _remembered(self, path: str, rule: Rule) -> Rule:
+        if len(self._decided) >= DECIDED_LIMIT:
+            self._decided.clear()
+        if len(path) <= DECIDED_LENGTH:
+            self._decided[path] = rule
+        return rule
 
 
-def _narrow(patterns: Collection[str]) -> re.Pattern[str]:
-    """What `public` and `optional` name: `/healthz` is exactly that path, `/static/*` everything below `/static/`.
-
-    `/static/` itself is not below it: many routers take it for `/static`, which nobody has named. Where `/static` or
-    `/static/` is named as well, it is.
-    """
-    return re.compile("|".join(_narrow_one(pattern, patterns) for pattern in patterns) or "(?!)")
-
-
-def _narrow_one(pattern: str, patterns: Collection[str]) -> str:
-    folder = pattern[:-1]
-    if not pattern.endswith("/*"):
-        return re.escape(pattern) + r"\Z"
-    if folder == "/" or folder in patterns or folder[:-1] in patterns:
-        return re.escape(folder)
-    return re.escape(folder) + r"(?!\Z)"
-
-
-def _wide(patterns: Iterable[str]) -> re.Pattern[str]:
-    """What `required_scopes` names: letters of either case, the last slash or none; `/sign/*` is `/sign`, too."""
-    each = [
-        re.escape(pattern[:-2]) + r"(?:/|\Z)" if pattern.endswith("/*") else re.escape(pattern.rstrip("/")) + r"/?\Z"
-        for pattern in _in_each_case(patterns)
-    ]
-    return re.compile("|".join(each) or "(?!)", re.IGNORECASE)
-
-
-def _named(setting: str, patterns: Mapping[str, str], paths: Iterable[str]) -> str:
-    """The patterns of a setting that name one of these paths, in words; empty for none."""
-    paths = tuple(paths)
-    flags = re.IGNORECASE if setting == "required_scopes" else 0
-    found = [each for each, pattern in patterns.items() if any(re.match(pattern, path, flags) for path in paths)]
-    return f"{setting} {', '.join(map(repr, found))}" if found else ""
-
-
-def _in_each_case(texts: Iterable[str]) -> Iterator[str]:
-    """These, and as they are folded in full: `(?i)` takes \u0131 for i, `casefold` ß for ss, and neither the other."""
-    for text in texts:
-        yield text
-        if not text.isascii():
-            yield text.casefold()
+def _named(setting: str, patterns: Iterable[str]) -> str:
+    """The patterns of a setting that decided, in words; empty for none."""
+    listed = ", ".join(map(repr, patterns))
+    return f"{setting} {listed}" if listed else ""
 
 
 # --- return_to ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..config import LuminConfig
 from ..errors import (
+    ClientMisused,
     InsufficientScope,
     LoginRequired,
     LuminError,
@@ -33,6 +34,8 @@ from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
 
+_OVERLOOKED = "the application asks who is signed in on a path that is public, where nobody looks; make it optional="
+
 
 class Visit:
     """A request that goes on to the application."""
@@ -54,6 +57,12 @@ class Visit:
     def cookie(self) -> bytes:
         """The `Cookie` header as the application may see it."""
         return self._jar.rest
+
+    @property
+    def until(self) -> float:
+        """Epoch seconds until which nothing falls due for the session; 0 where something does, or it has changed."""
+        carried = self._carried
+        return carried.until if carried is not None and carried.session is self.session else 0.0
 
     async def fresh(self, *, rejected: str | None = None) -> Session:
         """The session with tokens that can be used now; `rejected` is an access token that the API did not take.
@@ -83,6 +92,8 @@ class Visit:
 
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
+        if self.session is None and await self._party.is_overlooked(self.request, self._jar):
+            return self.failure(ClientMisused(_OVERLOOKED))
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
 
     async def answer(self, error: LuminError) -> Response:
@@ -170,6 +181,10 @@ class RelyingParty:
             return self._answers.unauthorized(request, error.reason)
         return self._answers.failure(request, error)
 
+    async def is_overlooked(self, request: Request, jar: Jar[Opened]) -> bool:
+        """Whether somebody is signed in and not looked for: a sign-in would lead to the same page, and so for ever."""
+        return self._rules.rule(request).public and await self.parts.sessions.current(jar) is not None
+
     async def _call_api(self, request: Request, jar: Jar[Opened]) -> Visit:
         """`ANY api/…`: a call of a page to Lumin's API, in place of the application."""
         call = self._api_proxy.call(request)
@@ -189,12 +204,11 @@ class RelyingParty:
             return astray
         if rule.public:
             return Visit(self, request, jar)
-        if request.websocket and request.header(b"origin") != self.config.origin:
-            # No same-origin policy guards a handshake (RFC 6455, 10.2).
+        if request.websocket and not self._may_shake_hands(request, jar):
             raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
         try:
             visit, session = await self._visit(request, jar)
-            if self.parts.renewal.is_due(session):
+            if self.parts.renewal.is_due(session, settled=visit.until > 0):
                 session = await visit.fresh()
         except LoginRequired as error:
             if rule.optional:
@@ -207,6 +221,16 @@ class RelyingParty:
         if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
             return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
         return visit
+
+    def _may_shake_hands(self, request: Request, jar: Jar[Opened]) -> bool:
+        """Whether a handshake is a page's of this site, or nobody's: no same-origin policy guards it (RFC 6455, 10.2).
+
+        A browser always says its `Origin` (RFC 6455, 4.1). A program that has neither that nor a cookie of ours is
+        answered as any request of somebody who is not signed in.
+        """
+        if any(name == b"origin" for name, _ in request.headers):
+            return request.header(b"origin") == self.config.origin
+        return not jar.ours
 
     async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
         carried = await self.parts.sessions.load(jar)

@@ -5,9 +5,8 @@ It survives `kill -9` of any process at any moment. A power cut may cost what th
 queue of milliseconds. WAL needs memory that processes share, so the file must be on a local disk;
 machines that share sessions want Redis.
 
-A database that is locked for too long, full, broken, or gone is `StoreUnavailable`, never "not found".
-A file that was deleted or replaced under a running process stays unavailable until that process is
-restarted: to go on with an empty one would revive sessions that were ended.
+A database that is locked for too long, full, or broken is `StoreUnavailable`, never "not found". A file that
+is deleted under running processes is made again with what it held.
 """
 
 from __future__ import annotations

@@ -4,6 +4,11 @@ SQLite's locks are POSIX locks, which belong to the process and vanish when it c
 the file; and what SQLite remembers of them is not inherited well (sqlite.org/howtocorrupt.html, 2.2 and
 2.6). So a process has one `SQLiteFile` per file, whoever asks for it, and closes all of them before it
 forks; each side opens them again when it needs them.
+
+Cleaners of temporary files delete what looks unused, and a file that is open lives on without its name. Whoever finds
+it gone makes a new one at its place and puts into it what the old one holds: an empty one would revive sessions that
+were ended. So does whoever finds another one there, which a worker that started meanwhile has made; what that holds is
+newer.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from errno import EACCES, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
 from ..errors import ConfigurationError, StoreUnavailable
+from ..journal import say
 from .private import locked_directory, private_directory, require_private_file
 from .wal_index import WalIndex, is_known
 
@@ -35,6 +41,13 @@ SELECT = "SELECT value, expires_at FROM record WHERE key = ?"
 CLEAN_UP = "DELETE FROM record WHERE rowid IN (SELECT rowid FROM record WHERE expires_at <= :now LIMIT 256)"
 CLEAN_UP_EVERY = 64  # writes; each adds one row at most, so that the clean-up outruns them
 
+ALL = "SELECT key, value, expires_at FROM record"
+FOREVER = 1e18  # epoch seconds
+TAKEN = """
+INSERT INTO record (key, value, expires_at) VALUES (?, x'', ?) ON CONFLICT (key) DO NOTHING
+"""
+TAKE = "INSERT INTO record (key, value, expires_at) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING"
+
 KEPT_ROWS = 1024  # known rows of one file in one process: some 2 MB of sealed records,
 KEPT_SIZE = 16 * 1024  # and 16 MB of the largest values that are kept
 
@@ -49,6 +62,10 @@ class Connection:
         self.lock = threading.Lock()
         self._path = path
         self._cursor: sqlite3.Cursor | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._cursor is not None
 
     def cursor(self) -> sqlite3.Cursor:
         if self._cursor is None:
@@ -82,15 +99,18 @@ class SQLiteFile:
         self._known: tuple[WalIndex | None, bytes, dict[bytes, Row | None]] = (None, b"", {})
 
     def read(self, key: bytes) -> Row | None:
+        if not self._is_in_place():
+            self._move()
         index, header, rows = self._known
         row = rows.get(key, UNKNOWN)
         if row is UNKNOWN or index is None or index.header() != header:
             row = self._query(key)
-        self._require_in_place()
         return row
 
     def write(self, statement: str, values: Mapping[str, object]) -> int:
         """Runs `statement`, and now and then the clean-up before it. How many rows it changed."""
+        if not self._is_in_place():
+            self._move()
         with self._writing.lock:
             try:
                 cursor = self._writing.cursor()
@@ -100,7 +120,8 @@ class SQLiteFile:
                 changed = cursor.execute(statement, values).rowcount
             except sqlite3.Error as error:
                 raise StoreUnavailable(f"{self._path}: {error}") from error
-        self._require_in_place()  # afterwards: what was written to a deleted file is not acknowledged
+        if not self._is_in_place():  # whether it was in time for whoever made a new file, nobody knows
+            raise StoreUnavailable(f"{self._path} was deleted while it was written to")
         return changed
 
     def close(self) -> None:
@@ -111,6 +132,9 @@ class SQLiteFile:
         """Closes everything, and keeps everybody out until `resume`."""
         self._reading.lock.acquire()
         self._writing.lock.acquire()
+        self._close()
+
+    def _close(self) -> None:
         index, self._known = self._known[0], (None, b"", {})
         self._reading.close()
         self._writing.close()
@@ -141,13 +165,46 @@ class SQLiteFile:
                 rows[key] = row
             return row
 
-    def _require_in_place(self) -> None:
+    # --- a file that is gone ---
+
+    def _is_in_place(self) -> bool:
         try:
             found = os.stat(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
         except OSError as error:
             raise StoreUnavailable(f"{self._path} cannot be reached: {error.strerror}") from error
-        if (found.st_dev, found.st_ino) != self._identity:
-            raise StoreUnavailable(f"{self._path} was replaced; restart to use the new file")
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def _move(self) -> None:
+        """Goes over to the file that is in place, or to a new one, with all that the old one held."""
+        try:
+            with _files_lock, self._reading.lock, self._writing.lock:
+                if self._is_in_place():  # another thread was here
+                    return
+                rows = self._rows()
+                private_directory(os.path.dirname(self._path))
+                identity = _make(self._path)
+                self._close()
+                taken = _take(self._path, self._identity, rows)
+                if (self._path, identity) not in _files:
+                    _files[self._path, identity] = _files.pop((self._path, self._identity), self)
+                self._identity = identity
+        except ConfigurationError as error:
+            raise StoreUnavailable(error.problem) from error
+        except OSError as error:
+            raise StoreUnavailable(f"{self._path}: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"{self._path}: {error}") from error
+        said = f"{taken} records were put back" if rows is not None else "what it held is lost to this process"
+        say("store_file_replaced", path=self._path, outcome=said)
+
+    def _rows(self) -> list[tuple[bytes, bytes, float]] | None:
+        """What the old file holds; None where nothing of it is open."""
+        for connection in (self._reading, self._writing):
+            if connection.is_open:
+                return connection.cursor().execute(ALL).fetchall()
+        return None
 
 
 _files: dict[tuple[str, tuple[int, int]], SQLiteFile] = {}
@@ -161,12 +218,7 @@ def open_file(path: str) -> SQLiteFile:
         private_directory(directory)
         path = os.path.join(os.path.realpath(directory), name)
         with _files_lock:
-            if not os.path.lexists(path):
-                _create(path)
-            require_private_file(path)
-            _require_application(path)
-            found = os.stat(path)
-            identity = (found.st_dev, found.st_ino)
+            identity = _make(path)
             return _files.setdefault((path, identity), SQLiteFile(path, identity))
     except OSError as error:
         if error.errno in (EACCES, ENOENT, ENOTDIR, EPERM, EROFS):
@@ -180,6 +232,29 @@ def connect(path: str) -> sqlite3.Connection:
     """Opens a file that exists (`mode=rw`): one that was deleted is an error, and no empty store."""
     uri = f"{Path(path).as_uri()}?mode=rw"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+
+
+def _make(path: str) -> tuple[int, int]:
+    """The identity of the file at `path`, which is made where it is missing."""
+    if not os.path.lexists(path):
+        _create(path)
+    require_private_file(path)
+    _require_application(path)
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _take(path: str, old: tuple[int, int], rows: list[tuple[bytes, bytes, float]] | None) -> int:
+    """Puts the rows of an old file into the one at `path`, once, whoever comes with them. How many are new there."""
+    if not rows:
+        return 0
+    with closing(connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        taken = 0
+        if connection.execute(TAKEN, (f"taken {old}".encode(), FOREVER)).rowcount:
+            taken = connection.executemany(TAKE, rows).rowcount
+        connection.execute("COMMIT")
+    return taken
 
 
 def _create(path: str) -> None:

@@ -4,43 +4,66 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import unquote
 
 from ..errors import ConfigurationError
 from ..ports import AsyncStore, Store
 from .local import local_store
 from .memory import MemoryStore
+from .postgres import AsyncPostgresStore, PostgresStore
 from .redis import AsyncRedisStore, RedisStore
 from .sqlite import SQLiteStore
 
-CHOICES = "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://… or unix:///path"
+CHOICES = (
+    "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, postgresql://… or"
+    " django"
+)
 
 
 def store_from_url(
     url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
 ) -> Store | AsyncStore:
-    """The store at `url`; for Redis one of the colour that `asynchronous` asks for, else a `Store`.
+    """The store at `url`, opened: see `store_opener`. Raises whatever the store raises, too."""
+    return store_opener(url, asynchronous=asynchronous, fingerprint=fingerprint, clock=clock)()
+
+
+def store_opener(
+    url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
+) -> Callable[[], Store | AsyncStore]:
+    """What opens the store at `url`; for Redis and PostgreSQL one of the colour that `asynchronous` asks for.
 
     | url | store |
     |---|---|
     | `local` | `local_store(fingerprint)` |
     | `memory://` | a new `MemoryStore` |
     | `sqlite:///path` | `SQLiteStore("/path")`; the path is absolute, and percent-encoded |
+    | `postgresql://…` | `PostgresStore` or `AsyncPostgresStore`, in libpq's words |
+    | `django`, `django://alias` | `DjangoStore`: the site's own database, or the one of that alias |
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
 
-    `clock` gives epoch seconds; Redis goes by its server's. Raises `ConfigurationError` where `url` is
-    none of these, and whatever the store raises.
+    `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError` where `url` is
+    none of these; no file is made and nothing connected to before the opening.
     """
     match url.partition("://"):
         case "local", "", "":
-            return local_store(fingerprint, clock=clock)
+            return partial(local_store, fingerprint, clock=clock)
         case "memory", "://", "":
-            return MemoryStore(clock=clock)
+            return partial(MemoryStore, clock=clock)
         case "sqlite", "://", _:
-            return SQLiteStore(_path(url), clock=clock)
+            return partial(SQLiteStore, _path(url), clock=clock)
         case "redis" | "rediss" | "unix", "://", _:
-            return AsyncRedisStore(url) if asynchronous else RedisStore(url)
+            return _unopened(AsyncRedisStore(url) if asynchronous else RedisStore(url))
+        case "postgresql" | "postgres", "://", _:
+            return _unopened(AsyncPostgresStore(url) if asynchronous else PostgresStore(url))
+        case "django", "" | "://", alias:
+            return partial(_django_store, alias or "default", clock)
     raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")
+
+
+def _unopened(store: Store | AsyncStore) -> Callable[[], Store | AsyncStore]:
+    """One that connects when it is used, and whose URL is judged when it is made."""
+    return lambda: store
 
 
 def _path(url: str) -> str:
@@ -48,3 +71,12 @@ def _path(url: str) -> str:
     if not path.startswith("/") or path.endswith("/") or "?" in path or "#" in path or "%00" in path:
         raise ConfigurationError("store", "names no file; write sqlite:/// and the absolute path of one, encoded")
     return unquote(path)
+
+
+def _django_store(alias: str, clock: Callable[[], float]) -> Store:
+    """Imported when it is asked for: its models can be only where Django is set up."""
+    try:
+        from .django.store import DjangoStore
+    except ImportError:
+        raise ConfigurationError("store", "the store 'django' needs Django, and a site of it") from None
+    return DjangoStore(alias, clock=clock)

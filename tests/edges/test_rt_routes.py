@@ -129,7 +129,13 @@ async def test_rt_08_a_websocket_without_a_session_or_from_elsewhere_is_denied(e
     cookie = "; ".join(f"{name}={value}" for name, value in browser.jar.items())
     for headers, code in (
         ({"origin": ORIGIN}, 4401),
+        ({}, 4401),  # a program's, as nobody's
+        ({"cookie": "theirs=1"}, 4401),
+        ({"origin": ""}, 4403),
+        ({"origin": "null"}, 4403),
+        ({"origin": "https://evil.example"}, 4403),
         ({"origin": "https://evil.example", "cookie": cookie}, 4403),
+        ({"cookie": f"theirs=1; {cookie}"}, 4403),
         ({"cookie": cookie}, 4403),
         ({"origin": "null", "cookie": cookie}, 4403),
     ):

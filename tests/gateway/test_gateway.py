@@ -755,10 +755,18 @@ def test_a_handshake_that_the_service_refuses_is_refused(site, browser):
 
 
 def test_nobody_and_no_other_site_opens_a_socket(site, browser, chatting):
+    elsewhere = {"origin": "https://evil.example"}
     with site.front.browser() as stranger:
-        for opener, origin in ((stranger, site.front.origin), (browser, "https://evil.example")):
-            with pytest.raises(WebSocketUpgradeError), connect(opener, "/chat", headers={"origin": origin}):
+        for opener, headers, status in (
+            (stranger, {"origin": site.front.origin}, 401),
+            (stranger, {}, 401),
+            (stranger, elsewhere, 403),
+            (browser, elsewhere, 403),
+            (browser, {}, 403),
+        ):
+            with pytest.raises(WebSocketUpgradeError) as refused, opener.websocket("/chat", headers=headers):
                 pass
+            assert refused.value.response.status_code == status
     assert [scope for scope in site.echo.seen if scope["type"] == "websocket"] == []
 
 

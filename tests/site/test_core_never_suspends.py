@@ -377,7 +377,10 @@ def test_who_may_pass_where(site):
     assert site.answer("/free/../page").status == 400
     assert site.answer("/page", headers={"origin": "https://evil.example"}, websocket=True).status == 403
     assert site.answer("/page", headers={"origin": ORIGIN}, websocket=True).status == 401
+    assert site.answer("/page", headers={}, websocket=True).status == 401
     site.sign_in()
+    assert site.answer("/page", headers={"origin": ""}, websocket=True).status == 403
+    assert site.answer("/page", headers={}, websocket=True).status == 403
     assert isinstance(site.go("/page", headers=FETCH), Visit)
     assert isinstance(site.go("/auth/login", headers={"origin": ORIGIN}, websocket=True), Visit)
     assert site.go("/free").session is None

@@ -641,6 +641,15 @@ async def test_a_handshake_from_another_site_does_not_pass(each_site, origin, st
     assert answer.status == status
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), ({"cookie": "theirs=1"}, 401), ({"origin": ORIGIN}, 401), ({"origin": "null"}, 403)],
+)
+async def test_a_handshake_of_a_program_that_nobody_signed_in_is_asked_to(each_site, headers, status):
+    shaken = {"sec-websocket-version": "13", **headers}
+    assert (await call(each_site.middleware, "/auth/verify", headers=shaken)).status == status
+
+
 # --- HD-05: garbage -------------------------------------------------------------------------------------
 
 GARBAGE = [

@@ -42,6 +42,7 @@ class TestSQLiteStore(SharedStoreContract):
 
     def break_store(self) -> None:
         self.path.unlink()
+        self.path.mkdir()  # so that it cannot be made again
 
 
 @pytest.fixture
@@ -212,24 +213,115 @@ def every_verb(store: SQLiteStore) -> list[Callable[[], object]]:
     ]
 
 
-def test_a_replaced_file_stays_unavailable_until_the_process_opens_it_anew(store: SQLiteStore, path: Path) -> None:
+# --- a file that a cleaner deletes ----------------------------------------------------------------------
+
+
+def delete(path: Path, what: str) -> None:
+    """As a cleaner of temporary files does it, which may leave some of the files."""
+    match what:
+        case "the file":
+            path.unlink()
+        case "all of it":
+            for file in path.parent.iterdir():
+                file.unlink()
+        case "the directory":
+            for file in path.parent.iterdir():
+                file.unlink()
+            path.parent.rmdir()
+
+
+WHAT = ["the file", "all of it", "the directory"]
+
+
+@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("first", range(3))
+def test_a_deleted_file_is_made_again_with_what_it_held(
+    store: SQLiteStore, path: Path, what: str, first: int, caplog: pytest.LogCaptureFixture
+) -> None:
     store.swap("key", None, b"value", LONG)
+    store.swap("gone", None, b"value", LONG)
     assert (store.get("key"), store.get("asked before")) == (b"value", None)
+    delete(path, what)
+    verbs: list[tuple[Callable[[], object], object]] = [
+        (lambda: store.get("key"), b"value"),
+        (lambda: store.swap("new", None, b"new", LONG), True),
+        (lambda: store.swap("gone", b"value", None, LONG), True),
+    ]
+    for verb, answer in verbs[first:] + verbs[:first]:
+        assert verb() == answer
+    assert (store.get("key"), store.get("new"), store.get("gone")) == (b"value", b"new", None)
+    assert mode(path) == 0o600
+    [record] = caplog.records
+    assert str(path) in record.getMessage()
+    with closing(SQLiteStore(path)) as another:
+        assert another.get("key") == b"value"
+
+
+def test_it_may_be_deleted_again_and_again(store: SQLiteStore, path: Path) -> None:
+    for turn in range(5):
+        store.swap(f"key {turn}", None, b"value", LONG)
+        delete(path, WHAT[turn % 3])
+        assert [store.get(f"key {before}") for before in range(turn + 1)] == [b"value"] * (turn + 1)
+
+
+def test_what_a_worker_wrote_that_started_meanwhile_is_newer(store: SQLiteStore, path: Path) -> None:
+    for key in ("theirs", "ours"):
+        store.swap(key, None, b"old", LONG)
     path.unlink()
-    with closing(SQLiteStore(path)) as new:  # as a worker that starts now
-        assert new.get("key") is None
-        for verb in every_verb(store):
-            with pytest.raises(StoreUnavailable, match="was replaced; restart"):
-                verb()
-        assert new.swap("key", None, b"new", LONG)
+    with closing(SQLiteStore(path)) as new:
+        assert new.get("theirs") is None
+        assert new.swap("theirs", None, b"new", LONG)
+        assert (store.get("theirs"), store.get("ours")) == (b"new", b"old")
+        assert (new.get("theirs"), new.get("ours")) == (b"new", b"old")
+        assert store.swap("ours", b"old", None, LONG)
+        assert new.get("ours") is None
 
 
-def test_a_directory_moved_away_is_unavailable(store: SQLiteStore, path: Path) -> None:
-    assert store.get("asked before") is None
-    path.parent.rename(path.parent.with_name("elsewhere"))
-    for verb in every_verb(store):
-        with pytest.raises(StoreUnavailable):
-            verb()
+def test_what_was_open_nowhere_is_lost_and_the_log_says_so(
+    store: SQLiteStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.swap("key", None, b"value", LONG)
+    store.close()  # as after a fork
+    path.unlink()
+    assert store.get("key") is None
+    assert store.swap("key", None, b"new", LONG)
+    assert "is lost" in caplog.text
+
+
+DELETED = """
+import sys, time
+from pathlib import Path
+from lumin_middleware.stores import SQLiteStore
+path, name = Path(sys.argv[1]), sys.argv[2]
+store = SQLiteStore(path)
+for number in range(300):
+    assert store.swap(f"{name} {number}", None, b"value", 3600), number
+    if number == 50:
+        print("there", flush=True)
+        sys.stdin.readline()
+missing = [number for number in range(300) if store.get(f"{name} {number}") != b"value"]
+assert not missing, missing
+"""
+
+
+def test_several_processes_go_over_to_one_new_file_and_none_loses_what_was_acknowledged(path: Path) -> None:
+    command = [sys.executable, "-c", DELETED, str(path)]
+    workers = [
+        subprocess.Popen(
+            [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for name in ("one", "two", "three")
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "there\n"
+    path.unlink()
+    for worker in workers:
+        said = worker.communicate("go\n", timeout=PATIENCE)
+        assert worker.returncode == 0, said
+    with closing(SQLiteStore(path)) as store:
+        found = [store.get(f"{name} {number}") for name in ("one", "two", "three") for number in range(300)]
+        assert found == [b"value"] * 900
 
 
 def test_a_database_locked_for_too_long_is_unavailable_to_writers_alone(

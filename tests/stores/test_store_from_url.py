@@ -11,8 +11,10 @@ import pytest
 
 from lumin_middleware.errors import ConfigurationError
 from lumin_middleware.stores import (
+    AsyncPostgresStore,
     AsyncRedisStore,
     MemoryStore,
+    PostgresStore,
     RedisStore,
     SQLiteStore,
     store_from_url,
@@ -80,7 +82,7 @@ def test_the_clock_is_passed_on(tmp_path: Path, scheme: str) -> None:
         "sqlite:///s3cret?mode=memory",
         "sqlite:///s3cret#",
         "sqlite:///s3cret%00",
-        "postgres://somebody:s3cret@host/db",
+        "mysql://somebody:s3cret@host/db",
         "redis:/somebody:s3cret@host",
         "redis+sentinel://:s3cret@host",
         "rediss://somebody:s3cret@host:port",
@@ -95,3 +97,9 @@ def test_a_setting_that_names_no_store_is_refused_with_the_cure_and_not_repeated
         store_at(wrong, asynchronous=asynchronous)
     assert caught.value.field == "store"
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["postgresql://somebody@localhost/db", "postgres://localhost:5433/db"])
+def test_postgresql_comes_in_the_colour_that_is_asked_for(setting: str) -> None:
+    assert isinstance(store_at(setting, asynchronous=False), PostgresStore)
+    assert isinstance(store_at(setting, asynchronous=True), AsyncPostgresStore)

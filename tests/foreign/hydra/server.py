@@ -21,7 +21,7 @@ from lumin_middleware import emulator
 from .login_application import LoginApplication
 from .person import Person
 from .program import HERE, build
-from .serving import free_port, new_client
+from .serving import free_ports, new_client
 
 PATIENCE = 60  # seconds until it answers, on a busy machine
 KEYS = Path(emulator.__file__).with_name("keys.json")
@@ -54,7 +54,7 @@ class Hydra:
         self._process: subprocess.Popen[bytes] | None = None
         self._keys_given = 0
         self.application = LoginApplication()
-        self.base, self.admin = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        self.base, self.admin = (f"http://127.0.0.1:{port}" for port in free_ports(2))
         self.application.public, self.application.admin = self.base, self.admin
         self.api_url = f"{self.application.base}/v1"
         self.settings = merged(merged(json.loads((HERE / "settings.json").read_text()), self._addresses()), settings)
@@ -126,8 +126,9 @@ class Hydra:
             time.sleep(0.05)
 
     def is_ready(self) -> bool:
+        """Whether both of its ports answer: it opens them one after the other, in whichever order."""
         with suppress(httpx2.HTTPError):
-            return self.http.get(f"{self.base}/health/ready", timeout=5).status_code == 200
+            return all(self.http.get(f"{at}/health/ready", timeout=5).is_success for at in (self.base, self.admin))
         return False
 
     def stop(self) -> None:

@@ -1,0 +1,193 @@
+"""The settings as they stand in the environment: which variable gives which, and how its text is read.
+
+A variable that is nearly one of these is a mistake that would go unseen: with `LUMIN_REQUIRED_SCOPE` for
+`LUMIN_REQUIRED_SCOPES` a site would serve without its scopes. So it is refused. Others that begin with `LUMIN_` may be
+the application's own, and are named in the log.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .authorization_server import AuthorizationServer
+from .errors import ConfigurationError
+from .journal import say
+
+PREFIX = "LUMIN_"
+
+MISSPELT = 0.85
+"""How like a name must be (`difflib`) to be taken for a misspelling: one letter too many, too few or wrong in seven."""
+
+LIKE = 0.6
+"""And how like to be worth naming."""
+
+# --- how a text is read ---------------------------------------------------------------------------------
+
+
+def _listed(text: str) -> list[str]:
+    return [item for item in re.split(r"[,\s]+", text) if item]
+
+
+def _between_commas(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _scopes_by_path(text: str) -> dict[str, str]:
+    found = {}
+    for item in _between_commas(text):
+        pattern, equals, scope = item.partition("=")
+        if not equals:
+            raise ValueError(f"{item!r} must name scopes, as '/sign/*=sign:requests' does")
+        found[pattern.strip()] = scope.strip()
+    return found
+
+
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _WORDS[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"{text!r} is neither yes nor no; write one of {', '.join(_WORDS)}") from None
+
+
+def _seconds(text: str) -> float:
+    return _number(text, float, "a number of seconds, such as 30 or 0.5")
+
+
+def _bytes(text: str) -> int:
+    return int(_number(text, int, "a whole number of bytes, such as 33554432"))
+
+
+def _number(text: str, kind: Callable[[str], float], what: str) -> float:
+    # What Python reads besides is no number that anybody means: 1_000, nan, digits of other scripts.
+    if not re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*", text, re.ASCII) or (kind is int and "." in text):
+        raise ValueError(f"{text!r} must be {what}")
+    return kind(text)
+
+
+# --- which there are ------------------------------------------------------------------------------------
+
+ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
+    "LUMIN_CLIENT_ID": ("client_id", str),
+    "LUMIN_CLIENT_SECRET": ("client_secret", str),
+    "LUMIN_REDIRECT_URI": ("redirect_uri", str),
+    "LUMIN_SECRET_KEY": ("secret_key", _listed),
+    "LUMIN_SCOPE": ("scope", str),
+    "LUMIN_AUTH_URL": ("server", AuthorizationServer.at),
+    "LUMIN_API_URL": ("api_url", str),
+    "LUMIN_TOKEN_ENDPOINT_AUTH_METHOD": ("token_endpoint_auth_method", str),
+    "LUMIN_ID_TOKEN": ("id_token", str),
+    "LUMIN_ID_TOKEN_SIGNED_RESPONSE_ALG": ("id_token_signed_response_alg", str),
+    "LUMIN_TRUSTED_AUDIENCES": ("trusted_audiences", _listed),
+    "LUMIN_SESSIONS": ("sessions", str),
+    "LUMIN_STORE": ("store", str),
+    "LUMIN_PUBLIC": ("public", _listed),
+    "LUMIN_OPTIONAL": ("optional", _listed),
+    "LUMIN_REQUIRED_SCOPES": ("required_scopes", _scopes_by_path),
+    "LUMIN_IDLE_TIMEOUT": ("idle_timeout", _seconds),
+    "LUMIN_ABSOLUTE_TIMEOUT": ("absolute_timeout", _seconds),
+    "LUMIN_COOKIE_NAME": ("cookie_name", str),
+    "LUMIN_AFTER_LOGIN": ("after_login", str),
+    "LUMIN_AFTER_LOGOUT": ("after_logout", str),
+    "LUMIN_CLAIMS": ("claims", _listed),
+    "LUMIN_END_SESSION": ("end_session", _boolean),
+    "LUMIN_POST_LOGOUT_REDIRECT_URI": ("post_logout_redirect_uri", str),
+    "LUMIN_STRICT_LOGOUT": ("strict_logout", _boolean),
+    "LUMIN_BACKCHANNEL_LOGOUT": ("backchannel_logout", _boolean),
+    "LUMIN_SESSION_MEMORY": ("session_memory", _bytes),
+    "LUMIN_TRUSTED_PROXIES": ("trusted_proxies", _listed),
+    "LUMIN_VERIFY_ACCESS_TOKEN": ("verify_access_token", _boolean),
+    "LUMIN_API_PROXY": ("api_proxy", _between_commas),
+    "LUMIN_RENEW_BEFORE": ("renew_before", _seconds),
+    "LUMIN_TIMEOUT": ("timeout", _seconds),
+    "LUMIN_API_TIMEOUT": ("api_timeout", _seconds),
+    "LUMIN_ADMIT": ("admit", _listed),
+}
+"""Each environment variable, the setting that it gives, and how its text is read."""
+
+REQUIRED = ("LUMIN_CLIENT_ID", "LUMIN_CLIENT_SECRET", "LUMIN_REDIRECT_URI", "LUMIN_SECRET_KEY")
+
+_ENDINGS = {
+    ending.removeprefix(PREFIX): meant
+    for name, (setting, _) in ENVIRONMENT.items()
+    for ending, meant in ((setting.upper(), name), (name, name), (f"{name}_FILE", f"{name}_FILE"))
+}
+"""What may stand behind `LUMIN_`, or be meant by what does: the variables, their files, the settings' own names."""
+
+
+def variable(setting: str) -> str | None:
+    """The variable that gives a setting, or the part of one that a check has named."""
+    wanted = setting.partition(".")[0]
+    return next((name for name, (given, _) in ENVIRONMENT.items() if given == wanted), None)
+
+
+# --- reading --------------------------------------------------------------------------------------------
+
+
+def read(environ: Mapping[str, str] | None = None) -> dict[str, object]:
+    """The settings that stand in `environ`, by default the process's. Empty variables count as unset.
+
+    Raises `ConfigurationError` that names everything that is wrong at once.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, object] = {}
+    wrong = _misspelt(environ)
+    for name, (setting, reader) in ENVIRONMENT.items():
+        try:
+            text = _text(environ, name)
+            if text is not None:
+                values[setting] = reader(text)
+            elif name in REQUIRED:
+                wrong.append((name, f"{name} is not set"))
+        except ConfigurationError as error:
+            wrong.append((name, f"{error.problem} (from {name})"))
+        except ValueError as error:
+            wrong.append((name, f"{error} (from {name})"))
+    if wrong:
+        raise ConfigurationError(ENVIRONMENT[wrong[0][0]][0], "; ".join(problem for _, problem in wrong))
+    return values
+
+
+def _text(environ: Mapping[str, str], name: str) -> str | None:
+    value, file = environ.get(name) or None, environ.get(f"{name}_FILE") or None
+    if value and file:
+        raise ValueError(f"{name} is set, and so is {name}_FILE; keep one of them")
+    if file is not None:
+        return _content(f"{name}_FILE", file)
+    if value and len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        raise ValueError("stands in quotes, which belong to a shell; leave them out")
+    return value
+
+
+def _content(name: str, file: str) -> str:
+    try:
+        # Editors begin a file with a byte order mark, and end it with a line.
+        content = Path(file).read_text(encoding="utf-8-sig").strip()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} names a file that cannot be read: {type(error).__name__}") from None
+    if not content:
+        raise ValueError(f"{name} names an empty file")
+    return content
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Of each variable that is nearly ours the one that is meant, and what to say. The log names the others."""
+    found = []
+    for name in sorted(environ):
+        ending = name.removeprefix(PREFIX)
+        if ending == name or name.removesuffix("_FILE") in ENVIRONMENT:
+            continue
+        like = next(iter(difflib.get_close_matches(ending.upper(), _ENDINGS, 1, LIKE)), "")
+        meant = _ENDINGS.get(like, "")
+        hint = f" (do you mean {meant}?)" if meant else ""
+        if like and difflib.SequenceMatcher(None, ending.upper(), like).ratio() >= MISSPELT:
+            found.append((meant.removesuffix("_FILE"), f"{name} is no setting{hint}"))
+        else:
+            say("unknown_variable", variable=name, hint=hint.strip(" ()"))
+    return found

@@ -1,0 +1,106 @@
+"""What is wrong with a site, and how it is told as early as it can be.
+
+A wrong setting fails where the middleware is made. But Starlette makes its middleware when the first message comes, and
+servers take an exception there for an application without a lifespan, and start. So what is wrong then is kept, and
+fails the lifespan in words; without a lifespan it answers each request.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import ssl
+from collections.abc import MutableMapping
+from urllib.request import getproxies
+
+import httpx2
+from starlette.types import Receive, Scope, Send
+
+from ..errors import ConfigurationError, LuminError, StoreUnavailable
+from ..journal import say
+from ..model import Response
+from ..reasons import REASONS
+from ..site import pages
+from .answering import deny, respond
+
+
+class NotSetUp:
+    """An ASGI application in place of one that cannot serve."""
+
+    def __init__(self, error: LuminError) -> None:
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": str(self._error)})
+                raise self._error  # servers have heard; test clients go by this
+            case "http":
+                accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
+                await respond(not_set_up(self._error, accept.decode("latin-1")), scope, send)
+            case "websocket":
+                await deny(not_set_up(self._error), scope, receive, send)
+
+
+def not_set_up(error: LuminError, accept: str = "") -> Response:
+    """The answer of a site that cannot serve; the log says why."""
+    say("cannot_serve", error=error)
+    reason = REASONS["cannot_serve"]
+    headers = [("Retry-After", "5")] if isinstance(error, StoreUnavailable) else []
+    if "text/html" in accept.lower():
+        page = pages.Page(reason.title, reason.person, reason=reason.code)
+        return pages.page(error.status_hint, page, headers=headers)
+    return pages.problem(error.status_hint, error.reason, reason.title, headers=headers)
+
+
+def is_being_served() -> bool:
+    """Whether whoever calls this is called by an ASGI application that is called itself."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        scope = frame.f_locals.get("scope")
+        if isinstance(scope, MutableMapping) and "type" in scope:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def require_way_out() -> None:
+    """What the environment says of certificates and proxies can be used by every client here.
+
+    Raises `ConfigurationError` that names the variable, and repeats no URL: it may hold a password.
+    """
+    try:
+        if os.environ.get("SSL_CERT_FILE"):
+            httpx2.create_ssl_context()
+        elif (directory := os.environ.get("SSL_CERT_DIR")) and not os.path.isdir(directory):
+            raise ConfigurationError("SSL_CERT_DIR", f"names no directory: {directory}")
+    except OSError as error:  # of which SSLError is one
+        raise ConfigurationError(
+            "SSL_CERT_FILE", f"names no file of certificates: {os.environ['SSL_CERT_FILE']} ({_why(error)})"
+        ) from None
+    for scheme, proxy in getproxies().items():
+        if scheme in ("http", "https", "all"):
+            _require_proxy(_variable(scheme), proxy)
+
+
+def _why(error: OSError) -> str:
+    return "it holds none" if isinstance(error, ssl.SSLError) else error.strerror or type(error).__name__
+
+
+def _variable(scheme: str) -> str:
+    names = f"{scheme}_proxy", f"{scheme}_proxy".upper()
+    return next((name for name in names if os.environ.get(name)), names[1])
+
+
+def _require_proxy(name: str, proxy: str) -> None:
+    try:
+        url = httpx2.URL(proxy if "://" in proxy else f"http://{proxy}")
+        bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing is sent
+        httpx2.Client(proxy=url, verify=bare, trust_env=False).close()
+    except ImportError:
+        raise ConfigurationError(name, "names a SOCKS proxy, which needs: pip install 'httpx2[socks]'") from None
+    except (httpx2.InvalidURL, ValueError):
+        url = httpx2.URL()
+    if not url.host:
+        raise ConfigurationError(name, "is no proxy that can be used; give http://host:port")

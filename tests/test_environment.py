@@ -1,0 +1,285 @@
+"""The environment's settings: every variable is read, and each that is wrong is named, all at once."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumin_middleware.config import SETTINGS, AuthorizationServer, LuminConfig
+from lumin_middleware.environment import ENVIRONMENT, REQUIRED
+from lumin_middleware.errors import ConfigurationError
+from tests.fakes import KEY, OLD_KEY, REDIRECT_URI, SECRET, hostile
+
+ENVIRON = {
+    "LUMIN_CLIENT_ID": "test-client",
+    "LUMIN_CLIENT_SECRET": SECRET,
+    "LUMIN_REDIRECT_URI": REDIRECT_URI,
+    "LUMIN_SECRET_KEY": KEY.hex(),
+}
+
+
+def test_the_environment_gives_the_settings():
+    found = LuminConfig.from_env(
+        {
+            **ENVIRON,
+            "LUMIN_SECRET_KEY": f"{KEY.hex()}, {OLD_KEY.hex()}",
+            "LUMIN_SCOPE": "openid templates",
+            "LUMIN_AUTH_URL": "https://auth.example",
+            "LUMIN_API_URL": "https://api.example",
+            "LUMIN_STORE": "memory://",
+            "LUMIN_SESSIONS": "store",
+            "LUMIN_PUBLIC": "/healthz, /static/*",
+            "LUMIN_OPTIONAL": "/",
+            "LUMIN_REQUIRED_SCOPES": "/sign/*=sign:requests, /templates = templates sign:requests,",
+            "LUMIN_TRUSTED_PROXIES": "127.0.0.1 10.0.0.0/8",
+            "LUMIN_API_PROXY": "GET /user/info, /signature_request/*",
+            "UNRELATED": "x",
+        }
+    )
+    assert found == LuminConfig(
+        client_id="test-client",
+        client_secret=SECRET,
+        redirect_uri=REDIRECT_URI,
+        secret_key=[KEY.hex(), OLD_KEY.hex()],
+        scope="openid templates",
+        server=AuthorizationServer.at("https://auth.example"),
+        api_url="https://api.example",
+        store="memory://",
+        sessions="store",
+        public=["/healthz", "/static/*"],
+        optional=["/"],
+        required_scopes={"/sign/*": "sign:requests", "/templates": "templates sign:requests"},
+        trusted_proxies=["127.0.0.1", "10.0.0.0/8"],
+        api_proxy=["GET /user/info", "/signature_request/*"],
+    )
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch):
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    assert LuminConfig.from_env() == LuminConfig.from_env(ENVIRON)
+
+
+@pytest.mark.parametrize("name", ENVIRON)
+@pytest.mark.parametrize("empty", [None, ""])
+def test_what_is_not_set_is_named(name, empty):
+    environ = {key: value for key, value in {**ENVIRON, name: empty}.items() if value is not None}
+    with pytest.raises(ConfigurationError, match=name):
+        LuminConfig.from_env(environ)
+
+
+@pytest.mark.parametrize("name", ["LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY"])
+def test_a_secret_may_stand_in_a_file(tmp_path, name):
+    environ = dict(ENVIRON)
+    (tmp_path / "secret").write_text(environ.pop(name) + "\n", encoding="utf-8")
+    environ[f"{name}_FILE"] = str(tmp_path / "secret")
+    assert LuminConfig.from_env(environ) == LuminConfig.from_env(ENVIRON)
+
+
+def test_a_variable_and_its_file_are_one_too_many(tmp_path):
+    (tmp_path / "secret").write_text(KEY.hex(), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="keep one"):
+        LuminConfig.from_env({**ENVIRON, "LUMIN_SECRET_KEY_FILE": str(tmp_path / "secret")})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfd")
+    environ = {key: value for key, value in ENVIRON.items() if key != "LUMIN_SECRET_KEY"}
+    for file in ("bytes", "missing", "."):
+        with pytest.raises(ConfigurationError, match="LUMIN_SECRET_KEY_FILE"):
+            LuminConfig.from_env({**environ, "LUMIN_SECRET_KEY_FILE": str(tmp_path / file)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LUMIN_REDIRECT_URI", "http://app.example.com/cb"),
+        ("LUMIN_AUTH_URL", "auth.example"),
+        ("LUMIN_API_URL", "x"),
+        ("LUMIN_PUBLIC", "healthz"),
+        ("LUMIN_SESSIONS", "redis"),
+        ("LUMIN_SCOPE", "sign:requests"),
+        ("LUMIN_SECRET_KEY", "short"),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/*"),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/*="),
+        ("LUMIN_API_PROXY", "FETCH /user/info"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(name, value):
+    with pytest.raises(ConfigurationError, match=name):
+        LuminConfig.from_env({**ENVIRON, name: value})
+
+
+environment_text = st.text(st.characters(exclude_characters="\0"), max_size=60)
+
+
+@hostile
+@given(st.sampled_from(sorted(ENVIRONMENT)), environment_text)
+def test_any_environment_is_taken_or_refused(name, value):
+    try:
+        settings = LuminConfig.from_env({**ENVIRON, name: value})
+    except ConfigurationError:
+        return
+    assert settings.fingerprint
+
+
+def test_each_variable_gives_a_setting_that_there_is():
+    assert {setting for setting, _ in ENVIRONMENT.values()} <= set(SETTINGS)
+
+
+OBJECTS = {"on_event", "admit"}
+"""The settings that are functions, which no text can give."""
+
+
+def test_each_setting_has_the_variable_of_its_name():
+    names = {setting: f"LUMIN_{setting.upper()}" for setting in SETTINGS if setting not in OBJECTS}
+    assert {setting: name for name, (setting, _) in ENVIRONMENT.items()} == {**names, "server": "LUMIN_AUTH_URL"}
+    assert {ENVIRONMENT[name][0] for name in REQUIRED} == {
+        field.name for field in fields(LuminConfig) if field.default is field.default_factory
+    }
+
+
+# --- everything that is wrong, at once ---
+
+
+def refusal(environ):
+    with pytest.raises(ConfigurationError) as raised:
+        LuminConfig.from_env(environ)
+    return str(raised.value)
+
+
+def test_all_that_is_missing_is_told_at_once():
+    assert all(f"{name} is not set" in refusal({}) for name in REQUIRED)
+    said = refusal({"LUMIN_CLIENT_ID": "id", "LUMIN_TIMEOUT": "ten", "LUMIN_END_SESSION": "maybe"})
+    assert "LUMIN_CLIENT_ID" not in said
+    assert all(name in said for name in (*REQUIRED[1:], "LUMIN_TIMEOUT", "LUMIN_END_SESSION"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("LUMIN_REDIRECT_URL", "LUMIN_REDIRECT_URI"),
+        ("LUMIN_CLIENTID", "LUMIN_CLIENT_ID"),
+        ("LUMIN_REQUIRED_SCOPE", "LUMIN_REQUIRED_SCOPES"),
+        ("LUMIN_SESSION", "LUMIN_SESSIONS"),
+        ("LUMIN_AUTH_URI", "LUMIN_AUTH_URL"),
+        ("LUMIN_SERVER", "LUMIN_AUTH_URL"),
+        ("LUMIN_SECRET_KEY_FILES", "LUMIN_SECRET_KEY_FILE"),
+        ("LUMIN_client_id", "LUMIN_CLIENT_ID"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_and_the_right_one_named(wrong, meant):
+    said = refusal({**ENVIRON, wrong: "x"})
+    assert f"{wrong} is no setting" in said
+    assert f"do you mean {meant}?" in said
+
+
+@pytest.mark.parametrize(
+    ("foreign", "hint"),
+    [("LUMIN_WORKSPACE", ""), ("LUMIN_STORE_URL", "LUMIN_STORE"), ("LUMIN_API_KEY", ""), ("LUMIN_", "")],
+)
+def test_a_variable_that_may_be_the_application_s_is_named_in_the_log(caplog, foreign, hint):
+    with caplog.at_level(logging.WARNING):
+        LuminConfig.from_env({**ENVIRON, foreign: "hunter2"})
+    [record] = caplog.records
+    assert foreign in record.getMessage()
+    assert hint in record.getMessage()
+    assert "hunter2" not in record.getMessage()
+
+
+def test_what_is_known_is_named_nowhere(caplog, tmp_path):
+    (tmp_path / "id").write_text("id", encoding="utf-8")
+    environ = {**ENVIRON, "LUMIN_CLIENT_ID_FILE": str(tmp_path / "id"), "LUMINOUS": "x", "LUMIN": "x"}
+    del environ["LUMIN_CLIENT_ID"]
+    assert LuminConfig.from_env(environ).client_id == "id"
+    assert not caplog.records
+
+
+# --- what a text may say ---
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        *((word, True) for word in ("true", "True", "yes", "on", "1")),
+        *((word, False) for word in ("false", "FALSE", "no", "off", "0", " no ")),
+    ],
+)
+def test_yes_and_no_are_read(said, meant):
+    assert LuminConfig.from_env({**ENVIRON, "LUMIN_STRICT_LOGOUT": said}).strict_logout is meant
+
+
+@pytest.mark.parametrize("name", [name for name, (_, read) in ENVIRONMENT.items() if read.__name__ == "_boolean"])
+@pytest.mark.parametrize("said", ["maybe", "2", "tru", "y", "none"])
+def test_neither_yes_nor_no_is_refused_with_what_would_be(name, said):
+    refused = refusal({**ENVIRON, name: said})
+    assert name in refused
+    assert "write one of true, yes, on, 1, false, no, off, 0" in refused
+
+
+def test_numbers_are_read():
+    found = LuminConfig.from_env({**ENVIRON, "LUMIN_TIMEOUT": " 2.5 ", "LUMIN_SESSION_MEMORY": "1024"})
+    assert (found.timeout, found.session_memory) == (2.5, 1024)
+
+
+@pytest.mark.parametrize("name", ["LUMIN_TIMEOUT", "LUMIN_IDLE_TIMEOUT", "LUMIN_SESSION_MEMORY"])
+@pytest.mark.parametrize("said", ["ten", "1_000", "1e3", "nan", "inf", "-1", "٣", "10 s", "0x10", "1,5"])
+def test_what_is_no_number_is_refused(name, said):
+    assert name in refusal({**ENVIRON, name: said})
+
+
+def test_bytes_are_whole():
+    assert "LUMIN_SESSION_MEMORY" in refusal({**ENVIRON, "LUMIN_SESSION_MEMORY": "1.5"})
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("name", REQUIRED)
+def test_quotes_that_belong_to_a_shell_are_told(name, quote):
+    said = refusal({**ENVIRON, name: f"{quote}{ENVIRON[name]}{quote}"})
+    assert name in said
+    assert "quotes" in said
+
+
+@pytest.mark.parametrize("name", ["LUMIN_CLIENT_ID", "LUMIN_CLIENT_SECRET"])
+@pytest.mark.parametrize("extra", ["\r", "\n", "\r\n", "\ufeff", "\u200b"])
+def test_what_a_credential_brought_along_is_told(name, extra):
+    assert name in refusal({**ENVIRON, name: ENVIRON[name] + extra})
+    assert name in refusal({**ENVIRON, name: extra + ENVIRON[name]})
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_a_file_as_editors_write_it_is_read(name, tmp_path):
+    environ = dict(ENVIRON)
+    (tmp_path / "file").write_bytes(b"\xef\xbb\xbf" + environ.pop(name).encode() + b"\r\n")
+    environ[f"{name}_FILE"] = str(tmp_path / "file")
+    assert LuminConfig.from_env(environ) == LuminConfig.from_env(ENVIRON)
+
+
+def test_an_empty_file_is_told(tmp_path):
+    (tmp_path / "file").write_text("\n", encoding="utf-8")
+    environ = {name: value for name, value in ENVIRON.items() if name != "LUMIN_CLIENT_SECRET"}
+    assert "LUMIN_CLIENT_SECRET_FILE names an empty file" in refusal(
+        {**environ, "LUMIN_CLIENT_SECRET_FILE": str(tmp_path / "file")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("LUMIN_CLIENT_SECRET", "{}\r"),
+        ("LUMIN_CLIENT_SECRET", "'{}'"),
+        ("LUMIN_SECRET_KEY", "'{}'"),
+        ("LUMIN_SECRET_KEY", "{:.20}"),
+    ],
+)
+def test_no_error_shows_a_secret(name, form):
+    secret = secrets.token_urlsafe(24)
+    assert secret[:10] not in refusal({**ENVIRON, name: form.format(secret)})

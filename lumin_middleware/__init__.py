@@ -16,6 +16,7 @@ from .errors import (
     InsufficientScope,
     LoginRequired,
     LuminError,
+    NotConnected,
     OAuthError,
     Refused,
     RequestRefused,
@@ -23,23 +24,27 @@ from .errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from .grants import AsyncGrants, Grants
 from .lookup import lumin
 from .ports import AsyncStore, Store
 
 __all__ = [
     "LUMIN",
+    "AsyncGrants",
     "AsyncLuminClient",
     "AsyncStore",
     "AuthorizationServer",
     "AuthorizationServerError",
     "ClientMisused",
     "ConfigurationError",
+    "Grants",
     "InsufficientScope",
     "LoginRequired",
     "LuminClient",
     "LuminConfig",
     "LuminError",
     "LuminMiddleware",
+    "NotConnected",
     "OAuthError",
     "Refused",
     "RequestRefused",

@@ -257,6 +257,27 @@ _SIGN_INS = (
         *(FAILED, _AGAIN),
     ),
     Reason(
+        "signed_out_meanwhile",
+        *(INFO, 403),
+        "Somebody signed out here before they had allowed the application to go on without them.",
+        _NOTHING,
+        *(FAILED, "You signed out here before you had allowed it."),
+    ),
+    Reason(
+        "not_connected",
+        *(INFO, 403),
+        "The application asked for a grant of somebody that it does not have, or not any more.",
+        "Send the person to `connect`.",
+        *("Lumin is not connected", "This needs a permission that lasts while you are away."),
+    ),
+    Reason(
+        "no_offline_access",
+        *(INFO, 403),
+        "Somebody was to let the application go on without them, and did not allow `offline_access`.",
+        "Allow `offline_access` and the grant type refresh_token for your app at Lumin; or ask the person again.",
+        *(FAILED, "Lumin was not allowed to go on while you are away."),
+    ),
+    Reason(
         "invalid_grant",
         *(INFO, 400),
         "The token endpoint did not take a code: it is too old, was used, or was made for other settings.",
@@ -645,6 +666,12 @@ _DOUBTFUL = (
         "Name the proxy's address in `trusted_proxies`, if it is yours. At a Unix socket there is no address.",
     ),
     Reason(
+        "proxy_of_other_rules",
+        *(WARNING, None),
+        "The settings of a proxy that holds answers of `verify` are of other rules than the site's; nothing is held.",
+        "Make them anew: `lumin-middleware snippets`.",
+    ),
+    Reason(
         "logout_token_refused",
         *(WARNING, None),
         "A logout token was refused.",
@@ -697,6 +724,12 @@ _DAY = (
         *(INFO, None),
         "A sign-in does not lead back: the address of the page is too long, or no path of this site.",
         "Look at the link's `return_to`.",
+    ),
+    Reason(
+        "workspace_unknown",
+        *(INFO, None),
+        "The workspace that a grant opens is not known, since the API did not say.",
+        "Nothing, unless it is frequent: then look at `api_url`.",
     ),
     Reason(
         "begun_again",

@@ -42,7 +42,13 @@ def ids(pages):
     return [page.stem for page in pages]
 
 
-@pytest.mark.parametrize("page", pages := [page for page in PAGES if blocks(page, "python")], ids=ids(pages))
+UNDER_PYTEST = "testing.md"
+"""The page whose blocks are tests; `test_testing` runs them."""
+
+
+@pytest.mark.parametrize(
+    "page", pages := [page for page in PAGES if blocks(page, "python") and page.name != UNDER_PYTEST], ids=ids(pages)
+)
 def test_the_python_of_a_page_runs(page):
     done = subprocess.run(
         [sys.executable, "-m", "tests.docs_blocks", page],

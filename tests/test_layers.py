@@ -54,6 +54,7 @@ CORE = (
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",
+    "sessions.grants",
     "site.readings",
     "site.patterns",
     "site.access",
@@ -63,6 +64,8 @@ CORE = (
     "site.parts",
     "site.back_channel",
     "site.account",
+    "site.holding",
+    "site.people",
     "site.verify",
     "site.browser",
     "site.api_proxy",
@@ -71,6 +74,7 @@ CORE = (
     "site.sign_in_pages",
     "site.login",
     "site.callback",
+    "site.connect",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
@@ -95,6 +99,7 @@ EDGE = (
         "runtime.api_calls",
     ),
     "lookup",
+    "grants",
     *("asgi", "wsgi", "django"),
     *(
         "gateway.forwarding",
@@ -103,10 +108,11 @@ EDGE = (
         "gateway.relay",
         "gateway.gateway",
         "gateway.snippet_texts",
+        "gateway.nginx_cache",
         "gateway.snippets",
     ),
     "emulator",
-    "testing",
+    *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli.store", "cli"),
     *("", "__main__"),
 )
@@ -124,7 +130,11 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 OPTIONAL = [
-    *(("typer", ["cli"]), ("redis", ["stores.redis"]), ("django", ["django", "stores.django", "cli.store"])),
+    *(
+        ("typer", ["cli"]),
+        ("redis", ["stores.redis"]),
+        ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
+    ),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
 ]
 """What an extra or the application brings, and where alone it is used."""

@@ -69,14 +69,30 @@ def why(error: LuminError) -> Reason:
     return REASONS.get(error.reason, REASONS["server_error"])
 
 
-class Answers:
+class Places:
+    """Where our routes are that answers lead to."""
+
+    def __init__(self, config: LuminConfig) -> None:
+        self._config = config
+        self.login_path = f"{config.prefix}/login"
+        self.logout_path = f"{config.prefix}/logout"
+        self.connect_path = f"{config.prefix}/connect"
+
+    def login_to(self, wanted: str) -> str:
+        """The login that leads to a page."""
+        return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
+
+    def connect_to(self, wanted: str, name: str) -> str:
+        """Where somebody gives the grant of this name, which leads to a page then."""
+        return f"{self.connect_path}?return_to={quote(wanted, safe='/')}&name={quote(name, safe='')}"
+
+
+class Answers(Places):
     """Our answers for one site."""
 
     def __init__(self, config: LuminConfig, world: World) -> None:
-        self._config = config
+        super().__init__(config)
         self._world = world
-        self.login_path = f"{config.prefix}/login"
-        self.logout_path = f"{config.prefix}/logout"
 
     # --- what the log hears ---
 
@@ -108,10 +124,6 @@ class Answers:
         if page.startswith(f"{self._config.origin}/") and not is_navigation(request):
             here = page[len(self._config.origin) :]
         return self.login_to(return_to(here, self._config.after_login))
-
-    def login_to(self, wanted: str) -> str:
-        """The login that leads to a page."""
-        return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
 
     def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False) -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2).

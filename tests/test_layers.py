@@ -70,7 +70,8 @@ CORE = (
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
 
 EDGE = (
-    *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.redis"),
+    *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
+    *("stores.redis_clients", "stores.redis"),
     *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "client"),
     *(
@@ -243,7 +244,9 @@ def test_a_store_knows_nothing_of_ours_but_the_errors_and_what_is_asked_of_it():
         assert ours(path) - inner <= {"errors", "ports"}, path.name
 
 
-@pytest.mark.parametrize(("module", "where"), [("typer", "cli"), ("redis", "stores.redis"), ("django", "django")])
+@pytest.mark.parametrize(
+    ("module", "where"), [("typer", "cli"), ("redis", "stores.redis_clients"), ("django", "django")]
+)
 def test_what_is_optional_is_imported_in_one_place(module, where):
     found = {name_of(path) for path in everything() if any(is_of(name, module) for name in foreign(path))}
     assert all(is_of(name, where) for name in found)

@@ -14,7 +14,10 @@ from .memory import MemoryStore
 from .redis import AsyncRedisStore, RedisStore
 from .sqlite import SQLiteStore
 
-CHOICES = "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://… or unix:///path"
+CHOICES = "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, \
+redis+sentinel://host:26379,host:26379/service or redis+cluster://host:6379,host:6379"
+
+REDIS = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
 
 
 def store_from_url(
@@ -35,6 +38,8 @@ def store_opener(
     | `memory://` | a new `MemoryStore` |
     | `sqlite:///path` | `SQLiteStore("/path")`; the path is absolute, and percent-encoded |
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
+    | `redis+sentinel://host:26379,host:26379/service` | the same, led to the primary; `rediss+…` with TLS |
+    | `redis+cluster://host:6379,host:6379` | the same, for a cluster; `rediss+…` with TLS |
 
     `clock` gives epoch seconds; Redis goes by its server's. Raises `ConfigurationError` where `url` is
     none of these; no file is made and nothing connected to before the opening.
@@ -46,7 +51,7 @@ def store_opener(
             return partial(MemoryStore, clock=clock)
         case "sqlite", "://", _:
             return partial(SQLiteStore, _path(url), clock=clock)
-        case "redis" | "rediss" | "unix", "://", _:
+        case scheme, "://", _ if scheme in REDIS:
             store = AsyncRedisStore(url) if asynchronous else RedisStore(url)
             return lambda: store
     raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")

@@ -51,7 +51,7 @@ class RedisStore:
 
     def __init__(self, client: Any, *, prefix: str = "lumin:", credential_provider: Any = None) -> None:
         self._redis = import_redis()
-        self._trouble = (self._redis.RedisError, OSError)
+        self._trouble = trouble(self._redis)
         self._prefix = prefix
         self._owned = isinstance(client, str)
         self._making = threading.Lock()
@@ -126,7 +126,7 @@ class AsyncRedisStore:
 
     def __init__(self, client: Any, *, prefix: str = "lumin:", credential_provider: Any = None) -> None:
         self._redis = import_redis()
-        self._trouble = (self._redis.RedisError, OSError)
+        self._trouble = trouble(self._redis)
         self._prefix = prefix
         self._owned = isinstance(client, str) or callable(client)
         self._make: Callable[[], tuple[Any, Term]]
@@ -196,6 +196,11 @@ class AsyncRedisStore:
 def _arguments(name: str, old: bytes | None, new: bytes | None, ttl: float) -> tuple[str | bytes | int, ...]:
     milliseconds = 0 if new is None or ttl <= 0 else math.ceil(ttl * 1000)
     return name.encode(), "absent" if old is None else "present", old or b"", new or b"", milliseconds
+
+
+def trouble(redis: Any) -> tuple[type[Exception], ...]:
+    """The errors of redis-py that are the system's; a cluster's is a tree of its own."""
+    return redis.RedisError, redis.exceptions.RedisClusterException, OSError
 
 
 def is_no_primary(error: BaseException, redis: Any) -> bool:

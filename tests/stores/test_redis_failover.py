@@ -201,7 +201,7 @@ def test_a_cluster_is_followed_to_its_next_primary(store_class: Any, cluster: li
     with opened(partial(store_class, cluster_url(cluster))) as store:
         exercise(store)
         with redis.Redis(port=cluster[1].port) as replica:
-            replica.execute_command("CLUSTER", "FAILOVER")
+            replica.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
             while replica.info("replication")["role"] != "master":
                 with suppress(StoreUnavailable):
                     exercise(store)

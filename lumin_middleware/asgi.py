@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
@@ -19,19 +19,17 @@ from weakref import WeakKeyDictionary, ref
 from starlette.types import Message, Receive, Scope, Send
 
 from .config import LuminConfig
-from .errors import ConfigurationError, LuminError, RequestRefused
+from .errors import ConfigurationError, LuminError
 from .model import Request
 from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
+from .runtime.bodies import AsgiBody
 from .runtime.event_loop import AsyncWorld
 from .runtime.passage import MARK, Passage
 from .runtime.startup import NotSetUp, is_being_served, require_way_out
 from .site.relying_party import RelyingParty, Visit
 from .stores import NamedStore
-
-BODY_LIMIT = 65_536
-"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -40,6 +38,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _X = (b"x", b"X")  # how such a name begins
 _NOBODY = ("",)
+_NO_CHANGE: Mapping[str, Any] = {}
 
 
 # --- the middleware -------------------------------------------------------------------------------------
@@ -102,7 +101,7 @@ class LuminMiddleware:
             outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
-                await Passage(outcome, world, send).run(app, _as_specified(scope, outcome.request), receive)
+                await Passage(outcome, world, scope, send, _as_specified(scope, outcome.request)).run(app, receive)
             else:
                 await deliver(outcome, world, scope, receive, send)
 
@@ -235,12 +234,12 @@ def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "
         root_path=root_path,
         websocket=scope["type"] == "websocket",
         peer=(scope.get("client") or _NOBODY)[0],
-        body=_BodyReader(receive),
+        body=AsgiBody(receive),
     )
 
 
-def _as_specified(scope: Scope, request: Request) -> Scope:
-    """The scope for the application, which must take the mount off where it was taken off to be judged.
+def _as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:
+    """What of the scope is another for the application, which must take the mount off where we did to judge.
 
     A path is passed on as it came. But where the server left the mount out and the path holds it all the same
     (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
@@ -251,24 +250,5 @@ def _as_specified(scope: Scope, request: Request) -> Scope:
         or request.mount not in scope["path"]
         or request.root_path not in ("", request.mount)
     ):
-        return scope
-    return {**scope, "path": request.path, "raw_path": request.raw_path.encode("latin-1")}
-
-
-class _BodyReader:
-    """Reads the body of a request to one of our own routes."""
-
-    __slots__ = ("_receive",)
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-
-    async def __call__(self) -> bytes:
-        body = b""
-        while True:
-            message = await self._receive()
-            body += bytes(message.get("body", b""))
-            if len(body) > BODY_LIMIT:
-                raise RequestRefused("too_large", "The body is too large.", status=413)
-            if not message.get("more_body", False):
-                return body
+        return _NO_CHANGE
+    return {"path": request.path, "raw_path": request.raw_path.encode("latin-1")}

@@ -1,132 +1,22 @@
 """What the application finds on its request: a client for the Lumin API that is always signed in.
 
-A thin one: httpx2's arguments and responses, one connection pool for everybody, and an `httpx2.Auth` that puts
-the token in. The token goes to the API's origin and to no other, and the client ends with its request.
+A thin one: httpx2's arguments and responses, one connection pool for everybody (`connections`), and an `httpx2.Auth`
+that puts the token in (`authorization`). The client ends with its request.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
 
 import httpx2
 
 from .api_paths import build_path
-from .config import CONNECT_TIMEOUT, LuminConfig
-from .connections import DIRECT, AsyncPool, Pool, is_replayable, no_cookies
-from .errors import (
-    ClientMisused,
-    InsufficientScope,
-    LoginRequired,
-    LuminError,
-    ServerUnavailable,
-    StoreUnavailable,
-)
+from .authorization import Holder, LuminAuth, check_origin
+from .errors import ClientMisused, InsufficientScope, LoginRequired
 from .model import Session
 from .ports import run
-from .protocol.oauth import bearer
-
-DISCARDED = 65_536
-"""Bytes of a refusal's body that are read, so that its connection can be used again; a longer one costs a new one."""
-
-KEEPALIVE = 2.0
-"""Seconds that an unused connection is kept; many servers close theirs after 5, and a call that meets that is lost."""
-
-
-class Holder(Protocol):
-    """Whoever holds the session of one request, and renews it."""
-
-    failed: LuminError | None
-    """The last error of ours that the application was given."""
-
-    @property
-    def session(self) -> Session | None: ...
-
-    async def fresh(self, *, rejected: str | None = None) -> Session: ...
-
-
-def api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.AsyncClient:
-    """The connection pool that all share on one event loop."""
-    return AsyncPool(**_pool_options(config, context))
-
-
-def blocking_api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.Client:
-    """The connection pool that all threads of a process share."""
-    return Pool(**_pool_options(config, context))
-
-
-def _pool_options(config: LuminConfig, context: ssl.SSLContext) -> dict[str, Any]:
-    return {
-        "base_url": config.api_url,
-        "verify": context,
-        "mounts": DIRECT,
-        "cookies": no_cookies(),
-        "timeout": httpx2.Timeout(config.api_timeout, connect=CONNECT_TIMEOUT),
-        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE),
-    }
-
-
-class LuminAuth(httpx2.Auth):
-    """Puts the access token into a request, and once more with a new one if the API answers 401."""
-
-    def __init__(self, holder: Holder, origin: httpx2.Origin) -> None:
-        self._holder = holder
-        self._origin = origin
-
-    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        check_origin(request.url, self._origin)
-        sent = (await self._holder.fresh()).tokens.access_token
-        request.headers["Authorization"] = bearer(sent)
-        response = yield request
-        if response.status_code != 401 or not is_replayable(request.stream):
-            return
-        try:
-            renewed = (await self._holder.fresh(rejected=sent)).tokens.access_token
-        except (ServerUnavailable, StoreUnavailable):
-            return  # the API's 401 is the best answer there is
-        if renewed == sent:  # so new that another would fare no better
-            return
-        await _discard(response)
-        request.headers["Authorization"] = bearer(renewed)
-        yield request
-
-    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        # The same steps; without an event loop the holder never suspends.
-        flow = self.async_auth_flow(request)
-        answer: Any = None
-        with suppress(StopAsyncIteration):
-            while True:
-                answer = yield run(flow.asend(answer))
-
-
-async def _discard(response: httpx2.Response) -> None:
-    """Takes the body off the connection, which can then be used again, as it came: it may unfold to very much.
-
-    httpx2 reads whatever is answered in the middle of a flow; from here on that is nothing.
-    """
-    stream, size = response.stream, 0
-    with suppress(httpx2.HTTPError):
-        if isinstance(stream, httpx2.AsyncByteStream):
-            async for piece in stream:
-                if (size := size + len(piece)) > DISCARDED:
-                    break
-            await stream.aclose()
-        else:
-            assert isinstance(stream, httpx2.SyncByteStream)
-            for piece in stream:
-                if (size := size + len(piece)) > DISCARDED:
-                    break
-            stream.close()
-    response.stream = httpx2.ByteStream(b"")
-    response.headers.pop("content-encoding", None)
-
-
-def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
-    """Raises `ClientMisused` for a URL whose origin is another: the token must not go there."""
-    if not url.is_absolute_url or url.origin != origin:
-        raise ClientMisused(f"{str(url)!r} is not on {origin}, and the access token goes nowhere else")
 
 
 class _Client:

@@ -5,16 +5,22 @@ No client keeps a cookie, and none asks a proxy for this machine itself.
 
 from __future__ import annotations
 
+import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx2
+
+from .config import CONNECT_TIMEOUT, LuminConfig
 
 DIRECT: Final = dict.fromkeys(("all://localhost", "all://*.localhost", "all://127.0.0.0/8", "all://[::1]"))
 """httpx2's `mounts`: what is on this machine is reached without `HTTP_PROXY`; a proxy's `localhost` is another."""
 
 ANEW = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
 """Each request has a connection of its own."""
+
+KEEPALIVE = 2.0
+"""Seconds that an unused connection is kept; many servers close theirs after 5, and a call that meets that is lost."""
 
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """The methods that do no more when they are done twice (RFC 9110, 9.2.2). POST is never sent twice."""
@@ -124,3 +130,24 @@ class Pool(httpx2.Client):
     def close(self) -> None:
         super().close()
         self._anew.close()
+
+
+def api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.AsyncClient:
+    """The connection pool that all share on one event loop."""
+    return AsyncPool(**_pool_options(config, context))
+
+
+def blocking_api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.Client:
+    """The connection pool that all threads of a process share."""
+    return Pool(**_pool_options(config, context))
+
+
+def _pool_options(config: LuminConfig, context: ssl.SSLContext) -> dict[str, Any]:
+    return {
+        "base_url": config.api_url,
+        "verify": context,
+        "mounts": DIRECT,
+        "cookies": no_cookies(),
+        "timeout": httpx2.Timeout(config.api_timeout, connect=CONNECT_TIMEOUT),
+        "limits": httpx2.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE),
+    }

@@ -1,6 +1,7 @@
 """The values that the core passes around: one request, one response, tokens, a session, a login.
 
-They know how to write and read themselves and nothing else; no I/O, no clock.
+They know how to write and read themselves and nothing else; no I/O, no clock. What may hold a secret does not show in
+their `repr`, which error reporters keep: no header, query, cookie, body, token or claim.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from sys import intern
 from typing import Any, Self
 
 
@@ -20,10 +23,11 @@ class Request:
     """Decoded, with the mount prefix: what the application routes on."""
     raw_path: str
     """The same as it stood on the wire, still percent-encoded."""
-    query: str
-    headers: Sequence[tuple[bytes, bytes]]
+    query: str = field(repr=False)
+    """Without its `?`. At the callback it holds a code."""
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     """Names in lower case; without cookies, and without those that only we may set."""
-    cookie: bytes = b""
+    cookie: bytes = field(default=b"", repr=False)
     """The `Cookie` headers, joined (RFC 9113, section 8.2.3)."""
     mount: str = ""
     """The prefix of `path` under which the application is mounted, as the server or the client says."""
@@ -32,7 +36,7 @@ class Request:
     websocket: bool = False
     peer: str = ""
     """The address of whoever sent it to us, which may be a proxy; empty for a Unix socket."""
-    body: Callable[[], Awaitable[bytes]] | None = None
+    body: Callable[[], Awaitable[bytes]] | None = field(default=None, repr=False)
     """Reads the body, which is refused past 64 KiB. Only our own routes do."""
 
     def header(self, name: bytes) -> str:
@@ -46,8 +50,8 @@ class Response:
     """One answer of ours."""
 
     status: int
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
+    headers: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    body: bytes = field(default=b"", repr=False)
     undo: Callable[[], Awaitable[object]] | None = field(default=None, repr=False)
     """What to do when nobody is there to take the answer."""
 
@@ -104,40 +108,45 @@ class Session:
             access_token=item["access"],
             expires_at=item["expires"],
             lifetime=item["life"],
-            scope=tuple(item["scope"].split()),
+            scope=_scope(item["scope"]),
             refresh_token=item["refresh"],
             id_token=item["idt"],
         )
-        return cls(item["id"], item["gen"], item["began"], seen, tokens, item["claims"], item.get("nonce"))
+        claims = {intern(name): value for name, value in item["claims"].items()}  # the names are in every session
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"))
 
 
 @dataclass(frozen=True, slots=True)
 class Errand:
     """What a login is for: where it leads, and what it has to bring. It holds no secret and travels in `state`."""
 
-    return_to: str
+    return_to: str = field(repr=False)
     """A path of this site, or the name under which the store keeps one that is long."""
     scope: str
     needed: str = ""
     """The part of `scope` without which `return_to` is of no use."""
     asked_by: str = ""
     """Who was signed in and asked for more (`logins.person`); empty where anybody may answer."""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the browser added to the authorization request: `prompt`, `login_hint` and the like."""
     again: int = 0
     """How often this was begun again by itself."""
     host: str = ""
     """The `Host` under which it was begun, where that is not the site's; words for a page and nothing else."""
+    grant: str = ""
+    """The name of the grant that it is to bring in place of a session; empty for a sign-in."""
     began: float = field(default=0.0, compare=False)
     """Epoch seconds, as the seal says."""
 
     def dump(self) -> bytes:
-        return _json([self.return_to, self.scope, self.needed, self.asked_by, self.extra, self.again, self.host])
+        items = [self.return_to, self.scope, self.needed, self.asked_by, self.extra, self.again, self.host]
+        return _json([*items, self.grant] if self.grant else items)
 
     @classmethod
     def load(cls, data: bytes, began: float) -> Self:
-        return_to, scope, needed, asked_by, extra, again, host = json.loads(data)
-        return cls(return_to, scope, needed, asked_by, extra, again, host, began)
+        # What was begun before there were grants has no word about one.
+        return_to, scope, needed, asked_by, extra, again, host, grant = [*json.loads(data), ""][:8]
+        return cls(return_to, scope, needed, asked_by, extra, again, host, grant, began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +183,12 @@ class AuthorizationCode:
 
 
 _CHECKED = object()
+
+
+@lru_cache(maxsize=256)
+def _scope(text: str) -> tuple[str, ...]:
+    """The scopes that are written like this, of which one site has a few and its sessions have the same."""
+    return tuple(text.split())
 
 
 def _json(value: object) -> bytes:

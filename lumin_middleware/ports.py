@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from .model import AuthorizationCode
@@ -82,7 +82,7 @@ class Answer:
 
     status: int
     media_type: str
-    body: bytes
+    body: bytes = field(repr=False)
     retry_after: float = 0.0
     """Seconds after which the server asks to be asked again (RFC 9110, 10.2.3); 0 where it does not say."""
 

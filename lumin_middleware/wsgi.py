@@ -7,21 +7,21 @@ Connections are made lazily in each process, since they do not survive a fork.
 from __future__ import annotations
 
 import os
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from urllib.parse import quote, unquote_to_bytes
 
 from .asgi import parameters
 from .client import LuminClient
 from .config import LuminConfig
-from .errors import ANSWERED, ConfigurationError, LuminError, RequestRefused
+from .errors import ANSWERED, ConfigurationError, LuminError
 from .model import Request, Response
 from .ports import Store, run
 from .runtime.api_calls import WsgiCall
+from .runtime.bodies import WsgiBody
 from .runtime.startup import not_set_up, require_way_out
 from .runtime.threads import ThreadWorld
 from .site import pages
@@ -31,10 +31,9 @@ from .stores import NamedStore
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-BODY_LIMIT = 65_536
-"""Bytes of a body that one of our own routes reads: a logout token has some 1,000."""
-
 _MARK = "lumin.middleware"  # what an environ holds that has passed here: the visit
+
+_OURS = ("lumin", _MARK)  # what the application gets of its own
 
 # Only we may say who somebody is.
 _IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
@@ -91,9 +90,9 @@ class LuminMiddleware:
     def _pass_on(
         self, visit: Visit, world: ThreadWorld, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge)
+        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge.of)
         passed = _environ_for_app(environ, visit, client)
-        passage = _Passage(visit, client, environ, start_response)
+        passage = _Passage(visit, client, environ, passed, start_response)
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
         try:
             result = app(passed, passage.start_response)
@@ -120,11 +119,15 @@ class LuminMiddleware:
 class Challenge:
     """The answer that asks for what is missing: a WSGI application, and its parts for whoever needs them."""
 
-    def __init__(self, visit: Visit, scope: str) -> None:
-        response = run(visit.challenge(scope=scope))
+    def __init__(self, response: Response) -> None:
         self.status = response.status
         self.headers = list(response.headers)
         self.body = response.body
+
+    @classmethod
+    def of(cls, visit: Visit, scope: str) -> Self:
+        """The one for this request."""
+        return cls(run(visit.challenge(scope=scope)))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return _answer(Response(self.status, self.headers, self.body), environ, start_response)
@@ -134,7 +137,12 @@ class _Passage:
     """An answer of the application on its way out; the client lives as long as it."""
 
     def __init__(
-        self, visit: Visit, client: LuminClient | None, environ: WSGIEnvironment, start_response: StartResponse
+        self,
+        visit: Visit,
+        client: LuminClient | None,
+        environ: WSGIEnvironment,
+        passed: WSGIEnvironment,
+        start_response: StartResponse,
     ) -> None:
         self.started = False
         self.replaced: LuminError | None = None
@@ -143,6 +151,7 @@ class _Passage:
         self._visit = visit
         self._client = client
         self._environ = environ
+        self._passed = passed
         self._start_response = start_response
         self._chunks: Iterator[bytes] | None = None
 
@@ -151,6 +160,7 @@ class _Passage:
         if isinstance(self._visit.failed, ANSWERED) and status.startswith("500"):
             self.replaced = self._visit.failed
             return lambda data: None
+        self._hand_back()
         if cookies := self._visit.set_cookies():
             headers = pages.with_cookies(headers, cookies)
         elif self._visit.session is not None and pages.says_nothing_of_caching(name for name, _ in headers):
@@ -159,9 +169,16 @@ class _Passage:
         self.started = True
         return result
 
+    def _hand_back(self) -> None:
+        """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
+        for name in self._passed.keys() - self._environ.keys():
+            if name not in _OURS:
+                self._environ[name] = self._passed[name]
+
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
         self.started, self.replaced = True, None
+        self._hand_back()
         response = run(self._visit.answer(error))
         self.over()
         return _answer(response, self._environ, self._start_response)
@@ -225,7 +242,7 @@ def _read(environ: WSGIEnvironment) -> Request:
         cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
         mount=mount,
         peer=environ.get("REMOTE_ADDR", ""),
-        body=_body_reader(environ),
+        body=WsgiBody(environ),
     )
 
 
@@ -277,16 +294,6 @@ def _raw_path(environ: WSGIEnvironment, mount: str, path: str) -> str:
 
 def _quoted(path: str) -> str:
     return quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~-._")
-
-
-def _body_reader(environ: WSGIEnvironment) -> Callable[[], Awaitable[bytes]]:
-    async def read() -> bytes:
-        length = environ.get("CONTENT_LENGTH") or "0"
-        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > BODY_LIMIT:
-            raise RequestRefused("too_large", "The body is too large.", status=413)
-        return bytes(environ["wsgi.input"].read(int(length)))
-
-    return read
 
 
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:

@@ -18,6 +18,7 @@ from lumin_middleware.runtime.threads import ThreadWorld
 from lumin_middleware.sessions import renewal
 from tests.foreign.fixtures import oauth_toolkit, oidc_provider
 from tests.patience import PATIENCE
+from tests.postgres_server import Postgres
 from tests.site_rig import Browser, Clock, Site
 from tests.site_rig import site as make_site
 
@@ -56,6 +57,13 @@ class Hurried:
         self.clock.now = max(self.clock.now, until)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests of a session, each with a database or a table of its own."""
+    with Postgres() as server:
+        yield server
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -67,6 +75,14 @@ def patience() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CONNECT_TIMEOUT", "REVOKE_TIMEOUT"):
             patch.setattr(exchange, name, PATIENCE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the default store keeps is this run's, and nothing of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

@@ -14,7 +14,7 @@ def floors() -> list[str]:
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
     extras = project["optional-dependencies"].values()
     required = [*project["dependencies"], *(each for extra in extras for each in extra)]
-    return [re.sub(r"([\w-]+)>=([\w.]+).*", r"\1==\2", each) for each in required]
+    return [re.sub(r"([\w-]+)(?:\[.*?\])?>=([\w.]+).*", r"\1==\2", each) for each in required]
 
 
 if __name__ == "__main__":

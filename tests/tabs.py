@@ -1,4 +1,4 @@
-"""A browser with many tabs, in process: one cookie jar before a site and its emulator, which share it as Hydra does.
+"""A browser with many tabs, in process: one cookie jar before a site and its authorization server.
 
 A tab goes where it is sent, waits where a page asks it to, and stops where a person is asked.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode, urljoin
 
 import httpx2
@@ -26,21 +28,37 @@ HOPS_LIMIT = 200
 
 
 class Browser(httpx2.AsyncClient):
-    """One cookie jar, and everything that answers on the other side."""
+    """One cookie jar, and everything that answers on the other side: the site, and the pages of `lumin`.
 
-    def __init__(self, site: Site) -> None:
-        self.lumin = site.emulator.base
-        transports = {
-            ORIGIN: httpx2.ASGITransport(site.middleware),
-            self.lumin: httpx2.ASGITransport(site.emulator.app),
-        }
-        super().__init__(mounts=transports, headers=NAVIGATION)
+    `lumin` are the origins of the authorization server, the first of which has its authorization endpoint.
+    """
+
+    def __init__(self, transports: dict[str, httpx2.AsyncBaseTransport], lumin: tuple[str, ...], **more: Any) -> None:
+        self.lumin = lumin
+        super().__init__(mounts=transports, headers=NAVIGATION, **more)
+
+    def tab(self, path: str) -> Tab:
+        return Tab(self, path)
 
     async def tabs(self, paths: list[str]) -> list[Tab]:
         """Tabs that are opened at one instant."""
-        tabs = [Tab(self, path) for path in paths]
+        tabs = [self.tab(path) for path in paths]
         await asyncio.gather(*(tab.go() for tab in tabs))
         return tabs
+
+    def forget_the_site(self) -> None:
+        """Its cookies are gone; those of Lumin are not."""
+        for cookie in list(self.cookies.jar):
+            if cookie.domain.startswith("app.example.com"):
+                self.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
+
+
+def before_the_emulator(site: Site) -> Browser:
+    """A browser whose requests reach a site and its emulator in process."""
+    lumin = site.emulator.base
+    return Browser(
+        {ORIGIN: httpx2.ASGITransport(site.middleware), lumin: httpx2.ASGITransport(site.emulator.app)}, (lumin,)
+    )
 
 
 @dataclass
@@ -80,13 +98,16 @@ class Tab:
         await self._follow(await self.browser.get(self.url))
 
     async def press(self, name: str, value: str | None = None) -> None:
-        """Presses a button of Lumin's page; consent is to be remembered."""
+        """Presses a button of the emulator's page; consent is to be remembered."""
         form = Form(self.shown)
         pressed = next(button for button in form.buttons if button[0] == name and value in (None, button[1]))
-        self.url = urljoin(self.url, form.action)
-        content = urlencode([*form.fields, pressed, ("remember", "yes")])
+        await self.submit(form.action, [*form.fields, pressed, ("remember", "yes")])
+
+    async def submit(self, action: str, fields: list[tuple[str, str]]) -> None:
+        """Sends a form off, and goes as far as it is sent from there."""
+        self.url = urljoin(self.url, action)
         kind = {"content-type": "application/x-www-form-urlencoded"}
-        await self._follow(await self.browser.post(self.url, content=content, headers=kind))
+        await self._follow(await self.browser.post(self.url, content=urlencode(fields), headers=kind))
 
     async def sign_in(self, person: str | None = None) -> None:
         """A person at this tab does what it asks, until it asks no more."""
@@ -103,7 +124,9 @@ class Tab:
                 in_a_row += 1
                 self.longest = max(self.longest, in_a_row)
                 self.url = urljoin(self.url, location)
-                self.begun += self.url.startswith(f"{self.browser.lumin}/oauth2/auth?") and "_verifier=" not in self.url
+                self.begun += (
+                    self.url.startswith(f"{self.browser.lumin[0]}/oauth2/auth?") and "_verifier=" not in self.url
+                )
             elif seconds := answer.headers.get("refresh"):
                 in_a_row = 0
                 self.waits += 1
@@ -114,3 +137,32 @@ class Tab:
             await asyncio.sleep(random.random() * WAY)
             answer = await self.browser.get(self.url)
         raise AssertionError("\n".join(["it goes round in circles:", *self.log[-30:]]))
+
+
+def pages(count: int, round_: int) -> list[str]:
+    """So many pages of the site, all different."""
+    return [f"/round/{round_}/tab/{number}?x=%26" for number in range(count)]
+
+
+def assert_arrived(tabs: list[Tab]) -> None:
+    lost = [(tab.wanted, tab.url, tab.shown.status_code, tab.log[-12:]) for tab in tabs if not tab.has_arrived]
+    assert lost == []
+    assert max(tab.longest for tab in tabs) < 20, "browsers give up"
+
+
+class Tally:
+    """What it took."""
+
+    def __init__(self) -> None:
+        self._most: Counter[str] = Counter()
+        self._all: Counter[str] = Counter()
+
+    def add(self, tabs: list[Tab]) -> None:
+        self._all["tabs"] += len(tabs)
+        for tab in tabs:
+            for what in ("redirects", "longest", "begun", "waits"):
+                self._most[what] = max(self._most[what], getattr(tab, what))
+                self._all[what] += getattr(tab, what)
+
+    def __str__(self) -> str:
+        return f"a tab at most {dict(self._most)}, in all {dict(self._all)}"

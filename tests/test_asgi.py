@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from lumin_middleware import ConfigurationError, LuminMiddleware
+from lumin_middleware import ConfigurationError, LuminMiddleware, lumin
 from lumin_middleware.wsgi import LuminMiddleware as WSGILuminMiddleware
 from tests.fakes import config
-from tests.site_rig import FETCH
+from tests.site_rig import FETCH, Browser
 
 
 async def page(request: Request) -> PlainTextResponse:
@@ -98,6 +98,46 @@ async def test_a_middleware_before_ours_sees_what_the_router_found(each_site):
     assert outer.scope["state"]["seen"] == "by the application"
     assert "lumin" not in outer.scope["state"]
     assert "user" not in outer.scope
+
+
+async def test_it_sees_the_same_where_the_path_is_written_anew_for_the_application(new_site):
+    """A server that leaves the mount out, before a path that holds it all the same: the application gets a copy."""
+    site = new_site(redirect_uri="https://app.example.com/app/auth/callback", public=["/static/*"], emulator={})
+    routes = [Mount("/static", routes=[Route("/{rest:path}", page)])]
+    inner = LuminMiddleware(Starlette(routes=routes), site.config, clock=site.clock)
+    outer = Outer(inner, root_path="/app")
+    site.processes = [inner]
+    answer = await Browser(outer, site).get("/static/app/x")
+    assert answer.text == "here"
+    assert outer.scope["path_params"] == {"rest": "app/x"}
+    assert outer.scope["endpoint"] is page
+    assert outer.scope["state"]["seen"] == "by the application"
+    assert outer.scope["path"] == "/static/app/x"
+
+
+@pytest.mark.parametrize(("needed", "status"), [("openid", 200), ("templates", 403)])
+async def test_it_sees_it_with_the_first_byte(site, needed, status):
+    """Which is when what measures asks for the route, be the answer the application's or ours in its place."""
+    seen = []
+
+    async def measured(scope, receive, send):
+        async def watch(message):
+            seen.append((message["type"], message.get("status"), scope.get("path_params")))
+            await send(message)
+
+        await inner(scope, receive, watch)
+
+    async def needing(request: Request) -> PlainTextResponse:
+        lumin(request).require(needed)
+        return PlainTextResponse("here")
+
+    inner = LuminMiddleware(Starlette(routes=[Route("/{item}", needing)]), site.config, clock=site.clock)
+    site.processes = [inner]
+    browser = Browser(measured, site)
+    await browser.sign_in("/one", scope="openid")
+    seen.clear()
+    await browser.fetch("GET", "/one")
+    assert seen[0] == ("http.response.start", status, {"item": "one"})
 
 
 async def test_whom_a_middleware_before_ours_found_stays_on_a_public_page(each_site):

@@ -18,15 +18,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware.client import (
-    DISCARDED,
-    AsyncLuminClient,
-    LuminAuth,
-    LuminClient,
-    api_client,
-    blocking_api_client,
+from lumin_middleware.authorization import DISCARDED, LuminAuth
+from lumin_middleware.client import AsyncLuminClient, LuminClient
+from lumin_middleware.connections import api_client, blocking_api_client
+from lumin_middleware.errors import (
+    ClientMisused,
+    LoginRequired,
+    LuminError,
+    ServerUnavailable,
+    SessionEnded,
+    StoreUnavailable,
 )
-from lumin_middleware.errors import ClientMisused, LoginRequired, ServerUnavailable, SessionEnded, StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
 from tests.fakes import any_text, config, hostile
 
@@ -39,10 +41,11 @@ VERBS = ["get", "head", "options", "post", "put", "patch", "delete"]
 class Holder:
     """Who holds a session; renewing it gives the next of its tokens, or raises."""
 
-    def __init__(self, *tokens: str, error: Exception | None = None) -> None:
+    def __init__(self, *tokens: str, error: LuminError | None = None) -> None:
         self.tokens = list(tokens or ["access-1"])
         self.error = error
         self.asked: list[str | None] = []
+        self.failed: LuminError | None = None
         self.session: Session | None = self._session(self.tokens[0])
 
     def _session(self, token: str) -> Session:
@@ -52,6 +55,7 @@ class Holder:
     async def fresh(self, *, rejected: str | None = None) -> Session:
         self.asked.append(rejected)
         if rejected is not None and self.error is not None:
+            self.failed = self.error
             raise self.error
         if rejected == self.tokens[0]:
             self.tokens.pop(0)
@@ -195,8 +199,10 @@ async def test_no_other_status_has_anything_renewed(rig, status):
 @pytest.mark.parametrize("error", [ServerUnavailable("down"), StoreUnavailable("down")])
 async def test_when_nothing_can_be_renewed_now_the_refusal_is_the_answer(rig, error):
     rig.refuse("access-1")
-    assert (await done(rig.client(Holder(error=error)).get("x"))).status_code == 401
+    holder = Holder(error=error)
+    assert (await done(rig.client(holder).get("x"))).status_code == 401
     assert len(rig.calls) == 1
+    assert holder.failed is None  # the application has met no error of ours; a 500 is its own
 
 
 async def test_when_the_session_has_ended_the_application_hears_of_it(rig):

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from lumin_middleware.client import api_client, blocking_api_client
+from lumin_middleware.connections import api_client, blocking_api_client
 from tests.fakes import config
 
 CONTEXT = ssl.create_default_context()

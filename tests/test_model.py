@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +23,7 @@ from lumin_middleware.model import (
 )
 from lumin_middleware.protocol import oauth
 from tests.fakes import any_text, hostile, json_values
+from tests.test_layers import CORE
 
 TOKENS = TokenSet("access-secret", 1000.5, 3600.0, ("openid", "sign:requests"), "refresh-secret", "id-secret")
 SESSION = Session("id-of-session", 3, 10.25, 20.0, TOKENS, {"sub": "person-1", "email": "person@example.com"})
@@ -104,15 +110,70 @@ def test_an_errand_is_read_as_it_was_written(words, extra, again):
     assert (read, read.began) == (errand, 17)
 
 
-@pytest.mark.parametrize(
-    "value", [TOKENS, SESSION, TRANSACTION, AuthorizationCode("c0de", TRANSACTION, checked=_CHECKED)]
-)
-def test_no_secret_is_shown(value):
-    for shown in (repr(value), str(value), f"{value}"):
-        assert "secret" not in shown
-        assert "id-of-session" not in shown
-        assert "person" not in shown
-        assert "c0de" not in shown
+# --- what shows -----------------------------------------------------------------------------------------
+
+SHOWN = {
+    "model.Request": {"method", "path", "raw_path", "mount", "root_path", "websocket", "peer"},
+    "model.Response": {"status"},
+    "model.TokenSet": {"expires_at", "lifetime", "scope"},
+    "model.Session": {"generation", "began", "seen", "tokens"},
+    "model.Errand": {"scope", "needed", "asked_by", "again", "host", "grant", "began"},
+    "model.Transaction": {"errand"},
+    "ports.Answer": {"status", "media_type", "retry_after"},
+    "protocol.signatures.SignedToken": {"header"},
+    "sessions.grants.Listed": {"name", "workspace", "connected_at"},
+    "site.people.SignedIn": {"name", "began"},
+    "sessions.records.Record": {"session"},
+    "sessions.sessions.Carried": {"session", "stale", "outdated"},
+    "sessions.sessions.Opened": {"session", "key", "newest_key"},
+    "sessions.sealing.Unsealed": {"sealed_at", "newest_key"},
+    "sessions.pauses.Pause": {"number", "seconds", "until"},
+    "sessions.index.Entry": {"began", "has_sid"},
+    "site.access.Rule": {"public", "optional", "scope"},
+    "site.verify.Question": {"request", "known", "marked", "redirects", "scope", "yes"},
+    "site.api_proxy.Head": {"status"},
+    "site.api_proxy.ApiCall": {"method", "path"},
+    "site.pages.Page": set(),
+}
+"""The fields that a value's `repr` may show: none that could hold a token, a code, a cookie, a query or a claim. The
+values among them (`session`, `request`, …) are in this list themselves. `LuminConfig` is tested with its settings."""
+
+
+def _values() -> Iterator[tuple[str, type[Any]]]:
+    """Every class of values below the I/O line."""
+    for name in CORE:
+        module = import_module(f"lumin_middleware.{name}")
+        for found in vars(module).values():
+            if not isinstance(found, type) or found.__module__ != module.__name__ or name == "config":
+                continue
+            if dataclasses.is_dataclass(found) or hasattr(found, "_fields"):
+                yield f"{name}.{found.__name__}", found
+
+
+def _of_canaries(kind: type[Any]) -> tuple[Any, set[str]]:
+    """A value whose every field is a canary of its own, whatever it should be; and the fields."""
+    if not dataclasses.is_dataclass(kind):
+        return kind(*(f"canary<{name}>" for name in kind._fields)), set(kind._fields)  # type: ignore[attr-defined]
+    value, names = object.__new__(kind), {each.name for each in dataclasses.fields(kind)}
+    for name in names:
+        object.__setattr__(value, name, f"canary<{name}>")
+    return value, names
+
+
+@pytest.mark.parametrize(("name", "kind"), list(_values()), ids=lambda each: each if isinstance(each, str) else "")
+def test_no_value_shows_a_secret(name, kind):
+    value, names = _of_canaries(kind)
+    for show in (repr, str, ascii, "{}".format, lambda value: repr([value]), lambda value: repr({"x": value})):
+        shown = {each for each in names if f"canary<{each}>" in show(value)}
+        assert shown <= SHOWN[name], name
+
+
+def test_the_list_of_what_shows_is_of_values_that_there_are():
+    assert SHOWN.keys() == {name for name, _ in _values()}
+
+
+def test_a_code_does_not_show_itself():
+    assert repr(AuthorizationCode("c0de", TRANSACTION, checked=_CHECKED)) == "AuthorizationCode(…)"
 
 
 def test_what_undoes_an_answer_is_not_shown():

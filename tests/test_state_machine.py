@@ -30,10 +30,10 @@ from hypothesis.stateful import (
 from lumin_middleware.errors import LoginRequired, LuminError
 from lumin_middleware.model import Response, Session
 from lumin_middleware.protocol.breaker import PAUSES
+from lumin_middleware.sessions.due import HARD_MARGIN
 from lumin_middleware.sessions.lease import MARGIN as LEASE_MARGIN
 from lumin_middleware.sessions.pauses import LONGEST
 from lumin_middleware.sessions.records import record_key
-from lumin_middleware.sessions.renewal import HARD_MARGIN
 from lumin_middleware.stores import MemoryStore, SQLiteStore
 from tests.fakes import CookieJar, config, header, request
 from tests.site_rig import FETCH, ORIGIN, Clock, query

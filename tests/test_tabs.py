@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -16,61 +15,29 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tests import browser_rig
 from tests.site_rig import Site
-from tests.tabs import Browser, Tab
+from tests.tabs import Browser, Tally, assert_arrived, before_the_emulator, pages
 
 ROUNDS = int(os.environ.get("TABS_ROUNDS", "2"))
 COUNTS = (2, 6, 12, 20)
 
 
-def pages(count: int, round_: int) -> list[str]:
-    return [f"/round/{round_}/tab/{number}?x=%26" for number in range(count)]
-
-
-def assert_arrived(tabs: list[Tab]) -> None:
-    lost = [(tab.wanted, tab.url, tab.shown.status_code, tab.log[-12:]) for tab in tabs if not tab.has_arrived]
-    assert lost == []
-    assert max(tab.longest for tab in tabs) < 20, "browsers give up"
-
-
-class Tally:
-    """What it took, for whoever wants to know (`pytest -s`)."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.most: Counter[str] = Counter()
-        self.sum: Counter[str] = Counter()
-
-    def add(self, tabs: list[Tab]) -> None:
-        self.sum["tabs"] += len(tabs)
-        for tab in tabs:
-            for what in ("redirects", "longest", "begun", "waits"):
-                self.most[what] = max(self.most[what], getattr(tab, what))
-                self.sum[what] += getattr(tab, what)
-
-    def __del__(self) -> None:
-        print(f"\n{self.name}: most {dict(self.most)}, in all {dict(self.sum)}")
-
-
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Tally:
-    return Tally(request.node.name)
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """What it took, for whoever wants to know (`pytest -s`)."""
+    tally = Tally()
+    yield tally
+    print(f"\n{request.node.name}: {tally}")
 
 
 async def remembered(site: Site) -> Browser:
     """A browser whose person Lumin remembers, and who is not signed in at the site."""
-    browser = Browser(site)
-    tab = Tab(browser, "/first")
+    browser = before_the_emulator(site)
+    tab = browser.tab("/first")
     await tab.go()
     await tab.sign_in()
     assert tab.has_arrived
-    forget_the_site(browser)
+    browser.forget_the_site()
     return browser
-
-
-def forget_the_site(browser: Browser) -> None:
-    for cookie in list(browser.cookies.jar):
-        if cookie.domain.startswith("app.example.com"):
-            browser.cookies.jar.clear(cookie.domain, cookie.path, cookie.name)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -81,7 +48,7 @@ async def test_tabs_that_are_restored_at_once(each_site, count, tally):
         tabs = await browser.tabs(pages(count, round_))
         assert_arrived(tabs)
         tally.add(tabs)
-        forget_the_site(browser)
+        browser.forget_the_site()
         each_site.clock.advance(90)
 
 
@@ -90,10 +57,10 @@ async def test_tabs_that_are_restored_at_once(each_site, count, tally):
 async def test_tabs_that_a_person_goes_through_one_after_another(each_site, count, order, tally):
     """Nobody is remembered: each tab shows Lumin's sign-in, and the person begins with one of them."""
     for round_ in range(ROUNDS):
-        browser = Browser(each_site)
+        browser = before_the_emulator(each_site)
         tabs = []
         for page in pages(count, round_):
-            tabs.append(Tab(browser, page))
+            tabs.append(browser.tab(page))
             await tabs[-1].go()
             each_site.clock.advance(1)
         for tab in tabs if order == "oldest first" else tabs[::-1]:
@@ -107,7 +74,7 @@ async def test_tabs_that_a_person_goes_through_one_after_another(each_site, coun
 @pytest.mark.parametrize("count", COUNTS)
 async def test_tabs_that_are_opened_at_once_and_then_gone_through(each_site, count, tally):
     for round_ in range(ROUNDS):
-        browser = Browser(each_site)
+        browser = before_the_emulator(each_site)
         tabs = await browser.tabs(pages(count, round_))
         each_site.clock.advance(120)
         for tab in tabs:
@@ -120,7 +87,7 @@ async def test_tabs_that_are_opened_at_once_and_then_gone_through(each_site, cou
 
 async def test_a_tab_does_not_wait_for_ever_for_one_that_was_closed(each_site):
     browser = await remembered(each_site)
-    first = Tab(browser, "/first")
+    first = browser.tab("/first")
     await browser.get("https://app.example.com/closed")
     abandoned = await browser.get((await browser.get("https://app.example.com/closed")).headers["location"])
     assert abandoned.status_code == 302
@@ -129,8 +96,8 @@ async def test_a_tab_does_not_wait_for_ever_for_one_that_was_closed(each_site):
 
 
 async def test_a_browser_that_refuses_lumin_s_cookies_gets_a_page_that_says_so(each_site):
-    browser = Browser(each_site)
-    tab = Tab(browser, "/page")
+    browser = before_the_emulator(each_site)
+    tab = browser.tab("/page")
     await tab.go()
     for _ in range(10):
         if not tab.asks:

@@ -18,8 +18,9 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from lumin_middleware import ClientMisused, ConfigurationError, LoginRequired, lumin
+from lumin_middleware.runtime.bodies import BODY_LIMIT
 from lumin_middleware.stores import AsyncRedisStore, SQLiteStore
-from lumin_middleware.wsgi import BODY_LIMIT, LuminMiddleware
+from lumin_middleware.wsgi import LuminMiddleware
 from tests.edges import rig
 from tests.edges.gateway import Connection, environ, serve, serve_validated
 from tests.edges.rig import Browser, Lumin, Site
@@ -428,6 +429,29 @@ async def test_the_servers_environ_is_left_alone(site, browser):
     before = dict(asked)
     serve(site.wsgi, asked)
     assert asked == before
+
+
+async def test_what_stands_before_us_sees_what_the_application_found(site, browser):
+    """And by the first byte, which is when what measures asks for the route."""
+    seen = []
+
+    def app(environ, start_response):
+        environ["wsgiorg.routing_args"] = ((), {"item": "one"})
+        if environ["PATH_INFO"] == "/scoped":
+            environ["lumin"].require("templates:none")
+        start_response("200 OK", HTML)
+        return [b"here"]
+
+    site.wsgi_app.handler = app
+    for path in ("/page", "/scoped"):
+        asked = request(browser, path)
+
+        def start_response(status, headers, exc_info=None, asked=asked):
+            seen.append((status[:3], asked.get("wsgiorg.routing_args")))
+
+        b"".join(site.wsgi(asked, start_response))
+        assert "lumin" not in asked
+    assert seen == [("200", ((), {"item": "one"})), ("303", ((), {"item": "one"}))]
 
 
 # --- the client -----------------------------------------------------------------------------------------

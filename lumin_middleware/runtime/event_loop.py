@@ -15,8 +15,10 @@ import anyio
 import anyio.to_thread
 import httpx2
 
-from ..client import Holder, LuminClient, api_client, blocking_api_client
+from ..authorization import Holder
+from ..client import LuminClient
 from ..config import LuminConfig
+from ..connections import api_client, blocking_api_client
 from ..errors import ClientMisused, LuminError
 from ..model import Session
 from ..ports import AsyncStore, Store

@@ -7,7 +7,7 @@ first byte; a connection that is served for long ends with its session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
@@ -68,46 +68,51 @@ class LuminUser(BaseUser):
 
 
 class Passage:
-    """One request through the application."""
+    """One request through the application. `changed` is what of its scope the application sees otherwise."""
 
-    __slots__ = ("_complete", "_connected", "_held", "_send", "_started", "_visit", "_watch", "_world")
+    __slots__ = (
+        *("_changed", "_complete", "_connected", "_held", "_passed"),
+        *("_scope", "_send", "_started", "_visit", "_watch", "_world"),
+    )
 
-    def __init__(self, visit: Visit, world: AsyncWorld, send: Send) -> None:
+    def __init__(self, visit: Visit, world: AsyncWorld, scope: Scope, send: Send, changed: Mapping[str, Any]) -> None:
         self._visit = visit
         self._world = world
+        self._scope = self._passed = scope
         self._send = send
+        self._changed = changed
         self._started = False
         self._watch: Watch | None = None
         self._held: list[Message] = []
         self._complete = False
         self._connected = False
 
-    async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+    async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         client = self._client()
-        passed = self._scope_for_app(scope, client)
+        self._passed = self._scope_for_app(client)
         try:
-            await self._serve(app, passed, scope, receive)
+            await self._serve(app, receive)
         finally:
-            _hand_back(scope, passed)
+            self._hand_back()
             if client is not None:
                 client.close()
             if self._watch is not None:
                 self._watch.close()
         if self._watch is not None and self._watch.over and not self._complete:
-            await self._send(_LAST_WORDS[scope["type"]])
+            await self._send(_LAST_WORDS[self._scope["type"]])
 
-    async def _serve(self, app: ASGIApp, passed: Scope, scope: Scope, receive: Receive) -> None:
+    async def _serve(self, app: ASGIApp, receive: Receive) -> None:
         try:
-            await app(passed, self._receive(scope, receive), self.send)
+            await app(self._passed, self._receive(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._held:
-                await self._release_or_answer(self._visit.failed, scope, receive)
+                await self._release_or_answer(self._visit.failed, receive)
         except ANSWERED as error:
             if self._started:
                 raise
-            await self._answer(error, scope, receive)
+            await self._answer(error, receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
@@ -115,9 +120,9 @@ class Passage:
             await self._release()
             raise
 
-    def _receive(self, scope: Scope, receive: Receive) -> Receive:
+    def _receive(self, receive: Receive) -> Receive:
         """ASGI's `receive`; of a handshake it is noted whether the application has begun it."""
-        if scope["type"] != "websocket":
+        if self._scope["type"] != "websocket":
             return receive
 
         async def watched() -> Message:
@@ -126,19 +131,20 @@ class Passage:
 
         return watched
 
-    async def _answer(self, error: LuminError, scope: Scope, receive: Receive) -> None:
+    async def _answer(self, error: LuminError, receive: Receive) -> None:
         self._held.clear()
         self._started = True
+        self._hand_back()
         answer = await self._visit.answer(error)
-        if scope["type"] == "websocket":
-            await deny(answer, scope, receive, self._send, connected=self._connected)
+        if self._scope["type"] == "websocket":
+            await deny(answer, self._scope, receive, self._send, connected=self._connected)
         else:
-            await respond(answer, scope, self._send)
+            await respond(answer, self._scope, self._send)
 
-    async def _release_or_answer(self, error: LuminError | None, scope: Scope, receive: Receive) -> None:
+    async def _release_or_answer(self, error: LuminError | None, receive: Receive) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
         if isinstance(error, ANSWERED):
-            await self._answer(error, scope, receive)
+            await self._answer(error, receive)
         else:
             await self._release()
 
@@ -156,10 +162,10 @@ class Passage:
     def _blocking(self, holder: Visit) -> LuminClient:
         return self._world.blocking_client(holder, Challenge)
 
-    def _scope_for_app(self, scope: Scope, client: AsyncLuminClient | None) -> Scope:
+    def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
-        visit = self._visit
-        passed: dict[str, Any] = dict(scope)
+        visit, scope = self._visit, self._scope
+        passed: dict[str, Any] = {**scope, **self._changed}
         headers = passed["headers"] = list(visit.request.headers)
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
@@ -172,6 +178,19 @@ class Passage:
             passed["auth"] = AuthCredentials(("authenticated", *session.tokens.scope))
         passed[MARK] = visit
         return passed
+
+    def _hand_back(self) -> None:
+        """What the application has found out of its request, for whoever stands before us: `route`, `path_params`, …
+
+        By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
+        """
+        scope = self._scope
+        for name, value in self._passed.items():
+            if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
+                scope[name] = value
+        state = self._passed.get("state") or {}
+        if found := {name: value for name, value in state.items() if name != "lumin"}:
+            scope.setdefault("state", {}).update(found)
 
     def send(self, message: Message) -> Awaitable[None]:
         """ASGI's `send`, with our cookies in the first message. What was said counts from the call on.
@@ -194,6 +213,7 @@ class Passage:
         if not self._started and message["type"] in _FIRST_WORDS:
             visit = self._visit
             self._started = True
+            self._hand_back()
             if cookies := visit.set_cookies():
                 message = _with_cookies(message, cookies)
             elif visit.session is not None and message["type"] == "http.response.start":
@@ -203,15 +223,6 @@ class Passage:
         elif self._watch is not None:
             self._complete = _is_last(message)
         return self._send(message)
-
-
-def _hand_back(scope: Scope, passed: Scope) -> None:
-    """What the application has found out about its request, for whoever stands before us: `route`, `path_params`, …"""
-    for name, value in passed.items():
-        if name not in _OURS and scope.get(name, _ABSENT) is not value:
-            scope[name] = value
-    if (state := passed.get("state")) is not None and (found := {n: v for n, v in state.items() if n != "lumin"}):
-        scope.setdefault("state", {}).update(found)
 
 
 class Watch:

@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 
 import httpx2
 
-from ..client import blocking_api_client
 from ..config import LuminConfig
+from ..connections import blocking_api_client
 from ..ports import Store
 from .event_loop import DirectStore
 from .exchange import Exchange

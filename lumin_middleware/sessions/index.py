@@ -33,6 +33,9 @@ class Entry(NamedTuple):
         """What a person may see of it; it opens nothing."""
         return digest(self.session_id)[:16]
 
+    def __repr__(self) -> str:
+        return f"Entry({self.name}, began={self.began}, has_sid={self.has_sid})"
+
 
 def by_subject(session: Session) -> str | None:
     """Where the sessions of this person are listed."""

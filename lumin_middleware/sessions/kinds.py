@@ -13,7 +13,7 @@ from ..ports import World
 from .cookies import Cookies, Jar
 from .records import Record, record_key
 from .sealing import Sealer
-from .sessions import Carried, Opened, Sessions
+from .sessions import OPENED_COST, Carried, Opened, Sessions
 
 HANDLE_LIMIT = 200
 """Characters of a sealed handle: they have 134, and a sealed session 300 at the least."""
@@ -33,27 +33,34 @@ class CookieSessions(Sessions):
             return None
         session = opened.session
         if session is None:
-            return await self._load_recorded(opened, slide=slide)
-        self.check_limits(session)
-        stale = not opened.newest_key or (slide and self._is_sliding(session))
-        if self._ask or not opened.newest_key:
-            try:
-                raw = await self._world.store.get(opened.key)
-            except StoreUnavailable as error:
-                # A cookie proves itself: without the store only an end mark can be missed.
-                if self._config.strict_logout:
-                    raise
-                self.warn("The store is not available; sessions that were ended elsewhere go on", error)
-            else:
-                if raw is not None:
-                    return await self._with_record(session, raw, stale)
-        return Carried(session, stale, not opened.newest_key)
+            return await self._load_recorded(opened, jar, slide=slide)
+        if (settled := opened.settled) is None or self._clock() >= settled.carried.until:
+            self.check_limits(session)
+        raw = await self._ask_store(opened)
+        if (carried := self._unchanged(opened, raw)) is not None:
+            return carried
+        newest, outdated = session, not opened.newest_key
+        if raw is not None:
+            newest, outdated = self._recorded(raw, session)
+            if outdated:
+                await self._rewrite(raw, newest)
+        stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
+        if stale or outdated:
+            return Carried(newest, stale, outdated)
+        return self._settle(opened, jar, raw, session)
 
-    async def _with_record(self, session: Session, raw: bytes, stale: bool) -> Carried:
-        newest, outdated = self._recorded(raw, session), self._records.is_outdated(raw)
-        if outdated:
-            await self._rewrite(raw, newest)
-        return Carried(newest, stale or newest is not session, outdated)
+    async def _ask_store(self, opened: Opened) -> bytes | None:
+        """The record, where it must be looked for."""
+        if not self._ask and opened.newest_key:
+            return None
+        try:
+            return await self._world.store.get(opened.key)
+        except StoreUnavailable as error:
+            # A cookie proves itself: without the store only an end mark can be missed.
+            if self._config.strict_logout:
+                raise
+            self.warn("The store is not available; sessions that were ended elsewhere go on", error)
+            return None
 
     def _unseal(self, value: bytes) -> Opened | None:
         if len(value) <= HANDLE_LIMIT:
@@ -62,7 +69,10 @@ class CookieSessions(Sessions):
         if unsealed is None:
             return None
         session = Session.load(unsealed.data, unsealed.sealed_at)
-        return Opened(session, session.id, record_key(session.id), unsealed.newest_key)
+        size = OPENED_COST + len(unsealed.data) * (
+            1 if unsealed.data.isascii() else 4
+        )  # bytes of a character (PEP 393)
+        return Opened(session, session.id, record_key(session.id), unsealed.newest_key, size)
 
     async def begin(self, session: Session) -> None:
         """A new cookie is all there is to it, but for a session that no cookie holds."""
@@ -101,7 +111,7 @@ class StoreSessions(Sessions):
 
     async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
         opened = self._open(jar)
-        return None if opened is None else await self._load_recorded(opened, slide=slide)
+        return None if opened is None else await self._load_recorded(opened, jar, slide=slide)
 
     def _unseal(self, value: bytes) -> Opened | None:
         return self._from_handle(value)

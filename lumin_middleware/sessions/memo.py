@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from contextlib import suppress
 from typing import Generic, TypeVar
 
-ENTRY_COST = 4000
-"""Bytes that an entry costs beside its key: a session of Lumin's with its claims, as Python objects, has 3,000."""
-
-GROWTH = 3
-"""Bytes that a byte of a key costs: itself, and what it says as text once opened."""
+ENTRY_COST = 400
+"""Bytes that an entry costs beside its key and its value: a place in the order, and what says how large it is."""
 
 T = TypeVar("T")
+
+
+RECKONED_ANEW = 4096
+"""Changes after which the size is reckoned anew: threads that change it at once may each miss what another did."""
 
 
 class Memo(Generic[T]):
     """What sealed bytes were found to hold. Whoever was used least recently goes first.
 
-    Two halves, so that a look costs one step and neither order nor size is kept for each entry: what was used lately
-    is in one, and when that is full it takes the place of the other, with all that nobody used since. Threads may use
-    it at once; the worst that they do to each other is to forget.
+    `size` is what a value costs in bytes. Threads may use it at once; the worst that they do to each other is to
+    forget, and to hold a few entries more until the size is reckoned anew.
     """
 
     def __init__(self, limit: int) -> None:
-        self._half = limit // 2
-        self._recent: dict[bytes, T] = {}
-        self._older: dict[bytes, T] = {}
+        self._limit = limit
+        self._entries: OrderedDict[bytes, tuple[T, int]] = OrderedDict()
         self._size = 0
+        self._changes = 0
 
     def get(self, key: bytes) -> T | None:
-        found = self._recent.get(key)
-        if found is None and (found := self._older.get(key)) is not None:
-            self.put(key, found)
-        return found
+        found = self._entries.get(key)
+        if found is None:
+            return None
+        with suppress(KeyError):  # another thread has just made room
+            self._entries.move_to_end(key)
+        return found[0]
 
-    def put(self, key: bytes, value: T) -> None:
-        size = cost(key)
-        if size > self._half:
+    def put(self, key: bytes, value: T, size: int = 0) -> None:
+        """Remembers it in place of what was there; what is larger than all may be, is not kept."""
+        whole = cost(key, size)
+        before = self._entries.pop(key, None)
+        if before is not None:
+            self._size -= before[1]
+        if whole > self._limit:
             return
-        if self._size + size > self._half:
-            self._older, self._recent, self._size = self._recent, {}, 0
-        if key not in self._recent:
-            self._size += size
-        self._recent[key] = value
+        self._entries[key] = value, whole
+        self._size += whole
+        self._changes += 1
+        if self._changes >= RECKONED_ANEW:
+            self._changes, self._size = 0, sum(size for _, size in list(self._entries.values()))
+        with suppress(KeyError):  # other threads have emptied it
+            while self._size > self._limit:
+                self._size -= self._entries.popitem(last=False)[1][1]
 
     def __len__(self) -> int:
-        return len(self._recent.keys() | self._older.keys())
+        return len(self._entries)
 
 
-def cost(key: bytes) -> int:
+def cost(key: bytes, size: int = 0) -> int:
     """Bytes that an entry costs."""
-    return ENTRY_COST + GROWTH * len(key)
+    return ENTRY_COST + len(key) + size

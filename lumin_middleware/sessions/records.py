@@ -15,7 +15,6 @@ from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
 from ..model import Session
 from ..ports import World
-from .memo import Memo
 from .sealing import Sealer
 
 PATIENCE = 8.0
@@ -33,15 +32,18 @@ class Record(NamedTuple):
     raw: bytes | None
     session: Session
 
+    def __repr__(self) -> str:
+        return f"Record(…, {self.session!r})"
+
 
 def digest(text: str) -> str:
     """The name of something in the store, which gives nobody the thing."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def record_key(session_id: str) -> str:
+def record_key(session_id: str, kind: str = "session") -> str:
     """Where a session's record is in the store."""
-    return "session:" + digest(session_id)
+    return f"{kind}:" + digest(session_id)
 
 
 async def change(world: World, key: str, new: Callable[[bytes | None], bytes | None], lifetime: float) -> bytes | None:
@@ -64,40 +66,30 @@ async def change(world: World, key: str, new: Callable[[bytes | None], bytes | N
 
 
 class Records:
-    """The records of one site's sessions. Times are in seconds."""
+    """The records of one site's sessions, or of another kind of them. Times are in seconds."""
 
-    def __init__(self, config: LuminConfig, world: World) -> None:
+    def __init__(self, config: LuminConfig, world: World, kind: str = "session") -> None:
         self._world = world
         self._store = world.store
-        self._sealer = Sealer(config.keys, "record", world.clock)
-        self._opened: Memo[tuple[Session, bool]] = Memo(config.session_memory // 2)
+        self._kind = kind
+        self._sealer = Sealer(config.keys, "record" if kind == "session" else kind, world.clock)
 
     async def raw(self, session_id: str) -> bytes | None:
         """The record's bytes, if there is one. Raises `StoreUnavailable`."""
-        return await self._store.get(record_key(session_id))
+        return await self._store.get(self._key(session_id))
 
-    def read(self, raw: bytes, session_id: str) -> Session:
-        """The session that a record holds. Raises `SessionEnded`."""
-        opened = self._opened.get(raw)
-        if opened is not None and opened[0].id == session_id:  # a record opens for nobody else's id
-            return opened[0]
+    def read(self, raw: bytes, session_id: str) -> tuple[Session, bool]:
+        """The session that a record holds, and whether it was sealed with a key that will go. Raises `SessionEnded`."""
         unsealed = self._sealer.unseal(raw, session_id)
         if unsealed is None or unsealed.data == _ENDED:
             # A record that we cannot open says nothing about who may go on: nobody.
             raise SessionEnded("the session was ended")
-        session = Session.load(unsealed.data, unsealed.sealed_at)
-        self._opened.put(raw, (session, unsealed.newest_key))
-        return session
-
-    def is_outdated(self, raw: bytes) -> bool:
-        """Whether a record that was read was sealed with a key that will go."""
-        opened = self._opened.get(raw)
-        return opened is not None and not opened[1]
+        return Session.load(unsealed.data, unsealed.sealed_at), not unsealed.newest_key
 
     async def replace(self, record: Record, session: Session, lifetime: float) -> bool:
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
         raw = self._seal(session.dump(), session.id)
-        return await self._store.swap(record_key(session.id), record.raw, raw, lifetime)
+        return await self._store.swap(self._key(session.id), record.raw, raw, lifetime)
 
     async def end(self, session_id: str, lifetime: float | None) -> Session | None:
         """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`.
@@ -105,10 +97,13 @@ class Records:
         Returns the session that the record held until then, if it held one.
         """
         mark = None if lifetime is None else self._seal(_ENDED, session_id)
-        raw = await change(self._world, record_key(session_id), lambda raw: mark, lifetime or 0)
+        raw = await change(self._world, self._key(session_id), lambda raw: mark, lifetime or 0)
         with suppress(SessionEnded):
-            return None if raw is None else self.read(raw, session_id)
+            return None if raw is None else self.read(raw, session_id)[0]
         return None
+
+    def _key(self, session_id: str) -> str:
+        return record_key(session_id, self._kind)
 
     def _seal(self, data: bytes, session_id: str) -> bytes:
         return self._sealer.seal(data, session_id).encode()

@@ -42,6 +42,7 @@ from ..protocol.metadata import Metadata
 from ..protocol.oauth import REFUSES_THE_PERSON
 from ..protocol.patience import patiently
 from ..protocol.token_endpoint import TokenEndpoint
+from .due import Due, due
 from .lease import Lease
 from .memo import Memo
 from .pauses import Pauses
@@ -50,12 +51,6 @@ from .saving import Saving
 from .sessions import Sessions
 
 logger = logging.getLogger("lumin_middleware")
-
-SOFT_SHARE = 0.2
-"""The last part of a token's life in which one request renews and no other waits; `renew_before` bounds it."""
-
-HARD_SHARE, HARD_MARGIN = 0.02, 15.0
-"""The last part, and its most seconds, in which a token may be refused before it arrives: everybody waits."""
 
 NEWBORN = 60.0
 """Seconds after a renewal in which a 401 of the API has nothing renewed: another new token would fare no better. And
@@ -104,22 +99,6 @@ STILLBORN_MEMORY = 4_194_304
 """Bytes that are reckoned for sessions whose new token the API did not take: a thousand, which nobody sees at once."""
 
 
-class Due(Enum):
-    """When a token must be renewed."""
-
-    LATER = 0
-    SOON = 1
-    NOW = 2
-
-
-def due(tokens: TokenSet, now: float, renew_before: float, rejected: str | None = None) -> Due:
-    """When these tokens must be renewed; at once if the access token is the one that the API `rejected`."""
-    left = tokens.expires_at - now
-    if left <= min(HARD_SHARE * tokens.lifetime, HARD_MARGIN) or tokens.access_token == rejected:
-        return Due.NOW
-    return Due.SOON if left <= min(SOFT_SHARE * tokens.lifetime, renew_before) else Due.LATER
-
-
 class Renewal:
     """Keeps the tokens of sessions fresh."""
 
@@ -138,14 +117,13 @@ class Renewal:
         self._metadata = metadata
         self._pauses = Pauses(world)
         self._saving = Saving(world, sessions, token_endpoint)
-        self._is_due_from = max(config.renew_before, HARD_MARGIN)
         self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
         self._spoke_at = float("-inf")
 
-    def is_due(self, session: Session) -> bool:
-        """Whether `fresh` has anything to do; soon enough for every lifetime."""
-        return session.tokens.expires_at - self._world.clock() <= self._is_due_from or session.id in self._saving
+    def is_due(self, session: Session, *, settled: bool = False) -> bool:
+        """Whether `fresh` has anything to do; of a `settled` session it is known that its time has not come."""
+        return session.id in self._saving or (not settled and self._due(session, None) is not Due.LATER)
 
     async def fresh(self, session: Session, *, rejected: str | None = None) -> Session:
         """The session with an access token that can be used; `rejected` is one that the API did not take.

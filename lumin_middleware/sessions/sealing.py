@@ -12,16 +12,17 @@ import hashlib
 import hmac
 import os
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Sequence
+from hmac import compare_digest
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from itsdangerous import BadSignature, Signer, TimestampSigner
-from itsdangerous.encoding import base64_decode, bytes_to_int
+from itsdangerous import TimestampSigner
 
 VERSION = b"\x01"
 """The format of what is inside. Version N also reads N-1; there is no version 0."""
@@ -41,6 +42,9 @@ class Unsealed(NamedTuple):
     sealed_at: int
     newest_key: bool
 
+    def __repr__(self) -> str:
+        return f"Unsealed(…, sealed_at={self.sealed_at}, newest_key={self.newest_key})"
+
 
 class _Signer(TimestampSigner):
     """`TimestampSigner` on our clock, reading the time as a number."""
@@ -49,6 +53,7 @@ class _Signer(TimestampSigner):
         super().__init__(keys, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
         self._clock = clock
         self._derived = {key: super(_Signer, self).derive_key(key) for key in self.secret_keys}
+        self._newest_first = [self._derived[key] for key in reversed(self.secret_keys)]
 
     def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
         # The same for each value, so worked out once.
@@ -57,9 +62,15 @@ class _Signer(TimestampSigner):
     def get_timestamp(self) -> int:
         return int(self._clock())
 
-    def unsign_at(self, signed: bytes) -> tuple[bytes, int]:
-        value, _, timestamp = Signer.unsign(self, signed).rpartition(b".")
-        return value, bytes_to_int(base64_decode(timestamp))
+    def unsign_at(self, signed: bytes) -> tuple[bytes, int] | None:
+        """What was signed, and when; None with another signature. Each request that is new here waits for this, so
+        that it does in three calls into C what the class does in twenty lines of Python."""
+        value, _, signature = signed.rpartition(b".")
+        given = _decoded(signature)
+        if not any(compare_digest(hmac.digest(key, value, "sha256"), given) for key in self._newest_first):
+            return None
+        value, _, timestamp = value.rpartition(b".")
+        return value, int.from_bytes(_decoded(timestamp), "big")
 
 
 class Sealer:
@@ -84,11 +95,11 @@ class Sealer:
         if not _SIGNATURE.fullmatch(value, max(len(value) - _SIGNATURE_LENGTH, 0)):
             return None
         try:
-            text, sealed_at = self._signer.unsign_at(value)
-            raw = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
-        except (BadSignature, ValueError):
+            signed = self._signer.unsign_at(value)
+            raw = _decoded(signed[0]) if signed else b""
+        except ValueError:
             return None
-        if raw[:1] != VERSION:
+        if signed is None or raw[:1] != VERSION:
             return None
         nonce, sealed = raw[1 : 1 + NONCE_BYTES], raw[1 + NONCE_BYTES :]
         for position in range(len(self._keys)):
@@ -96,13 +107,21 @@ class Sealer:
                 data = self._cipher(position, handle).decrypt(nonce, sealed, self._aad)
             except (InvalidTag, ValueError):
                 continue
-            return Unsealed(data, sealed_at, position == 0)
+            return Unsealed(data, signed[1], position == 0)
         return None
 
     def _cipher(self, position: int, handle: str) -> AESGCM:
         if not handle:
             return self._ciphers[position]
         return AESGCM(hmac.digest(self._keys[position], handle.encode("utf-8", "surrogatepass"), "sha256"))
+
+
+_FROM_URLS = bytes.maketrans(b"-_", b"+/")
+
+
+def _decoded(text: bytes) -> bytes:
+    """Base64 in the alphabet for URLs, without padding (RFC 4648, 5). Raises `ValueError`."""
+    return a2b_base64(text.translate(_FROM_URLS) + b"=" * (-len(text) % 4))
 
 
 def _derive(key: bytes, purpose: str) -> bytes:

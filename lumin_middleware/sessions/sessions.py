@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
 from ..model import Session
 from ..ports import World
 from .cookies import Cookies, Jar
+from .due import due_from
 from .memo import Memo
 from .records import Record, Records, record_key
 from .sealing import Sealer
@@ -31,16 +33,32 @@ class Carried:
     stale: bool
     outdated: bool = field(default=False, compare=False)
     """Whether it was sealed with a key that will go."""
+    until: float = field(default=0.0, compare=False)
+    """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
+
+
+class Settled(NamedTuple):
+    """What a cookie means until `carried.until`, as long as its record is `raw`."""
+
+    raw: bytes | None
+    carried: Carried
 
 
 @dataclass(slots=True)
 class Opened:
-    """What a cookie held: the session, or in a store its id; where its record is; and by which key it was sealed."""
+    """What is known of a cookie: the session that it holds, or in a store its id; where its record is; and by which
+    key it was sealed. `size` is the bytes that all this costs."""
 
     session: Session | None
-    session_id: str
+    session_id: str = field(repr=False)
     key: str
     newest_key: bool
+    size: int
+    settled: Settled | None = None
+
+
+OPENED_COST = 1200
+"""Bytes that an opened session costs beside its text: some 25 Python objects."""
 
 
 class Sessions(ABC):
@@ -52,7 +70,7 @@ class Sessions(ABC):
         self._cookies = cookies
         self._handle_sealer = Sealer(config.keys, "handle", world.clock)
         self._records = Records(config, world)
-        self._opened: Memo[Opened] = Memo(config.session_memory // 2)
+        self._opened: Memo[Opened] = Memo(config.session_memory)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
         self._warned_at: dict[str, float] = {}
@@ -104,11 +122,12 @@ class Sessions(ABC):
     async def newest(self, session: Session) -> Record:
         """The newest generation that anybody knows. Raises `SessionEnded`, `StoreUnavailable`."""
         raw = await self._records.raw(session.id)
-        return self._unrecorded(session) if raw is None else Record(raw, self._recorded(raw, session))
+        return self._unrecorded(session) if raw is None else Record(raw, self._recorded(raw, session)[0])
 
-    def _recorded(self, raw: bytes, session: Session) -> Session:
-        recorded = self._records.read(raw, session.id)
-        return recorded if recorded.generation > session.generation else session
+    def _recorded(self, raw: bytes, session: Session) -> tuple[Session, bool]:
+        """The newer of a session and its record, and whether the record was sealed with a key that will go."""
+        recorded, outdated = self._records.read(raw, session.id)
+        return (recorded if recorded.generation > session.generation else session), outdated
 
     async def current(self, jar: Jar[Opened]) -> Session | None:
         """The session that the cookies carry, if it is one still. Raises `StoreUnavailable`."""
@@ -134,7 +153,7 @@ class Sessions(ABC):
         """The session that the store has under an id, if it has one. Raises `StoreUnavailable`."""
         raw = await self._records.raw(session_id)
         try:
-            return self._records.read(raw, session_id) if raw is not None else None
+            return self._records.read(raw, session_id)[0] if raw is not None else None
         except SessionEnded:
             return None
 
@@ -153,11 +172,27 @@ class Sessions(ABC):
             for value in jar.session_values():
                 opened = self._opened.get(value)
                 if opened is None and (opened := self._unseal(value)) is not None:
-                    self._opened.put(value, opened)
+                    self._opened.put(value, opened, opened.size)
                 if opened is not None:
-                    jar.opened = opened
+                    jar.opened, jar.value = opened, value
                     break
         return jar.opened
+
+    def _settle(self, opened: Opened, jar: Jar[Opened], raw: bytes | None, session: Session) -> Carried:
+        """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
+        until = min(
+            session.seen + min(self._slide, self._config.idle_timeout),
+            session.began + self._config.absolute_timeout,
+            due_from(session.tokens, self._config.renew_before),
+        )
+        if until <= self._clock():
+            return Carried(session, stale=False)
+        carried = Carried(session, stale=False, until=until)
+        opened.settled = Settled(raw, carried)
+        if raw is not None:
+            own = 0 if session is opened.session else OPENED_COST + len(raw)
+            self._opened.put(jar.value, opened, opened.size + len(raw) + own)
+        return carried
 
     # --- a session that only the store has ---
 
@@ -170,23 +205,34 @@ class Sessions(ABC):
         if unsealed is None:
             return None
         session_id = unsealed.data.decode()
-        return Opened(None, session_id, record_key(session_id), unsealed.newest_key)
+        return Opened(None, session_id, record_key(session_id), unsealed.newest_key, len(unsealed.data))
 
     async def _record(self, session: Session) -> None:
         """Writes the first record of a session. Raises `StoreUnavailable`."""
         if not await self.replace(Record(None, session), session):
             raise StoreUnavailable("a new session's id is taken, so the store does not keep its contract")
 
-    async def _load_recorded(self, opened: Opened, *, slide: bool) -> Carried | None:
+    async def _load_recorded(self, opened: Opened, jar: Jar[Opened], *, slide: bool) -> Carried | None:
         raw = await self._world.store.get(opened.key)
         if raw is None:
             return None
-        session = self._records.read(raw, opened.session_id)
+        if (carried := self._unchanged(opened, raw)) is not None:
+            return carried
+        session, outdated = self._records.read(raw, opened.session_id)
         self.check_limits(session)
-        slides, outdated = slide and self._is_sliding(session), self._records.is_outdated(raw)
+        slides = slide and self._is_sliding(session)
         if slides or outdated:
             await self._rewrite(raw, session)
-        return Carried(session, slides or not opened.newest_key, outdated)
+        if slides or outdated or not opened.newest_key:
+            return Carried(session, slides or not opened.newest_key, outdated)
+        return self._settle(opened, jar, raw, session)
+
+    def _unchanged(self, opened: Opened, raw: bytes | None) -> Carried | None:
+        """What a cookie was found to carry, where neither time nor its record can have changed that."""
+        settled = opened.settled
+        if settled is not None and settled.raw == raw and self._clock() < settled.carried.until:
+            return settled.carried
+        return None
 
     # --- small things ---
 

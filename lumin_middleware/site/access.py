@@ -7,15 +7,19 @@ on as it came, never rewritten.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from ..model import Request
+from .patterns import Narrow, Wide
 from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
 
 RETURN_TO_LIMIT = 4000
 """Bytes of a `return_to`: more than any link that people pass on, and half of what common servers take in a line."""
+
+DECIDED_LIMIT, DECIDED_LENGTH = 2000, 200
+"""Plain paths whose rule is remembered, and their longest in characters: as many as most sites have, in 1 MB."""
 
 # --- rules ----------------------------------------------------------------------------------------------
 
@@ -49,17 +53,21 @@ class Rules:
         callback_path: str = "",
     ) -> None:
         public, optional = tuple(public), tuple(optional)
-        self._public = _narrow(public)
-        self._open = _narrow((*public, *optional))
-        self._scoped = _wide(required_scopes)
-        self._scopes = [(_wide([pattern]), tuple(scope.split())) for pattern, scope in required_scopes.items()]
+        self._public = Narrow(public)
+        self._open = Narrow((*public, *optional))
+        self._scoped = Wide(required_scopes)
+        self._scopes = {pattern: tuple(scope.split()) for pattern, scope in required_scopes.items()}
         self._callback_path = callback_path
+        self._decided: dict[str, Rule] = {}
 
     def rule(self, request: Request) -> Rule:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
         path = request.path
-        if path == request.raw_path and not request.mount and not request.root_path and is_plain(path):
-            return self._of(path)
+        if path == request.raw_path and not request.mount and not request.root_path:
+            if (decided := self._decided.get(path)) is not None:
+                return decided
+            if is_plain(path):
+                return self._remembered(path, self._of(path))
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
@@ -72,8 +80,8 @@ class Rules:
 
     def _of(self, path: str) -> Rule:
         """The rule for a path that has no reading but itself."""
-        if self._scoped.match(path):
-            return Rule(scope=self._required((path,)))
+        if self._scopes and (scope := self._required((path,))):
+            return Rule(scope=scope)
         if self._public.match(path):
             return PUBLIC
         return OPTIONAL if self._open.match(path) else PROTECTED
@@ -86,44 +94,15 @@ class Rules:
         return OPTIONAL if all(map(self._open.match, own)) else PROTECTED
 
     def _required(self, paths: Iterable[str]) -> tuple[str, ...]:
-        named = [path for path in _in_each_case(paths) if self._scoped.match(path)]
-        found = (scope for pattern, scope in self._scopes if any(map(pattern.match, named)))
-        return tuple(dict.fromkeys(token for scope in found for token in scope))
+        found = self._scoped.find(paths)
+        return tuple(dict.fromkeys(token for pattern in found for token in self._scopes[pattern]))
 
-
-def _narrow(patterns: Collection[str]) -> re.Pattern[str]:
-    """What `public` and `optional` name: `/healthz` is exactly that path, `/static/*` everything below `/static/`.
-
-    `/static/` itself is not below it: many routers take it for `/static`, which nobody has named. Where `/static` or
-    `/static/` is named as well, it is.
-    """
-    each = []
-    for pattern in patterns:
-        folder = pattern[:-1]
-        if not pattern.endswith("/*"):
-            each.append(re.escape(pattern) + r"\Z")
-        elif folder == "/" or folder in patterns or folder[:-1] in patterns:
-            each.append(re.escape(folder))
-        else:
-            each.append(re.escape(folder) + r"(?!\Z)")
-    return re.compile("|".join(each) or "(?!)")
-
-
-def _wide(patterns: Iterable[str]) -> re.Pattern[str]:
-    """What `required_scopes` names: letters of either case, the last slash or none; `/sign/*` is `/sign`, too."""
-    each = [
-        re.escape(pattern[:-2]) + r"(?:/|\Z)" if pattern.endswith("/*") else re.escape(pattern.rstrip("/")) + r"/?\Z"
-        for pattern in _in_each_case(patterns)
-    ]
-    return re.compile("|".join(each) or "(?!)", re.IGNORECASE)
-
-
-def _in_each_case(texts: Iterable[str]) -> Iterator[str]:
-    """These, and as they are folded in full: `(?i)` takes \u0131 for i, `casefold` ß for ss, and neither the other."""
-    for text in texts:
-        yield text
-        if not text.isascii():
-            yield text.casefold()
+    def _remembered(self, path: str, rule: Rule) -> Rule:
+        if len(self._decided) >= DECIDED_LIMIT:
+            self._decided.clear()
+        if len(path) <= DECIDED_LENGTH:
+            self._decided[path] = rule
+        return rule
 
 
 # --- return_to ------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from ..config import LuminConfig
 from ..errors import (
     AuthorizationServerError,
+    ClientMisused,
     InsufficientScope,
     LuminError,
     OAuthError,
@@ -56,6 +57,7 @@ _ERRORS: dict[str, tuple[int, str, str, str]] = {
 _FAILED = (400, "sign_in_failed", "Sign-in failed", "The sign-in could not be completed. Please start again.")
 
 _TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
+    (ClientMisused, "This page has a fault", "Please tell whoever runs this site; its log says what is wrong."),
     (StoreUnavailable, "Not available now", "Your session cannot be looked up at the moment. You are still signed in."),
     (ServerUnavailable, "Lumin is not available", "Lumin's sign-in does not answer at the moment. Please try again."),
     (AuthorizationServerError, "Sign-in failed", "Lumin's answer could not be accepted. Please start again."),
@@ -88,6 +90,7 @@ class Answers:
         self._config = config
         self.login_path = f"{config.prefix}/login"
         self.logout_path = f"{config.prefix}/logout"
+        self.connect_path = f"{config.prefix}/connect"
 
     # --- nobody is signed in, or may not do this ---
 
@@ -102,6 +105,10 @@ class Answers:
     def login_to(self, wanted: str) -> str:
         """The login that leads to a page."""
         return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
+
+    def connect_to(self, wanted: str, name: str) -> str:
+        """Where somebody gives the grant of this name, which leads to a page then."""
+        return f"{self.connect_path}?return_to={quote(wanted, safe='/')}&name={quote(name, safe='')}"
 
     def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False) -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2).

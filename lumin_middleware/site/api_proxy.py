@@ -49,7 +49,10 @@ _OF_BODY = {b"content-type", b"content-length"}
 _OURS: tuple[Header, ...] = (
     *((name.lower().encode(), value.encode()) for name, value in pages.SAFETY),
     (b"vary", b"Cookie"),
-    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"),
+    (
+        b"content-security-policy",
+        b"sandbox; default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    ),
 )
 
 # A path that only one reading fits: segments that are neither empty nor dots, however encoded, without what any server
@@ -65,7 +68,7 @@ class Head:
     """The head of an answer, as the page may see it."""
 
     status: int
-    headers: list[Header]
+    headers: list[Header] = field(repr=False)
 
 
 class ApiProxy:
@@ -131,9 +134,9 @@ class ApiCall:
     method: str
     path: str
     """Below the API's base, as it came."""
-    target: bytes
+    target: bytes = field(repr=False)
     """The request target (RFC 9112, 3.2.1): the path with the base before it, and the query."""
-    headers: list[Header]
+    headers: list[Header] = field(repr=False)
 
     def head(self, status: int, headers: Iterable[Header]) -> Head | Response:
         """What the page gets to see of the answer's head; an answer of ours where that one is none (RFC 9110, 15)."""

@@ -57,9 +57,9 @@ SAFETY = (
 _SAFETY_OF_FORMS = tuple((name, "same-origin" if name == "Referrer-Policy" else value) for name, value in SAFETY)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Page:
-    """The words of a page."""
+    """The words of a page. They are for whoever sees it, so that its `repr` holds none."""
 
     title: str
     text: str

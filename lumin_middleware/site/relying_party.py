@@ -10,6 +10,7 @@ import logging
 
 from ..config import LuminConfig
 from ..errors import (
+    ClientMisused,
     InsufficientScope,
     LoginRequired,
     LuminError,
@@ -29,12 +30,16 @@ from .answers import target
 from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
 from .callback import Callback
+from .connect import Connect
 from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
 
 logger = logging.getLogger("lumin_middleware")
+
+
+_OVERLOOKED = "the application asks who is signed in on a path that is public, where nobody looks; make it optional="
 
 
 class Visit:
@@ -57,6 +62,12 @@ class Visit:
     def cookie(self) -> bytes:
         """The `Cookie` header as the application may see it."""
         return self._jar.rest
+
+    @property
+    def until(self) -> float:
+        """Epoch seconds until which nothing falls due for the session; 0 where something does, or it has changed."""
+        carried = self._carried
+        return carried.until if carried is not None and carried.session is self.session else 0.0
 
     async def fresh(self, *, rejected: str | None = None) -> Session:
         """The session with tokens that can be used now; `rejected` is an access token that the API did not take.
@@ -86,6 +97,8 @@ class Visit:
 
     async def challenge(self, *, scope: str = "") -> Response:
         """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
+        if self.session is None and await self._party.is_overlooked(self.request, self._jar):
+            return self.failure(ClientMisused(_OVERLOOKED))
         return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
 
     async def answer(self, error: LuminError) -> Response:
@@ -112,6 +125,7 @@ class RelyingParty:
         self._answers = answers = parts.answers
         self._account = account = Account(parts)
         self._login = Login(parts, is_ours=self._is_no_page)
+        self._connect = Connect(parts, self._login)
         self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
         self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
@@ -121,6 +135,7 @@ class RelyingParty:
             answers.login_path: self._login,
             f"{config.prefix}/verify": self._verify,
             **account.routes,
+            **self._connect.routes,
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
         }
@@ -147,6 +162,10 @@ class RelyingParty:
             return self._answers.unauthorized(request, error.reason)
         return self._answers.failure(request, error)
 
+    async def is_overlooked(self, request: Request, jar: Jar[Opened]) -> bool:
+        """Whether somebody is signed in and not looked for: a sign-in would lead to the same page, and so for ever."""
+        return self._rules.rule(request).public and await self.parts.sessions.current(jar) is not None
+
     async def _call_api(self, request: Request, jar: Jar[Opened]) -> Visit:
         """`ANY api/…`: a call of a page to Lumin's API, in place of the application."""
         call = self._api_proxy.call(request)
@@ -170,7 +189,7 @@ class RelyingParty:
             raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
         try:
             visit, session = await self._visit(request, jar)
-            if self.parts.renewal.is_due(session):
+            if self.parts.renewal.is_due(session, settled=visit.until > 0):
                 session = await visit.fresh()
         except LoginRequired as error:
             if rule.optional:

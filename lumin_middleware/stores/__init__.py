@@ -5,6 +5,8 @@ from __future__ import annotations
 from .local import local_store as local_store
 from .memory import MemoryStore as MemoryStore
 from .named import NamedStore as NamedStore
+from .postgres import AsyncPostgresStore as AsyncPostgresStore
+from .postgres import PostgresStore as PostgresStore
 from .redis import AsyncRedisStore as AsyncRedisStore
 from .redis import RedisStore as RedisStore
 from .sqlite import SQLiteStore as SQLiteStore

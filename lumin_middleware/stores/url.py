@@ -11,11 +11,14 @@ from ..errors import ConfigurationError
 from ..ports import AsyncStore, Store
 from .local import local_store
 from .memory import MemoryStore
+from .postgres import AsyncPostgresStore, PostgresStore
 from .redis import AsyncRedisStore, RedisStore
 from .sqlite import SQLiteStore
 
-CHOICES = "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, \
-redis+sentinel://host:26379,host:26379/service or redis+cluster://host:6379,host:6379"
+CHOICES = (
+    "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, "
+    "redis+sentinel://host:26379,host:26379/service, redis+cluster://host:6379,host:6379, postgresql://… or django"
+)
 
 REDIS = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
 
@@ -30,18 +33,20 @@ def store_from_url(
 def store_opener(
     url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
 ) -> Callable[[], Store | AsyncStore]:
-    """What opens the store at `url`; for Redis one of the colour that `asynchronous` asks for, else a `Store`.
+    """What opens the store at `url`; of Redis and PostgreSQL the colour that `asynchronous` asks for, else a `Store`.
 
     | url | store |
     |---|---|
     | `local` | `local_store(fingerprint)` |
     | `memory://` | a new `MemoryStore` |
     | `sqlite:///path` | `SQLiteStore("/path")`; the path is absolute, and percent-encoded |
+    | `postgresql://…` | `PostgresStore` or `AsyncPostgresStore`, in libpq's words |
+    | `django`, `django://alias` | `DjangoStore`: the site's own database, or the one of that alias |
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
     | `redis+sentinel://host:26379,host:26379/service` | the same, led to the primary; `rediss+…` with TLS |
     | `redis+cluster://host:6379,host:6379` | the same, for a cluster; `rediss+…` with TLS |
 
-    `clock` gives epoch seconds; Redis goes by its server's. Raises `ConfigurationError` where `url` is
+    `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError` where `url` is
     none of these; no file is made and nothing connected to before the opening.
     """
     match url.partition("://"):
@@ -52,9 +57,17 @@ def store_opener(
         case "sqlite", "://", _:
             return partial(SQLiteStore, _path(url), clock=clock)
         case scheme, "://", _ if scheme in REDIS:
-            store = AsyncRedisStore(url) if asynchronous else RedisStore(url)
-            return lambda: store
+            return _unopened(AsyncRedisStore(url) if asynchronous else RedisStore(url))
+        case "postgresql" | "postgres", "://", _:
+            return _unopened(AsyncPostgresStore(url) if asynchronous else PostgresStore(url))
+        case "django", "" | "://", alias:
+            return partial(_django_store, alias or "default", clock)
     raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")
+
+
+def _unopened(store: Store | AsyncStore) -> Callable[[], Store | AsyncStore]:
+    """One that connects when it is used, and whose URL is judged when it is made."""
+    return lambda: store
 
 
 def _path(url: str) -> str:
@@ -62,3 +75,12 @@ def _path(url: str) -> str:
     if not path.startswith("/") or path.endswith("/") or "?" in path or "#" in path or "%00" in path:
         raise ConfigurationError("store", "names no file; write sqlite:/// and the absolute path of one, encoded")
     return unquote(path)
+
+
+def _django_store(alias: str, clock: Callable[[], float]) -> Store:
+    """Imported when it is asked for: its models can be only where Django is set up."""
+    try:
+        from .django.store import DjangoStore
+    except ImportError:
+        raise ConfigurationError("store", "the store 'django' needs Django, and a site of it") from None
+    return DjangoStore(alias, clock=clock)

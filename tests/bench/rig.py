@@ -102,7 +102,7 @@ def session() -> Session:
 async def signed_in(party: RelyingParty) -> bytes:
     """The cookie of a new session."""
     new = session()
-    await party.parts.sessions.begin(new, None)
+    await party.parts.sessions.begin(new)
     lines = party.parts.sessions.set_cookies(new, Jar(b"", party.parts.cookies))
     return "; ".join(line.partition(";")[0] for line in lines).encode()
 

@@ -12,9 +12,8 @@ import sys
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -23,6 +22,7 @@ from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, serve
 from tests.browser_rig import ROOT, demo, environment
 from tests.patience import PATIENCE
+from tests.visitor import sign_in
 
 SCRIPT = str(Path(sys.executable).with_name("lumin-middleware"))
 MODULE = [sys.executable, "-m", "lumin_middleware"]
@@ -35,36 +35,6 @@ def run(
     return subprocess.run(
         [*command, *arguments], cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=PATIENCE
     )
-
-
-class Form(HTMLParser):
-    """The fields of a page's form as they stand, and where it leads."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        super().__init__()
-        self.action = ""
-        self.fields: dict[str, list[str]] = {}
-        self.feed(response.text)
-        self.target = urljoin(str(response.url), self.action)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
-        if tag == "form":
-            self.action = found["action"] or ""
-        elif tag == "input" and (found["type"] == "hidden" or "checked" in found):
-            self.fields.setdefault(found["name"] or "", []).append(found["value"] or "")
-
-
-def sign_in(person: httpx2.Client, url: str) -> httpx2.Response:
-    """What somebody does who opens `url`, chooses the first name there is and allows all."""
-    page = person.get(url, headers=HTML)
-    assert "Sign in" in page.text, page.text
-    sub = re.search(r'name="sub" value="([^"]+)"', page.text)
-    assert sub is not None
-    form = Form(page)
-    consent = person.post(form.target, data={**form.fields, "sub": sub[1]}, headers=HTML)
-    form = Form(consent)
-    return person.post(form.target, data={**form.fields, "allow": "yes"}, headers=HTML)
 
 
 @pytest.fixture
@@ -255,7 +225,8 @@ def test_the_demo_signs_a_person_in_and_ends_quietly(number, person):
 
 
 def test_the_demo_leaves_nothing_behind(person, tmp_path):
-    with demo("--no-open", "--port", "0", HOME=str(tmp_path), TMPDIR=str(tmp_path)) as running:
+    everywhere = dict.fromkeys(("HOME", "TMPDIR", "XDG_STATE_HOME"), str(tmp_path))
+    with demo("--no-open", "--port", "0", **everywhere) as running:
         sign_in(person, f"{running.origin}/requests")
         assert running.stop()[0] == 0
     assert list(tmp_path.rglob("*")) == []

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import django
 from django.conf import settings
+from django.contrib.auth.decorators import login_required
 from django.core.asgi import get_asgi_application
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
@@ -16,12 +17,15 @@ from django.urls import path
 from lumin_middleware import LuminConfig, lumin
 from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from lumin_middleware.django import LuminBackend
+from lumin_middleware.protocol.claims import verified_email
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tests.edges.django_people"],
+    AUTH_USER_MODEL=os.environ["DJANGO_USER"],
+    LOGIN_URL="/auth/login",
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DJANGO_DATABASE"]}},
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
     MIDDLEWARE=["lumin_middleware.django.UserMiddleware"],
@@ -29,7 +33,7 @@ settings.configure(
     USE_TZ=True,
 )
 django.setup()
-call_command("migrate", verbosity=0)
+call_command("migrate", verbosity=0, run_syncdb=True)
 
 
 class NobodyNew(LuminBackend):
@@ -38,9 +42,18 @@ class NobodyNew(LuminBackend):
     create_unknown_user = False
 
 
+class ByAddress(LuminBackend):
+    """Tells people apart by an address that Lumin vouches for, as a site with older users may have to."""
+
+    def key(self, claims):
+        return {"email": verified_email(claims) or claims["sub"]}
+
+
 def _told(user) -> HttpResponse:
-    names = ("id", "username", "email", "is_authenticated", "is_active")
+    names = ("id", "username", "email", "first_name", "last_name", "is_authenticated", "is_active")
     told = {name: getattr(user, name, None) for name in names}
+    told["shown"] = str(user)
+    told["full_name"] = user.get_full_name() if user.is_authenticated else None
     return JsonResponse({**told, "usable_password": user.is_authenticated and user.has_usable_password()})
 
 
@@ -64,6 +77,15 @@ def need(request: HttpRequest) -> HttpResponse:
     return HttpResponse(lumin(request).get("user/info").content)
 
 
+def need_blocking(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(lumin(request).blocking.get("user/info").content)
+
+
+@login_required
+def guarded(request: HttpRequest) -> HttpResponse:
+    return _told(request.user)
+
+
 async def need_async(request: HttpRequest) -> HttpResponse:
     return HttpResponse((await lumin(request).get("user/info")).content)
 
@@ -75,7 +97,9 @@ urlpatterns = [
     path("rename", rename),
     path("need", need),
     path("need-async", need_async),
+    path("need-blocking", need_blocking),
+    path("guarded", guarded),
 ]
-config = replace(LuminConfig.from_env(), optional=["/maybe"], id_token="auto")
+config = replace(LuminConfig.from_env(), optional=["/maybe", "/guarded"], id_token="auto")
 asgi_app = AsgiMiddleware(get_asgi_application(), config)
 wsgi_app = WsgiMiddleware(get_wsgi_application(), config)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
-from joserfc import jwt
+from joserfc import jws
 
 from lumin_middleware.emulator import DEMO_USERS, Emulator, serve
 from tests.edges import servers
 from tests.edges.servers import Browser
 
 MIRA, TOBIAS, _ = DEMO_USERS
-BACKENDS = {"any": "lumin_middleware.django.LuminBackend", "known": "tests.edges.django_site.NobodyNew"}
+BACKENDS = {
+    "any": "lumin_middleware.django.LuminBackend",
+    "known": "tests.edges.django_site.NobodyNew",
+    "by address": "tests.edges.django_site.ByAddress",
+}
 
 
 class Site(NamedTuple):
@@ -33,14 +39,16 @@ def emulated() -> Iterator[Emulator]:
         yield running.emulator
 
 
-def _site(emulated: Emulator, database: str, edge: str, backend: str = "any") -> Iterator[Site]:
+def _site(
+    emulated: Emulator, database: str, edge: str, backend: str = "any", user: str = "auth.User"
+) -> Iterator[Site]:
     server, app, views = {
         "asgi": ("uvicorn", "tests.edges.django_site:asgi_app", "-async"),
         "wsgi": ("waitress", "tests.edges.django_site:wsgi_app", ""),
     }[edge]
     with servers.listening() as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        more = {"DJANGO_DATABASE": database, "DJANGO_BACKEND": BACKENDS[backend]}
+        more = {"DJANGO_DATABASE": database, "DJANGO_BACKEND": BACKENDS[backend], "DJANGO_USER": user}
         variables = servers.environment(emulated, origin, "memory://", **more)
         with servers.start(server, app, listener, variables) as running:
             yield Site(emulated, origin, views)
@@ -54,6 +62,32 @@ def site(
 ) -> Iterator[Site]:
     database = str(tmp_path_factory.mktemp("django") / "db.sqlite3")
     yield from _site(emulated, database, request.param)
+
+
+@pytest.fixture(params=["any", "by address"])
+def named_by_email(
+    request: pytest.FixtureRequest, emulated: Emulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A site whose user model has `USERNAME_FIELD = "email"`."""
+    database = str(tmp_path_factory.mktemp("django") / "db.sqlite3")
+    yield from _site(emulated, database, "wsgi", request.param, "django_people.Person")
+
+
+@contextmanager
+def claiming(site: Site, **changes: Any) -> Iterator[Browser]:
+    """Somebody signs in whose ID token says so; None takes a claim away."""
+
+    def forge(header: dict[str, Any], claims: dict[str, Any], key: Any) -> str:
+        said = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+        return jws.serialize_compact(header, json.dumps(said), key)  # as ASCII, which can write half a surrogate pair
+
+    site.lumin.forge_id_token = forge
+    try:
+        with site.browser() as browser:
+            assert browser.sign_in("/me").status_code == 303
+            yield browser
+    finally:
+        site.lumin.forge_id_token = None
 
 
 @pytest.fixture
@@ -101,17 +135,10 @@ def test_a_user_who_was_made_inactive_is_anonymous(site):
 
 @pytest.mark.parametrize("verified", [False, "false", "False", 0], ids=repr)
 def test_an_address_that_is_not_verified_is_nobody_s(site, verified):
-    def forge(header: dict[str, Any], claims: dict[str, Any], key: Any) -> str:
-        sub = f"somebody-{verified!r}-{site.views}"
-        return jwt.encode(header, {**claims, "sub": sub, "email": MIRA.email, "email_verified": verified}, key)
-
-    site.lumin.forge_id_token = forge
-    try:
-        with site.browser() as browser:
-            browser.sign_in("/me")
-            said = browser.fetch("/me").json()
-    finally:
-        site.lumin.forge_id_token = None
+    with claiming(
+        site, sub=f"somebody-{verified!r}-{site.views}", email=MIRA.email, email_verified=verified
+    ) as browser:
+        said = browser.fetch("/me").json()
     assert (said["is_authenticated"], said["email"]) == (True, "")
 
 
@@ -141,3 +168,84 @@ def test_a_backend_may_make_no_users(emulated, tmp_path):
         with site.browser() as browser:
             browser.sign_in("/me")
             assert not browser.fetch("/me").json()["is_authenticated"]
+
+
+# --- names ----------------------------------------------------------------------------------------------
+
+
+def test_somebody_of_whom_only_the_name_is_known_has_that_name(site, mira):
+    said = mira.fetch("/me").json()
+    assert (said["full_name"], said["first_name"], said["last_name"]) == (MIRA.name, MIRA.name, "")
+    assert said["shown"] == MIRA.sub  # as Django shows a user: by what tells them apart
+
+
+def test_given_and_family_name_are_kept_apart(site):
+    with claiming(site, sub=f"ada-{site.views}", given_name="Ada", family_name="Lovelace", name="A. L.") as browser:
+        said = browser.fetch("/me").json()
+    assert (said["first_name"], said["last_name"], said["full_name"]) == ("Ada", "Lovelace", "Ada Lovelace")
+
+
+LONG = "x" * 400
+HOSTILE = {
+    "longer than its column": LONG,
+    "with a NUL": "A\0da",
+    "half a surrogate pair": "A\ud83d",
+    "all of it": f"\0\ud83d{LONG}",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
+@pytest.mark.parametrize("claim", ["name", "given_name", "family_name", "email"])
+def test_what_a_column_cannot_hold_is_cut_to_what_it_can(site, claim, text):
+    """On each page, not at the sign-in alone; PostgreSQL refuses all of these, SQLite only half a pair."""
+    sub = f"{claim}-{len(text)}-{ascii(text)[:12]}-{site.views}"
+    with claiming(site, sub=sub, **{claim: text}, email_verified=True) as browser:
+        for _ in range(2):
+            answer = browser.fetch("/me")
+            assert answer.status_code == 200
+        said = answer.json()
+    for field, width in (("first_name", 150), ("last_name", 150), ("email", 254)):
+        assert len(said[field]) <= width
+        assert not {"\0", "\ud83d"} & set(said[field])
+
+
+@pytest.mark.parametrize("sub", ["x" * 151, "a\0b", "\0"], ids=["too long", "NUL inside", "NUL alone"])
+def test_a_name_that_would_be_another_s_when_it_is_cut_is_nobody_s(site, sub):
+    with claiming(site, sub=sub) as browser:
+        said = browser.fetch("/maybe").json()
+    assert not said["is_authenticated"]
+
+
+# --- another user model ---------------------------------------------------------------------------------
+
+
+def test_people_who_are_told_apart_by_a_field_named_email(named_by_email, request):
+    """Whether the backend puts the `sub` there or an address, it writes nothing over it, and each page works."""
+    is_by_address = request.node.callspec.params["named_by_email"] == "by address"
+    with named_by_email.browser() as mira, named_by_email.browser() as tobias:
+        mira.sign_in("/me")
+        tobias.sign_in("/me", sub=TOBIAS.sub)
+        seen = [mira.fetch("/me").json() for _ in range(3)]
+        other = tobias.fetch("/me").json()
+    assert {each["email"] for each in seen} == {MIRA.email if is_by_address else MIRA.sub}
+    assert len({each["id"] for each in seen}) == 1
+    assert other["id"] != seen[0]["id"]
+    assert other["full_name"] == TOBIAS.name
+
+
+# --- the way to a sign-in -------------------------------------------------------------------------------
+
+
+def test_login_required_of_django_comes_back_to_its_page(site):
+    with site.browser() as browser:
+        answer = browser.navigate("/guarded?x=a%26b")
+        assert (answer.status_code, answer.headers["location"]) == (302, "/auth/login?next=/guarded%3Fx%3Da%2526b")
+        back = browser.sign_in(answer.headers["location"])
+        assert back.headers["location"] == "/guarded?x=a%26b"
+        assert browser.navigate("/guarded?x=a%26b").json()["username"] == MIRA.sub
+
+
+def test_a_view_that_is_def_has_a_client_that_blocks(site, mira):
+    assert mira.fetch("/need-blocking").json()["user"]["id"] == MIRA.sub
+    site.lumin.revoke_all()
+    assert mira.begin("/need-blocking?x=1").startswith(f"{site.lumin.base}/oauth2/auth?")

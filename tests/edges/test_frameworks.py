@@ -45,6 +45,10 @@ async def _work(what: str, request: Any, clock: Clock) -> str:
         case "late":
             clock.now += 4000
             await client.access_token()
+        case "refused":
+            clock.now += 1800
+            answer = await client.get("user/info")
+            raise ValueError(f"the API answered {answer.status_code}, for which the application has no answer")
         case "broken":
             raise ValueError("a mistake of the application's own")
     return str(client.subject)
@@ -58,6 +62,10 @@ def _work_blocking(what: str, request: Any, clock: Clock) -> str:
         case "late":
             clock.now += 4000
             client.access_token()
+        case "refused":
+            clock.now += 1800
+            answer = client.get("user/info")
+            raise ValueError(f"the API answered {answer.status_code}, for which the application has no answer")
         case "broken":
             raise ValueError("a mistake of the application's own")
         case "name":
@@ -206,7 +214,7 @@ WSGI: list[Make] = [flask_plain, flask_with_a_handler, flask_that_propagates]
 @pytest.fixture(params=[*ASGI, *WSGI], ids=lambda make: make.__name__)
 async def browser(request: pytest.FixtureRequest, edges: Site) -> AsyncIterator[Browser]:
     """A browser at a site that is written with this framework."""
-    config = replace(edges.config, optional=["/do/public", "/def/public"])
+    config = replace(edges.config, public=["/do/public", "/def/public"], optional=["/do/optional", "/def/optional"])
     app, asgi, wsgi = request.param(config, edges.clock), edges.asgi, edges.wsgi
     if request.param in ASGI:
         edges.asgi = app
@@ -252,12 +260,20 @@ async def test_our_routes_work_although_the_framework_has_none_of_them(browser):
 class TestErrorsThatTheApplicationLetsThrough:
     """None of them is a 500 of the application's, whoever answers it."""
 
-    async def test_nobody_on_a_public_page(self, browser, way):
-        answer = await browser.navigate(f"/{way}/public")
-        assert answer.status == 303
-        assert (await browser.fetch("GET", f"/{way}/public")).status == 401
-        await browser.sign_in()
-        assert (await browser.navigate(f"/{way}/public")).status == 200
+    @pytest.mark.parametrize("page", ["public", "optional"])
+    async def test_nobody_on_an_open_page(self, browser, way, page):
+        assert (await browser.navigate(f"/{way}/{page}")).status == 303
+        assert (await browser.fetch("GET", f"/{way}/{page}")).status == 401
+
+    async def test_somebody_on_a_page_where_they_are_looked_for(self, browser, way):
+        await browser.sign_in(f"/{way}/optional")
+        assert (await browser.navigate(f"/{way}/optional")).status == 200
+
+    async def test_somebody_on_a_page_where_nobody_looks_does_not_go_round_in_circles(self, browser, way, caplog):
+        back = await browser.sign_in(f"/{way}/public")
+        assert back.header("location") == f"/{way}/public"
+        assert (await browser.navigate(f"/{way}/public")).status == 500
+        assert "make it optional" in caplog.text
 
     async def test_a_permission_that_is_missing(self, browser, way):
         await browser.sign_in()
@@ -278,10 +294,14 @@ class TestErrorsThatTheApplicationLetsThrough:
         assert (await browser.fetch("GET", f"/{way}/late")).status == 401
         assert (await browser.navigate(f"/{way}/late")).status == 303
 
-    async def test_what_is_the_application_s_own_stays_its_own(self, browser, way):
+    @pytest.mark.parametrize("what", ["broken", "refused"])
+    async def test_what_is_the_application_s_own_stays_its_own(self, browser, way, what):
+        """Also where the API refused a token and no other could be had: all that the application met is a 401."""
         await browser.sign_in()
+        browser.site.emulator.faults.add("/v1/user/info", status=401, times=None)
+        browser.site.emulator.faults.add("/oauth2/token", status=503, times=None)
         try:
-            answer = await browser.fetch("GET", f"/{way}/broken")
+            answer = await browser.fetch("GET", f"/{way}/{what}")
         except ValueError:
             return  # what it lets out, its server answers
         assert answer.status == 500

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from lumin_middleware.emulator import DEMO_USERS, Emulator, serve
 from tests.edges import servers
 from tests.edges.servers import Browser
+from tests.patience import PATIENCE
 
 BEFORE = str(Path(__file__).with_name("preloaded_whole.py"))
 """Settings of gunicorn that import what nobody could, where Python itself is in a home directory of root's."""
@@ -78,3 +81,21 @@ def _use(browser: Browser) -> None:
 
 def _store(directory: Path) -> str:
     return f"sqlite://{directory / 'private' / 'store.sqlite3'}"
+
+
+def test_a_server_on_another_event_loop_is_told_at_its_start(emulated):
+    """Not request by request: what cannot serve does not start."""
+    with servers.listening() as listener:
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        variables = servers.environment(emulated, origin, "memory://")
+        command = ["-m", "hypercorn", "--worker-class", "trio", "--bind", f"fd://{listener.fileno()}"]
+        done = subprocess.run(
+            [sys.executable, *command, "examples.starlette_app:app"],
+            env={**{name: os.environ[name] for name in os.environ if not name.startswith("LUMIN_")}, **variables},
+            pass_fds=[listener.fileno()],
+            cwd=servers.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert "another event loop than asyncio" in done.stderr

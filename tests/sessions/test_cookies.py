@@ -15,6 +15,8 @@ from lumin_middleware.sessions.cookies import (
     SET_COOKIE_LIMIT,
     Cookies,
     Jar,
+    _alone,
+    _each,
 )
 from tests.fakes import CookieJar, config, hostile
 from tests.site_rig import SESSION
@@ -319,3 +321,24 @@ def test_the_oldest_logins_make_room_for_a_session():
     kept = jar("; ".join(f"{name}={'x' * 100}" for name in names)).ours
     assert len(SECURE.write_session("v", DAY, kept)) == 1
     assert HEADER_LIMIT < 8190
+
+
+NAMES = (SESSION, f"{SESSION}-0", f"{SESSION}-tries")
+AROUND = ["a=1", "b", "; ", ";", " ", "\t", "=", "x", "\x00", f'"{SESSION}', "__Host-lumin", "lumin", "é"]
+PIECES = st.sampled_from([f"{name}{rest}" for name in NAMES for rest in ("=", "=v", "=w ", "")] + AROUND)
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+@hostile
+@given(st.lists(PIECES, max_size=9))
+def test_one_cookie_of_ours_is_read_as_if_each_was_looked_at(name, pieces):
+    cookies = Cookies(config(**({"cookie_name": name} if name else {})))
+    header = "".join(pieces).replace(SESSION, cookies.session).encode()
+    found = _alone(header, cookies)
+    assert found is None or found == _each(header, cookies)
+
+
+@pytest.mark.parametrize("header", ["{}=v", "a=1; {}=v", "{}=v; a=1", "a=1; {}=v; b=2", "a=1; {}=v;"])
+def test_a_header_as_browsers_write_it_is_read_the_short_way(header):
+    cookies = Cookies(config())
+    assert _alone(header.format(cookies.session).encode(), cookies) is not None

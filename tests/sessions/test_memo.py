@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import random
 import secrets
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-from lumin_middleware.model import Session
+import pytest
+
 from lumin_middleware.sessions.memo import Memo, cost
-from lumin_middleware.sessions.sealing import Sealer
-from tests.fakes import KEY, Workers
+from tests.fakes import Workers
 
 
 def test_what_was_used_lately_stays():
@@ -22,21 +25,35 @@ def test_what_was_used_lately_stays():
     assert memo.get(b"%02d" % 999) == 999
 
 
-def test_as_many_as_fit_into_half_find_themselves_however_they_take_turns():
-    memo: Memo[int] = Memo(2000 * cost(b"1000"))
+def test_as_many_as_fit_find_themselves_however_they_take_turns():
+    memo: Memo[int] = Memo(1000 * cost(b"1000", 10))
+    people = [b"%04d" % number for number in range(1000)]
+    for key in people:
+        memo.put(key, int(key), 10)
     for _ in range(3):
-        for number in range(1000):
-            key = b"%04d" % number
-            if memo.get(key) is None:
-                memo.put(key, number)
-    assert all(memo.get(b"%04d" % number) == number for number in range(1000))
+        random.Random(1).shuffle(people)
+        assert all(memo.get(key) == int(key) for key in people)
+    memo.put(b"more", 0, 10)
+    assert (memo.get(people[0]), memo.get(people[1]), len(memo)) == (None, int(people[1]), 1000)
 
 
-def test_what_is_larger_than_half_is_not_kept_and_pushes_nobody_out():
+def test_what_is_larger_than_all_is_not_kept_and_pushes_nobody_out():
     memo: Memo[int] = Memo(100_000)
     memo.put(b"small", 1)
-    memo.put(b"x" * 60_000, 2)
-    assert (memo.get(b"small"), memo.get(b"x" * 60_000), len(memo)) == (1, None, 1)
+    memo.put(b"x" * 100_000, 2)
+    memo.put(b"y", 3, 100_000)
+    assert (memo.get(b"small"), memo.get(b"x" * 100_000), memo.get(b"y"), len(memo)) == (1, None, None, 1)
+
+
+def test_what_grows_takes_its_own_place():
+    memo: Memo[int] = Memo(3 * cost(b"a", 100))
+    for key in (b"a", b"b", b"c", b"a"):
+        memo.put(key, 1, 100)
+    assert len(memo) == 3
+    memo.put(b"a", 2, 150)
+    assert (memo.get(b"a"), memo.get(b"b"), memo.get(b"c")) == (2, None, 1)
+    memo.put(b"a", 2, 10**6)
+    assert (memo.get(b"a"), memo.get(b"c")) == (None, 1)
 
 
 def test_nothing_is_kept_where_nothing_may_be():
@@ -45,7 +62,8 @@ def test_nothing_is_kept_where_nothing_may_be():
     assert memo.get(b"a") is None
 
 
-def test_threads_use_it_at_once():
+def test_threads_use_it_at_once(monkeypatch):
+    monkeypatch.setattr("lumin_middleware.sessions.memo.RECKONED_ANEW", 64)
     memo: Memo[int] = Memo(50 * cost(b"000"))
 
     def use(start: int) -> None:
@@ -56,22 +74,37 @@ def test_threads_use_it_at_once():
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(use, range(8)))
-    assert len(memo) <= 50 + 16  # each thread may add one more while another turns over
+    for number in range(64):
+        memo.put(b"%03d" % number, number)
+    assert len(memo) == 50
 
 
-async def test_sessions_cost_no_more_than_is_reckoned():
-    """The figures of `cost`, measured on what Python really takes."""
-    template = await Workers().sign_in()
-    sealer = Sealer([KEY], "session", lambda: 0.0)
-    limit = 2_000_000
-    memo: Memo[Session] = Memo(limit)
-    sealed = [sealer.seal(template.dump() + b" " * secrets.randbelow(2000)).encode() for _ in range(500)]
+@pytest.mark.parametrize("kind", ["cookie", "store"])
+@pytest.mark.parametrize("name", ["Mira Halden", "\N{GRINNING FACE}" * 200, "\N{GREEK SMALL LETTER MU}" * 400])
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_sessions_cost_no_more_than_is_reckoned(kind, name, renewed):
+    """The figures, measured on what Python really takes: sessions as a process comes to know them."""
+    workers = Workers()
+    process = workers.process(sessions=kind, session_memory=1_000_000)
+    template = await workers.sign_in()
+    headers = []
+    for number in range(500):
+        claims = {**template.claims, "name": name, "note": "x" * secrets.randbelow(500)}
+        session = replace(template, id=f"{template.id}{number}", claims=claims)
+        await process.sessions.begin(session)
+        if renewed:
+            session = replace(session, generation=1)
+            await process.sessions.replace(await process.sessions.newest(session), session)
+        lines = process.sessions.set_cookies(session, process.cookies.jar(b""))
+        headers.append("; ".join(line.partition(";")[0] for line in lines).encode())
+    gc.collect()
     tracemalloc.start()
     try:
-        for value in sealed:
-            memo.put(bytes(bytearray(value)), Session.load(sealer.unseal(value).data, 0.0))
+        for header in headers:
+            assert await process.sessions.load(process.cookies.jar(header))
+        gc.collect()
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert 0 < len(memo) < 500
-    assert taken <= limit
+    assert 0 < len(process.sessions._opened) < 500
+    assert taken <= 1_000_000

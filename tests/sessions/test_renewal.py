@@ -18,9 +18,9 @@ from lumin_middleware.errors import (
 )
 from lumin_middleware.model import Session
 from lumin_middleware.protocol.breaker import CircuitOpen
+from lumin_middleware.sessions.due import Due, due
 from lumin_middleware.sessions.lease import POLL
 from lumin_middleware.sessions.records import digest
-from lumin_middleware.sessions.renewal import Due, due
 from tests.fakes import (
     BASE,
     Workers,

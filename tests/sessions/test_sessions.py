@@ -150,8 +150,8 @@ async def test_what_is_remembered_is_bounded_in_bytes(limit):
         await site.begin(process)
         header = site.browser.header + b"; noise=" + b"%d" % number * 20_000
         assert await process.sessions.load(process.cookies.jar(header))
-    kept = [*process.sessions._opened._recent, *process.sessions._opened._older]
-    assert sum(map(cost, kept)) <= limit // 2
+    kept = process.sessions._opened._entries
+    assert sum(cost(value, opened.size) for value, (opened, _) in kept.items()) <= limit
     assert sum(map(len, kept)) < 60 * 2000
 
 

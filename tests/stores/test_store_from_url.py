@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,16 @@ import pytest
 
 from lumin_middleware.errors import ConfigurationError
 from lumin_middleware.stores import (
+    AsyncPostgresStore,
     AsyncRedisStore,
     MemoryStore,
+    PostgresStore,
     RedisStore,
     SQLiteStore,
     store_from_url,
     url,
 )
+from tests.patience import PATIENCE
 
 NOW = 1_800_000_000.0
 
@@ -88,7 +93,7 @@ def test_the_clock_is_passed_on(tmp_path: Path, scheme: str) -> None:
         "sqlite:///s3cret?mode=memory",
         "sqlite:///s3cret#",
         "sqlite:///s3cret%00",
-        "postgres://somebody:s3cret@host/db",
+        "mysql://somebody:s3cret@host/db",
         "redis:/somebody:s3cret@host",
         "redis",
         "redis+sentinel://:s3cret@host",
@@ -115,3 +120,19 @@ def test_a_setting_that_names_no_store_is_refused_with_the_cure_and_not_repeated
         store_at(wrong, asynchronous=asynchronous)
     assert caught.value.field == "store"
     assert "s3cret" not in str(caught.value)
+
+
+def test_django_that_is_not_set_up_is_told_of() -> None:
+    program = (
+        "from lumin_middleware.stores import store_from_url\n"
+        "store_from_url('django', asynchronous=False, fingerprint='f')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert "ConfigurationError: store: 'django' needs a Django site that is set up" in done.stderr
+    assert "lumin_middleware.stores.django" in done.stderr
+
+
+@pytest.mark.parametrize("setting", ["postgresql://somebody@localhost/db", "postgres://localhost:5433/db"])
+def test_postgresql_comes_in_the_colour_that_is_asked_for(setting: str) -> None:
+    assert isinstance(store_at(setting, asynchronous=False), PostgresStore)
+    assert isinstance(store_at(setting, asynchronous=True), AsyncPostgresStore)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.postgres_server import Postgres
 from tests.stores.redis_server import RedisServer, find_binary
 
-from .postgres import Postgres
 from .server import Hydra
 from .site import HydraSite
 
@@ -59,12 +59,6 @@ def figures(record_property: Callable[[str, object], None]) -> Figures:
 def hydra() -> Iterator[Hydra]:
     """Hydra in memory, without a grace period. Tests share it; each has clients and people of its own."""
     with Hydra() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with Postgres() as server:
         yield server
 
 

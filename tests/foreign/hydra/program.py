@@ -18,7 +18,7 @@ MODULE = "github.com/ory/hydra/v2"
 OLDEST_GO = (1, 24)  # the first with tools in go.mod; Hydra itself asks for less
 HOW_TO_GET_IT = (
     f"The tests before Ory Hydra need Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer and a C compiler "
-    "(Debian: golang-go and gcc); `make test-hydra` then builds it and runs them."
+    "(Debian: gcc; Go comes with `.venv/bin/pip install --group go`); `make test-hydra` then builds it and runs them."
 )
 
 
@@ -33,24 +33,31 @@ def version() -> str:
     return found[1]
 
 
-def check_tools() -> None:
-    """Raises `Unavailable` without a Go that is new enough, or without a C compiler."""
-    go = shutil.which("go")
-    if go is None:
-        raise Unavailable(HOW_TO_GET_IT)
+def find_go() -> str:
+    """A Go that is new enough and has a C compiler: from PATH, or the one that pip put beside this Python.
+
+    Raises `Unavailable` without.
+    """
+    for folders in (None, str(Path(sys.executable).parent)):
+        go = shutil.which("go", path=folders)
+        if go is not None and _is_enough(go):
+            return go
+    raise Unavailable(HOW_TO_GET_IT)
+
+
+def _is_enough(go: str) -> bool:
     said = subprocess.run([go, "env", "GOVERSION", "CC"], cwd="/", capture_output=True, text=True, check=False).stdout
     found = re.match(r"go(\d+)\.(\d+)\S*\s+(\S+)", said)
-    if not found or (int(found[1]), int(found[2])) < OLDEST_GO or shutil.which(found[3]) is None:
-        raise Unavailable(HOW_TO_GET_IT)
+    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_GO and shutil.which(found[3]) is not None
 
 
 def build() -> Path:
     """The program, built if need be. Raises `Unavailable`, with Go's own last words where it was Go that failed."""
-    check_tools()
+    go = find_go()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lumin-middleware-tests"
     path = cache / f"hydra-{version()}"
     # `go tool` would keep the program by itself, but takes no build tags. What is up to date is not built again.
-    command = ["go", "build", "-mod=readonly", "-buildvcs=false", "-tags=sqlite,json1", "-o", str(path), MODULE]
+    command = [go, "build", "-mod=readonly", "-buildvcs=false", "-tags=sqlite,json1", "-o", str(path), MODULE]
     environment = os.environ | {"CGO_ENABLED": "1"}
     done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

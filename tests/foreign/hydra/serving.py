@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
 
@@ -37,10 +38,17 @@ def free_port() -> int:
 
     It is none that a connection of somebody else could get by chance meanwhile.
     """
-    while True:
+    return next(free_ports(1))
+
+
+def free_ports(count: int) -> Iterator[int]:
+    """So many of them, no two alike."""
+    found: set[int] = set()
+    while len(found) < count:
         port = random.randrange(EPHEMERAL // 2, EPHEMERAL)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+            found.add(port)
+    return iter(found)
 
 
 class Served:

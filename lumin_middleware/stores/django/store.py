@@ -1,0 +1,135 @@
+"""A store in the database that a Django site has already, whichever Django knows, through its ORM.
+
+Each verb stands for itself: what it wrote is committed when it returns. Inside a transaction of the application's
+(`ATOMIC_REQUESTS`, `atomic()`) that could not be, so there it works in a thread, which has a connection of its own.
+Expiry goes by this machine's clock, since not every database has one to compare with; machines that share a database
+agree on the time by NTP.
+
+SQLite has one writer at a time: an application that is in the middle of a transaction that wrote, and waits for us,
+waits in vain, and gets `StoreUnavailable`. It is for development; a site that shares records uses a server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, InterfaceError, connections
+from django.db.models import QuerySet
+
+from ...errors import ConfigurationError, StoreUnavailable
+from .models import Record
+
+T = TypeVar("T")
+
+THREADS = 4
+"""Verbs that work outside an application's transaction at once; each takes a millisecond or two."""
+
+CLEAN_UP_AT_ONCE = 1000
+"""Rows that one statement of the clean-up deletes: no lock is held for long."""
+
+
+class DjangoStore:
+    """Records in the site's database, or in the one that `alias` names in `DATABASES`; `clock` gives epoch seconds.
+
+    `manage.py migrate` makes the table, `manage.py lumin_clean_up` deletes what has expired. Raises
+    `ConfigurationError` where there is no such database.
+    """
+
+    def __init__(self, alias: str = DEFAULT_DB_ALIAS, *, clock: Callable[[], float] = time.time) -> None:
+        if alias not in connections:
+            raise ConfigurationError("store", f"there is no {alias!r} in Django's DATABASES")
+        self._alias = alias
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(THREADS, "lumin-store")
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store.get`."""
+        return self._do(partial(self._get, key))
+
+    def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        """See `Store.swap`."""
+        return self._do(partial(self._swap, key, old, None if ttl <= 0 else new, ttl))
+
+    def clean_up(self) -> int:
+        """Deletes what has expired; how many rows that were. Raises `StoreUnavailable`."""
+        return self._do(self._clean_up)
+
+    def close(self) -> None:
+        """Ends its threads; the connections are Django's."""
+        self._threads.shutdown()
+
+    # --- one statement a verb, or two ---
+
+    def _get(self, key: str) -> bytes | None:
+        found = self._living(key, self._clock()).values_list("value", flat=True).first()
+        return None if found is None else bytes(found)
+
+    def _swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        now = self._clock()
+        living = self._living(key, now)
+        if old is not None:
+            same = living.filter(value=old)
+            changed: int = same.delete()[0] if new is None else same.update(value=new, expires_at=now + ttl)
+            return changed == 1
+        if new is None:
+            return not living.exists()
+        expired = self._records().filter(key=_digest(key), expires_at__lte=now)
+        if expired.update(value=new, expires_at=now + ttl) == 1:
+            return True
+        if living.exists():  # a look spares most an error in the server's log
+            return False
+        try:
+            self._records().create(key=_digest(key), value=new, expires_at=now + ttl)
+        except IntegrityError:  # somebody else was faster
+            return False
+        return True
+
+    def _clean_up(self) -> int:
+        deleted = 0
+        while True:
+            expired = self._records().filter(expires_at__lte=self._clock())
+            keys = list(expired.values_list("key", flat=True)[:CLEAN_UP_AT_ONCE])
+            if not keys:
+                return deleted
+            deleted += expired.filter(key__in=keys).delete()[0]
+
+    def _records(self) -> QuerySet[Record]:
+        return Record.objects.using(self._alias)
+
+    def _living(self, key: str, now: float) -> QuerySet[Record]:
+        return self._records().filter(key=_digest(key), expires_at__gt=now)
+
+    # --- connections ---
+
+    def _do(self, verb: Callable[[], T]) -> T:
+        """What a verb returns, which is committed then."""
+        if connections[self._alias].in_atomic_block:
+            return self._threads.submit(self._commit, verb).result()
+        return self._commit(verb)
+
+    def _commit(self, verb: Callable[[], T]) -> T:
+        connection = connections[self._alias]
+        if connection.connection is not None and not connection.is_usable():
+            connection.close()  # servers and firewalls cut idle ones; the verb itself is never repeated
+        opened = connection.connection is None
+        try:
+            if not connection.get_autocommit():
+                raise StoreUnavailable(
+                    f"the database {self._alias!r} has AUTOCOMMIT off, so that nothing would be kept"
+                )
+            return verb()
+        except (DatabaseError, InterfaceError) as error:
+            connection.close()
+            raise StoreUnavailable(f"Django's database {self._alias!r}: {error}") from error
+        finally:
+            if opened:  # nobody else closes it in this thread; CONN_MAX_AGE says whether it is kept
+                connection.close_if_unusable_or_obsolete()
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

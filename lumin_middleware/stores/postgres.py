@@ -1,0 +1,370 @@
+"""A store in a PostgreSQL that the site has already, 12 or newer; psycopg 3 and its pool.
+
+One table, and one statement a verb, so that the server itself says who of many came first. Expiry goes by the server's
+clock. A statement that changes something is sent once: where its answer is lost, nobody knows whether it was done, and
+`StoreUnavailable` says so. Reading may be repeated, and is, once, because servers and firewalls cut idle connections.
+So a swap reads first: where that finds something else than `old`, it is answered; where it does not, there is a
+connection that lives. What the server says that it did not do (it is no primary any more, two transactions crossed)
+is asked again.
+
+What is committed is on the disk unless the server says otherwise (`synchronous_commit`); a replica that takes over has
+it if the primary waits for that replica (`synchronous_standby_names`).
+
+psycopg is imported when the first store is made, not with this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import math
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from ..errors import ConfigurationError, StoreUnavailable
+
+TABLE = "lumin_record"
+"""The table's name where no other is given; `schema.table` is one, too."""
+
+# A key may be longer than an index takes (2,704 bytes), so a digest of it stands there.
+SCHEMA = """\
+CREATE TABLE IF NOT EXISTS {table} (key bytea PRIMARY KEY, value bytea NOT NULL, expires_at timestamptz NOT NULL);
+CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at);
+"""
+"""What makes the table, and the index by which clean-up finds what has expired."""
+
+# `clock_timestamp()` is read when a row is ours; `now()` would be the time at which we began to wait for it.
+SELECT = "SELECT value FROM {table} WHERE key = %(key)s AND expires_at > clock_timestamp()"
+CREATE = """\
+INSERT INTO {table} AS held (key, value, expires_at)
+VALUES (%(key)s, %(new)s, clock_timestamp() + %(ttl)s * interval '1 second')
+ON CONFLICT (key) DO UPDATE
+SET value = excluded.value, expires_at = clock_timestamp() + %(ttl)s * interval '1 second'
+WHERE held.expires_at <= clock_timestamp()"""
+REPLACE = """\
+UPDATE {table} SET value = %(new)s, expires_at = clock_timestamp() + %(ttl)s * interval '1 second'
+WHERE key = %(key)s AND value = %(old)s AND expires_at > clock_timestamp()"""
+DELETE = "DELETE FROM {table} WHERE key = %(key)s AND value = %(old)s AND expires_at > clock_timestamp()"
+CLEAN_UP = """\
+DELETE FROM {table} WHERE key IN (
+SELECT key FROM {table} WHERE expires_at <= clock_timestamp() LIMIT 256 FOR UPDATE SKIP LOCKED)"""
+
+CLEAN_UP_EVERY = 64
+"""Swaps of one process; each adds one row at most, so that the clean-up outruns them."""
+
+# Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in a millisecond or two.
+PATIENCE = 2.0
+"""For a free connection, and for each answer. libpq's own `connect_timeout` takes no less than two."""
+
+IDLE = 300.0
+"""Seconds after which an unused connection is closed, before most firewalls forget it."""
+
+CONNECTIONS = 20
+"""Connections of one process, or of one event loop, at most; a server allows a hundred in all (`max_connections`)."""
+
+ATTEMPTS = 5
+"""Times that a swap is sent of which the server says that it did nothing."""
+
+CURE = "give postgresql://user:password@host:5432/database"
+
+
+def schema(table: str = TABLE) -> str:
+    """The SQL that makes the table and its index, where they are not there."""
+    return SCHEMA.format(table=table, index=f"{table.rpartition('.')[2]}_expires_at")
+
+
+class _Postgres:
+    """What both colours share: settings, statements, and what went wrong."""
+
+    def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
+        self._psycopg = _import_psycopg()
+        self._errors = self._psycopg.errors
+        try:
+            found = self._psycopg.conninfo.conninfo_to_dict(url)
+        except self._psycopg.Error:
+            raise ConfigurationError("store", f"is no URL of PostgreSQL; {CURE}") from None
+        self._conninfo = self._psycopg.conninfo.make_conninfo(
+            url, **{"connect_timeout": math.ceil(PATIENCE), "application_name": "lumin-middleware"} | found
+        )
+        if not re.fullmatch(r"(?:[a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]*", table):
+            raise ConfigurationError("store", f"{table!r} is no name of a table that needs no quotes")
+        self._connections = connections
+        self.table = table
+        self.schema = schema(table)
+        self._select, self._create, self._replace, self._delete, self._clean = (
+            text.format(table=table) for text in (SELECT, CREATE, REPLACE, DELETE, CLEAN_UP)
+        )
+        self._swaps = 0
+
+    def _options(self, connection: Any) -> dict[str, Any]:
+        """The arguments of a pool that has nothing open until it is asked, and gives nothing up for long."""
+        return {
+            "conninfo": self._conninfo,
+            "connection_class": _bounded(connection, self._errors.OperationalError),
+            # A pooler between us and the server (PgBouncer) may know nothing of statements that were prepared.
+            "kwargs": {"autocommit": True, "prepare_threshold": None},
+            "min_size": 0,
+            "max_size": self._connections,
+            "open": False,
+            "timeout": PATIENCE,
+            "max_idle": IDLE,
+            "reconnect_timeout": 0,  # one more attempt, after a second; whoever comes then begins again
+        }
+
+    def _swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> tuple[str, dict[str, Any]] | None:
+        """The statement of a swap that found `old`, and its values; None where nothing is to be changed."""
+        if ttl <= 0:
+            new = None
+        if old is None and new is None:
+            return None
+        statement = self._delete if new is None else self._create if old is None else self._replace
+        return statement, {"key": _digest(key), "old": old, "new": new, "ttl": ttl}
+
+    def _is_time_to_clean_up(self) -> bool:
+        self._swaps += 1
+        return self._swaps % CLEAN_UP_EVERY == 0
+
+    def _did_nothing(self, error: Exception) -> bool:
+        """Whether the server says so, and may do it when it is asked again on another connection."""
+        errors = self._errors
+        return isinstance(error, errors.ReadOnlySqlTransaction | errors.SerializationFailure | errors.DeadlockDetected)
+
+    def _trouble(self, error: Exception) -> StoreUnavailable:
+        if isinstance(error, self._errors.UndefinedTable):
+            cure = f"there is no table {self.table}; make it with `lumin-middleware store create`"
+            return StoreUnavailable(f"PostgreSQL: {cure}")
+        return StoreUnavailable(f"PostgreSQL: {error}")
+
+
+class PostgresStore(_Postgres):
+    """Records in the table `table` of the database at `url` (libpq's words: `postgresql://user:password@host/database`).
+
+    `connections` is the most that one process opens. Of several hosts (`postgresql://a,b/database`) it uses the
+    primary with `?target_session_attrs=read-write`. Raises `ConfigurationError` where psycopg is missing or the URL is
+    wrong. The table is there already: `create()` makes it.
+    """
+
+    def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
+        super().__init__(url, table=table, connections=connections)
+        self._pools: dict[int, Any] = {}  # by process: a connection does not survive a fork
+
+    def get(self, key: str) -> bytes | None:
+        """See `Store.get`."""
+        with self._held(key) as (_, held):
+            return held
+
+    def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        """See `Store.swap`."""
+        change = self._swap(key, old, new, ttl)
+        for attempt in range(1, ATTEMPTS + 1):
+            with self._held(key) as (connection, held):
+                if held != old or change is None:
+                    return held == old
+                try:
+                    done: bool = connection.execute(*change).rowcount == 1
+                except self._errors.Error as error:
+                    if attempt == ATTEMPTS or not self._did_nothing(error):
+                        raise
+                else:
+                    self._clean_up(connection)
+                    return done
+            self._pool().drain()
+        raise AssertionError("the last attempt returns or raises")
+
+    def create(self) -> None:
+        """Makes the table and its index, where they are not there. Raises `StoreUnavailable`."""
+        try:
+            with self._pool().connection() as connection:
+                connection.execute(self.schema)
+        except self._psycopg.Error as error:
+            raise self._trouble(error) from error
+
+    def close(self) -> None:
+        """Closes this process's connections."""
+        if pool := self._pools.pop(os.getpid(), None):
+            pool.close()
+
+    @contextmanager
+    def _held(self, key: str) -> Iterator[tuple[Any, bytes | None]]:
+        """What a key holds, and the connection that said so; asked once more where kept connections have died."""
+        pool = self._pool()
+        try:
+            connection, held = self._look(pool, key)
+            try:
+                yield connection, held
+            finally:
+                pool.putconn(connection)
+        except self._psycopg.Error as error:
+            raise self._trouble(error) from error
+
+    def _look(self, pool: Any, key: str, *, again: bool = True) -> tuple[Any, bytes | None]:
+        connection = pool.getconn()
+        try:
+            row = connection.execute(self._select, {"key": _digest(key)}).fetchone()
+        except BaseException as error:
+            pool.putconn(connection)
+            if not again or not isinstance(error, self._errors.OperationalError):
+                raise
+        else:
+            return connection, None if row is None else row[0]
+        pool.drain()
+        return self._look(pool, key, again=False)
+
+    def _clean_up(self, connection: Any) -> None:
+        if self._is_time_to_clean_up():
+            with suppress(self._psycopg.Error):  # another swap tries again
+                connection.execute(self._clean)
+
+    def _pool(self) -> Any:
+        process = os.getpid()
+        pool = self._pools.get(process)
+        if pool is None:
+            from psycopg_pool import ConnectionPool
+
+            new = ConnectionPool(**self._options(self._psycopg.Connection))
+            new.open()
+            pool = self._pools.setdefault(process, new)
+            if pool is not new:  # another thread was faster
+                new.close()
+        return pool
+
+
+class AsyncPostgresStore(_Postgres):
+    """`PostgresStore` for asyncio. Connections belong to the event loop that they were made on."""
+
+    def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
+        super().__init__(url, table=table, connections=connections)
+        self._pools: dict[asyncio.AbstractEventLoop, Any] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        """See `Store.get`."""
+        async with self._held(key) as (_, held):
+            return held
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        """See `Store.swap`."""
+        change = self._swap(key, old, new, ttl)
+        for attempt in range(1, ATTEMPTS + 1):
+            async with self._held(key) as (connection, held):
+                if held != old or change is None:
+                    return held == old
+                try:
+                    done: bool = (await connection.execute(*change)).rowcount == 1
+                except self._errors.Error as error:
+                    if attempt == ATTEMPTS or not self._did_nothing(error):
+                        raise
+                else:
+                    await self._clean_up(connection)
+                    return done
+            await (await self._pool()).drain()
+        raise AssertionError("the last attempt returns or raises")
+
+    async def aclose(self) -> None:
+        """Closes the running loop's connections."""
+        if pool := self._pools.pop(asyncio.get_running_loop(), None):
+            await pool.close()
+
+    @asynccontextmanager
+    async def _held(self, key: str) -> AsyncIterator[tuple[Any, bytes | None]]:
+        pool = await self._pool()
+        try:
+            connection, held = await self._look(pool, key)
+            try:
+                yield connection, held
+            finally:
+                await pool.putconn(connection)
+        except self._psycopg.Error as error:
+            raise self._trouble(error) from error
+
+    async def _look(self, pool: Any, key: str, *, again: bool = True) -> tuple[Any, bytes | None]:
+        connection = await pool.getconn()
+        try:
+            row = await (await connection.execute(self._select, {"key": _digest(key)})).fetchone()
+        except BaseException as error:
+            await pool.putconn(connection)
+            if not again or not isinstance(error, self._errors.OperationalError):
+                raise
+        else:
+            return connection, None if row is None else row[0]
+        await pool.drain()
+        return await self._look(pool, key, again=False)
+
+    async def _clean_up(self, connection: Any) -> None:
+        if self._is_time_to_clean_up():
+            with suppress(self._psycopg.Error):
+                await connection.execute(self._clean)
+
+    async def _pool(self) -> Any:
+        loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None:
+            from psycopg_pool import AsyncConnectionPool
+
+            for other in [each for each in self._pools if each.is_closed()]:
+                del self._pools[other]
+            new = AsyncConnectionPool(**self._options(self._psycopg.AsyncConnection))
+            await new.open()
+            pool = self._pools.setdefault(loop, new)
+            if pool is not new:  # another task was faster
+                await new.close()
+        return pool
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, int, Any]:
+    """psycopg's steps towards an answer, for so long only: a server that hangs says nothing. Raises `TimeoutError`."""
+    latest, ready = time.monotonic() + seconds, None
+    try:
+        while True:
+            ready = yield (next(steps) if ready is None else steps.send(ready))
+            if not ready and time.monotonic() > latest:
+                raise TimeoutError
+    except StopIteration as done:
+        return done.value
+
+
+def _bounded(connection: Any, operational_error: Any) -> Any:
+    """psycopg's class of connections, each of whose answers must come in time."""
+
+    def too_late(self: Any) -> Any:
+        self.pgconn.finish()  # whatever comes now is nobody's answer
+        return operational_error(f"no answer within {PATIENCE:g} s")
+
+    if inspect.iscoroutinefunction(connection.wait):
+
+        class AsyncBounded(connection):  # type: ignore[misc]
+            async def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+                try:
+                    return await super().wait(_in_time(gen, PATIENCE), *arguments, **options)
+                except TimeoutError:
+                    raise too_late(self) from None
+
+        return AsyncBounded
+
+    class Bounded(connection):  # type: ignore[misc]
+        def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+            try:
+                return super().wait(_in_time(gen, PATIENCE), *arguments, **options)
+            except TimeoutError:
+                raise too_late(self) from None
+
+    return Bounded
+
+
+def _import_psycopg() -> Any:
+    try:
+        import psycopg
+        import psycopg_pool as _  # noqa: F401
+    except ImportError:
+        raise ConfigurationError(
+            "store", "PostgreSQL needs psycopg and its pool: pip install 'lumin-middleware[postgres]'"
+        ) from None
+    return psycopg

@@ -1,0 +1,103 @@
+"""`lumin-middleware store`: a table where it is missing, and a check that leaves nothing behind."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from lumin_middleware.cli import store as commands
+from lumin_middleware.stores import MemoryStore
+from lumin_middleware.stores.postgres import schema
+from tests.postgres_server import Postgres
+from tests.stores import django_database
+from tests.stores.redis_server import RedisServer, find_binary
+from tests.stores.test_django_store import on_sqlite
+
+from .test_cli import run
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> str:
+    return postgres.new_database(f"cli_{uuid.uuid4().hex}")
+
+
+def invoke(*arguments: str) -> Any:
+    return CliRunner().invoke(commands.store, arguments)
+
+
+def test_the_table_is_made_and_the_store_then_checked(url: str) -> None:
+    missing = run("store", "check", url)
+    assert missing.returncode == 1
+    assert "make it with `lumin-middleware store create`" in missing.stderr
+    made = run("store", "create", LUMIN_STORE=url)
+    assert (made.returncode, made.stdout) == (0, "The table lumin_record is there.\n")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO lumin_record VALUES ('theirs', 'value', now() + interval '1 hour')")
+        checked = run("store", "check", url)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert checked.stdout.count("ok ") == 10
+        assert "It keeps the contract" in checked.stdout
+        assert connection.execute("SELECT key, value FROM lumin_record").fetchall() == [(b"theirs", b"value")]
+
+
+def test_the_sql_is_what_the_store_makes_and_the_documents_show() -> None:
+    shown = run("store", "create", "--sql").stdout
+    assert shown == schema()
+    documents = Path(__file__).parents[2] / "docs" / "stores.md"
+    assert shown in documents.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
+def test_each_store_is_checked(kind: str, tmp_path: Path) -> None:
+    if kind == "redis":
+        binary = find_binary()
+        assert binary
+        with RedisServer(binary) as server:
+            assert invoke("check", server.url).exit_code == 0
+    else:
+        assert invoke("check", {"memory": "memory://", "sqlite": f"sqlite://{tmp_path}/store"}[kind]).exit_code == 0
+    if kind == "sqlite":
+        with sqlite3.connect(tmp_path / "store") as connection:
+            assert connection.execute("SELECT count(*) FROM record").fetchone() == (0,)
+
+
+def test_a_django_site_s_store_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alias, _ = on_sqlite(tmp_path)
+    assert "Set DJANGO_SETTINGS_MODULE" in invoke("check", f"django://{alias}").output
+    monkeypatch.setattr(commands, "_set_up_django", django_database.configure)
+    done = invoke("check", f"django://{alias}")
+    assert done.exit_code == 0, done.output
+
+
+class Forgetful(MemoryStore):
+    """Creates what is there already."""
+
+    def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        if old is None and new is not None:
+            super().swap(key, self.get(key), None, ttl)
+        return super().swap(key, old, new, ttl)
+
+
+def test_a_store_that_breaks_the_contract_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "store_from_url", lambda *_, **__: Forgetful())
+    done = invoke("check", "redis://whatever")
+    assert done.exit_code == 1
+    assert "WRONG it is not created over another" in done.output
+    assert "do not use it" in done.output
+
+
+@pytest.mark.parametrize("url", ["redis://localhost", "sqlite:///x"])
+def test_only_postgresql_has_a_table_to_make(url: str) -> None:
+    done = invoke("create", url)
+    assert (done.exit_code, "Only PostgreSQL" in done.output) == (1, True)
+
+
+def test_a_wrong_url_is_told_without_repeating_it() -> None:
+    done = invoke("check", "mysql://somebody:s3cret@host")
+    assert (done.exit_code, "s3cret" in done.output, "give local" in done.output) == (1, False, True)

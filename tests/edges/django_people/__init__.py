@@ -1,0 +1,1 @@
+"""A Django application whose people have no user name: they are told apart by a field named `email`."""

@@ -1,0 +1,399 @@
+"""`PostgresStore` and `AsyncPostgresStore` against a real server: the contract, and what a network adds to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from lumin_middleware.errors import ConfigurationError, StoreUnavailable
+from lumin_middleware.ports import Store
+from lumin_middleware.stores import AsyncPostgresStore, PostgresStore, postgres
+from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
+from tests.postgres_server import Postgres
+
+from .redis_server import Relay, free_port
+
+LONG = 3600.0
+COLOURS = [PostgresStore, AsyncPostgresStore]
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> str:
+    return postgres.new_database(f"store_{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def running(postgres: Postgres, url: str) -> Iterator[Postgres]:
+    """The server, which the test may stop."""
+    yield postgres
+    postgres.stop()
+    postgres.start()
+
+
+def new_table(url: str) -> str:
+    table = f"record_{uuid.uuid4().hex}"
+    with closing(PostgresStore(url, table=table)) as store:
+        store.create()
+    return table
+
+
+@pytest.fixture
+def table(url: str) -> str:
+    return new_table(url)
+
+
+@pytest.fixture
+def sql(url: str) -> Iterator[Any]:
+    """psycopg's own view of the server."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+class TestPostgresStore(SharedStoreContract):
+    short = 100.0
+    store_class: Any = PostgresStore
+
+    @pytest.fixture
+    def opener(self, postgres: Postgres, url: str, table: str) -> Iterator[Opener]:
+        self.server, self.url, self.table, self.broken = postgres, url, table, False
+        yield partial(self.store_class, url, table=table)
+        if self.broken:
+            postgres.start()
+
+    def pass_time(self, seconds: float) -> None:
+        """Takes so much from what each key has left, which no slow machine can be too late for."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"UPDATE {self.table} SET expires_at = expires_at - {seconds} * interval '1 second'")
+
+    def break_store(self) -> None:
+        self.broken = True
+        self.server.crash()
+
+
+class TestAsyncPostgresStore(TestPostgresStore):
+    store_class = AsyncPostgresStore
+
+
+@pytest.fixture(params=COLOURS)
+def store_class(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def store(store_class: Any, url: str, table: str) -> Iterator[Store]:
+    with opened(partial(store_class, url, table=table)) as store:
+        yield store
+
+
+def every_verb(store: Store) -> list[Callable[[], object]]:
+    return [
+        lambda: store.get("key"),
+        lambda: store.swap("key", None, b"new", LONG),
+        lambda: store.swap("key", b"value", None, LONG),
+    ]
+
+
+# --- what is in the server ------------------------------------------------------------------------------
+
+
+def test_a_row_holds_a_digest_of_its_key_and_expires_by_the_servers_clock(store: Store, sql: Any, table: str) -> None:
+    store.swap("key", None, b"value", 100.5)
+    [row] = sql.execute(f"SELECT length(key), value, expires_at > now() + interval '50 s' FROM {table}").fetchall()
+    assert row == (32, b"value", True)
+
+
+def test_clean_up_outruns_what_expires(store: Store, sql: Any, table: str) -> None:
+    for number in range(100):
+        store.swap(f"expired {number}", None, b"value", 1e-6)
+    for _ in range(2 * postgres.CLEAN_UP_EVERY):
+        store.swap("key", store.get("key"), b"value", LONG)
+    assert sql.execute(f"SELECT count(*) FROM {table}").fetchone()[0] <= postgres.CLEAN_UP_EVERY
+
+
+def test_clean_up_finds_what_expired_by_an_index(sql: Any, table: str) -> None:
+    sql.execute("SET enable_seqscan = off")
+    plan = sql.execute(f"EXPLAIN SELECT key FROM {table} WHERE expires_at <= now() LIMIT 256").fetchall()
+    assert f"{table}_expires_at" in str(plan)
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_a_database_that_isolates_more_loses_no_update(
+    store_class: Any, sql: Any, url: str, table: str, isolation: str
+) -> None:
+    sep = "&" if "?" in url else "?"
+    strict = f"{url}{sep}options=-c%20default_transaction_isolation%3D{isolation.replace(' ', '%5C%20')}"
+    with opened(partial(store_class, strict, table=table)) as store:
+
+        def count(_: int) -> int:
+            done = 0
+            while done < 10:
+                old = store.get("count")
+                with suppress(StoreUnavailable):  # they crossed five times in a row: it was not done
+                    done += store.swap("count", old, b"%d" % (int(old or 0) + 1), LONG)
+            return done
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(count, range(4)))
+        assert store.get("count") == b"40"
+
+
+def test_a_missing_table_is_trouble_and_says_how_to_make_it(store_class: Any, url: str) -> None:
+    with opened(partial(store_class, url, table="nobody_made_it")) as store:
+        for verb in every_verb(store):
+            with pytest.raises(StoreUnavailable, match="lumin-middleware store create"):
+                verb()
+
+
+def test_making_the_table_twice_leaves_what_is_in_it(url: str, table: str) -> None:
+    with closing(PostgresStore(url, table=table)) as store:
+        store.swap("key", None, b"value", LONG)
+        store.create()
+        assert store.get("key") == b"value"
+
+
+def test_a_table_may_be_in_a_schema(store_class: Any, url: str, sql: Any) -> None:
+    schema = f"schema_{uuid.uuid4().hex}"
+    sql.execute(f"CREATE SCHEMA {schema}")
+    with closing(PostgresStore(url, table=f"{schema}.record")) as made:
+        made.create()
+    with opened(partial(store_class, url, table=f"{schema}.record")) as store:
+        assert store.swap("key", None, b"value", LONG)
+        assert store.get("key") == b"value"
+
+
+def test_a_standby_is_asked_no_twice_and_never_believed(store: Store, sql: Any, url: str) -> None:
+    """As after a failover that the address follows late: what cannot be written is trouble."""
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    store.swap("key", None, b"value", LONG)
+    sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    try:
+        sql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'lumin%'")
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            store.swap("key", b"value", b"new", LONG)
+        assert store.get("key") == b"value"
+    finally:
+        sql.execute("SET default_transaction_read_only = off")
+        sql.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    # Connections that still think so are not asked a second time.
+    assert store.swap("key", b"value", b"new", LONG)
+
+
+# --- a network ------------------------------------------------------------------------------------------
+
+
+def relayed(url: str, relay: Relay) -> str:
+    port = psycopg.conninfo.conninfo_to_dict(url)["port"]
+    return url.replace(f":{port}/", f":{relay.port}/")
+
+
+def port_of(url: str) -> int:
+    return int(str(psycopg.conninfo.conninfo_to_dict(url)["port"]))
+
+
+def test_a_server_that_was_never_there_is_unavailable(store_class: Any) -> None:
+    with opened(partial(store_class, f"postgresql://127.0.0.1:{free_port()}/nobody")) as store:
+        with pytest.raises(StoreUnavailable):
+            store.get("key")
+        with pytest.raises(StoreUnavailable):
+            store.swap("key", None, b"new", LONG)
+
+
+def test_a_store_recovers_when_its_server_does_and_nothing_is_lost(store: Store, running: Postgres) -> None:
+    store.swap("key", None, b"value", LONG)
+    for _ in range(2):
+        running.crash()
+        with pytest.raises(StoreUnavailable):
+            store.get("key")
+        running.start()
+        begun = time.monotonic()
+        while True:
+            try:
+                assert store.get("key") == b"value"
+                break
+            except StoreUnavailable:
+                assert time.monotonic() < begun + 60
+    assert store.swap("key", b"value", b"new", LONG)
+
+
+def use_many_connections(store: Store, number_open: Callable[[], int]) -> None:
+    start = threading.Barrier(8)
+
+    def use(number: int) -> None:
+        start.wait()
+        for _ in range(20):
+            store.get(f"key {number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        while number_open() < 3:
+            list(pool.map(use, range(8)))
+
+
+def test_connections_that_the_server_closed_are_opened_again(store: Store, sql: Any, table: str) -> None:
+    ours = "FROM pg_stat_activity WHERE application_name = 'lumin-middleware'"
+    for turn in range(3):
+        use_many_connections(store, lambda: sql.execute(f"SELECT count(*) {ours}").fetchone()[0])
+        sql.execute(f"SELECT pg_terminate_backend(pid) {ours}")
+        assert store.swap(f"key {turn}", None, b"value", LONG)
+
+
+def test_connections_that_a_firewall_forgot_are_opened_again(store_class: Any, url: str, table: str) -> None:
+    with (
+        Relay(port_of(url)) as relay,
+        opened(partial(store_class, relayed(url, relay), table=table)) as store,
+    ):
+        use_many_connections(store, lambda: len(relay.clients))
+        for old, new in ((None, b"first"), (b"first", b"second")):
+            relay.forget()
+            assert store.swap("key", old, new, LONG)
+
+
+def test_a_server_that_never_answers_is_unavailable(store_class: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/nobody"
+        with opened(partial(store_class, url)) as store, pytest.raises(StoreUnavailable):
+            store.get("key")
+
+
+def test_a_server_that_hangs_in_the_middle_is_unavailable(
+    store: Store, sql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "PATIENCE", 0.3)
+    store.swap("key", None, b"value", LONG)
+    ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'lumin-middleware'"
+    pids = [row[0] for row in sql.execute(ours).fetchall()]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        # Asked once more, on a new connection, which somebody answers.
+        assert store.get("key") == b"value"
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_swap_whose_answer_was_lost_is_sent_once_and_its_outcome_unknown(
+    store: Store, store_class: Any, url: str, table: str
+) -> None:
+    store.swap("key", None, b"value", LONG)
+    with (
+        Relay(port_of(url), b"UPDATE", cuts=1, answered=True) as relay,
+        opened(partial(store_class, relayed(url, relay), table=table)) as cut,
+    ):
+        with pytest.raises(StoreUnavailable):
+            cut.swap("key", b"value", b"new", LONG)
+        assert relay.seen == 1
+        assert cut.get("key") == b"new"
+        assert cut.swap("key", b"new", b"newer", LONG)
+
+
+def test_a_get_is_asked_once_more_on_a_new_connection(store: Store, store_class: Any, url: str, table: str) -> None:
+    store.swap("key", None, b"value", LONG)
+    for cuts in (1, 2):
+        with (
+            Relay(port_of(url), b"SELECT", cuts=cuts, answered=False) as relay,
+            opened(partial(store_class, relayed(url, relay), table=table)) as cut,
+        ):
+            if cuts == 1:
+                assert cut.get("key") == b"value"
+            else:
+                with pytest.raises(StoreUnavailable):
+                    cut.get("key")
+            assert relay.seen == 2
+
+
+def test_more_callers_than_connections_wait_for_one(url: str, sql: Any, table: str) -> None:
+    async def main() -> None:
+        store = AsyncPostgresStore(url, table=table, connections=3)
+        await store.swap("key", None, b"value", LONG)
+        assert await asyncio.gather(*(store.get("key") for _ in range(200))) == [b"value"] * 200
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+# --- settings -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["postgresql://somebody:s3cret@localhost:port/x?unheard=of", "s3cret"])
+def test_a_wrong_url_is_refused_without_repeating_it(store_class: Any, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="give postgresql://user:password@host") as caught:
+        store_class(url)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("table", ["", "a.b.c", 'a"b', "a b", "a;b", "{a}"])
+def test_a_wrong_table_is_refused(store_class: Any, table: str) -> None:
+    with pytest.raises(ConfigurationError, match="no name of a table"):
+        store_class("postgresql://localhost/x", table=table)
+
+
+def test_without_psycopg_the_cure_is_named(store_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'lumin-middleware\[postgres\]'"):
+        store_class("postgresql://localhost")
+
+
+def test_psycopg_is_not_imported_before_a_store_is_made() -> None:
+    program = "import sys, lumin_middleware.stores; sys.exit('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+# --- threads, loops, forks ------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # a loop that is closed cannot close its connections
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_async_store_serves_one_event_loop_after_another(url: str, table: str) -> None:
+    store = AsyncPostgresStore(url, table=table)
+
+    async def use(value: bytes | None, new: bytes) -> None:
+        assert await store.get("key") == value
+        assert await store.swap("key", value, new, LONG)
+        await store.aclose()
+
+    asyncio.run(use(None, b"first"))
+    asyncio.run(use(b"first", b"second"))
+    assert not store._pools
+
+
+def test_a_cancelled_get_gives_its_answer_to_nobody_else(url: str, table: str) -> None:
+    async def main() -> None:
+        store = AsyncPostgresStore(url, table=table, connections=1)
+        for name in ("mine", "theirs"):
+            await store.swap(name, None, name.encode(), LONG)
+        for pauses in range(8):
+            cancelled = asyncio.create_task(store.get("theirs"))
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            cancelled.cancel()
+            assert await store.get("mine") == b"mine"
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_has_connections_of_its_own(url: str, table: str) -> None:
+    with closing(PostgresStore(url, table=table)) as store:
+        store.swap("key", None, b"value", LONG)
+        child = os.fork()
+        if child == 0:
+            os._exit(not all(store.get("key") == b"value" for _ in range(100)))
+        assert all(store.get("key") == b"value" for _ in range(100))
+        assert os.waitpid(child, 0)[1] == 0

@@ -1,0 +1,151 @@
+"""The documentation says what is so: its code runs, its commands are there, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.browser_rig import environment
+from tests.docs_blocks import blocks, commands
+from tests.patience import PATIENCE
+from tests.proxies.rig import free_port
+from tests.visitor import sign_in
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+PROGRAMS = Path(sys.executable).parent
+
+ENDS_BY_ITSELF = ("secret", "snippets")
+"""The commands of ours that print something and end; the others serve, and are asked for their help."""
+
+ELSEWHERE = {
+    "pip": "the package is installed from this folder here",
+    "make": "a target of the Makefile, which has to have it",
+    "python3 -m venv": "the tests have an environment",
+    ". .venv/bin/activate": "the tests have an environment",
+    "python manage.py": "a Django site has it; the store's own tests call these commands",
+    "uvicorn": "the start page is followed to its end by a test of its own",
+}
+
+
+def ids(pages):
+    return [page.stem for page in pages]
+
+
+UNDER_PYTEST = "testing.md"
+"""The page whose blocks are tests; `test_testing` runs them."""
+
+
+@pytest.mark.parametrize(
+    "page", pages := [page for page in PAGES if blocks(page, "python") and page.name != UNDER_PYTEST], ids=ids(pages)
+)
+def test_the_python_of_a_page_runs(page):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.docs_blocks", page],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", pages := [page for page in PAGES if commands(page)], ids=ids(pages))
+def test_the_commands_of_a_page_are_there(page, tmp_path, lumin_environment):
+    for command in commands(page):
+        words = shlex.split(command)
+        if words[0] == "make":
+            assert re.search(rf"^{re.escape(words[1])}:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE), command
+        elif not command.startswith(tuple(ELSEWHERE)):
+            if words[0] == "lumin-middleware" and words[1] not in ENDS_BY_ITSELF:
+                words.append("--help")
+            done = subprocess.run(
+                words,
+                cwd=tmp_path,
+                env={**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"},
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def test_every_page_has_its_place_in_the_navigation():
+    settings = tomllib.loads((DOCS / "zensical.toml").read_text("utf-8"))
+    named = [page for part in settings["project"]["nav"] for pages in part.values() for page in pages]
+    assert sorted(named) == [page.name for page in PAGES]
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    copy = tmp_path / "docs"
+    subprocess.run(["cp", "-r", DOCS, copy], check=True)
+    done = subprocess.run(
+        [PROGRAMS / "zensical", "build", "--strict", "--config-file", copy / "zensical.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "LuminMiddleware" in (copy / ".site" / "api" / "index.html").read_text("utf-8")
+
+
+def test_the_list_for_programs_names_every_page():
+    listed = re.findall(r"\]\(([^)]+\.md)\)", (DOCS / "llms.txt").read_text("utf-8"))
+    assert sorted(listed) == [page.name for page in PAGES]
+
+
+@contextmanager
+def serving(*command: str, cwd: Path, until: str, **variables: str) -> Iterator[str]:
+    """A server of the start page, from the line that says that it is there; what it said up to then."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=cwd,
+        env={**environment(PYTHONUNBUFFERED="1"), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said = ""
+        while until not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        yield said
+    finally:
+        with process:
+            process.kill()
+
+
+def test_whoever_follows_the_start_page_sees_their_name(tmp_path):
+    page = DOCS / "start.md"
+    (application,) = blocks(page, "python")
+    (tmp_path / "app.py").write_text(application, "utf-8")
+    assert "lumin-middleware emulator" in commands(page)
+    origin = f"http://127.0.0.1:{free_port()}"
+    emulator = ("lumin_middleware", "emulator", "--port", "0", "--redirect-uri", f"{origin}/auth/callback")
+    with serving(*emulator, cwd=tmp_path, until="Ctrl-C") as said:
+        exported = dict(re.findall(r"^export (\w+)=(.*)$", said, re.MULTILINE))
+        assert len(exported) == 6  # as the page says
+        uvicorn = ("uvicorn", "app:app", "--port", origin.rpartition(":")[2])
+        with (
+            serving(*uvicorn, cwd=tmp_path, until="Uvicorn running", **exported),
+            httpx2.Client(follow_redirects=True, timeout=PATIENCE) as person,
+        ):
+            home = sign_in(person, f"{origin}/")
+            assert home.text == "Hello, Mira Halden. Lumin says that your address is mira.halden@example.com."
+            assert person.get(f"{origin}/").text == home.text
+            assert "Sign out" in person.get(f"{origin}/auth/logout", headers={"accept": "text/html"}).text

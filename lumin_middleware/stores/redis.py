@@ -105,6 +105,8 @@ class RedisStore:
                     raise
             return ask(client)
         except self._trouble as error:
+            if self._owned and is_lost(error, self._redis):
+                self._made = None  # the next asks the places of the URL again
             raise StoreUnavailable(f"Redis: {error}") from error
 
     def _client(self) -> tuple[Any, Term]:
@@ -181,6 +183,8 @@ class AsyncRedisStore:
                     raise
             return await ask(client)
         except self._trouble as error:
+            if self._owned and is_lost(error, self._redis):
+                await self.aclose()
             raise StoreUnavailable(f"Redis: {error}") from error
 
     def _client(self) -> tuple[Any, Term]:
@@ -210,6 +214,11 @@ def is_no_primary(error: BaseException, redis: Any) -> bool:
     """
     kinds = (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError)
     return isinstance(error, kinds) or "READONLY" in str(error) or isinstance(error.__context__, kinds)
+
+
+def is_lost(error: BaseException, redis: Any) -> bool:
+    """Whether a cluster's client knows no node that answers: it forgets the places that it was given."""
+    return isinstance(error, redis.exceptions.RedisClusterException)
 
 
 def _idle(disconnect: Callable[..., Any]) -> Any:

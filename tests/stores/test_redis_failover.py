@@ -89,30 +89,36 @@ def clients(store_class: Any, url: str) -> Any:
 
 @pytest.mark.parametrize("given", [0, 1], ids=["URL", "client"])
 def test_a_primary_that_lives_on_as_a_replica_is_left_at_once(store_class: Any, given: int, redis_binary: str) -> None:
-    with RedisServer(redis_binary) as one, RedisServer(redis_binary, "--replicaof", f"127.0.0.1 {one.port}") as two:
-        with Relay(one.port) as relay:
-            client = clients(store_class, f"redis://127.0.0.1:{relay.port}")[given]
-            with opened(partial(store_class, client)) as store:
-                store.swap("key", None, b"value", LONG)
-                for old, new in ((one, two), (two, one)):
-                    open_many(store)
-                    change_places(old, new)
-                    relay.upstream = ("127.0.0.1", new.port)
-                    for _ in range(10):  # over whichever connection
-                        exercise(store)
-                    assert store.get("key") == b"value"
-            if given and store_class is RedisStore:
-                client.close()
+    with (
+        RedisServer(redis_binary) as one,
+        RedisServer(redis_binary, "--replicaof", f"127.0.0.1 {one.port}") as two,
+        Relay(one.port) as relay,
+    ):
+        client = clients(store_class, f"redis://127.0.0.1:{relay.port}")[given]
+        with opened(partial(store_class, client)) as store:
+            store.swap("key", None, b"value", LONG)
+            for old, new in ((one, two), (two, one)):
+                open_many(store)
+                change_places(old, new)
+                relay.upstream = ("127.0.0.1", new.port)
+                for _ in range(10):  # over whichever connection
+                    exercise(store)
+                assert store.get("key") == b"value"
+        if given and store_class is RedisStore:
+            client.close()
 
 
 def test_where_both_are_replicas_it_is_unavailable(store_class: Any, redis_binary: str) -> None:
-    with RedisServer(redis_binary) as one, RedisServer(redis_binary, "--replicaof", f"127.0.0.1 {one.port}") as two:
-        with opened(partial(store_class, two.url)) as store:
-            with pytest.raises(StoreUnavailable):
-                store.swap("key", None, b"value", LONG)
-            with redis.Redis(port=two.port) as after:
-                after.replicaof("NO", "ONE")
-            exercise(store)
+    with (
+        RedisServer(redis_binary) as one,
+        RedisServer(redis_binary, "--replicaof", f"127.0.0.1 {one.port}") as two,
+        opened(partial(store_class, two.url)) as store,
+    ):
+        with pytest.raises(StoreUnavailable):
+            store.swap("key", None, b"value", LONG)
+        with redis.Redis(port=two.port) as after:
+            after.replicaof("NO", "ONE")
+        exercise(store)
 
 
 # --- Sentinels ------------------------------------------------------------------------------------------
@@ -243,16 +249,18 @@ class Provider(CredentialProvider):
 
 def test_credentials_are_asked_for_each_connection(store_class: Any, redis_binary: str) -> None:
     provider = Provider()
-    with RedisServer(redis_binary, "--requirepass", "first") as server:
-        with opened(partial(store_class, server.url, credential_provider=provider)) as store:
+    with (
+        RedisServer(redis_binary, "--requirepass", "first") as server,
+        opened(partial(store_class, server.url, credential_provider=provider)) as store,
+    ):
+        exercise(store)
+        with redis.Redis(port=server.port, password="first") as client:
+            client.config_set("requirepass", "second")
+            client.client_kill_filter(_type="normal", skipme=True)
+        with pytest.raises(StoreUnavailable):
             exercise(store)
-            with redis.Redis(port=server.port, password="first") as client:
-                client.config_set("requirepass", "second")
-                client.client_kill_filter(_type="normal", skipme=True)
-            with pytest.raises(StoreUnavailable):
-                exercise(store)
-            provider.password = "second"
-            exercise(store)
+        provider.password = "second"
+        exercise(store)
 
 
 def test_a_provider_goes_with_a_url_without_a_password(store_class: Any) -> None:

@@ -23,6 +23,9 @@ from .ports import AsyncStore, Store
 ROUTES = (
     "login",
     "logout",
+    "connect",
+    "disconnect",
+    "connections",
     "session",
     "sessions",
     "verify",
@@ -102,6 +105,8 @@ class LuminConfig:
     """A session that is not used for this long is over. Default: a day."""
     absolute_timeout: float = 604_800
     """No session lives longer than this. Default: a week."""
+    grant_lifetime: float | None = None
+    """No grant lives longer than this. Default: until it is revoked, here or at Lumin."""
     cookie_name: str | None = None
     """What our cookies are called, after `__Host-` on https. Default: `lumin-` and six letters that are this site's,
     since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's."""
@@ -209,6 +214,8 @@ class LuminConfig:
         checks.seconds("absolute_timeout", self.absolute_timeout, 60, year)
         if self.idle_timeout > self.absolute_timeout:
             raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
+        if self.grant_lifetime is not None:
+            checks.seconds("grant_lifetime", self.grant_lifetime, 60, 10 * year)
         checks.seconds("renew_before", self.renew_before, 0, 86_400)
         checks.seconds("timeout", self.timeout, 0.1, 120)
         checks.seconds("api_timeout", self.api_timeout, 0.1, 3600)

@@ -93,6 +93,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_OPTIONAL": ("optional", _listed),
     "LUMIN_REQUIRED_SCOPES": ("required_scopes", _scopes_by_path),
     "LUMIN_IDLE_TIMEOUT": ("idle_timeout", _seconds),
+    "LUMIN_GRANT_LIFETIME": ("grant_lifetime", _seconds),
     "LUMIN_ABSOLUTE_TIMEOUT": ("absolute_timeout", _seconds),
     "LUMIN_COOKIE_NAME": ("cookie_name", str),
     "LUMIN_AFTER_LOGIN": ("after_login", str),

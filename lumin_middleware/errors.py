@@ -5,6 +5,7 @@
     ├── LoginRequired                 nobody is signed in                          401
     │   └── SessionEnded              somebody was, and no longer is               401
     ├── InsufficientScope             somebody is, but may not do this             403
+    ├── NotConnected                  nobody has allowed this to be done for them  403
     ├── RequestRefused                the request's: it breaks a rule              400
     ├── ClientMisused                 the application's: the client's rules        500
     ├── AuthorizationServerError      the authorization server's                   502
@@ -66,6 +67,17 @@ class InsufficientScope(LuminError):
     def __init__(self, scope: str) -> None:
         super().__init__(f"this needs the scope {scope!r}")
         self.scope = scope
+
+
+class NotConnected(LuminError):
+    """There is no grant of this person, or Lumin ended it. `url` is where the person can give one, signed in."""
+
+    status_hint = 403
+    reason = "not_connected"
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(f"{message}; connect at {url}")
+        self.url = url
 
 
 class RequestRefused(LuminError):

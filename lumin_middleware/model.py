@@ -133,16 +133,20 @@ class Errand:
     """How often this was begun again by itself."""
     host: str = ""
     """The `Host` under which it was begun, where that is not the site's; words for a page and nothing else."""
+    grant: str = ""
+    """The name of the grant that it is to bring in place of a session; empty for a sign-in."""
     began: float = field(default=0.0, compare=False)
     """Epoch seconds, as the seal says."""
 
     def dump(self) -> bytes:
-        return _json([self.return_to, self.scope, self.needed, self.asked_by, self.extra, self.again, self.host])
+        items = [self.return_to, self.scope, self.needed, self.asked_by, self.extra, self.again, self.host]
+        return _json([*items, self.grant] if self.grant else items)
 
     @classmethod
     def load(cls, data: bytes, began: float) -> Self:
-        return_to, scope, needed, asked_by, extra, again, host = json.loads(data)
-        return cls(return_to, scope, needed, asked_by, extra, again, host, began)
+        # What was begun before there were grants has no word about one.
+        return_to, scope, needed, asked_by, extra, again, host, grant = [*json.loads(data), ""][:8]
+        return cls(return_to, scope, needed, asked_by, extra, again, host, grant, began)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ CORE = (
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",
+    "sessions.grants",
     "site.readings",
     "site.patterns",
     "site.access",
@@ -59,6 +60,8 @@ CORE = (
     "site.parts",
     "site.back_channel",
     "site.account",
+    "site.holding",
+    "site.people",
     "site.verify",
     "site.browser",
     "site.api_proxy",
@@ -67,6 +70,7 @@ CORE = (
     "site.sign_in_pages",
     "site.login",
     "site.callback",
+    "site.connect",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
@@ -89,6 +93,7 @@ EDGE = (
         "runtime.api_calls",
     ),
     "lookup",
+    "grants",
     *("asgi", "wsgi", "django"),
     *(
         "gateway.forwarding",
@@ -97,6 +102,7 @@ EDGE = (
         "gateway.relay",
         "gateway.gateway",
         "gateway.snippet_texts",
+        "gateway.nginx_cache",
         "gateway.snippets",
     ),
     "emulator",

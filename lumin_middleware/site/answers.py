@@ -90,6 +90,7 @@ class Answers:
         self._config = config
         self.login_path = f"{config.prefix}/login"
         self.logout_path = f"{config.prefix}/logout"
+        self.connect_path = f"{config.prefix}/connect"
 
     # --- nobody is signed in, or may not do this ---
 
@@ -104,6 +105,10 @@ class Answers:
     def login_to(self, wanted: str) -> str:
         """The login that leads to a page."""
         return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
+
+    def connect_to(self, wanted: str, name: str) -> str:
+        """Where somebody gives the grant of this name, which leads to a page then."""
+        return f"{self.connect_path}?return_to={quote(wanted, safe='/')}&name={quote(name, safe='')}"
 
     def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False) -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2).

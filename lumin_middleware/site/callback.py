@@ -96,6 +96,8 @@ class Callback:
             return self._answers.failure(request, error, return_to=await self._long_pages.find(errand.return_to))
         if not first:
             return await self._twin(request, jar, state, errand)
+        if errand.grant:
+            return await self._connect(request, jar, code)
         try:
             session, cookies = await self._world.shield(
                 lambda: self._sign_in.sign_in(code, jar), undo=lambda made: self._sign_in.undo(code, made[0])
@@ -106,6 +108,14 @@ class Callback:
         answer = await self._arrive(request, session, errand, cookies)
         answer.undo = lambda: self._sign_in.undo(code, session)
         return answer
+
+    async def _connect(self, request: Request, jar: Jar[Opened], code: AuthorizationCode) -> Response:
+        """A code that brings a grant, and leaves the session as it is."""
+        try:
+            await self._world.shield(lambda: self._sign_in.connect(code, jar))
+        except LuminError as error:
+            return await self._failed(request, jar, code.transaction, error)
+        return await self._lead_to(code.transaction.errand, self._logins.forget(code.transaction.state, jar))
 
     async def _twin(self, request: Request, jar: Jar[Opened], state: str, errand: Errand) -> Response:
         """The same callback once more, from the browser that began the login: it ends where the first one ends."""
@@ -166,8 +176,11 @@ class Callback:
         """Somebody who is signed in did not give another permission."""
         errand = transaction.errand
         return_to = await self._long_pages.find(errand.return_to)
-        again = f"{self._answers.login_to(return_to)}&ask={self._logins.ask(tuple(errand.needed.split()))}"
-        content = sign_in_pages.permission_not_given(errand.needed, self._config.after_login, again)
+        if errand.grant:
+            content = sign_in_pages.not_connected("", return_to, self._answers.connect_to(return_to, errand.grant))
+        else:
+            again = f"{self._answers.login_to(return_to)}&ask={self._logins.ask(tuple(errand.needed.split()))}"
+            content = sign_in_pages.permission_not_given(errand.needed, self._config.after_login, again)
         answer = self._answers.tell(request, 403, "access_denied", content)
         answer.headers += pages.set_cookies(self._logins.forget(transaction.state, jar))
         return answer
@@ -186,7 +199,12 @@ class Callback:
             )
         else:
             return_to = await self._long_pages.find(transaction.errand.return_to)
-            answer = self._answers.failure(request, error, return_to=return_to)
+            if transaction.errand.grant and isinstance(error, RequestRefused):
+                again = self._answers.connect_to(return_to, transaction.errand.grant)
+                content = sign_in_pages.not_connected(str(error), return_to, again)
+                answer = self._answers.tell(request, error.status, error.reason, content)
+            else:
+                answer = self._answers.failure(request, error, return_to=return_to)
         answer.headers += pages.set_cookies(self._logins.forget(transaction.state, jar))
         return answer
 
@@ -287,6 +305,8 @@ def _missing(session: Session, errand: Errand) -> list[str]:
 
 def _is_enough(session: Session, errand: Errand) -> bool:
     """Whether a session does what a login was for: it has the scopes, and is new where a new one was asked for."""
+    if errand.grant:  # which is another thing than a session
+        return False
     anew = errand.extra.get("prompt", "none") != "none"
     return not _missing(session, errand) and (not anew or session.began >= errand.began)
 

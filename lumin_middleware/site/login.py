@@ -53,7 +53,7 @@ class Login:
         asked_by = person(await self._sessions.current(jar)) if needed else ""
         wanted = next(filter(None, map(found.get, LEADING_BACK)), "")
         return await self.begin(
-            request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
+            request, jar, self.return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
         )
 
     async def _refuse_another_server(self, issuer: str | None) -> None:
@@ -70,7 +70,8 @@ class Login:
             return found if "iss" in found else None
         return None
 
-    def _return_to(self, wanted: str) -> str:
+    def return_to(self, wanted: str) -> str:
+        """Where a login leads that shall lead there: there, if it is a page of this site."""
         found = access.return_to(wanted, "", self._config.origin)
         if not found and wanted:
             logger.info("A login does not lead back: its return_to is too long, or no path of this site")
@@ -86,15 +87,17 @@ class Login:
         *,
         needed: tuple[str, ...] = (),
         asked_by: str = "",
+        grant: str = "",
         extra: Mapping[str, str] | None = None,
     ) -> Response:
         """Off to the authorization endpoint, and back to `return_to`, for which the scopes `needed` must be given.
 
-        `asked_by` is the person who has to give them, where it is somebody.
+        `asked_by` is the person who has to give them, where it is somebody; `grant` the name under which what they
+        give is kept in place of a session.
         """
         kept = await self._long_pages.keep(return_to)
         host = self._answers.other_host(request)
-        errand = self._logins.errand(needed, kept, asked_by=asked_by, extra=dict(extra or {}), host=host)
+        errand = self._logins.errand(needed, kept, asked_by=asked_by, grant=grant, extra=dict(extra or {}), host=host)
         return await self._leave(request, jar, errand)
 
     async def again(self, request: Request, jar: Jar[Opened], state: str, errand: Errand) -> Response:

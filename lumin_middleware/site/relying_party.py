@@ -30,6 +30,7 @@ from .answers import target
 from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
 from .callback import Callback
+from .connect import Connect
 from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
@@ -124,6 +125,7 @@ class RelyingParty:
         self._answers = answers = parts.answers
         self._account = account = Account(parts)
         self._login = Login(parts, is_ours=self._is_no_page)
+        self._connect = Connect(parts, self._login)
         self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
         self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
@@ -133,6 +135,7 @@ class RelyingParty:
             answers.login_path: self._login,
             f"{config.prefix}/verify": self._verify,
             **account.routes,
+            **self._connect.routes,
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
         }

@@ -10,8 +10,10 @@ from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRe
 from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
 from ..protocol.claims import kept_claims, user_info_claims
+from ..protocol.documents import json_answer
 from ..protocol.identity import nonce_digest
 from ..sessions.cookies import Jar
+from ..sessions.logins import person
 from ..sessions.marks import DONE, VOID
 from ..sessions.sessions import ID_BYTES, Opened
 from .account import Account
@@ -31,6 +33,7 @@ class SignIn:
         self._metadata = parts.metadata
         self._token_endpoint = parts.token_endpoint
         self._marks = parts.marks
+        self._grants = parts.grants
         self._account = account
 
     async def prepare(self) -> None:
@@ -63,16 +66,7 @@ class SignIn:
         tokens = await self._redeem(code)
         try:
             claims = await self._claims(tokens, code.transaction)
-            now = self._world.clock()
-            session = Session(
-                id=self._world.token(ID_BYTES),
-                generation=0,
-                began=now,
-                seen=now,
-                tokens=self._kept(tokens),
-                claims=claims,
-                nonce=nonce_digest(code.transaction.nonce),
-            )
+            session = self._new(tokens, claims, code.transaction)
             cookies = self._sessions.set_cookies(session, jar)
             replaced = await self._sessions.current(jar)
             await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
@@ -80,6 +74,64 @@ class SignIn:
             await self._token_endpoint.revoke(tokens)
             raise
         return session, cookies
+
+    async def connect(self, code: AuthorizationCode, jar: Jar[Opened]) -> None:
+        """Keeps what a code gives as a grant of whoever asked for it. Sent once, and whoever waits is told.
+
+        Raises `LuminError`, and leaves nothing then.
+        """
+        try:
+            await self._connect(code, jar)
+        except LuminError:
+            await self._marks.ended(code.transaction.state, VOID)
+            raise
+        await self._marks.ended(code.transaction.state, DONE)
+
+    async def _connect(self, code: AuthorizationCode, jar: Jar[Opened]) -> None:
+        errand = code.transaction.errand
+        tokens = await self._redeem(code)
+        try:
+            claims = await self._claims(tokens, code.transaction)
+            grant = self._new(tokens, claims, code.transaction)
+            if person(await self._sessions.current(jar)) != errand.asked_by:
+                raise RequestRefused("signed_out", "You signed out here before you had allowed it.", status=403)
+            if person(grant) != errand.asked_by:
+                raise RequestRefused(
+                    "another_person", "You are signed in here as one person, and allowed it as another.", status=403
+                )
+            if tokens.refresh_token is None:
+                raise RequestRefused(
+                    "no_offline_access", "Lumin was not allowed to go on while you are away.", status=403
+                )
+            await self._grants.keep(claims["sub"], errand.grant, await self._workspace(tokens), grant)
+        except LuminError:
+            await self._token_endpoint.revoke(tokens)
+            raise
+
+    async def _workspace(self, tokens: TokenSet) -> str | None:
+        """The workspace that these tokens open, where they may ask: a token opens one."""
+        if not {"workspaces", "workspaces.read"} & set(tokens.scope):
+            return None
+        try:
+            url = f"{self._config.api_url.rstrip('/')}/workspaces/info"
+            answer = await self._world.exchange.fetch(url, tokens.access_token)
+        except AuthorizationServerError as error:
+            logger.info("A grant's workspace is not known: %s", error)
+            return None
+        found = (json_answer(answer) or {}).get("id") if answer.status == 200 else None
+        return found if isinstance(found, str) and found else None
+
+    def _new(self, tokens: TokenSet, claims: Mapping[str, Any], transaction: Transaction) -> Session:
+        now = self._world.clock()
+        return Session(
+            id=self._world.token(ID_BYTES),
+            generation=0,
+            began=now,
+            seen=now,
+            tokens=self._kept(tokens),
+            claims=claims,
+            nonce=nonce_digest(transaction.nonce),
+        )
 
     async def _redeem(self, code: AuthorizationCode) -> TokenSet:
         try:

@@ -62,6 +62,15 @@ def permission_not_given(scope: str, go_on: str, again: str) -> Page:
     )
 
 
+def not_connected(why: str, go_on: str, again: str) -> Page:
+    """No grant came of it."""
+    return Page(
+        "Not connected",
+        f"{why or 'You did not allow it.'} Nothing else has changed.",
+        links=(("Go on without it", go_on), ("Try again", again)),
+    )
+
+
 def unknown_login(errand: Errand | None, host: str, origin: str) -> tuple[str, ...]:
     """Why a login may be unknown, the likeliest first."""
     causes = [

@@ -31,7 +31,7 @@ def store_from_url(
 def store_opener(
     url: str, *, asynchronous: bool, fingerprint: str, clock: Callable[[], float] = time.time
 ) -> Callable[[], Store | AsyncStore]:
-    """What opens the store at `url`; for Redis and PostgreSQL one of the colour that `asynchronous` asks for.
+    """What opens the store at `url`; of Redis and PostgreSQL the colour that `asynchronous` asks for, else a `Store`.
 
     | url | store |
     |---|---|

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from lumin_middleware.stores import (
     store_from_url,
     url,
 )
+from tests.patience import PATIENCE
 
 NOW = 1_800_000_000.0
 
@@ -97,6 +100,16 @@ def test_a_setting_that_names_no_store_is_refused_with_the_cure_and_not_repeated
         store_at(wrong, asynchronous=asynchronous)
     assert caught.value.field == "store"
     assert "s3cret" not in str(caught.value)
+
+
+def test_django_that_is_not_set_up_is_told_of() -> None:
+    program = (
+        "from lumin_middleware.stores import store_from_url\n"
+        "store_from_url('django', asynchronous=False, fingerprint='f')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert "ConfigurationError: store: 'django' needs a Django site that is set up" in done.stderr
+    assert "lumin_middleware.stores.django" in done.stderr
 
 
 @pytest.mark.parametrize("setting", ["postgresql://somebody@localhost/db", "postgres://localhost:5433/db"])

@@ -136,6 +136,7 @@ class RelyingParty:
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
         }
+        self._below = f"{config.prefix}/"  # where all of these are
         self._no_pages = frozenset(self._routes)
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
 
@@ -143,12 +144,13 @@ class RelyingParty:
         """What becomes of a request. Raises nothing that is ours."""
         jar = self.parts.cookies.jar(request.cookie)
         try:
-            if (route := self._routes.get(request.path)) is not None and not request.websocket:
-                return await route(request, jar)
-            if self._api_proxy.concerns(request.path):
-                return await self._call_api(request, jar)
-            if self._verify.concerns(request):
-                return await self._verify(request, jar)
+            if request.path.startswith(self._below) or request.raw_path.startswith(self._below):
+                if (route := self._routes.get(request.path)) is not None and not request.websocket:
+                    return await route(request, jar)
+                if self._api_proxy.concerns(request.path):
+                    return await self._call_api(request, jar)
+                if self._verify.concerns(request):
+                    return await self._verify(request, jar)
             return await self.admit(request, jar, self._rules.rule(request))
         except LuminError as error:
             return self.failure(request, error)
@@ -178,7 +180,7 @@ class RelyingParty:
         The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names,
         which may have no use for a redirect. Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        if redirect and (astray := self._callback.astray(request, jar)) is not None:
+        if redirect and request.query and (astray := self._callback.astray(request, jar)) is not None:
             return astray
         if rule.public:
             return Visit(self, request, jar)

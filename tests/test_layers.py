@@ -107,6 +107,7 @@ EDGE = (
         "gateway.access_log",
         "gateway.incoming",
         "gateway.relay",
+        "gateway.upstream",
         "gateway.gateway",
         "gateway.snippet_texts",
         "gateway.nginx_cache",

@@ -18,7 +18,7 @@ from .asgi import parameters
 from .client import LuminClient
 from .config import LuminConfig
 from .errors import ANSWERED, ConfigurationError, LuminError
-from .model import Request, Response
+from .model import Request, Response, Wanted
 from .ports import Store, run
 from .runtime.api_calls import WsgiCall
 from .runtime.bodies import WsgiBody
@@ -119,8 +119,8 @@ class LuminMiddleware:
 class Challenge:
     """The answer that asks for what is missing: a WSGI application, and its parts for whoever needs them."""
 
-    def __init__(self, visit: Visit, scope: str) -> None:
-        response = run(visit.challenge(scope=scope))
+    def __init__(self, visit: Visit, wanted: Wanted) -> None:
+        response = run(visit.challenge(wanted))
         self.status = response.status
         self.headers = list(response.headers)
         self.body = response.body

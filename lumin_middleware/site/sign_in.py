@@ -65,8 +65,8 @@ class SignIn:
     async def _session(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         tokens = await self._redeem(code)
         try:
-            claims = await self._claims(tokens, code.transaction)
-            session = self._new(tokens, claims, code.transaction)
+            claims, auth_time = await self._claims(tokens, code.transaction)
+            session = self._new(tokens, claims, code.transaction, auth_time)
             cookies = self._sessions.set_cookies(session, jar)
             replaced = await self._sessions.current(jar)
             await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
@@ -91,7 +91,7 @@ class SignIn:
         errand = code.transaction.errand
         tokens = await self._redeem(code)
         try:
-            claims = await self._claims(tokens, code.transaction)
+            claims, _ = await self._claims(tokens, code.transaction)
             grant = self._new(tokens, claims, code.transaction)
             if person(await self._sessions.current(jar)) != errand.asked_by:
                 raise RequestRefused("signed_out", "You signed out here before you had allowed it.", status=403)
@@ -121,7 +121,9 @@ class SignIn:
         found = (json_answer(answer) or {}).get("id") if answer.status == 200 else None
         return found if isinstance(found, str) and found else None
 
-    def _new(self, tokens: TokenSet, claims: Mapping[str, Any], transaction: Transaction) -> Session:
+    def _new(
+        self, tokens: TokenSet, claims: Mapping[str, Any], transaction: Transaction, auth_time: float | None = None
+    ) -> Session:
         now = self._world.clock()
         return Session(
             id=self._world.token(ID_BYTES),
@@ -131,6 +133,7 @@ class SignIn:
             tokens=self._kept(tokens),
             claims=claims,
             nonce=nonce_digest(transaction.nonce),
+            auth_time=auth_time,
         )
 
     async def _redeem(self, code: AuthorizationCode) -> TokenSet:
@@ -146,12 +149,13 @@ class SignIn:
             logger.error("The token endpoint refused a code: %r", str(error))
             raise AuthorizationServerError(f"the token endpoint answered {error.error}", "token_refused") from None
 
-    async def _claims(self, tokens: TokenSet, transaction: Transaction) -> Mapping[str, Any]:
+    async def _claims(self, tokens: TokenSet, transaction: Transaction) -> tuple[Mapping[str, Any], float | None]:
+        """What is known of the person, and when they signed in at the server, if that is known."""
         if tokens.id_token is not None:
             claims = await self._metadata.id_token_claims(
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
-            return kept_claims(claims, self._config)
+            return kept_claims(claims, self._config), float(claims.get("auth_time") or claims["iat"])
         if self._config.id_token == "required" or self._config.backchannel_logout:
             # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
@@ -166,7 +170,7 @@ class SignIn:
             raise RequestRefused("no_subject", "Lumin did not say who you are.", status=403)
         if found is None:
             logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
-        return kept_claims(found or {}, self._config)
+        return kept_claims(found or {}, self._config), None
 
     def _kept(self, tokens: TokenSet) -> TokenSet:
         """Without the ID token, unless a logout at the server will need it as a hint."""

@@ -23,7 +23,7 @@ from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import pages
-from .access import PROTECTED, Rule, Rules, own_path
+from .access import Rule, Rules, own_path
 from .parts import Parts
 
 logger = logging.getLogger("lumin_middleware")
@@ -225,6 +225,7 @@ class Verify:
         self._proxies = Proxies(config.trusted_proxies)
         self._below = f"{config.prefix}/verify/"
         self._every_scope = " ".join(config.required_scopes.values()).split()
+        self._strictest = Rule(max_age=min(config.required_auth_age.values(), default=None))
         self._warned = False
 
     def concerns(self, request: Request) -> bool:
@@ -247,7 +248,7 @@ class Verify:
         except RequestRefused as error:  # a proxy knows 401 and 403 alone
             raise RequestRefused(error.reason, str(error), status=403) from None
         if asked.scope:
-            rule = Rule(scope=(*rule.scope, *asked.scope))
+            rule = Rule(scope=(*rule.scope, *asked.scope), max_age=rule.max_age)
         return await self._judge(asked.request, jar, rule, redirect=asked.redirects)
 
     async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
@@ -255,7 +256,7 @@ class Verify:
         if not self._warned and any(name in NAMING for name, _ in request.headers):
             self._warned = True
             logger.warning("verify was asked by %r, which is not in trusted_proxies and not believed", request.peer)
-        outcome = await self._judge(asked.request, jar, PROTECTED, redirect=False)
+        outcome = await self._judge(asked.request, jar, self._strictest, redirect=False)
         if isinstance(outcome, Response) or outcome.session is None:
             return outcome
         held = outcome.session.tokens.scope

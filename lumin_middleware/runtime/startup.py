@@ -8,7 +8,6 @@ fails the lifespan in words; without a lifespan it answers each request.
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import ssl
 from collections.abc import MutableMapping
@@ -19,11 +18,11 @@ from starlette.types import Receive, Scope, Send
 
 from ..connections import tls_context
 from ..errors import ConfigurationError, LuminError, StoreUnavailable
+from ..journal import say
 from ..model import Response
+from ..reasons import REASONS
 from ..site import pages
 from .answering import deny, respond
-
-logger = logging.getLogger("lumin_middleware")
 
 
 class NotSetUp:
@@ -47,13 +46,13 @@ class NotSetUp:
 
 def not_set_up(error: LuminError, accept: str = "") -> Response:
     """The answer of a site that cannot serve; the log says why."""
-    logger.critical("Nobody can sign in: %s", error)
-    title = "This site is not set up correctly"
+    say("cannot_serve", error=error)
+    reason = REASONS["cannot_serve"]
     headers = [("Retry-After", "5")] if isinstance(error, StoreUnavailable) else []
     if "text/html" in accept.lower():
-        page = pages.Page(title, "Whoever runs it finds the cause in its log.")
+        page = pages.Page(reason.title, reason.person, reason=reason.code)
         return pages.page(error.status_hint, page, headers=headers)
-    return pages.problem(error.status_hint, error.reason, title, headers=headers)
+    return pages.problem(error.status_hint, error.reason, reason.title, headers=headers)
 
 
 def is_being_served() -> bool:

@@ -98,12 +98,8 @@ class RedisServer:
             "daemonize": "no",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", BOUND, *self._command, *arguments, *self._options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        command = [sys.executable, "-I", "-S", "-c", BOUND, *self._command, *arguments, *self._options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout is not None
         for line in process.stdout:
             if re.search("accept connections (at|unix)|monitor master", line):  # by Redis 6; by 7 and Valkey

@@ -6,6 +6,7 @@ Connections are made lazily in each process, since they do not survive a fork.
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,14 +63,18 @@ class LuminMiddleware:
             )
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
+        if inspect.iscoroutinefunction(self.config.admit):
+            raise ConfigurationError("admit", "is an async function, and WSGI has no event loop; use a plain one")
         self._clock = clock
         self._store = _store(self.config, clock)
         require_way_out()
+        self._several = False
         self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if _MARK in environ:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
+        self._several = bool(environ.get("wsgi.multiprocess"))
         try:
             party, world = self._party()
         except LuminError as error:
@@ -83,7 +88,7 @@ class LuminMiddleware:
         process = self._process
         if process is None or process[0] != os.getpid():
             # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
-            world = ThreadWorld(self.config, self._store(), self._clock)
+            world = ThreadWorld(self.config, self._store(), self._clock, several=self._several)
             process = self._process = os.getpid(), RelyingParty(self.config, world), world
         return process[1], process[2]
 

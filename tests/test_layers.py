@@ -17,6 +17,9 @@ PACKAGE = Path(lumin_middleware.__file__).parent
 
 CORE = (
     "errors",
+    "reasons",
+    "journal",
+    "events",
     "model",
     "ports",
     "checks",
@@ -57,6 +60,7 @@ CORE = (
     "site.access",
     "site.pages",
     "site.answers",
+    "site.admission",
     "site.parts",
     "site.back_channel",
     "site.account",
@@ -80,9 +84,12 @@ EDGE = (
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
-    *("stores.postgres", "stores.redis", "stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
+    *("stores.postgres", "stores.redis_clients", "stores.redis"),
+    *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(
+        "runtime.listeners",
+        "runtime.surroundings",
         "runtime.exchange",
         "runtime.event_loop",
         "runtime.threads",
@@ -100,6 +107,7 @@ EDGE = (
         "gateway.access_log",
         "gateway.incoming",
         "gateway.relay",
+        "gateway.upstream",
         "gateway.gateway",
         "gateway.snippet_texts",
         "gateway.nginx_cache",
@@ -126,7 +134,7 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 OPTIONAL = [
     *(
         ("typer", ["cli"]),
-        ("redis", ["stores.redis"]),
+        ("redis", ["stores.redis_clients"]),
         ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
     ),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
@@ -259,10 +267,10 @@ def test_the_emulator_knows_nothing_of_ours_but_the_errors():
         assert ours(path) - inner <= {"errors"}, path.name
 
 
-def test_a_store_knows_nothing_of_ours_but_the_errors_and_what_is_asked_of_it():
+def test_a_store_knows_nothing_of_ours_but_the_errors_the_log_and_what_is_asked_of_it():
     for path in sorted((PACKAGE / "stores").rglob("*.py")):
         inner = {name for name in ours(path) if is_of(name, "stores")}
-        assert ours(path) - inner <= {"errors", "ports"}, path.name
+        assert ours(path) - inner <= {"errors", "journal", "ports"}, path.name
 
 
 @pytest.mark.parametrize(("module", "where"), OPTIONAL)

@@ -146,7 +146,7 @@ _ACCESS = (
     Reason(
         "too_slow",
         *(INFO, 408),
-        "The body of a request came too slowly to the gateway.",
+        "The body of a request to the gateway, or to a route of ours, came too slowly.",
         _STRANGE,
         *(REFUSED, "The body of the request comes too slowly."),
     ),

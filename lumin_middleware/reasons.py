@@ -720,6 +720,12 @@ _DAY = (
         *("Somebody else is signed in now", "The permission was asked for by somebody else, who was signed in before."),
     ),
     Reason(
+        "form_not_kept",
+        *(WARNING, None),
+        "A form that was sent after its session had ended is not kept: too many are, or the store does not answer.",
+        "Look at the store; or at who sends so many forms without being signed in.",
+    ),
+    Reason(
         "not_led_back",
         *(INFO, None),
         "A sign-in does not lead back: the address of the page is too long, or no path of this site.",

@@ -22,7 +22,7 @@ from ..ports import World
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.sessions import Carried, Opened
-from . import access
+from . import access, pages
 from .access import Rule, Rules, is_navigation
 from .account import Account, Route
 from .answers import target
@@ -30,6 +30,7 @@ from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
 from .callback import Callback
 from .connect import Connect
+from .kept_form import KeptForm
 from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
@@ -137,6 +138,8 @@ class RelyingParty:
         }
         self._below = f"{config.prefix}/"  # where all of these are
         self._no_pages = frozenset(self._routes)
+        self._kept_form = KeptForm(parts, self._login)
+        self._routes[self._kept_form.path] = self._kept_form
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
 
     async def handle(self, request: Request) -> Response | Visit:
@@ -220,7 +223,7 @@ class RelyingParty:
         except LoginRequired as error:
             if rule.optional:
                 return Visit(self, request, jar)
-            return await self._require_login(request, jar, error.reason, rule.scope, redirect=redirect)
+            return await self._turn_away(request, jar, error.reason, rule, redirect=redirect)
         except (ServerUnavailable, StoreUnavailable):
             if rule.optional:
                 return Visit(self, request, jar)
@@ -228,6 +231,17 @@ class RelyingParty:
         if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
             return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
         return visit
+
+    async def _turn_away(
+        self, request: Request, jar: Jar[Opened], reason: str, rule: Rule, *, redirect: bool
+    ) -> Response:
+        """The answer to somebody who is not signed in. Nothing has read the request's body yet."""
+        kept = await self._kept_form.keep(request, jar) if redirect else None
+        if kept is None:
+            return await self._require_login(request, jar, reason, rule.scope, redirect=redirect)
+        answer = self._answers.unauthorized(request, reason, may_be_page=True, kept=kept[0])
+        answer.headers += pages.set_cookies(kept[1])
+        return answer
 
     def _may_shake_hands(self, request: Request, jar: Jar[Opened]) -> bool:
         """Whether a handshake is a page's of this site, or nobody's: no same-origin policy guards it (RFC 6455, 10.2).

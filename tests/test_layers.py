@@ -101,10 +101,22 @@ EDGE = (
         "gateway.snippet_texts",
         "gateway.nginx_cache",
         "gateway.snippets",
+        "gateway.engines",
     ),
     "emulator",
     "testing",
-    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli.store", "cli"),
+    *(
+        "cli.terminal",
+        "cli.secret",
+        "cli.emulator",
+        "cli.demo",
+        "cli.worker",
+        "cli.engine",
+        "cli.proxy",
+        "cli.snippets",
+        "cli.store",
+        "cli",
+    ),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""

@@ -47,8 +47,9 @@ demo-hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program
 	@.venv/bin/python -m tests.foreign.hydra.demo
 
-# The documentation as a site, in docs/.site. A link that leads nowhere fails.
+# The documentation as a site, in docs/.site. A link that leads nowhere fails. What is generated of it, is made first.
 docs: .venv/dev
+	@.venv/bin/python -m tests.documents
 	@.venv/bin/zensical build --strict --config-file docs/zensical.toml
 
 bench: .venv/dev

@@ -16,30 +16,37 @@ from .errors import (
     InsufficientScope,
     LoginRequired,
     LuminError,
+    NotConnected,
     OAuthError,
+    Refused,
     RequestRefused,
     ServerUnavailable,
     SessionEnded,
     StoreUnavailable,
 )
+from .grants import AsyncGrants, Grants
 from .lookup import lumin
 from .ports import AsyncStore, Store
 
 __all__ = [
     "LUMIN",
+    "AsyncGrants",
     "AsyncLuminClient",
     "AsyncStore",
     "AuthorizationServer",
     "AuthorizationServerError",
     "ClientMisused",
     "ConfigurationError",
+    "Grants",
     "InsufficientScope",
     "LoginRequired",
     "LuminClient",
     "LuminConfig",
     "LuminError",
     "LuminMiddleware",
+    "NotConnected",
     "OAuthError",
+    "Refused",
     "RequestRefused",
     "ServerUnavailable",
     "SessionEnded",

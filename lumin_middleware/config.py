@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from . import checks, environment
 from .authorization_server import LUMIN as LUMIN
 from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
+from .events import Listener
 from .ports import AsyncStore, Store
+
+Admit = Callable[[dict[str, Any]], Any]
+"""What `admit` takes: claims to None, or to the claims to keep; it raises `Refused` for whoever stays out."""
 
 ROUTES = (
     "login",
     "logout",
+    "connect",
+    "disconnect",
+    "connections",
     "session",
     "sessions",
     "verify",
@@ -98,10 +105,16 @@ class LuminConfig:
 
     Letters of either case, the last slash or none: `/sign/*` is also `/sign` and `/SIGN/x`.
     """
+    required_auth_age: Mapping[str, float] = field(default_factory=dict)
+    """How long ago, in seconds, people may have signed in at Lumin at most to pass: `{"/pay/*": 300}`. Paths as in
+    `required_scopes`. The ID token's `auth_time` says when, or where it has none the sign-in here does.
+    """
     idle_timeout: float = 86_400
     """A session that is not used for this long is over. Default: a day."""
     absolute_timeout: float = 604_800
     """No session lives longer than this. Default: a week."""
+    grant_lifetime: float | None = None
+    """No grant lives longer than this. Default: until it is revoked, here or at Lumin."""
     cookie_name: str | None = None
     """What our cookies are called, after `__Host-` on https. Default: `lumin-` and six letters that are this site's,
     since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's."""
@@ -138,6 +151,13 @@ class LuminConfig:
     """The longest that an answer of the authorization server may take in all."""
     api_timeout: float = 30
     """The longest wait for the API to accept or send the next piece of data."""
+    admit: Admit | Sequence[str] | None = None
+    """Who may come in; default: whoever has an account at the server. E-mail addresses, `ann@example.org` or
+    `*@example.com` for all of a domain, which count only where the server vouches for the address
+    (`email_verified`, or an answer that knows no other kind, as Lumin's `user/info`). Or a function that is given the
+    claims, and returns None, or the claims to keep, or raises `Refused("a sentence for the person")`."""
+    on_event: Listener | None = field(default=None, repr=False)
+    """A function, plain or `async`, that is told what happened (`lumin_middleware.events`). No request waits for it."""
 
     def __post_init__(self) -> None:
         checks.credential("client_id", self.client_id)
@@ -165,6 +185,8 @@ class LuminConfig:
         self._check_times()
         checks.cookie_name("cookie_name", self.cookie_name)
         checks.size("session_memory", self.session_memory)
+        object.__setattr__(self, "admit", checks.admission("admit", self.admit))
+        checks.function("on_event", self.on_event)
         if self.after_logout is None:
             object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
         for name in ("after_login", "after_logout"):
@@ -202,6 +224,11 @@ class LuminConfig:
         for pattern, scope in self.required_scopes.items():
             checks.pattern("required_scopes", pattern)
             checks.scope("required_scopes", scope)
+        if not isinstance(self.required_auth_age, Mapping):
+            raise ConfigurationError("required_auth_age", "must map patterns to seconds, such as {'/pay/*': 300}")
+        for pattern, age in self.required_auth_age.items():
+            checks.pattern("required_auth_age", pattern)
+            checks.seconds("required_auth_age", age, 60, 86_400)
 
     def _check_times(self) -> None:
         year = 31_536_000
@@ -209,6 +236,8 @@ class LuminConfig:
         checks.seconds("absolute_timeout", self.absolute_timeout, 60, year)
         if self.idle_timeout > self.absolute_timeout:
             raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
+        if self.grant_lifetime is not None:
+            checks.seconds("grant_lifetime", self.grant_lifetime, 60, 10 * year)
         checks.seconds("renew_before", self.renew_before, 0, 86_400)
         checks.seconds("timeout", self.timeout, 0.1, 120)
         checks.seconds("api_timeout", self.api_timeout, 0.1, 3600)

@@ -8,7 +8,6 @@ the application's own, and are named in the log.
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,8 +15,7 @@ from pathlib import Path
 
 from .authorization_server import AuthorizationServer
 from .errors import ConfigurationError
-
-logger = logging.getLogger("lumin_middleware")
+from .journal import say
 
 PREFIX = "LUMIN_"
 
@@ -36,6 +34,16 @@ def _listed(text: str) -> list[str]:
 
 def _between_commas(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _ages_by_path(text: str) -> dict[str, float]:
+    found = {}
+    for item in _between_commas(text):
+        pattern, equals, age = item.partition("=")
+        if not equals:
+            raise ValueError(f"{item!r} must name seconds, as '/pay/*=300' does")
+        found[pattern.strip()] = _seconds(age.strip())
+    return found
 
 
 def _scopes_by_path(text: str) -> dict[str, str]:
@@ -93,6 +101,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_OPTIONAL": ("optional", _listed),
     "LUMIN_REQUIRED_SCOPES": ("required_scopes", _scopes_by_path),
     "LUMIN_IDLE_TIMEOUT": ("idle_timeout", _seconds),
+    "LUMIN_GRANT_LIFETIME": ("grant_lifetime", _seconds),
     "LUMIN_ABSOLUTE_TIMEOUT": ("absolute_timeout", _seconds),
     "LUMIN_COOKIE_NAME": ("cookie_name", str),
     "LUMIN_AFTER_LOGIN": ("after_login", str),
@@ -103,12 +112,14 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_STRICT_LOGOUT": ("strict_logout", _boolean),
     "LUMIN_BACKCHANNEL_LOGOUT": ("backchannel_logout", _boolean),
     "LUMIN_SESSION_MEMORY": ("session_memory", _bytes),
+    "LUMIN_REQUIRED_AUTH_AGE": ("required_auth_age", _ages_by_path),
     "LUMIN_TRUSTED_PROXIES": ("trusted_proxies", _listed),
     "LUMIN_VERIFY_ACCESS_TOKEN": ("verify_access_token", _boolean),
     "LUMIN_API_PROXY": ("api_proxy", _between_commas),
     "LUMIN_RENEW_BEFORE": ("renew_before", _seconds),
     "LUMIN_TIMEOUT": ("timeout", _seconds),
     "LUMIN_API_TIMEOUT": ("api_timeout", _seconds),
+    "LUMIN_ADMIT": ("admit", _listed),
 }
 """Each environment variable, the setting that it gives, and how its text is read."""
 
@@ -190,5 +201,5 @@ def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
         if like and difflib.SequenceMatcher(None, ending.upper(), like).ratio() >= MISSPELT:
             found.append((meant.removesuffix("_FILE"), f"{name} is no setting{hint}"))
         else:
-            logger.warning("The environment variable %s is no setting of this middleware%s", name, hint)
+            say("unknown_variable", variable=name, hint=hint.strip(" ()"))
     return found

@@ -5,7 +5,9 @@
     ├── LoginRequired                 nobody is signed in                          401
     │   └── SessionEnded              somebody was, and no longer is               401
     ├── InsufficientScope             somebody is, but may not do this             403
+    ├── NotConnected                  nobody has allowed this to be done for them  403
     ├── RequestRefused                the request's: it breaks a rule              400
+    ├── Refused                       the site's, by `admit`: somebody stays out   403
     ├── ClientMisused                 the application's: the client's rules        500
     ├── AuthorizationServerError      the authorization server's                   502
     │   ├── OAuthError                it answered with an OAuth error              502
@@ -68,6 +70,17 @@ class InsufficientScope(LuminError):
         self.scope = scope
 
 
+class NotConnected(LuminError):
+    """There is no grant of this person, or Lumin ended it. `url` is where the person can give one, signed in."""
+
+    status_hint = 403
+    reason = "not_connected"
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(f"{message}; connect at {url}")
+        self.url = url
+
+
 class RequestRefused(LuminError):
     """The request breaks a rule of the protocol or of ours; nothing was done."""
 
@@ -77,6 +90,13 @@ class RequestRefused(LuminError):
         super().__init__(message)
         self.reason = reason
         self.status = status
+
+
+class Refused(LuminError):
+    """`LuminConfig(admit=…)` raises it for somebody who may not come in; its sentence is shown to them."""
+
+    status_hint = 403
+    reason = "not_admitted"
 
 
 class ClientMisused(LuminError):

@@ -54,6 +54,26 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     undo: Callable[[], Awaitable[object]] | None = field(default=None, repr=False)
     """What to do when nobody is there to take the answer."""
+    reason: str = "ours"
+    """Why this is the answer (`reasons`)."""
+    reference: str = ""
+    """What a page shows and its line in the log has, too."""
+
+
+CLOCK_TOLERANCE = 60.0
+"""Seconds by which the server's clock and ours may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a page needs beyond a session: scopes, a sign-in no older than `max_age` seconds, a grant."""
+
+    scope: tuple[str, ...] = ()
+    max_age: float | None = None
+    offline: bool = False
+
+
+NOTHING = Wanted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,12 @@ class Session:
     claims: Mapping[str, Any] = field(repr=False)
     nonce: str | None = field(default=None, repr=False)
     """A digest of the nonce that the sign-in sent (`identity.nonce_digest`); None if it was not kept."""
+    auth_time: float | None = None
+    """When the person proved to the server who they are, in epoch seconds, as far as it says (`began` else)."""
+
+    def is_recent(self, max_age: float, now: float) -> bool:
+        """Whether the person proved who they are within so many seconds (OpenID Connect Core 1.0, 3.1.2.1)."""
+        return now - (self.began if self.auth_time is None else self.auth_time) <= max_age + CLOCK_TOLERANCE
 
     def dump(self) -> bytes:
         tokens = self.tokens
@@ -97,6 +123,7 @@ class Session:
                 "idt": tokens.id_token,
                 "claims": self.claims,
                 "nonce": self.nonce,
+                **({} if self.auth_time is None else {"auth": self.auth_time}),
             }
         )
 
@@ -113,7 +140,7 @@ class Session:
             id_token=item["idt"],
         )
         claims = {intern(name): value for name, value in item["claims"].items()}  # the names are in every session
-        return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"))
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"), item.get("auth"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +160,20 @@ class Errand:
     """How often this was begun again by itself."""
     host: str = ""
     """The `Host` under which it was begun, where that is not the site's; words for a page and nothing else."""
+    grant: str = ""
+    """The name of the grant that it is to bring in place of a session; empty for a sign-in."""
     began: float = field(default=0.0, compare=False)
     """Epoch seconds, as the seal says."""
 
     def dump(self) -> bytes:
-        return _json([self.return_to, self.scope, self.needed, self.asked_by, self.extra, self.again, self.host])
+        items = [self.return_to, self.scope, self.needed, self.asked_by, self.extra, self.again, self.host]
+        return _json([*items, self.grant] if self.grant else items)
 
     @classmethod
     def load(cls, data: bytes, began: float) -> Self:
-        return_to, scope, needed, asked_by, extra, again, host = json.loads(data)
-        return cls(return_to, scope, needed, asked_by, extra, again, host, began)
+        # What was begun before there were grants has no word about one.
+        return_to, scope, needed, asked_by, extra, again, host, grant = [*json.loads(data), ""][:8]
+        return cls(return_to, scope, needed, asked_by, extra, again, host, grant, began)
 
 
 @dataclass(frozen=True, slots=True)

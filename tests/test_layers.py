@@ -17,6 +17,9 @@ PACKAGE = Path(lumin_middleware.__file__).parent
 
 CORE = (
     "errors",
+    "reasons",
+    "journal",
+    "events",
     "model",
     "ports",
     "checks",
@@ -51,15 +54,18 @@ CORE = (
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",
+    "sessions.grants",
     "site.readings",
     "site.patterns",
     "site.access",
     "site.pages",
     "site.answers",
+    "site.admission",
     "site.parts",
     "site.back_channel",
     "site.account",
     "site.holding",
+    "site.people",
     "site.verify",
     "site.browser",
     "site.api_proxy",
@@ -68,6 +74,7 @@ CORE = (
     "site.sign_in_pages",
     "site.login",
     "site.callback",
+    "site.connect",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
@@ -77,9 +84,12 @@ EDGE = (
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
-    *("stores.postgres", "stores.redis", "stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
+    *("stores.postgres", "stores.redis_clients", "stores.redis"),
+    *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(
+        "runtime.listeners",
+        "runtime.surroundings",
         "runtime.exchange",
         "runtime.event_loop",
         "runtime.threads",
@@ -90,6 +100,7 @@ EDGE = (
         "runtime.api_calls",
     ),
     "lookup",
+    "grants",
     *("asgi", "wsgi", "django"),
     *(
         "gateway.forwarding",
@@ -104,19 +115,9 @@ EDGE = (
         "gateway.engines",
     ),
     "emulator",
-    "testing",
-    *(
-        "cli.terminal",
-        "cli.secret",
-        "cli.emulator",
-        "cli.demo",
-        "cli.worker",
-        "cli.engine",
-        "cli.proxy",
-        "cli.snippets",
-        "cli.store",
-        "cli",
-    ),
+    *("testing.fake", "testing.django_client", "testing.clients", "testing"),
+    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker", "cli.engine", "cli.proxy"),
+    *("cli.snippets", "cli.store", "cli"),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""
@@ -133,7 +134,11 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 OPTIONAL = [
-    *(("typer", ["cli"]), ("redis", ["stores.redis"]), ("django", ["django", "stores.django", "cli.store"])),
+    *(
+        ("typer", ["cli"]),
+        ("redis", ["stores.redis_clients"]),
+        ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
+    ),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
 ]
 """What an extra or the application brings, and where alone it is used."""
@@ -264,10 +269,10 @@ def test_the_emulator_knows_nothing_of_ours_but_the_errors():
         assert ours(path) - inner <= {"errors"}, path.name
 
 
-def test_a_store_knows_nothing_of_ours_but_the_errors_and_what_is_asked_of_it():
+def test_a_store_knows_nothing_of_ours_but_the_errors_the_log_and_what_is_asked_of_it():
     for path in sorted((PACKAGE / "stores").rglob("*.py")):
         inner = {name for name in ours(path) if is_of(name, "stores")}
-        assert ours(path) - inner <= {"errors", "ports"}, path.name
+        assert ours(path) - inner <= {"errors", "journal", "ports"}, path.name
 
 
 @pytest.mark.parametrize(("module", "where"), OPTIONAL)

@@ -126,6 +126,8 @@ def _check(program: str, config: LuminConfig, cache: Cache) -> None:
         raise ConfigurationError("cache", f"{program} holds no answers; nginx does")
     if cache.seconds and config.strict_logout:
         raise ConfigurationError("cache", "lets a sign-out be felt later, which strict_logout forbids")
+    if cache.seconds and config.required_auth_age:
+        raise ConfigurationError("cache", "holds nothing where required_auth_age decides by the minute")
     if cache.seconds not in (0, *range(2, HELD_LIMIT + 1)):  # of one second nginx holds nothing
         raise ConfigurationError("cache", f"must be 0, or from 2 to {HELD_LIMIT} seconds")
 

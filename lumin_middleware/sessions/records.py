@@ -41,9 +41,9 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def record_key(session_id: str) -> str:
+def record_key(session_id: str, kind: str = "session") -> str:
     """Where a session's record is in the store."""
-    return "session:" + digest(session_id)
+    return f"{kind}:" + digest(session_id)
 
 
 async def change(world: World, key: str, new: Callable[[bytes | None], bytes | None], lifetime: float) -> bytes | None:
@@ -66,16 +66,17 @@ async def change(world: World, key: str, new: Callable[[bytes | None], bytes | N
 
 
 class Records:
-    """The records of one site's sessions. Times are in seconds."""
+    """The records of one site's sessions, or of another kind of them. Times are in seconds."""
 
-    def __init__(self, config: LuminConfig, world: World) -> None:
+    def __init__(self, config: LuminConfig, world: World, kind: str = "session") -> None:
         self._world = world
         self._store = world.store
-        self._sealer = Sealer(config.keys, "record", world.clock)
+        self._kind = kind
+        self._sealer = Sealer(config.keys, "record" if kind == "session" else kind, world.clock)
 
     async def raw(self, session_id: str) -> bytes | None:
         """The record's bytes, if there is one. Raises `StoreUnavailable`."""
-        return await self._store.get(record_key(session_id))
+        return await self._store.get(self._key(session_id))
 
     def read(self, raw: bytes, session_id: str) -> tuple[Session, bool]:
         """The session that a record holds, and whether it was sealed with a key that will go. Raises `SessionEnded`."""
@@ -88,7 +89,7 @@ class Records:
     async def replace(self, record: Record, session: Session, lifetime: float) -> bool:
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
         raw = self._seal(session.dump(), session.id)
-        return await self._store.swap(record_key(session.id), record.raw, raw, lifetime)
+        return await self._store.swap(self._key(session.id), record.raw, raw, lifetime)
 
     async def end(self, session_id: str, lifetime: float | None) -> Session | None:
         """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`.
@@ -96,10 +97,13 @@ class Records:
         Returns the session that the record held until then, if it held one.
         """
         mark = None if lifetime is None else self._seal(_ENDED, session_id)
-        raw = await change(self._world, record_key(session_id), lambda raw: mark, lifetime or 0)
+        raw = await change(self._world, self._key(session_id), lambda raw: mark, lifetime or 0)
         with suppress(SessionEnded):
             return None if raw is None else self.read(raw, session_id)[0]
         return None
+
+    def _key(self, session_id: str) -> str:
+        return record_key(session_id, self._kind)
 
     def _seal(self, data: bytes, session_id: str) -> bytes:
         return self._sealer.seal(data, session_id).encode()

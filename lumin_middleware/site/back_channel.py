@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, ServerUnavailable
+from ..events import EndedByServer, note
+from ..journal import say
 from ..model import Request, Response, TokenSet
 from ..protocol import oauth
 from ..sessions.cookies import Jar
@@ -15,8 +16,6 @@ from ..sessions.records import digest
 from ..sessions.sessions import Opened
 from . import pages
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 REPLAY_LIFETIME = 600.0
 """Seconds that a logout token's `jti` is remembered: longer than one is taken for fresh."""
@@ -42,7 +41,7 @@ class BackChannelLogout:
         except ServerUnavailable:
             raise
         except AuthorizationServerError as error:
-            logger.warning("A logout token was refused: %s", error)
+            say("logout_token_refused", error=error)
             return _refused(str(error))
         used = "jti:" + digest(claims["jti"])
         if await self._store.get(used) is not None:
@@ -61,8 +60,10 @@ class BackChannelLogout:
         for common, entries in (await self._meant(parts.index, claims)).items():
             for entry in entries:
                 ended = await parts.sessions.end(entry.session_id, entry.began)
-                if ended is not None and _is_to_be_revoked(ended.tokens):
-                    await parts.token_endpoint.revoke(ended.tokens)
+                if ended is not None:
+                    note(parts.world, EndedByServer.of(ended), by="logout token")
+                    if _is_to_be_revoked(ended.tokens):
+                        await parts.token_endpoint.revoke(ended.tokens)
             await parts.index.forget(common, [entry.session_id for entry in entries])
 
     async def _meant(self, index: Index, claims: Mapping[str, Any]) -> dict[str, list[Entry]]:

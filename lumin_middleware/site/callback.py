@@ -7,14 +7,16 @@ after a moment's wait, or begun again. A code is sent once.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import InsufficientScope, LuminError, OAuthError, RequestRefused
+from ..events import ClientRejected
+from ..journal import say
 from ..model import AuthorizationCode, Errand, Request, Response, Session, Transaction
 from ..protocol import oauth
+from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.marks import DONE, USED
@@ -24,10 +26,8 @@ from . import pages, sign_in_pages
 from .access import is_navigation, is_prefetch
 from .login import Login
 from .parts import Parts
-from .set_up import NOT_SET_UP, Alarm, NotSetUp
-from .sign_in import SignIn
-
-logger = logging.getLogger("lumin_middleware")
+from .set_up import Alarm, NotSetUp
+from .sign_in import Overtaken, SignIn
 
 CAME_TO_NOTHING = frozenset({"request_forbidden", "request_unauthorized"})
 """Hydra's errors for a request that a newer one of this browser pushed out, and for one that took too long."""
@@ -96,16 +96,28 @@ class Callback:
             return self._answers.failure(request, error, return_to=await self._long_pages.find(errand.return_to))
         if not first:
             return await self._twin(request, jar, state, errand)
+        if errand.grant:
+            return await self._connect(request, jar, code)
         try:
             session, cookies = await self._world.shield(
                 lambda: self._sign_in.sign_in(code, jar), undo=lambda made: self._sign_in.undo(code, made[0])
             )
+        except Overtaken:
+            return await self._lead_to(errand, self._logins.forget(state, jar))
         except LuminError as error:
             return await self._failed(request, jar, code.transaction, error)
         cookies += [*self._logins.forget(state, jar), self._logins.tries.count(session, jar)]
         answer = await self._arrive(request, session, errand, cookies)
         answer.undo = lambda: self._sign_in.undo(code, session)
         return answer
+
+    async def _connect(self, request: Request, jar: Jar[Opened], code: AuthorizationCode) -> Response:
+        """A code that brings a grant, and leaves the session as it is."""
+        try:
+            await self._world.shield(lambda: self._sign_in.connect(code, jar))
+        except LuminError as error:
+            return await self._failed(request, jar, code.transaction, error)
+        return await self._lead_to(code.transaction.errand, self._logins.forget(code.transaction.state, jar))
 
     async def _twin(self, request: Request, jar: Jar[Opened], state: str, errand: Errand) -> Response:
         """The same callback once more, from the browser that began the login: it ends where the first one ends."""
@@ -124,19 +136,35 @@ class Callback:
     async def _arrive(self, request: Request, session: Session, errand: Errand, cookies: list[str]) -> Response:
         """Somebody is signed in: on to the page, unless it is another person than who asked, or brought too little."""
         if errand.asked_by and person(session) != errand.asked_by:
-            logger.warning("Somebody asked for more permissions, and somebody else signed in")
+            say("another_person")
             return_to = await self._long_pages.find(errand.return_to)
             content = sign_in_pages.another_person(session, return_to, self._answers.login_to(return_to))
             answer = pages.page(200, content)
         elif missing := _missing(session, errand):
             answer = self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)))
+        elif not self._is_recent(session, errand):
+            answer = await self._not_recent(request, errand)
         else:
             return await self._lead_to(errand, cookies)
         answer.headers += pages.set_cookies(cookies)
         return answer
 
+    async def _not_recent(self, request: Request, errand: Errand) -> Response:
+        say("max_age_ignored")
+        return_to = await self._long_pages.find(errand.return_to)
+        again = f"{self._answers.login_to(return_to)}&prompt=login&max_age={errand.extra['max_age']}"
+        content = sign_in_pages.not_recent(self._config.after_login, again)
+        return self._answers.tell(request, 403, "insufficient_user_authentication", content)
+
+    def _is_recent(self, session: Session, errand: Errand) -> bool:
+        max_age = errand.extra.get("max_age")
+        return max_age is None or session.is_recent(float(max_age), self._world.clock())
+
+    def _is_enough(self, session: Session, errand: Errand) -> bool:
+        return _is_enough(session, errand) and self._is_recent(session, errand)
+
     async def _lead_to(self, errand: Errand, cookies: list[str]) -> Response:
-        return pages.redirect(await self._long_pages.find(errand.return_to), cookies)
+        return pages.redirect(await self._long_pages.find(errand.return_to), cookies, reason="signed_in")
 
     # --- no code ---
 
@@ -155,7 +183,7 @@ class Callback:
             extra = {name: value for name, value in errand.extra.items() if name != "prompt"}
             return await self._login.again(request, jar, state, replace(errand, extra=extra))
         if error.error in TROUBLE:
-            logger.warning("A sign-in met with trouble at the server: %r", str(error))
+            say("sign_in_trouble", error=error)
             if errand.again < ALONE_LIMIT:
                 return await self._login.again(request, jar, state, errand)
         if error.error in DENIED and errand.needed and await self._sessions.current(jar) is not None:
@@ -166,8 +194,11 @@ class Callback:
         """Somebody who is signed in did not give another permission."""
         errand = transaction.errand
         return_to = await self._long_pages.find(errand.return_to)
-        again = f"{self._answers.login_to(return_to)}&ask={self._logins.ask(tuple(errand.needed.split()))}"
-        content = sign_in_pages.permission_not_given(errand.needed, self._config.after_login, again)
+        if errand.grant:
+            content = sign_in_pages.not_connected("", return_to, self._answers.connect_to(return_to, errand.grant))
+        else:
+            again = f"{self._answers.login_to(return_to)}&ask={self._logins.ask(tuple(errand.needed.split()))}"
+            content = sign_in_pages.permission_not_given(errand.needed, self._config.after_login, again)
         answer = self._answers.tell(request, 403, "access_denied", content)
         answer.headers += pages.set_cookies(self._logins.forget(transaction.state, jar))
         return answer
@@ -180,13 +211,18 @@ class Callback:
             refused = error.error if isinstance(error, NotSetUp) else error
             if error is refused or refused.error != "invalid_client":  # of which the token endpoint tells itself
                 self._alarm.refused(refused, "authorization endpoint" if error is refused else "token endpoint")
+                self._world.tell(ClientRejected(reason=refused.error, at=self._world.clock()))
             status = 502 if error is not refused else 400
-            answer = self._answers.tell(
-                request, status, "not_set_up", sign_in_pages.not_set_up(self._answers.login_path)
-            )
+            content = sign_in_pages.not_set_up(self._answers.login_path)
+            answer = self._answers.tell(request, status, "not_set_up", content, cause=refused.error)
         else:
             return_to = await self._long_pages.find(transaction.errand.return_to)
-            answer = self._answers.failure(request, error, return_to=return_to)
+            if transaction.errand.grant and isinstance(error, RequestRefused):
+                again = self._answers.connect_to(return_to, transaction.errand.grant)
+                content = sign_in_pages.not_connected(str(error), return_to, again)
+                answer = self._answers.tell(request, error.status, error.reason, content)
+            else:
+                answer = self._answers.failure(request, error, return_to=return_to)
         answer.headers += pages.set_cookies(self._logins.forget(transaction.state, jar))
         return answer
 
@@ -209,7 +245,7 @@ class Callback:
 
     async def _is_signed_in(self, jar: Jar[Opened], errand: Errand) -> bool:
         session = await self._sessions.current(jar)
-        return session is not None and _is_enough(session, errand)
+        return session is not None and self._is_enough(session, errand)
 
     def _unknown(
         self, request: Request, jar: Jar[Opened], state: str, errand: Errand | None = None, return_to: str = ""
@@ -223,7 +259,6 @@ class Callback:
 
     def _nothing(self, request: Request) -> Response:
         """The sign-in came to nothing again and again."""
-        logger.warning("A sign-in came to nothing again and again: the browser may refuse the server's cookies")
         endpoint = self._config.server.authorization_endpoint or self._config.server.issuer
         content = sign_in_pages.came_to_nothing(endpoint, self._answers.login_path)
         return self._answers.tell(request, 400, "sign_in_failed", content)
@@ -235,7 +270,7 @@ class Callback:
     ) -> Response:
         """On to the page if somebody is signed in by now; else a wait for another tab; else the same again."""
         session = await self._sessions.current(jar)
-        if session is not None and _is_enough(session, errand):
+        if session is not None and self._is_enough(session, errand):
             return await self._arrive(request, session, errand, self._logins.retire(state, jar))
         if self._logins.under_way(state, jar, errand.began) and self._logins.waits(state, jar) < WAITS_LIMIT:
             return await self._wait(request, jar, state, errand)
@@ -278,7 +313,8 @@ class Callback:
         if not found.keys() & {"code", "error"} or not self._logins.read(state) or not self._logins.is_own(state, jar):
             return None
         self._alarm.astray(request.path, self._config.callback_path)
-        return self._answers.tell(request, 400, "not_set_up", sign_in_pages.not_set_up(self._answers.login_path))
+        content = sign_in_pages.not_set_up(self._answers.login_path)
+        return self._answers.tell(request, 400, "not_set_up", content, cause="astray")
 
 
 def _missing(session: Session, errand: Errand) -> list[str]:
@@ -287,6 +323,8 @@ def _missing(session: Session, errand: Errand) -> list[str]:
 
 def _is_enough(session: Session, errand: Errand) -> bool:
     """Whether a session does what a login was for: it has the scopes, and is new where a new one was asked for."""
+    if errand.grant:  # which is another thing than a session
+        return False
     anew = errand.extra.get("prompt", "none") != "none"
     return not _missing(session, errand) and (not anew or session.began >= errand.began)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
 from ..errors import RequestRefused
+from ..journal import say
 from ..model import Errand, Request, Response
 from ..protocol import oauth
 from ..sessions.cookies import Jar
@@ -17,8 +17,6 @@ from ..sessions.sessions import Opened
 from . import access, pages
 from .access import is_prefetch
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 EXTRA_LIMIT = 200
 """Characters of each thing that a browser may add: they travel in `state` as well, which has to stay small."""
@@ -53,7 +51,7 @@ class Login:
         asked_by = person(await self._sessions.current(jar)) if needed else ""
         wanted = next(filter(None, map(found.get, LEADING_BACK)), "")
         return await self.begin(
-            request, jar, self._return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
+            request, jar, self.return_to(wanted), needed=needed, asked_by=asked_by, extra=_extra(found)
         )
 
     async def _refuse_another_server(self, issuer: str | None) -> None:
@@ -70,10 +68,11 @@ class Login:
             return found if "iss" in found else None
         return None
 
-    def _return_to(self, wanted: str) -> str:
+    def return_to(self, wanted: str) -> str:
+        """Where a login leads that shall lead there: there, if it is a page of this site."""
         found = access.return_to(wanted, "", self._config.origin)
         if not found and wanted:
-            logger.info("A login does not lead back: its return_to is too long, or no path of this site")
+            say("not_led_back")
         if not found or self._is_ours(unquote(re.split("[?#]", found)[0])):  # back there would be a loop, or no page
             return self._config.after_login
         return found
@@ -86,20 +85,22 @@ class Login:
         *,
         needed: tuple[str, ...] = (),
         asked_by: str = "",
+        grant: str = "",
         extra: Mapping[str, str] | None = None,
     ) -> Response:
         """Off to the authorization endpoint, and back to `return_to`, for which the scopes `needed` must be given.
 
-        `asked_by` is the person who has to give them, where it is somebody.
+        `asked_by` is the person who has to give them, where it is somebody; `grant` the name under which what they
+        give is kept in place of a session.
         """
         kept = await self._long_pages.keep(return_to)
         host = self._answers.other_host(request)
-        errand = self._logins.errand(needed, kept, asked_by=asked_by, extra=dict(extra or {}), host=host)
+        errand = self._logins.errand(needed, kept, asked_by=asked_by, grant=grant, extra=dict(extra or {}), host=host)
         return await self._leave(request, jar, errand)
 
     async def again(self, request: Request, jar: Jar[Opened], state: str, errand: Errand) -> Response:
         """The same by itself, in place of the login `state`, which came to nothing."""
-        logger.info("A sign-in is begun again by itself, for the %d. time", errand.again + 1)
+        say("begun_again", times=errand.again + 1)
         return await self._leave(request, jar, replace(errand, again=errand.again + 1), over=state)
 
     async def _leave(self, request: Request, jar: Jar[Opened], errand: Errand, *, over: str = "") -> Response:
@@ -108,7 +109,7 @@ class Login:
         server = await self._metadata.server()
         transaction, secret = self._logins.begin(errand)
         location = oauth.authorization_request(self._config, server, transaction, errand.extra)
-        return pages.redirect(location, self._logins.set_cookies(transaction, secret, jar, over=over))
+        return pages.redirect(location, self._logins.set_cookies(transaction, secret, jar, over=over), reason="began")
 
 
 def _extra(found: Mapping[str, str]) -> dict[str, str]:

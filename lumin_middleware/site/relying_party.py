@@ -6,8 +6,6 @@ session. Everything that decides is here and below; everything that does is hand
 
 from __future__ import annotations
 
-import logging
-
 from ..config import LuminConfig
 from ..errors import (
     ClientMisused,
@@ -18,7 +16,8 @@ from ..errors import (
     ServerUnavailable,
     StoreUnavailable,
 )
-from ..model import Request, Response, Session
+from ..journal import is_detailed, say, trace
+from ..model import NOTHING, Request, Response, Session, Wanted
 from ..ports import World
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
@@ -30,13 +29,11 @@ from .answers import target
 from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
 from .callback import Callback
+from .connect import Connect
 from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
-
-logger = logging.getLogger("lumin_middleware")
-
 
 _OVERLOOKED = "the application asks who is signed in on a path that is public, where nobody looks; make it optional="
 
@@ -94,11 +91,11 @@ class Visit:
             return []
         return self._party.parts.sessions.set_cookies(session, self._jar)
 
-    async def challenge(self, *, scope: str = "") -> Response:
-        """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
+    async def challenge(self, wanted: Wanted = NOTHING) -> Response:
+        """The answer that asks for what is missing: a sign-in, if nothing else is named."""
         if self.session is None and await self._party.is_overlooked(self.request, self._jar):
             return self.failure(ClientMisused(_OVERLOOKED))
-        return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
+        return await self._party.challenge(self.request, self._jar, self.session, wanted)
 
     async def answer(self, error: LuminError) -> Response:
         """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
@@ -106,7 +103,7 @@ class Visit:
             case LoginRequired():
                 return await self.challenge()
             case InsufficientScope():
-                return await self.challenge(scope=error.scope)
+                return await self.challenge(Wanted(tuple(error.scope.split())))
             case _:
                 return self.failure(error)
 
@@ -124,15 +121,19 @@ class RelyingParty:
         self._answers = answers = parts.answers
         self._account = account = Account(parts)
         self._login = Login(parts, is_ours=self._is_no_page)
+        self._connect = Connect(parts, self._login)
         self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
-        self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
+        self._rules = Rules(
+            config.public, config.optional, config.required_scopes, config.callback_path, config.required_auth_age
+        )
         self._verify = Verify(parts, self._rules, self.admit)
         self._routes: dict[str, Route] = {
             config.callback_path: self._callback,
             answers.login_path: self._login,
             f"{config.prefix}/verify": self._verify,
             **account.routes,
+            **self._connect.routes,
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
         }
@@ -143,17 +144,45 @@ class RelyingParty:
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""
         jar = self.parts.cookies.jar(request.cookie)
+        outcome: Response | Visit
         try:
-            if request.path.startswith(self._below) or request.raw_path.startswith(self._below):
-                if (route := self._routes.get(request.path)) is not None and not request.websocket:
-                    return await route(request, jar)
-                if self._api_proxy.concerns(request.path):
-                    return await self._call_api(request, jar)
-                if self._verify.concerns(request):
-                    return await self._verify(request, jar)
-            return await self.admit(request, jar, self._rules.rule(request))
+            outcome = await self._outcome(request, jar)
         except LuminError as error:
-            return self.failure(request, error)
+            outcome = self.failure(request, error)
+        if is_detailed():
+            self._trace(request, outcome)
+        return outcome
+
+    async def _outcome(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
+        if request.path.startswith(self._below) or request.raw_path.startswith(self._below):
+            if (route := self._routes.get(request.path)) is not None and not request.websocket:
+                return await route(request, jar)
+            if self._api_proxy.concerns(request.path):
+                return await self._call_api(request, jar)
+            if self._verify.concerns(request):
+                return await self._verify(request, jar)
+        return await self.admit(request, jar, self._rules.rule(request))
+
+    def by(self, request: Request) -> str:
+        """What decides about a request: a route of ours, or which patterns; in words."""
+        if request.path in self._routes and not request.websocket:
+            return f"route {request.path}"
+        if self._api_proxy.concerns(request.path):
+            return "api_proxy"
+        if self._verify.concerns(request):
+            return f"route {self.config.prefix}/verify"
+        try:
+            return self._rules.ruling(request).by
+        except RequestRefused:
+            return "none, since the path is a trick"
+
+    def _trace(self, request: Request, outcome: Response | Visit) -> None:
+        by = self.by(request)
+        if isinstance(outcome, Response):
+            reference = f"ref={outcome.reference!r}" if outcome.reference else ""
+            trace(outcome.reason, request.method, request.path, outcome.status, by, reference)
+        else:
+            trace("passed", request.method, request.path, None, by, "" if outcome.session else "nobody is signed in")
 
     def failure(self, request: Request, error: LuminError) -> Response:
         """The answer to an error that is ours."""
@@ -198,9 +227,13 @@ class RelyingParty:
             if rule.optional:
                 return Visit(self, request, jar)
             raise
-        if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
-            return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
+        has_scopes = not rule.scope or set(rule.scope) <= set(session.tokens.scope)
+        if not has_scopes or not self._is_recent(session, rule.max_age):
+            return await self.challenge(request, jar, session, Wanted(rule.scope, rule.max_age), redirect=redirect)
         return visit
+
+    def _is_recent(self, session: Session, max_age: float | None) -> bool:
+        return max_age is None or session.is_recent(max_age, self.parts.world.clock())
 
     def _may_shake_hands(self, request: Request, jar: Jar[Opened]) -> bool:
         """Whether a handshake is a page's of this site, or nobody's: no same-origin policy guards it (RFC 6455, 10.2).
@@ -226,17 +259,25 @@ class RelyingParty:
         request: Request,
         jar: Jar[Opened],
         session: Session | None,
+        wanted: Wanted = NOTHING,
         *,
-        scope: tuple[str, ...] = (),
         redirect: bool = True,
     ) -> Response:
-        """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
-        missing = tuple(token for token in scope if session is None or token not in session.tokens.scope)
+        """The answer that asks for what is missing, a sign-in if nothing else is, fit for this request."""
+        missing = tuple(token for token in wanted.scope if session is None or token not in session.tokens.scope)
+        if session is not None and wanted.max_age is not None and not self._is_recent(session, wanted.max_age):
+            return await self._require_recent(request, jar, session, wanted.max_age, missing, redirect=redirect)
+        if session is not None and wanted.offline and not missing:
+            return await self._require_grant(request, jar, session, redirect=redirect)
         if session is None or not missing:
             return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
         if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
-            return await self._login.begin(request, jar, self._here(request), needed=missing, asked_by=person(session))
+            answer = await self._login.begin(
+                request, jar, self._here(request), needed=missing, asked_by=person(session)
+            )
+            answer.reason = "insufficient_scope" if answer.reason == "began" else answer.reason
+            return answer
         login_url = f"{self._answers.login_url(request)}&ask={self.parts.logins.ask(missing)}"
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
@@ -245,12 +286,38 @@ class RelyingParty:
     ) -> Response:
         if not redirect or not is_navigation(request):
             return self._answers.unauthorized(request, reason, may_be_page=redirect)
-        return await self._login.begin(request, jar, self._here(request), needed=needed)
+        answer = await self._login.begin(request, jar, self._here(request), needed=needed)
+        if answer.reason == "began":
+            answer.reason = reason
+        return answer
+
+    async def _require_recent(
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        session: Session,
+        max_age: float,
+        needed: tuple[str, ...],
+        *,
+        redirect: bool,
+    ) -> Response:
+        """Another sign-in, since this one is too long ago; whoever does not do that keeps the session."""
+        if not redirect or not is_navigation(request):
+            return self._answers.not_recent(request, max_age, may_be_page=redirect)
+        extra = {"max_age": str(int(max_age))}
+        return await self._login.begin(
+            request, jar, self._here(request), needed=needed, asked_by=person(session), extra=extra
+        )
+
+    async def _require_grant(self, request: Request, jar: Jar[Opened], session: Session, *, redirect: bool) -> Response:
+        if redirect and is_navigation(request):
+            return await self._connect.begin(request, jar, session, self._here(request))
+        return self._answers.not_connected(request)
 
     def _here(self, request: Request) -> str:
         page = access.here(target(request), "")
         if not page:
-            logger.info("A sign-in does not lead back: the address of the page is too long, or not one of this site")
+            say("not_led_back")
         return page or self.config.after_login
 
     def _is_no_page(self, path: str) -> bool:

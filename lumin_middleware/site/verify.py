@@ -8,7 +8,6 @@ known, so that the rule which protects most applies to it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -17,17 +16,16 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..config import LuminConfig
 from ..errors import InsufficientScope, RequestRefused
+from ..journal import once
 from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import holding, pages
-from .access import PROTECTED, Rule, Rules, own_path
+from .access import Rule, Rules, own_path
 from .holding import Asked, Holding, Outcome
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"
@@ -238,7 +236,8 @@ class Verify:
         self._clock = parts.world.clock
         self._below = f"{config.prefix}/verify/"
         self._every_scope = " ".join(config.required_scopes.values()).split()
-        self._warned = False
+        self._strictest = Rule(max_age=min(config.required_auth_age.values(), default=None))
+        self._once = once(self._clock)
 
     def concerns(self, request: Request) -> bool:
         """Whether this is a question to which the target is appended; of others it is a path like any."""
@@ -262,30 +261,25 @@ class Verify:
 
     def _held(self, asked: Question, jar: Jar[Opened], rule: Rule, outcome: Visited, *, given: bool) -> int:
         if not self._holding.knows(asked.hold):
-            self._warn("The settings of a proxy that holds answers are of other rules; nothing is held. Make them anew")
+            self._once.say("proxy_of_other_rules")
         found = Outcome(rule, outcome.session, outcome.until, given)
         return self._holding.seconds(asked.hold, asked.request, found, has_ours=bool(jar.ours), now=self._clock())
-
-    def _warn(self, message: str, *arguments: object) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning(message, *arguments)
 
     def _rule(self, asked: Question) -> Rule:
         """The rule for the request that is asked about; of one that is not known, the one that protects most."""
         if not asked.known:
-            return PROTECTED
+            return self._strictest
         try:
             rule = self._rules.rule(asked.request)
         except RequestRefused as error:  # a proxy knows 401 and 403 alone
             raise RequestRefused(error.reason, str(error), status=403) from None
-        return Rule(scope=(*rule.scope, *asked.scope)) if asked.scope else rule
+        return Rule(scope=(*rule.scope, *asked.scope), max_age=rule.max_age) if asked.scope else rule
 
     async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
         """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""
         if any(name in NAMING for name, _ in request.headers):
-            self._warn("verify was asked by %r, which is not in trusted_proxies and not believed", request.peer)
-        outcome = await self._judge(asked.request, jar, PROTECTED, redirect=False)
+            self._once.say("proxy_not_trusted", peer=request.peer)
+        outcome = await self._judge(asked.request, jar, self._strictest, redirect=False)
         if isinstance(outcome, Response) or outcome.session is None:
             return outcome
         held = outcome.session.tokens.scope

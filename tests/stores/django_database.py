@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from psycopg.conninfo import conninfo_to_dict
 
 APP = "lumin_middleware.stores.django"
 
@@ -29,6 +30,13 @@ def add(alias: str, database: dict[str, Any]) -> None:
     configure()
     if alias not in connections.settings:
         connections.settings[alias] = connections.configure_settings({"default": {}, alias: database})[alias]
+
+
+def on_postgres(url: str) -> dict[str, Any]:
+    """What Django calls that database."""
+    found = conninfo_to_dict(url)
+    names = {"NAME": "dbname", "USER": "user", "HOST": "host", "PORT": "port"}
+    return {"ENGINE": "django.db.backends.postgresql"} | {name: found[each] for name, each in names.items()}
 
 
 def migrate(alias: str) -> None:

@@ -34,16 +34,7 @@ def on_sqlite(directory: Path) -> tuple[str, dict[str, Any]]:
 
 
 def on_postgres(server: Postgres) -> tuple[str, dict[str, Any]]:
-    found = psycopg.conninfo.conninfo_to_dict(server.new_database(f"django_{uuid.uuid4().hex}"))
-    return new_database(
-        {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": found["dbname"],
-            "USER": found["user"],
-            "HOST": found["host"],
-            "PORT": found["port"],
-        }
-    )
+    return new_database(django_database.on_postgres(server.new_database(f"django_{uuid.uuid4().hex}")))
 
 
 def new_database(database: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from lumin_middleware.emulator import serve
 from tests.foreign.fixtures import start_oidc_provider
+from tests.postgres_server import Postgres
 from tests.site_rig import CLIENT
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.storm.clock import SharedClock
-from tests.storm.rig import COMBINATIONS, Emulated, Figures, Foreign, Grantor, Storm, environment
+from tests.storm.rig import COMBINATIONS, Emulated, Figures, Foreign, Grantor, Storm, environment, new_database
 from tests.storm.server import Uvicorn
 
 HEAD = ("server", "sessions + store", "expiries", "sent", "failed", "renewals", "reuse events", "p50 ms", "p99 ms")
@@ -32,12 +33,12 @@ def grantor(name: str, clock: SharedClock) -> Iterator[Grantor]:
             yield Foreign(stack.enter_context(start_oidc_provider()))
 
 
-async def ride_out(name: str, combination: str, redis_url: str, rounds: int, requests: int) -> Figures:
+async def ride_out(name: str, combination: str, server_url: str, rounds: int, requests: int) -> Figures:
     """The figures of so many expiries. Raises `AssertionError` where the session does not outlive them."""
     with tempfile.TemporaryDirectory() as directory:
         clock = SharedClock.create(Path(directory) / "clock")
         with grantor(name, clock) as server:
-            told = environment(server, Path(directory), combination, redis_url, timeout=10)
+            told = environment(server, Path(directory), combination, server_url, timeout=10)
             with Uvicorn(told) as workers:
                 storm = Storm(server, clock, workers, requests)
                 await storm.begin()
@@ -59,6 +60,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.storm", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="expiries in each combination")
     parser.add_argument("--requests", type=int, default=500, help="requests at each expiry")
+    parser.add_argument("--only", action="append", choices=COMBINATIONS, help="a combination; may be repeated")
     arguments = parser.parse_args()
     if not 1 <= arguments.rounds < 24:
         parser.error("each round is an hour, and after a day the first cookies are past the idle limit")
@@ -68,10 +70,12 @@ def main() -> int:
     failed = False
     write_row(HEAD)
     write_row(["---"] * len(HEAD))
-    with RedisServer(binary) as redis:
+    with RedisServer(binary) as redis, Postgres() as postgres:
         for name in ("emulator", "oidc-provider"):
-            for combination in COMBINATIONS:
-                found = asyncio.run(ride_out(name, combination, redis.url, arguments.rounds, arguments.requests))
+            for combination in arguments.only or COMBINATIONS:
+                in_database = COMBINATIONS[combination][1] in ("postgres", "django")
+                url = new_database(postgres, combination) if in_database else redis.url
+                found = asyncio.run(ride_out(name, combination, url, arguments.rounds, arguments.requests))
                 failed |= bool(found.failures or found.reuse_events) or set(found.renewals) != {1}
                 cells = [name, combination, arguments.rounds, found.sent, len(found.failures), sum(found.renewals)]
                 cells += [found.reuse_events, *(round(found.percentile(percent) * 1000) for percent in (50, 99))]

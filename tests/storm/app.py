@@ -21,6 +21,11 @@ from lumin_middleware import client as lumin_client
 from tests.patience import PATIENCE
 from tests.storm.clock import SharedClock
 
+if database := os.environ.get("STORM_DJANGO"):
+    from tests.stores import django_database
+
+    django_database.add("default", django_database.on_postgres(database))
+
 lumin_client.CONNECT_TIMEOUT = PATIENCE  # thousands connect to one emulator at once; how long that takes is no matter
 
 

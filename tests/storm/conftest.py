@@ -9,6 +9,7 @@ import pytest
 
 from tests.site_rig import Clock, Site
 from tests.stores.redis_server import RedisServer, find_binary
+from tests.storm.rig import COMBINATIONS, new_database
 from tests.storm.sites import ask_the_api, store
 
 
@@ -25,6 +26,15 @@ def redis_server(redis_binary: str) -> Iterator[RedisServer]:
     """One for all tests, which nobody stops."""
     with RedisServer(redis_binary) as server:
         yield server
+
+
+@pytest.fixture
+def server_url(combination: str, request: pytest.FixtureRequest) -> str:
+    """Where the store of a combination is, if it is a server's."""
+    kind = COMBINATIONS[combination][1]
+    if kind in ("postgres", "django"):
+        return new_database(request.getfixturevalue("postgres"), combination)
+    return str(request.getfixturevalue("redis_server").url) if kind == "redis" else ""
 
 
 @pytest.fixture

@@ -8,15 +8,19 @@ import secrets
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from lumin_middleware.emulator import Emulator
+from lumin_middleware.stores import PostgresStore
 from tests.fakes import CookieJar
 from tests.foreign.fixtures import ForeignServer
+from tests.postgres_server import Postgres
 from tests.site_rig import CLIENT, FETCH, NAVIGATION, REDIRECT_URI
+from tests.stores import django_database
 from tests.storm.clock import SharedClock
 from tests.storm.server import Uvicorn
 from tests.storm.wire import Answer, Connection
@@ -28,6 +32,8 @@ COMBINATIONS = {
     "cookie + Redis": ("cookie", "redis"),
     "store + SQLite": ("store", "sqlite"),
     "store + Redis": ("store", "redis"),
+    "store + PostgreSQL": ("store", "postgres"),
+    "store + Django": ("store", "django"),
 }
 """The sessions and the stores that the storm is made with."""
 
@@ -106,16 +112,32 @@ class Foreign:
         return self._server.counts(self._client[0])["refresh_token", "reused"]
 
 
-def environment(grantor: Grantor, directory: Path, combination: str, redis_url: str, timeout: float) -> dict[str, str]:
-    """What the workers are told. `directory` is theirs alone, `timeout` is the config's."""
+def new_database(server: Postgres, combination: str) -> str:
+    """A database with the table that a store needs there."""
+    url = server.new_database(f"storm_{secrets.token_hex(8)}")
+    if COMBINATIONS[combination][1] == "postgres":
+        with closing(PostgresStore(url)) as store:
+            store.create()
+    else:
+        alias = f"d{secrets.token_hex(8)}"
+        django_database.add(alias, django_database.on_postgres(url))
+        django_database.migrate(alias)
+    return url
+
+
+def environment(grantor: Grantor, directory: Path, combination: str, server_url: str, timeout: float) -> dict[str, str]:
+    """What the workers are told. `directory` is theirs alone, `server_url` is the Redis or the database of the store,
+    `timeout` is the config's.
+    """
     sessions, store = COMBINATIONS[combination]
-    stores = {"local": "local", "sqlite": f"sqlite://{directory}/sessions/store.sqlite3", "redis": redis_url}
+    files = {"local": "local", "sqlite": f"sqlite://{directory}/sessions/store.sqlite3", "django": "django"}
     return {
         **grantor.environment(),
         "LUMIN_REDIRECT_URI": REDIRECT_URI,
         "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
         "LUMIN_SESSIONS": sessions,
-        "LUMIN_STORE": stores[store],
+        "LUMIN_STORE": files.get(store, server_url),
+        "STORM_DJANGO": server_url if store == "django" else "",
         "XDG_STATE_HOME": str(directory),
         "STORM_CLOCK": str(directory / "clock"),
         "STORM_TIMEOUT": str(timeout),

@@ -14,7 +14,7 @@ from lumin_middleware.emulator import serve
 from lumin_middleware.sessions.lease import MARGIN
 from tests.site_rig import CLIENT, NAVIGATION
 from tests.storm.clock import SharedClock
-from tests.storm.rig import WORKERS, Emulated, Person, environment
+from tests.storm.rig import WORKERS, Emulated, Person, environment, new_database
 from tests.storm.server import Uvicorn
 from tests.storm.sites import LIFETIME, Hold
 from tests.storm.wire import Answer, Connection
@@ -63,11 +63,14 @@ async def scene(directory: Path, combination: str, redis_url: str, timeout: floa
         yield found
 
 
-@pytest.mark.parametrize(("combination", "timeout"), [("cookie + local", 10), ("store + Redis", 3)])
+@pytest.mark.parametrize(
+    ("combination", "timeout"),
+    [("cookie + local", 10), ("store + Redis", 3), ("store + PostgreSQL", 3), ("store + Django", 10)],
+)
 async def test_a_worker_that_is_killed_with_the_lease_delays_the_others_by_no_more_than_the_lease(
-    combination, timeout, tmp_path, redis_server
+    combination, timeout, tmp_path, server_url
 ):
-    async with scene(tmp_path, combination, redis_server.url, timeout) as here:
+    async with scene(tmp_path, combination, server_url, timeout) as here:
         victim, *others = here.connections
         here.clock.advance(LIFETIME)
         with here.hold_the_token_endpoint(drop="before") as hold:
@@ -77,7 +80,10 @@ async def test_a_worker_that_is_killed_with_the_lease_delays_the_others_by_no_mo
             here.server.kill(victim)
             with pytest.raises(ConnectionError):
                 await dying
-            if combination == "cookie + local":  # Redis goes by its own clock, and takes its time
+            if combination in (
+                "cookie + local",
+                "store + Django",
+            ):  # servers go by their own clock
                 here.clock.advance(timeout + MARGIN)
             assert [answer.status for answer in await waiting] == [200] * len(others)
         assert [answer.status for answer in await here.ask(*others)] == [200] * len(others)
@@ -105,6 +111,32 @@ async def test_a_redis_that_is_killed_in_the_storm_signs_nobody_out(combination,
             waiting = asyncio.ensure_future(here.ask(*others))
             hold.release()
             answers = [*await renewing, *await waiting]
+        assert [answer.status for answer in answers] == [200] * WORKERS
+        assert len({answer.json()["token"] for answer in answers}) == 1
+        assert (here.grantor.refreshes(), here.grantor.reuse_events()) == (1, 0)
+
+
+async def test_a_postgresql_that_is_killed_in_the_storm_signs_nobody_out(tmp_path, postgres):
+    """All that it acknowledged is there when it is back, before the authorization server answers."""
+    url = new_database(postgres, "store + PostgreSQL")
+    async with scene(tmp_path, "store + PostgreSQL", url, timeout=30) as here:
+        first, *others = here.connections
+        here.clock.advance(LIFETIME)
+        with here.hold_the_token_endpoint() as hold:
+            renewing = asyncio.ensure_future(here.ask(first))
+            await hold.reached()
+            try:
+                await asyncio.to_thread(postgres.crash)
+                answers = await here.ask(*others)
+            finally:
+                await asyncio.to_thread(postgres.start)
+            found = [(answer.status, answer.json()["reason"]) for answer in answers]
+            assert found == [(503, "store_unavailable")] * 3
+            waiting = asyncio.ensure_future(here.ask(*others))
+            hold.release()
+            answers = [*await renewing, *await waiting]
+        while any(answer.status == 503 for answer in answers):  # a pool that is still connecting
+            answers = await here.ask()
         assert [answer.status for answer in answers] == [200] * WORKERS
         assert len({answer.json()["token"] for answer in answers}) == 1
         assert (here.grantor.refreshes(), here.grantor.reuse_events()) == (1, 0)

@@ -18,11 +18,11 @@ ROUNDS = int(os.environ.get("STORM_ROUNDS", "2"))
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
-async def test_a_storm_at_expiry_refreshes_once_and_fails_nobody(combination, tmp_path, redis_server):
+async def test_a_storm_at_expiry_refreshes_once_and_fails_nobody(combination, tmp_path, server_url):
     clock = SharedClock.create(tmp_path / "clock")
     with serve(clients=[CLIENT], clock=clock) as running:
         grantor = Emulated(running.emulator)
-        await ride_out(grantor, clock, tmp_path, combination, redis_server.url, requests=500)
+        await ride_out(grantor, clock, tmp_path, combination, server_url, requests=500)
 
 
 @pytest.mark.parametrize("combination", ["cookie + local", "store + Redis"])

@@ -1,0 +1,247 @@
+"""Acting for people who are away: the grants of a site, from a worker, a cron job, a management command, a notebook.
+
+There is no request and no middleware; the same settings and the same store are all that it takes. A client found here
+renews as that of a request does, with every other process that uses the grant.
+
+    grants = Grants()                             # or Grants(config)
+    with grants.client(subject) as lumin:
+        lumin.get("signature_request/{}", id)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+
+from .client import AsyncLuminClient, LuminClient
+from .config import LuminConfig
+from .errors import ClientMisused, LuminError, NotConnected, SessionEnded
+from .model import Session
+from .ports import AsyncStore, Store, run
+from .runtime.event_loop import AsyncWorld
+from .runtime.threads import ThreadWorld
+from .sessions.grants import Granted, Listed
+from .site.answers import Places
+from .site.connect import DEFAULT_NAME
+from .site.parts import Parts
+from .site.people import People, SignedIn
+from .stores import NamedStore
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What somebody has allowed: under which name, in which workspace (None where Lumin did not say), and how much.
+
+    `connected_at` and `expires_at` are epoch seconds; `expires_at` is None where it lasts until it is revoked.
+    """
+
+    subject: str
+    name: str
+    workspace: str | None
+    scope: frozenset[str]
+    connected_at: float
+    expires_at: float | None
+
+
+class _Grants:
+    """What both colours share."""
+
+    def __init__(self, config: LuminConfig | None, clock: Callable[[], float], *, asynchronous: bool) -> None:
+        self.config = config = config if config is not None else LuminConfig.from_env()
+        self._clock = clock
+        self._places = Places(config)
+        if isinstance(config.store, str):
+            self._store: Callable[[], Any] = NamedStore(
+                config.store, asynchronous=asynchronous, fingerprint=config.fingerprint, clock=clock
+            )
+        else:
+            self._store = lambda: config.store
+
+    def connect_url(self, name: str = DEFAULT_NAME) -> str:
+        """Where somebody who is signed in gives a grant of this name."""
+        return self.config.origin + self._places.connect_to(self.config.after_login, name)
+
+    def _grant(self, subject: str, listed: Listed, session: Session) -> Grant:
+        lifetime = self.config.grant_lifetime
+        ends = listed.connected_at + lifetime if lifetime else None
+        scope = frozenset(session.tokens.scope)
+        return Grant(subject, listed.name, listed.workspace, scope, listed.connected_at, ends)
+
+    async def _holder(self, granted: Granted, subject: str, name: str, workspace: str | None) -> _Holder:
+        found = await granted.newest(subject, name, workspace)
+        url = self.connect_url(name)
+        if found is None:
+            raise NotConnected("this person has not connected, or it has ended", url)
+        return _Holder(granted, found, url)
+
+    async def _find(self, granted: Granted, subject: str) -> list[Grant]:
+        return [self._grant(subject, listed, grant) for listed, grant in await granted.of(subject)]
+
+
+class _Holder:
+    """Whoever holds a grant, as a client asks for it."""
+
+    def __init__(self, granted: Granted, grant: Session, url: str) -> None:
+        self._granted = granted
+        self._url = url
+        self.session: Session | None = grant
+        self.failed: LuminError | None = None
+
+    async def fresh(self, *, rejected: str | None = None) -> Session:
+        assert self.session is not None
+        try:
+            self.session = await self._granted.fresh(self.session, rejected=rejected)
+        except SessionEnded as error:
+            raise NotConnected(f"the grant has ended ({error})", self._url) from None
+        return self.session
+
+
+def _no_challenge(*_: object, **__: object) -> Any:
+    raise ClientMisused("nobody is there to be asked: this client acts for somebody who is away")
+
+
+class Grants(_Grants):
+    """The grants of a site, for code that blocks. One object serves all threads, and each process after a fork.
+
+    Settings come from `config`, or else the environment (`LuminConfig.from_env`); store and `secret_key` must be the
+    site's. Every method may raise `StoreUnavailable`. Raises `ConfigurationError` for wrong settings.
+    """
+
+    def __init__(self, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(config, clock, asynchronous=False)
+        self._processes: dict[int, tuple[Parts, ThreadWorld]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def client(self, subject: str, *, name: str = DEFAULT_NAME, workspace: str | None = None) -> Iterator[LuminClient]:
+        """The Lumin API as somebody who is away, for as long as the block lasts. Of several workspaces the newest.
+
+        Raises `NotConnected` where there is no grant; a call raises it when Lumin has ended it meanwhile.
+        """
+        parts, world = self._site()
+        holder = run(self._holder(parts.grants, subject, name, workspace))
+        client = LuminClient(holder, world.api, world.api_url, _no_challenge)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def subjects(self) -> list[str]:
+        """Everybody who has connected. Whose grant Lumin has ended may still be among them."""
+        return run(self._site()[0].grants.subjects())
+
+    def find(self, subject: str) -> list[Grant]:
+        """Somebody's grants, oldest first."""
+        return run(self._find(self._site()[0].grants, subject))
+
+    def revoke(self, subject: str, *, name: str | None = None, workspace: str | None = None) -> int:
+        """Ends somebody's grants, all or those of this name and workspace, here and at Lumin; how many."""
+        return run(self._site()[0].grants.revoke(subject, name, workspace))
+
+    def sessions(self, subject: str) -> list[SignedIn]:
+        """Where somebody is signed in. Raises `ConfigurationError` where sessions are in cookies alone."""
+        return run(People(self._site()[0]).sessions(subject))
+
+    def end_sessions(self, subject: str) -> int:
+        """Signs somebody out everywhere; how many sessions that were. Raises as `sessions` does."""
+        return run(People(self._site()[0]).end_sessions(subject))
+
+    def forget(self, subject: str) -> None:
+        """Ends sessions and grants of somebody, here and at Lumin, and leaves nothing of them in the store.
+
+        Raises `ConfigurationError` where sessions are in cookies alone; the grants are gone then.
+        """
+        run(People(self._site()[0]).forget(subject))
+
+    def close(self) -> None:
+        """Gives back this process's connections. Another call makes new ones."""
+        found = self._processes.pop(os.getpid(), None)
+        if found is not None:
+            found[1].close()
+
+    def _site(self) -> tuple[Parts, ThreadWorld]:
+        process = os.getpid()
+        if process not in self._processes:
+            store: Store = self._store()
+            world = ThreadWorld(self.config, store, self._clock)
+            self._processes.setdefault(process, (Parts(self.config, world), world))
+        return self._processes[process]
+
+
+class AsyncGrants(_Grants):
+    """`Grants` for asyncio. Connections belong to the event loop that they were made on; `aclose()` gives them back."""
+
+    def __init__(self, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(config, clock, asynchronous=True)
+        self._loops: dict[asyncio.AbstractEventLoop, tuple[Parts, AsyncWorld]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @asynccontextmanager
+    async def client(
+        self, subject: str, *, name: str = DEFAULT_NAME, workspace: str | None = None
+    ) -> AsyncIterator[AsyncLuminClient]:
+        """See `Grants.client`."""
+        parts, world = self._site()
+        holder = await self._holder(parts.grants, subject, name, workspace)
+        client = AsyncLuminClient(holder, world.api, world.api_url, _no_challenge)
+        try:
+            yield client
+        finally:
+            client.close()
+
+    async def subjects(self) -> list[str]:
+        """See `Grants.subjects`."""
+        return await self._site()[0].grants.subjects()
+
+    async def find(self, subject: str) -> list[Grant]:
+        """See `Grants.find`."""
+        return await self._find(self._site()[0].grants, subject)
+
+    async def revoke(self, subject: str, *, name: str | None = None, workspace: str | None = None) -> int:
+        """See `Grants.revoke`."""
+        return await self._site()[0].grants.revoke(subject, name, workspace)
+
+    async def sessions(self, subject: str) -> list[SignedIn]:
+        """See `Grants.sessions`."""
+        return await People(self._site()[0]).sessions(subject)
+
+    async def end_sessions(self, subject: str) -> int:
+        """See `Grants.end_sessions`."""
+        return await People(self._site()[0]).end_sessions(subject)
+
+    async def forget(self, subject: str) -> None:
+        """See `Grants.forget`."""
+        await People(self._site()[0]).forget(subject)
+
+    async def aclose(self) -> None:
+        """Finishes what must not be cut short, and closes the connections of this event loop."""
+        found = self._loops.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            await found[1].aclose()
+
+    def _site(self) -> tuple[Parts, AsyncWorld]:
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            for other in [each for each in self._loops if each.is_closed()]:
+                del self._loops[other]
+            store: Store | AsyncStore = self._store()
+            world = AsyncWorld(self.config, store, self._clock)
+            self._loops[loop] = Parts(self.config, world), world
+        return self._loops[loop]

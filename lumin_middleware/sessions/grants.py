@@ -1,0 +1,238 @@
+"""Grants: what somebody has allowed to be done while they are away, kept apart from their sessions.
+
+A grant is a consent of its own with a chain of refresh tokens of its own, so that no browser's renewal can spend its
+token and no sign-out ends it. It is recorded and renewed as a session is, by the same code; only its limits differ, and
+that it is found by whom it is of, and not by a cookie.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from ..config import LuminConfig
+from ..errors import LuminError, SessionEnded, StoreUnavailable
+from ..model import Session
+from ..ports import World
+from ..protocol.metadata import Metadata
+from ..protocol.token_endpoint import TokenEndpoint
+from .cookies import Cookies
+from .kinds import StoreSessions
+from .records import Record, Records, change, digest
+from .renewal import Renewal
+from .sealing import Sealer
+
+logger = logging.getLogger("lumin_middleware")
+
+FOREVER = 3_155_760_000.0
+"""Seconds that a grant without a lifetime is kept: a hundred years, since every store wants a finite number."""
+
+BUCKETS = 64
+"""Lists over which the subjects are spread: ten thousand people are 150 in each, in 8 KB."""
+
+LISTED_LIMIT = 100
+"""Grants of one person, the newest: names and workspaces are few."""
+
+
+class Listed(NamedTuple):
+    """A grant as the list of its person has it. `connected_at` is in epoch seconds."""
+
+    id: str
+    name: str
+    workspace: str | None
+    connected_at: float
+
+    def __repr__(self) -> str:
+        return f"Listed(…, {self.name!r}, {self.workspace!r}, {self.connected_at!r})"
+
+    def is_called(self, name: str | None, workspace: str | None) -> bool:
+        """Whether it has this name and is in this workspace, as far as they are given."""
+        return name in (None, self.name) and workspace in (None, self.workspace)
+
+
+class GrantRecords(StoreSessions):
+    """The records of grants: sessions that no browser has, without an idle limit."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        super().__init__(config, world, Cookies(config))
+        self._records = Records(config, world, "grant")
+        self._longest = config.grant_lifetime or FOREVER
+
+    def check_limits(self, session: Session) -> None:
+        """Raises `SessionEnded` past the lifetime of a grant."""
+        if self._remaining(session.began) <= 0:
+            raise SessionEnded("the grant is past its lifetime", "expired")
+
+    async def opened(self, grant_id: str) -> Session | None:
+        """The grant of this id, if there is one; what was sealed with a key that will go is sealed anew."""
+        raw = await self._records.raw(grant_id)
+        if raw is None:
+            return None
+        try:
+            grant, outdated = self._records.read(raw, grant_id)
+            self.check_limits(grant)
+        except SessionEnded:
+            return None
+        if outdated:
+            await self.replace(Record(raw, grant), grant)
+        return grant
+
+    def _remaining(self, began: float) -> float:
+        return began + self._longest - self._clock()
+
+    def _lifetime(self, began: float) -> float:
+        return max(self._remaining(began), 1)
+
+
+class Lists:
+    """Which grants somebody has, and who has any. Sealed, under digests."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        self._world = world
+        self._sealer = Sealer(config.keys, "grants", world.clock)
+        self._lifetime = config.grant_lifetime or FOREVER
+
+    async def add(self, subject: str, listed: Listed) -> list[Listed]:
+        """Puts a grant in the place of those of its name and workspace; those, and whom the list has no room for."""
+        out: list[Listed] = []
+
+        def changed(found: list[Listed]) -> list[Listed]:
+            kept = [each for each in found if (each.name, each.workspace) != (listed.name, listed.workspace)]
+            kept = [*kept, listed][-LISTED_LIMIT:]
+            out[:] = [each for each in found if each not in kept]
+            return kept
+
+        await self._change(_key(subject), changed)
+        await self._change_bucket(subject, present=True)
+        return out
+
+    async def remove(self, subject: str, grant_ids: Iterable[str]) -> None:
+        """Takes grants off the list, and the person with the last one. Raises `StoreUnavailable`."""
+        gone = set(grant_ids)
+        left = await self._change(_key(subject), lambda found: [each for each in found if each.id not in gone])
+        if not left:
+            await self._change_bucket(subject, present=False)
+            if await self.of(subject):  # somebody connected in between
+                await self._change_bucket(subject, present=True)
+
+    async def of(self, subject: str) -> list[Listed]:
+        """The grants of somebody, oldest first. Raises `StoreUnavailable`."""
+        return [Listed(*item) for item in await self._items(_key(subject))]
+
+    async def subjects(self) -> list[str]:
+        """Everybody who has any. Raises `StoreUnavailable`."""
+        return [subject for number in range(BUCKETS) for subject in await self._items(_bucket(number))]
+
+    async def _change(self, key: str, new: Callable[[list[Listed]], list[Listed]]) -> list[Listed]:
+        return [
+            Listed(*item) for item in await self._changed(key, lambda items: new([Listed(*each) for each in items]))
+        ]
+
+    async def _change_bucket(self, subject: str, *, present: bool) -> None:
+        def changed(subjects: list[str]) -> list[str]:
+            return [*(each for each in subjects if each != subject), *([subject] if present else [])]
+
+        await self._changed(_bucket(int(digest(subject)[:8], 16) % BUCKETS), changed)
+
+    async def _changed(self, key: str, new: Callable[[list], list]) -> list:  # type: ignore[type-arg]
+        written: list = []  # type: ignore[type-arg]
+
+        def sealed(raw: bytes | None) -> bytes | None:
+            written[:] = new(self._read(raw, key))
+            return self._sealer.seal(json.dumps(written).encode(), key).encode() if written else None
+
+        async with self._world.lock(key):  # so that of one process the store sees one at a time
+            await change(self._world, key, sealed, self._lifetime)
+        return written
+
+    async def _items(self, key: str) -> list:  # type: ignore[type-arg]
+        """What a list holds; one that was sealed with a key that will go is sealed anew."""
+        raw = await self._world.store.get(key)
+        unsealed = self._sealer.unseal(raw, key) if raw else None
+        if unsealed is not None and not unsealed.newest_key:
+            return await self._changed(key, lambda items: items)
+        return self._read(raw, key)
+
+    def _read(self, raw: bytes | None, key: str) -> list:  # type: ignore[type-arg]
+        unsealed = self._sealer.unseal(raw, key) if raw else None
+        return json.loads(unsealed.data) if unsealed else []
+
+
+def _key(subject: str) -> str:
+    return "grants:" + digest(subject)
+
+
+def _bucket(number: int) -> str:
+    return f"subjects:{number}"
+
+
+class Granted:
+    """The grants of one site: kept, found, renewed, revoked."""
+
+    def __init__(self, config: LuminConfig, world: World, metadata: Metadata, token_endpoint: TokenEndpoint) -> None:
+        self._records = GrantRecords(config, world)
+        self._lists = Lists(config, world)
+        self._renewal = Renewal(config, world, self._records, metadata, token_endpoint)
+        self._token_endpoint = token_endpoint
+
+    async def keep(self, subject: str, name: str, workspace: str | None, grant: Session) -> None:
+        """Keeps a new grant, and ends those whose place it takes. Raises `StoreUnavailable`; nothing is kept then."""
+        await self._records.begin(grant)
+        try:
+            replaced = await self._lists.add(subject, Listed(grant.id, name, workspace, grant.began))
+        except LuminError:
+            await self._records.end(grant.id, grant.began)
+            raise
+        for each in replaced:
+            await self._end(each)
+
+    async def of(self, subject: str) -> list[tuple[Listed, Session]]:
+        """Somebody's grants, oldest first. Those that are over are taken off the list. Raises `StoreUnavailable`."""
+        listed = await self._lists.of(subject)
+        found = [(each, await self._records.opened(each.id)) for each in listed]
+        if gone := [each.id for each, grant in found if grant is None]:
+            await self._lists.remove(subject, gone)
+        return [(each, grant) for each, grant in found if grant is not None]
+
+    async def newest(self, subject: str, name: str | None, workspace: str | None) -> Session | None:
+        """The grant that was connected last, of those of this name and workspace. Raises `StoreUnavailable`."""
+        found = [grant for listed, grant in await self.of(subject) if listed.is_called(name, workspace)]
+        return found[-1] if found else None
+
+    async def subjects(self) -> list[str]:
+        """Everybody who has a grant; whoever's is over may still be among them. Raises `StoreUnavailable`."""
+        return sorted(await self._lists.subjects())
+
+    async def fresh(self, grant: Session, *, rejected: str | None = None) -> Session:
+        """See `Renewal.fresh`. Whatever a grant was when it was found, this is about what it is by now."""
+        try:
+            self._records.check_limits(grant)
+            grant = await self._newest(grant)
+            return await self._renewal.fresh(grant, rejected=rejected)
+        except SessionEnded as error:
+            logger.warning("A grant has ended; whoever gave it can connect again: %s", error)
+            raise
+
+    async def _newest(self, grant: Session) -> Session:
+        try:
+            return (await self._records.newest(grant)).session
+        except StoreUnavailable as error:  # which a token that lives outlasts
+            self._records.warn("The store is not available; grants that were revoked elsewhere go on", error)
+            return grant
+
+    async def revoke(self, subject: str, name: str | None = None, workspace: str | None = None) -> int:
+        """Ends somebody's grants of this name and workspace, here and at Lumin; how many. Raises `StoreUnavailable`."""
+        gone = [each for each in await self._lists.of(subject) if each.is_called(name, workspace)]
+        ended = [await self._end(each) for each in gone]
+        if gone:
+            await self._lists.remove(subject, [each.id for each in gone])
+        return sum(ended)
+
+    async def _end(self, listed: Listed) -> bool:
+        """The record goes first: a renewal that is under way then finds none, and revokes what it got."""
+        ended = await self._records.end(listed.id, listed.connected_at)
+        if ended is not None:
+            await self._token_endpoint.revoke(ended.tokens)
+        return ended is not None

@@ -1,0 +1,67 @@
+"""What whoever runs a site can do about a person: see and end their sessions, and let everything about them go."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import ConfigurationError
+from ..sessions.index import Entry, Index
+from .account import Account
+from .parts import Parts
+
+
+class SignedIn(NamedTuple):
+    """One session of somebody: a name for it that opens nothing, and when it began, in epoch seconds."""
+
+    name: str
+    began: float
+
+
+class People:
+    """The people of one site, by their `sub`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._account = Account(parts)
+
+    async def sessions(self, subject: str) -> list[SignedIn]:
+        """Where somebody is signed in, oldest first. Raises `ConfigurationError`, `StoreUnavailable`."""
+        alive = [entry for entry in await self._entries(subject) if await self._is_alive(entry)]
+        return [SignedIn(entry.name, entry.began) for entry in alive]
+
+    async def end_sessions(self, subject: str) -> int:
+        """Signs somebody out everywhere; how many sessions that were. Raises as `sessions` does."""
+        ended = 0
+        for entry in await self._entries(subject):
+            ended += await self._is_alive(entry)
+            session = await self._parts.sessions.find(entry.session_id)
+            if session is not None:
+                await self._account.sign_out(session)
+            else:  # one in a cookie that was never renewed: nobody but its browser has its tokens
+                await self._parts.sessions.end(entry.session_id, entry.began)
+            await self._index().forget(_common(subject), [entry.session_id])
+        return ended
+
+    async def forget(self, subject: str) -> None:
+        """Ends everything of somebody, and leaves nothing. Raises as `sessions` does, after what could be done."""
+        await self._parts.grants.revoke(subject)
+        await self.end_sessions(subject)
+
+    async def _entries(self, subject: str) -> list[Entry]:
+        return await self._index().entries(_common(subject))
+
+    async def _is_alive(self, entry: Entry) -> bool:
+        """In a cookie nobody sees it: it may have been forgotten by its browser, but not ended."""
+        return self._parts.config.sessions == "cookie" or await self._parts.sessions.find(entry.session_id) is not None
+
+    def _index(self) -> Index:
+        if self._parts.index is None:
+            raise ConfigurationError(
+                "sessions",
+                "are in cookies, where nobody finds those of a person; set sessions='store' or backchannel_logout=True",
+            )
+        return self._parts.index
+
+
+def _common(subject: str) -> str:
+    return f"sub {subject}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,9 +25,11 @@ import typer
 
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
-from ..gateway.engines import Plan, reload_command, written
-from .terminal import LOOPBACK, fail, until_stopped
+from ..gateway.engines import ACCESS_LOG, Plan, reload_command, written
+from .terminal import LOOPBACK, fail, log_to_stderr, until_stopped
 from .worker import GRACE
+
+logger = logging.getLogger("lumin_middleware.site.access")
 
 POLL = 0.1
 """Seconds between two looks whether all are alive."""
@@ -37,6 +42,7 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, w
 
 def run(engine: str, program: str, plan: Plan, changes: Mapping[str, Any]) -> None:
     """Runs an engine until it is told to stop. Raises `ConfigurationError`, and `typer.Exit` when a part has failed."""
+    log_to_stderr()
     store = plan.config.store
     if plan.workers > 1 and isinstance(store, str) and store.startswith("memory:"):
         raise ConfigurationError("workers", "more than one cannot share a store in memory")
@@ -86,10 +92,12 @@ class _Parts:
         self._workers: list[subprocess.Popen[bytes]] = []
         self._ended: list[float] = []
         self._front: subprocess.Popen[bytes] | None = None
+        self._log: _Lines | None = None
         self._reload = False
 
     def start(self) -> None:
         command = written(self._engine, self._program, self._plan)
+        self._log = _Lines(self._plan.folder / ACCESS_LOG)
         self._workers = [self._worker() for _ in range(self._plan.workers)]
         folder = str(self._plan.folder)
         home = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
@@ -164,6 +172,34 @@ class _Parts:
             process.terminate()
         for process in self._workers:
             _end(process)
+        if self._log is not None:
+            self._log.close()
+
+
+class _Lines:
+    """The engine's access log, each line as a line of ours: a pipe, since what is behind stderr may not be opened."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path, 0o600)
+        self._fd = os.open(path, os.O_RDWR)  # it never ends, whoever opens and closes it
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._copy, daemon=True)
+        self._thread.start()
+
+    def _copy(self) -> None:
+        rest = b""
+        while True:
+            ready, _, _ = select.select([self._fd], [], [], POLL)
+            if not ready and self._over.is_set():
+                return
+            *lines, rest = (rest + (os.read(self._fd, 65_536) if ready else b"")).split(b"\n")
+            for line in lines:
+                logger.info("%s", line.decode("latin-1"))
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        os.close(self._fd)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

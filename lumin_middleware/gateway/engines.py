@@ -24,6 +24,9 @@ from .snippets import Cache, nginx_http, snippet
 ENGINES = ("nginx", "caddy")
 """The programs, in the order in which `auto` looks for them."""
 
+ACCESS_LOG = "access.log"
+"""Where in its folder nginx writes its lines: a pipe that whoever runs it has made, and reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -99,7 +102,7 @@ http {
     server_tokens off;
     map $$request_uri $$lumin_path { "~^(?<lumin_before_query>[^?#]*)" $$lumin_before_query; }
     log_format lumin '$$remote_addr $$request_method $$lumin_path $$status $$body_bytes_sent $$request_time';
-    access_log /dev/stderr lumin;
+    access_log $log lumin;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     types { } default_type application/octet-stream;
     client_max_body_size 0; large_client_header_buffers 4 16k;
@@ -136,7 +139,12 @@ def _nginx(program: str, plan: Plan) -> list[str]:
     tls = _NGINX_TLS.substitute(chain=plan.certificate[0], key=plan.certificate[1]) if plan.certificate else ""
     user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""  # the folder is nobody else's
     whole = _NGINX.substitute(
-        user=user, workers=plan.workers, timeout=f"{plan.timeout * 1000:.0f}ms", listen=listen, tls=tls
+        user=user,
+        workers=plan.workers,
+        timeout=f"{plan.timeout * 1000:.0f}ms",
+        listen=listen,
+        tls=tls,
+        log=ACCESS_LOG,
     )
     (plan.folder / "nginx.conf").write_text(whole)
     return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr"]
@@ -205,7 +213,12 @@ def _caddy(program: str, plan: Plan) -> list[str]:
     head = f"{scheme}://:{plan.port} {{\n\tbind {plan.host}\n{tls}{_CADDY_LOG}"
     text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}", 1)
     host = site.netloc if plan.pass_host else behind.netloc
-    options = [f"header_up Host {host}", "flush_interval -1"]
+    options = [
+        f"header_up Host {host}",
+        f"header_up X-Forwarded-Host {site.netloc}",
+        f"header_up X-Forwarded-Proto {site.scheme}",
+        "flush_interval -1",
+    ]
     if not plan.pass_user_headers:
         options += ["header_up -X-Auth-Request-*"]
     options += [f"transport http {{\n\t\t\t\t\t\tresponse_header_timeout {plan.timeout:g}s\n\t\t\t\t\t}}"]

@@ -29,6 +29,7 @@ NAMED = ("X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-URL", "X-Original-
 
 # nginx knows no patterns, so that it gets by name what is known to be used. Names with an underscore it drops itself.
 _FORGED = (
+    *("X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Protocol"),
     *("Forwarded", "X-Forwarded", "X-Forwarded-Prefix", *NAMED, "X-Original-Method", "X-Original-Path", "X-Real-IP"),
     *("Script-Name", "X-Script-Name", "Daphne-Root-Path", "X-Envoy-Original-Path"),
     *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username"),

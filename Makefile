@@ -1,12 +1,13 @@
 PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
 
-# What needs no program but Python: the tests in process, and one storm and one server of each kind.
-IN_PROCESS = tests/protocol tests/sessions tests/site tests/stores tests/runtime tests/acceptance $(wildcard tests/test_*.py)
-WITH_A_BROWSER = tests/site/test_lumin_js.py tests/test_browser.py tests/test_spa.py
+# What depends on the version of Python or of a library: the tests in process, and one storm and one server of each kind.
+ALONE = tests/test_browser.py tests/test_spa.py tests/test_tabs.py tests/test_docs.py tests/test_distribution.py
+IN_PROCESS = tests/protocol tests/sessions tests/site tests/stores tests/runtime tests/acceptance \
+	$(filter-out $(ALONE),$(wildcard tests/test_*.py))
 ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_and_fails_nobody[cookie + local]" \
 	tests/edges/test_servers.py tests/cli
-WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py tests/runtime/test_api_calls.py
+WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py
 
 .PHONY: demo test test-versions test-lowest check fmt docs bench
 
@@ -20,11 +21,12 @@ test: .venv/dev
 test-versions: $(PYTHONS:%=test-%)
 
 test-3.%: .venv-3.%/dev
-	@.venv-3.$*/bin/pytest -q -n auto $(IN_PROCESS) $(ONE_OF_EACH) $(WITH_A_BROWSER:%=--ignore=%)
+	@.venv-3.$*/bin/pytest -q -n auto --ignore tests/site/test_lumin_js.py $(IN_PROCESS) $(ONE_OF_EACH)
 
 # The oldest of each dependency that pyproject.toml lets in, and an application of that age.
 test-lowest: .venv-lowest/dev
-	@.venv-lowest/bin/pytest -q -n auto $(IN_PROCESS) $(WITH_A_BROWSER:%=--ignore=%) $(WITH_A_FRAMEWORK:%=--ignore=%)
+	@.venv-lowest/bin/pytest -q -n auto --ignore tests/site/test_lumin_js.py --ignore tests/runtime/test_api_calls.py \
+		$(filter-out $(WITH_A_FRAMEWORK),$(IN_PROCESS))
 
 check: .venv/dev
 	@.venv/bin/ruff check
@@ -45,8 +47,9 @@ demo-hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program
 	@.venv/bin/python -m tests.foreign.hydra.demo
 
-# The documentation as a site, in docs/.site. A link that leads nowhere fails.
+# The documentation as a site, in docs/.site. A link that leads nowhere fails. What is generated of it, is made first.
 docs: .venv/dev
+	@.venv/bin/python -m tests.documents
 	@.venv/bin/zensical build --strict --config-file docs/zensical.toml
 
 bench: .venv/dev
@@ -68,6 +71,7 @@ bench: .venv/dev
 	@touch $@ .venv/demo
 
 # From PATH, or the newest of that version that pyenv has.
+.PRECIOUS: .venv-3.%/dev
 .venv-3.%/dev: pyproject.toml
 	@echo "Installing everything into .venv-3.$* …"
 	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \

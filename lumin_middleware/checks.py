@@ -148,6 +148,21 @@ def names(name: str, value: object) -> tuple[str, ...]:
     return listed
 
 
+def admission(name: str, value: object) -> object:
+    if value is None or callable(value):
+        return value
+    listed = names(name, value)
+    for item in listed:
+        if not re.fullmatch(r"(?:\*|[^\s@*,]+)@[^\s@*,]+", item):
+            raise ConfigurationError(name, f"{item!r} must be an address, such as 'ann@example.org' or '*@example.com'")
+    return listed
+
+
+def function(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise ConfigurationError(name, "must be a function that takes one argument")
+
+
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigurationError(name, f"{value!r} is not known; use one of {', '.join(choices)}")

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from . import checks, environment
 from .authorization_server import LUMIN as LUMIN
 from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
+from .events import Listener
 from .ports import AsyncStore, Store
+
+Admit = Callable[[dict[str, Any]], Any]
+"""What `admit` takes: claims to None, or to the claims to keep; it raises `Refused` for whoever stays out."""
 
 ROUTES = (
     "login",
@@ -147,6 +151,13 @@ class LuminConfig:
     """The longest that an answer of the authorization server may take in all."""
     api_timeout: float = 30
     """The longest wait for the API to accept or send the next piece of data."""
+    admit: Admit | Sequence[str] | None = None
+    """Who may come in; default: whoever has an account at the server. E-mail addresses, `ann@example.org` or
+    `*@example.com` for all of a domain, which count only where the server vouches for the address
+    (`email_verified`, or an answer that knows no other kind, as Lumin's `user/info`). Or a function that is given the
+    claims, and returns None, or the claims to keep, or raises `Refused("a sentence for the person")`."""
+    on_event: Listener | None = field(default=None, repr=False)
+    """A function, plain or `async`, that is told what happened (`lumin_middleware.events`). No request waits for it."""
 
     def __post_init__(self) -> None:
         checks.credential("client_id", self.client_id)
@@ -174,6 +185,8 @@ class LuminConfig:
         self._check_times()
         checks.cookie_name("cookie_name", self.cookie_name)
         checks.size("session_memory", self.session_memory)
+        object.__setattr__(self, "admit", checks.admission("admit", self.admit))
+        checks.function("on_event", self.on_event)
         if self.after_logout is None:
             object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
         for name in ("after_login", "after_logout"):

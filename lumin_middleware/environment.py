@@ -8,7 +8,6 @@ the application's own, and are named in the log.
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,8 +15,7 @@ from pathlib import Path
 
 from .authorization_server import AuthorizationServer
 from .errors import ConfigurationError
-
-logger = logging.getLogger("lumin_middleware")
+from .journal import say
 
 PREFIX = "LUMIN_"
 
@@ -121,6 +119,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_RENEW_BEFORE": ("renew_before", _seconds),
     "LUMIN_TIMEOUT": ("timeout", _seconds),
     "LUMIN_API_TIMEOUT": ("api_timeout", _seconds),
+    "LUMIN_ADMIT": ("admit", _listed),
 }
 """Each environment variable, the setting that it gives, and how its text is read."""
 
@@ -202,5 +201,5 @@ def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
         if like and difflib.SequenceMatcher(None, ending.upper(), like).ratio() >= MISSPELT:
             found.append((meant.removesuffix("_FILE"), f"{name} is no setting{hint}"))
         else:
-            logger.warning("The environment variable %s is no setting of this middleware%s", name, hint)
+            say("unknown_variable", variable=name, hint=hint.strip(" ()"))
     return found

@@ -7,6 +7,7 @@
     ├── InsufficientScope             somebody is, but may not do this             403
     ├── NotConnected                  nobody has allowed this to be done for them  403
     ├── RequestRefused                the request's: it breaks a rule              400
+    ├── Refused                       the site's, by `admit`: somebody stays out   403
     ├── ClientMisused                 the application's: the client's rules        500
     ├── AuthorizationServerError      the authorization server's                   502
     │   ├── OAuthError                it answered with an OAuth error              502
@@ -89,6 +90,13 @@ class RequestRefused(LuminError):
         super().__init__(message)
         self.reason = reason
         self.status = status
+
+
+class Refused(LuminError):
+    """`LuminConfig(admit=…)` raises it for somebody who may not come in; its sentence is shown to them."""
+
+    status_hint = 403
+    reason = "not_admitted"
 
 
 class ClientMisused(LuminError):

@@ -26,7 +26,7 @@ from .ports import AsyncStore, Store, run
 from .runtime.event_loop import AsyncWorld
 from .runtime.threads import ThreadWorld
 from .sessions.grants import Granted, Listed
-from .site.answers import Answers
+from .site.answers import Places
 from .site.connect import DEFAULT_NAME
 from .site.parts import Parts
 from .site.people import People, SignedIn
@@ -56,7 +56,7 @@ class _Grants:
     def __init__(self, config: LuminConfig | None, clock: Callable[[], float], *, asynchronous: bool) -> None:
         self.config = config = config if config is not None else LuminConfig.from_env()
         self._clock = clock
-        self._answers = Answers(config)
+        self._places = Places(config)
         if isinstance(config.store, str):
             self._store: Callable[[], Any] = NamedStore(
                 config.store, asynchronous=asynchronous, fingerprint=config.fingerprint, clock=clock
@@ -66,7 +66,7 @@ class _Grants:
 
     def connect_url(self, name: str = DEFAULT_NAME) -> str:
         """Where somebody who is signed in gives a grant of this name."""
-        return self.config.origin + self._answers.connect_to(self.config.after_login, name)
+        return self.config.origin + self._places.connect_to(self.config.after_login, name)
 
     def _grant(self, subject: str, listed: Listed, session: Session) -> Grant:
         lifetime = self.config.grant_lifetime

@@ -54,6 +54,10 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     undo: Callable[[], Awaitable[object]] | None = field(default=None, repr=False)
     """What to do when nobody is there to take the answer."""
+    reason: str = "ours"
+    """Why this is the answer (`reasons`)."""
+    reference: str = ""
+    """What a page shows and its line in the log has, too."""
 
 
 CLOCK_TOLERANCE = 60.0

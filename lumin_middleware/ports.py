@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from .events import Event
 from .model import AuthorizationCode
 
 T = TypeVar("T")
@@ -118,6 +119,9 @@ class World(Protocol):
     @property
     def clock(self) -> Callable[[], float]:
         """Epoch seconds; every lifetime is measured with it."""
+
+    def tell(self, event: Event) -> None:
+        """Hands an event to whoever listens (`on_event`). Returns at once, and raises nothing."""
 
     def token(self, size: int) -> str:
         """URL-safe text from `size` random bytes."""

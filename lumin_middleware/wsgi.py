@@ -6,12 +6,13 @@ Connections are made lazily in each process, since they do not survive a fork.
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from urllib.parse import quote, unquote_to_bytes
 
 from .asgi import parameters
@@ -62,14 +63,18 @@ class LuminMiddleware:
             )
         self.app = app
         self.config = config if config is not None else LuminConfig.from_env()
+        if inspect.iscoroutinefunction(self.config.admit):
+            raise ConfigurationError("admit", "is an async function, and WSGI has no event loop; use a plain one")
         self._clock = clock
         self._store = _store(self.config, clock)
         require_way_out()
+        self._several = False
         self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if _MARK in environ:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
+        self._several = bool(environ.get("wsgi.multiprocess"))
         try:
             party, world = self._party()
         except LuminError as error:
@@ -83,14 +88,14 @@ class LuminMiddleware:
         process = self._process
         if process is None or process[0] != os.getpid():
             # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
-            world = ThreadWorld(self.config, self._store(), self._clock)
+            world = ThreadWorld(self.config, self._store(), self._clock, several=self._several)
             process = self._process = os.getpid(), RelyingParty(self.config, world), world
         return process[1], process[2]
 
     def _pass_on(
         self, visit: Visit, world: ThreadWorld, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge)
+        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge.of)
         passed = _environ_for_app(environ, visit, client)
         passage = _Passage(visit, client, environ, passed, start_response)
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
@@ -119,11 +124,15 @@ class LuminMiddleware:
 class Challenge:
     """The answer that asks for what is missing: a WSGI application, and its parts for whoever needs them."""
 
-    def __init__(self, visit: Visit, wanted: Wanted) -> None:
-        response = run(visit.challenge(wanted))
+    def __init__(self, response: Response) -> None:
         self.status = response.status
         self.headers = list(response.headers)
         self.body = response.body
+
+    @classmethod
+    def of(cls, visit: Visit, wanted: Wanted) -> Self:
+        """The one for this request."""
+        return cls(run(visit.challenge(wanted)))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return _answer(Response(self.status, self.headers, self.body), environ, start_response)

@@ -78,6 +78,14 @@ def patience() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the default store keeps is this run's, and nothing of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 async def new_site() -> AsyncIterator[Callable[..., Site]]:
     """Makes sites: `new_site(public=["/free"], emulator={"id_token": False})`."""

@@ -332,6 +332,7 @@ class World:
         self.steps = [] if steps is None else steps
         self.slept: list[float] = []
         self.announced: list[str] = []
+        self.events: list[Any] = []
         self.undone: list[asyncio.Future[object]] = []
         self.during_sleep: Callable[[], Awaitable[object]] | None = None
         self.clock_moves = True
@@ -358,6 +359,9 @@ class World:
         if self.during_sleep is not None:
             await self.during_sleep()
         await asyncio.sleep(0)
+
+    def tell(self, event: Any) -> None:
+        self.events.append(event)
 
     def announce_end(self, session_id: str) -> None:
         self.announced.append(session_id)

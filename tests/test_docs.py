@@ -34,6 +34,7 @@ ELSEWHERE = {
     "make": "a target of the Makefile, which has to have it",
     "python3 -m venv": "the tests have an environment",
     ". .venv/bin/activate": "the tests have an environment",
+    "python manage.py": "a Django site has it; the store's own tests call these commands",
     "uvicorn": "the start page is followed to its end by a test of its own",
 }
 
@@ -42,7 +43,13 @@ def ids(pages):
     return [page.stem for page in pages]
 
 
-@pytest.mark.parametrize("page", pages := [page for page in PAGES if blocks(page, "python")], ids=ids(pages))
+UNDER_PYTEST = "testing.md"
+"""The page whose blocks are tests; `test_testing` runs them."""
+
+
+@pytest.mark.parametrize(
+    "page", pages := [page for page in PAGES if blocks(page, "python") and page.name != UNDER_PYTEST], ids=ids(pages)
+)
 def test_the_python_of_a_page_runs(page):
     done = subprocess.run(
         [sys.executable, "-m", "tests.docs_blocks", page],

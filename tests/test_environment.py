@@ -135,7 +135,7 @@ def test_each_variable_gives_a_setting_that_there_is():
     assert {setting for setting, _ in ENVIRONMENT.values()} <= set(SETTINGS)
 
 
-OBJECTS = {"on_event", "admit"}
+OBJECTS = {"on_event"}
 """The settings that are functions, which no text can give."""
 
 

@@ -70,7 +70,7 @@ def test_what_is_sent_reaches_the_api_and_is_listed_as_it_stands_there(somebody,
 
 def test_everybody_sees_only_what_is_theirs(app, somebody, signed_in):
     somebody.post("/requests", data={"title": "Lease"})
-    other = signed_in(app, path="/requests", sub=DEMO_USERS[1].sub)
+    other = signed_in(app, path="/requests", person=DEMO_USERS[1].sub)
     page = other.get("/requests").text
     assert DEMO_USERS[1].name in page
     assert "Lease" not in page

@@ -17,6 +17,9 @@ PACKAGE = Path(lumin_middleware.__file__).parent
 
 CORE = (
     "errors",
+    "reasons",
+    "journal",
+    "events",
     "model",
     "ports",
     "checks",
@@ -57,9 +60,11 @@ CORE = (
     "site.access",
     "site.pages",
     "site.answers",
+    "site.admission",
     "site.parts",
     "site.back_channel",
     "site.account",
+    "site.holding",
     "site.people",
     "site.verify",
     "site.browser",
@@ -82,6 +87,8 @@ EDGE = (
     *("stores.postgres", "stores.redis", "stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(
+        "runtime.listeners",
+        "runtime.surroundings",
         "runtime.exchange",
         "runtime.event_loop",
         "runtime.threads",
@@ -101,11 +108,23 @@ EDGE = (
         "gateway.relay",
         "gateway.gateway",
         "gateway.snippet_texts",
+        "gateway.nginx_cache",
         "gateway.snippets",
     ),
     "emulator",
-    "testing",
-    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli.store", "cli"),
+    *("testing.fake", "testing.django_client", "testing.clients", "testing"),
+    *(
+        "cli.terminal",
+        "cli.secret",
+        "cli.emulator",
+        "cli.demo",
+        "cli.proxy",
+        "cli.snippets",
+        "cli.store",
+        "cli.grants",
+        "cli.sessions",
+        "cli",
+    ),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""
@@ -122,7 +141,11 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 """The exceptions: a nonce nobody may choose, and settings that stand in the environment."""
 
 OPTIONAL = [
-    *(("typer", ["cli"]), ("redis", ["stores.redis"]), ("django", ["django", "stores.django", "cli.store"])),
+    *(
+        ("typer", ["cli"]),
+        ("redis", ["stores.redis"]),
+        ("django", ["django", "stores.django", "cli.store", "cli.grants", "cli.sessions", "testing.django_client"]),
+    ),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
 ]
 """What an extra or the application brings, and where alone it is used."""
@@ -253,10 +276,10 @@ def test_the_emulator_knows_nothing_of_ours_but_the_errors():
         assert ours(path) - inner <= {"errors"}, path.name
 
 
-def test_a_store_knows_nothing_of_ours_but_the_errors_and_what_is_asked_of_it():
+def test_a_store_knows_nothing_of_ours_but_the_errors_the_log_and_what_is_asked_of_it():
     for path in sorted((PACKAGE / "stores").rglob("*.py")):
         inner = {name for name in ours(path) if is_of(name, "stores")}
-        assert ours(path) - inner <= {"errors", "ports"}, path.name
+        assert ours(path) - inner <= {"errors", "journal", "ports"}, path.name
 
 
 @pytest.mark.parametrize(("module", "where"), OPTIONAL)

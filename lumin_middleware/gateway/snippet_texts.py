@@ -7,7 +7,7 @@ NGINX = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by auth_reques
 # Include this in the server block of %{host}. There are no rules here: nginx asks verify about every request, so that
 # nothing here changes when they do. At %{auth} answers LuminMiddleware, with LUMIN_TRUSTED_PROXIES naming the
 # address that nginx connects from, and --no-proxy-headers under uvicorn. With LUMIN_SESSIONS=store the cookie is one
-# short header; nginx hands on no second one.
+# short header; nginx hands on no second one.%{needs}
 
 absolute_redirect off;  # nothing is made from what a request says that this host is called
 # Or X_Auth_Request_User would be taken for X-Auth-Request-User. Of the servers at one address the first counts here.
@@ -29,7 +29,7 @@ if ($http_upgrade) { set $lumin_connection upgrade; }
 proxy_http_version 1.1;
 proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_busy_buffers_size 32k;
 proxy_set_header Host %{netloc};
-proxy_set_header Cookie $lumin_cookies;
+proxy_set_header Cookie %{cookie};
 proxy_set_header Upgrade $http_upgrade;
 proxy_set_header Connection $lumin_connection;
 proxy_set_header X-Forwarded-For $remote_addr;
@@ -43,12 +43,12 @@ proxy_set_header X-Auth-Request-Access-Token $lumin_access_token;
 
 location / {
     error_page 401 403 500 = @lumin;  # 500 is what nginx makes of a verify in trouble; the service's own stays
-    proxy_pass %{upstream};
+    proxy_pass %{upstream};%{upstream_tls}
 }
 
 location ^~ %{prefix}/ {
     auth_request off;
-    proxy_pass %{auth};
+    proxy_pass %{auth};%{kept}
     proxy_set_header Host %{netloc};
 %{unnamed}
 }
@@ -56,8 +56,7 @@ location ^~ %{prefix}/ {
 # Only nginx itself asks: a page that could would be told what is meant for the service.
 location ^~ %{prefix}/verify/ { return 404; }
 location = %{prefix}/verify {
-    internal;
-    proxy_pass %{auth};
+    internal;%{asked}
 %{question}
 }
 
@@ -65,7 +64,7 @@ location @lumin {
     auth_request off;
     rewrite ^ %{prefix}/verify?redirect? break;
     proxy_method GET;
-    proxy_pass %{auth};
+    proxy_pass %{auth};%{kept}
 %{question}
 }
 """
@@ -76,6 +75,49 @@ NGINX_QUESTION = r"""    proxy_pass_request_body off;
     proxy_set_header X-Forwarded-Method $request_method;
     proxy_set_header X-Forwarded-Uri $request_uri;
 %{unnamed}"""
+
+
+NGINX_ASKED = r"""
+    proxy_pass %{auth};%{kept}"""
+
+NGINX_KEPT = r"""
+    proxy_http_version 1.1; proxy_set_header Connection "";"""
+
+NGINX_TLS = r"""
+    proxy_ssl_server_name on; proxy_ssl_name %{upstream_host};"""
+
+NGINX_NEEDS = """
+# The http block needs what 'lumin-middleware snippets nginx --part http' prints with the same options."""
+
+# What stands in the http block, where the answers of verify are held and connections are kept.
+NGINX_HTTP = r"""# %{origin}: what the settings of its server block need. Include this in the http block.
+
+upstream %{auth_name} { server %{auth_place}; keepalive 16; keepalive_timeout 4s; }  # uvicorn closes its own after 5 s
+upstream %{upstream_name} { server %{upstream_place}; keepalive 16; keepalive_timeout 2s; }
+"""
+
+NGINX_HOLD = r"""
+# Answers of verify are held for up to %{seconds} s, and so is it until a sign-out elsewhere is felt. The files name
+# sessions: keep them in memory, where nobody but nginx reads them.
+proxy_cache_path %{folder} keys_zone=lumin_%{site}:2m max_size=64m inactive=%{seconds}s use_temp_path=off;
+# Which targets have the same rule; anything that is not written plainly stands for itself. Make these settings anew
+# when the rules change; until then nothing is held.
+%{classes}
+# Which cookies are ours, and what is left for the service; of a header that is not written as browsers do verify tells.
+%{cookies}
+%{rest}
+%{odd}
+%{handshake}
+"""
+
+NGINX_HELD = r"""
+    rewrite ^ %{prefix}/verify?cache=%{seconds}&rules=%{rules} break;
+    proxy_pass %{auth};%{kept}
+    proxy_cache lumin_%{site};
+    proxy_cache_key "$lumin_%{site}_odd$lumin_ours\n$lumin_%{site}_place\n$args\n$lumin_%{site}_handshake";
+    proxy_cache_bypass $lumin_%{site}_odd; proxy_no_cache $lumin_%{site}_odd;
+    proxy_ignore_headers Cache-Control Expires Vary;  # for how long, X-Accel-Expires alone says; 401 and 403 have none
+    proxy_cache_lock on; proxy_cache_lock_timeout 25ms;  # who waits looks again after this, or asks"""
 
 
 # --- Caddy ----------------------------------------------------------------------------------------------

@@ -7,14 +7,18 @@ they cannot disagree with them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from string import Template
 from urllib.parse import urlsplit
 
 from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
+from ..site.holding import HELD_LIMIT, digest
 from ..site.verify import READ
+from . import nginx_cache
 from . import snippet_texts as texts
 from .forwarding import ODD_NAME, PATH_MOVING
 
@@ -34,17 +38,59 @@ _ODD = "!#$%&'*+._`|~^"
 """What may stand in the name of a header beside letters, digits and dashes (RFC 9110, 5.6.2)."""
 
 
-def snippet(program: str, config: LuminConfig, *, auth: str, upstream: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """That nginx holds answers of `verify`, and keeps its connections.
+
+    For up to `seconds`, of which 0 holds nothing; in files of `folder`, which name sessions and so lie in memory.
+    """
+
+    seconds: int
+    folder: str = "/dev/shm/nginx-lumin"  # noqa: S108  nginx makes it, for itself alone
+
+
+def snippet(program: str, config: LuminConfig, *, auth: str, upstream: str, cache: Cache | None = None) -> str:
     """The settings of one program. `auth` is where `LuminMiddleware` answers, `upstream` what is protected.
 
-    Raises `ConfigurationError` for a program that is not known, and for routes at the top of the site, which a proxy
-    could not tell from the rest.
+    Raises `ConfigurationError` for a program that is not known, for routes at the top of the site, which a proxy
+    could not tell from the rest, and for a `cache` where nothing may be held, or by a program that cannot.
     """
+    words = _words(program, config, auth, upstream, cache)
+    if program == "nginx":
+        return _nginx(config, words, cache)
+    return {"caddy": _caddy, "traefik": _traefik}[program](config, words)
+
+
+def nginx_http(config: LuminConfig, *, auth: str, upstream: str, cache: Cache) -> str:
+    """What the settings of nginx with a `cache` need in its http block. Raises as `snippet` does."""
+    words = _words("nginx", config, auth, upstream, cache)
+    text = _fill(texts.NGINX_HTTP, words)
+    if not cache.seconds:
+        return text
+    own = f"$lumin_{words['site']}"
+    rest = (("none", "$http_cookie"), ("between", "$lumin_before$lumin_after"), ("last", "$lumin_before"))
+    return text + _fill(
+        texts.NGINX_HOLD,
+        words,
+        classes=nginx_cache.table("$request_uri", f"{own}_place", nginx_cache.classes(config), "$request_uri"),
+        cookies=nginx_cache.table("$http_cookie", f"{own}_kind", nginx_cache.cookies(config), "odd"),
+        rest=nginx_cache.table(f"{own}_kind", f"{own}_rest", rest, "$lumin_cookies"),
+        odd=nginx_cache.table(f"{own}_kind", f"{own}_odd", [("odd", "1")], ""),
+        handshake=nginx_cache.table(
+            "$http_upgrade$http_sec_websocket_version", f"{own}_handshake", [("", "")], "$http_upgrade $http_origin"
+        ),
+    )
+
+
+def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: Cache | None) -> dict[str, str]:
     if program not in PROGRAMS:
         raise ConfigurationError("program", f"{program!r} is not known; use one of {', '.join(PROGRAMS)}")
     if not config.prefix:
         raise ConfigurationError("redirect_uri", "needs a path of two parts, such as /auth/callback")
+    if cache is not None:
+        _check(program, config, cache)
     site = urlsplit(config.origin)
+    letters = hashlib.sha256(config.fingerprint.encode()).hexdigest()[:6]
     words = {
         "auth": auth.rstrip("/"),
         "upstream": upstream.rstrip("/"),
@@ -53,8 +99,35 @@ def snippet(program: str, config: LuminConfig, *, auth: str, upstream: str) -> s
         "netloc": site.netloc,
         "scheme": site.scheme,
         "prefix": config.prefix,
+        "site": letters,
     }
-    return {"nginx": _nginx, "caddy": _caddy, "traefik": _traefik}[program](config, words)
+    return words if cache is None else words | _kept(config, letters, auth, upstream, cache)
+
+
+def _kept(config: LuminConfig, letters: str, auth: str, upstream: str, cache: Cache) -> dict[str, str]:
+    """Where each is asked by the name of connections that are kept."""
+    own, behind = urlsplit(auth), urlsplit(upstream)
+    return {
+        "auth_place": own.netloc,
+        "auth_name": f"lumin_{letters}_auth",
+        "auth": f"{own.scheme}://lumin_{letters}_auth{own.path.rstrip('/')}",
+        "upstream_place": behind.netloc,
+        "upstream_name": f"lumin_{letters}_service",
+        "upstream": f"{behind.scheme}://lumin_{letters}_service{behind.path.rstrip('/')}",
+        "upstream_host": behind.hostname or "",
+        "seconds": str(cache.seconds),
+        "folder": f"{cache.folder}-{letters}",
+        "rules": digest(config),
+    }
+
+
+def _check(program: str, config: LuminConfig, cache: Cache) -> None:
+    if program != "nginx":
+        raise ConfigurationError("cache", f"{program} holds no answers; nginx does")
+    if cache.seconds and config.strict_logout:
+        raise ConfigurationError("cache", "lets a sign-out be felt later, which strict_logout forbids")
+    if cache.seconds not in (0, *range(2, HELD_LIMIT + 1)):  # of one second nginx holds nothing
+        raise ConfigurationError("cache", f"must be 0, or from 2 to {HELD_LIMIT} seconds")
 
 
 class _Text(Template):
@@ -67,10 +140,25 @@ def _fill(text: str, words: dict[str, str], **more: str) -> str:
     return _Text(text).substitute(words, **more)
 
 
-def _nginx(_config: LuminConfig, words: dict[str, str]) -> str:
+def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> str:
     unnamed = _emptied((name for name in NAMED if not name.startswith("X-Forwarded")), "    ")
-    question = _fill(texts.NGINX_QUESTION, words, unnamed=unnamed)
-    return _fill(texts.NGINX, words, dropped=_emptied(_FORGED), unnamed=_emptied(NAMED, "    "), question=question)
+    is_held = cache is not None and cache.seconds > 0
+    kept = "" if cache is None else texts.NGINX_KEPT
+    is_tls = cache is not None and words["upstream"].startswith("https:")
+    return _fill(
+        texts.NGINX,
+        words,
+        dropped=_emptied(_FORGED),
+        unnamed=_emptied(NAMED, "    "),
+        question=_fill(texts.NGINX_QUESTION, words, unnamed=unnamed),
+        needs=texts.NGINX_NEEDS if cache is not None else "",
+        cookie=f"$lumin_{words['site']}_rest" if is_held else "$lumin_cookies",
+        kept=kept,
+        asked=_fill(
+            texts.NGINX_HELD if is_held else texts.NGINX_ASKED, words, kept="" if cache is None else texts.NGINX_KEPT
+        ),
+        upstream_tls=_fill(texts.NGINX_TLS, words) if is_tls else "",
+    )
 
 
 def _emptied(names: Iterable[str], indent: str = "") -> str:

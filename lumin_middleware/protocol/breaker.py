@@ -33,8 +33,10 @@ class CircuitOpen(ServerUnavailable):
 class CircuitBreaker:
     """Counts who had no answer of one endpoint."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], opened: Callable[[], object] = lambda: None) -> None:
         self._clock = clock
+        self._opened = opened
+        """Called when it opens: nobody was asked in vain before, for a while."""
         self._failed: set[int] = set()
         self._rests = 0
         """How many pauses there were in a row; none while it is closed, and everybody passes."""
@@ -73,6 +75,8 @@ class CircuitBreaker:
             self._pause = max(PAUSES[min(self._rests, len(PAUSES) - 1)], error.said)
             self._resting_until = self._clock() + self._pause
             self._rests += 1
+            if self._rests == 1:
+                self._opened()
 
     def _close(self) -> None:
         self._failed.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..config import LuminConfig
@@ -40,10 +40,11 @@ def user_info_claims(answer: Answer) -> dict[str, Any] | None:
     return {name: value for name, value in claims.items() if isinstance(value, str) and value}
 
 
-def kept_claims(claims: Mapping[str, Any], config: LuminConfig) -> dict[str, Any]:
-    """The claims that the settings name, in their order, as long as they fit; before them what we go by."""
+def kept_claims(claims: Mapping[str, Any], config: LuminConfig, *, also: Iterable[str] = ()) -> dict[str, Any]:
+    """The claims that the settings name, and those `also` named, in this order, as long as they fit; before them what
+    we go by."""
     kept: dict[str, Any] = {}
-    for name in ("iss", "sub", "sid", *config.claims):
+    for name in ("iss", "sub", "sid", *config.claims, *also):
         more = {each: claims[each] for each in _TOGETHER.get(name, (name,)) if each in claims and claims[each] != ""}
         if name in more and _size({**kept, **more}) <= CLAIMS_LIMIT:
             kept |= more

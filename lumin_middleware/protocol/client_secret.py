@@ -6,26 +6,12 @@ apart from one answer. So a secret that worked a moment ago is presumed right un
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
-logger = logging.getLogger("lumin_middleware")
+from ..journal import Seldom
 
 TRUST = 300.0
 """Seconds for which a secret that has worked is presumed right: longer than a database takes to come back."""
-
-WORDS_PAUSE = 60.0
-"""Seconds between two lines in the log that say the same."""
-
-_DOUBT = (
-    "The server refuses client_id and client_secret (invalid_client), which worked a moment ago. Either its database"
-    " does not answer, and this passes; or the secret was changed at Lumin, and this site needs the new one."
-)
-_REFUSED = (
-    "The server refuses client_id and client_secret (invalid_client): nobody can sign in or be renewed until that is"
-    " mended. Compare them, and token_endpoint_auth_method, with your app's details at Lumin. If they are right, the"
-    " server's database does not answer. Sessions are kept."
-)
 
 
 class ClientSecret:
@@ -34,7 +20,7 @@ class ClientSecret:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._worked_at = float("-inf")
-        self._spoke_at = {_DOUBT: float("-inf"), _REFUSED: float("-inf")}
+        self._seldom = Seldom(clock)
 
     def worked(self) -> None:
         """The server knew us."""
@@ -42,9 +28,5 @@ class ClientSecret:
 
     def refused(self) -> None:
         """The server said `invalid_client`; the log hears of it: WARNING at first, CRITICAL when it lasts."""
-        now = self._clock()
-        presumed = now < self._worked_at + TRUST
-        level, words = (logging.WARNING, _DOUBT) if presumed else (logging.CRITICAL, _REFUSED)
-        if now >= self._spoke_at[words] + WORDS_PAUSE:
-            self._spoke_at[words] = now
-            logger.log(level, words)
+        presumed = self._clock() < self._worked_at + TRUST
+        self._seldom.say("client_doubted" if presumed else "invalid_client")

@@ -122,7 +122,7 @@ def refreshed_claims(
     known = dict(before.claims)
     if present(claims.get("email")):
         known.pop("email_verified", None)  # which was said of the address before
-    return kept_claims({**known, **claims}, config)
+    return kept_claims({**known, **claims}, config, also=known)
 
 
 def nonce_digest(nonce: object) -> str:
@@ -208,11 +208,13 @@ def _require_audience(claims: Mapping[str, Any], config: LuminConfig) -> None:
     found = claims.get("aud")
     audience = found if isinstance(found, list) else [found]
     if config.client_id not in audience:
-        raise _another("is not for this client (aud)")
+        raise _another(f"is not for this client (aud): seen {str(found)[:200]!r}, expected {config.client_id!r}")
     if not all(one == config.client_id or one in config.trusted_audiences for one in audience):
-        raise _another("is for others, too (aud); name them in trusted_audiences if that is right")
-    if claims.get("azp", None if len(audience) > 1 else config.client_id) != config.client_id:
-        raise _another("was issued to another client (azp)")
+        seen = str(found)[:200]
+        raise _another(f"is for others, too (aud): seen {seen!r}; name them in trusted_audiences if that is right")
+    if (party := claims.get("azp", None if len(audience) > 1 else config.client_id)) != config.client_id:
+        seen = str(party)[:200]
+        raise _another(f"was issued to another client (azp): seen {seen!r}, expected {config.client_id!r}")
 
 
 def _require_type(token: SignedToken, *types: str) -> None:

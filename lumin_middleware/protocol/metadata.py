@@ -7,7 +7,6 @@ configured. Where only the base of the server is known, its issuer is learnt fro
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError, ConfigurationError, ServerUnavailable
+from ..journal import say
 from ..model import Session, TokenSet
 from ..ports import World
 from .documents import json_object
@@ -22,8 +22,6 @@ from .identity import AnotherIdentity, AnotherIssuer, id_token_claims, logout_to
 from .kept import Kept, TooEarly
 from .oauth import same_issuer
 from .signatures import BadSignature, Key, UnknownKey, json_web_keys
-
-logger = logging.getLogger("lumin_middleware")
 
 DISCOVERY_LIFETIME = 86_400.0
 """Seconds: endpoints move with deployments, which are announced."""
@@ -108,14 +106,14 @@ class Metadata:
         except AnotherIdentity:
             raise
         except AuthorizationServerError as error:
-            logger.error("A refreshed ID token cannot be verified and is left aside; the session goes on: %s", error)
+            say("id_token_left_aside", error=error)
             return dict(before.claims)
 
     async def logout_token_claims(self, logout_token: str, config: LuminConfig) -> dict[str, Any]:
         """`identity.logout_token_claims` with the server's keys. Raises as `_verified`."""
         claims = await self._verified(partial(logout_token_claims, logout_token, config=config), _ANYBODYS)
         if "exp" not in claims:
-            logger.info("A logout token has no exp, and was judged by its iat alone")
+            say("logout_token_without_exp")
         return claims
 
     async def _verified(self, verify: Callable[..., dict[str, Any]], whose: str) -> dict[str, Any]:
@@ -179,11 +177,7 @@ class Metadata:
             raise error from None
         if server != self._known:
             self._known = server
-            logger.warning(
-                "The server at %s is issuer %r, as its document there says. Set server.issuer to save the question: "
-                "server=AuthorizationServer.at(%r, issuer=%r)",
-                *(self._configured.base, server.issuer, self._configured.base, server.issuer),
-            )
+            say("issuer_learnt", server=f"AuthorizationServer.at({self._configured.base!r}, issuer={server.issuer!r})")
         return server
 
     async def _read_at_base(self) -> dict[str, Any]:
@@ -196,11 +190,7 @@ class Metadata:
         issuer = self._configured.issuer
         document = await self._document(f"{issuer.removesuffix('/')}{WELL_KNOWN}")
         if not same_issuer(document.get("issuer"), issuer):
-            logger.error(
-                "The discovery document is from issuer %r, not %r; set server.issuer if that is right.",
-                str(document.get("issuer"))[:200],
-                issuer,
-            )
+            say("wrong_issuer", seen=str(document.get("issuer")), expected=issuer)
             raise AuthorizationServerError("the discovery document is another issuer's", "wrong_issuer")
         found = {
             name: document[name]
@@ -214,7 +204,7 @@ class Metadata:
         try:
             return dataclasses.replace(self._configured, **found)
         except ConfigurationError as error:
-            logger.error("The discovery document cannot be used: %s", error)
+            say("bad_discovery", error=error)
             raise AuthorizationServerError("the discovery document cannot be used", "bad_discovery") from None
 
     async def _read_keys(self) -> list[Key]:

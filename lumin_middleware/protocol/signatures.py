@@ -64,6 +64,20 @@ def successors(kid: object, keys: Sequence[Key], former: Sequence[Key]) -> list[
     return [key for key in keys if key.thumbprint() not in known]
 
 
+class _Registry(jws.JWSRegistry):
+    """Of the one algorithm that the settings name, without a warning for each token about what the server chose.
+
+    Hydra signs by an Ed25519 key as `EdDSA`, a name that RFC 9864 deprecates.
+    """
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__(algorithms=[algorithm], strict_check_header=False)
+        self._model = self.algorithms[algorithm]
+
+    def get_alg(self, name: str) -> Any:
+        return self._model
+
+
 # --- tokens ---------------------------------------------------------------------------------------------
 
 
@@ -114,7 +128,7 @@ def require_signature(token: SignedToken, keys: Sequence[Key], algorithm: str, *
     kid = token.header.get("kid")
     named = [key for key in keys if not present(kid) or key.get("kid") == kid]
     candidates = [key for key in (*named, *others) if _is_for(key, algorithm)]
-    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry = _Registry(algorithm)
     if not any(_is_by(token, key, registry) for key in candidates):
         where = "(the server's keys are at its jwks_uri)"
         if candidates:

@@ -7,12 +7,13 @@ asked to say.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError, OAuthError
+from ..events import ClientRejected, ServerTrouble, note
+from ..journal import once, say
 from ..model import AuthorizationCode, TokenSet
 from ..ports import World
 from .breaker import CircuitBreaker, CircuitOpen
@@ -20,8 +21,6 @@ from .client_secret import ClientSecret
 from .metadata import Metadata
 from .oauth import token_set
 from .patience import patiently
-
-logger = logging.getLogger("lumin_middleware")
 
 _KNEW_US = frozenset({"invalid_grant", "invalid_scope", "unauthorized_client", "access_denied"})
 """The errors that a server gives only to a client that it has recognized (RFC 6749, 5.2)."""
@@ -31,13 +30,16 @@ class TokenEndpoint:
     """The endpoints of one authorization server that give and take tokens."""
 
     def __init__(self, config: LuminConfig, world: World, metadata: Metadata) -> None:
-        self.codes = CircuitBreaker(world.clock)
-        self.refreshes = CircuitBreaker(world.clock)
+        self.codes = CircuitBreaker(world.clock, lambda: self._silent("codes"))
+        self.refreshes = CircuitBreaker(world.clock, lambda: self._silent("refresh tokens"))
         self._secret = ClientSecret(world.clock)
         self._config = config
         self._world = world
         self._metadata = metadata
-        self._has_warned = False
+        self._once = once(world.clock)
+
+    def _silent(self, kind: str) -> None:
+        note(self._world, ServerTrouble(reason="circuit_open"), asked_for=kind)
 
     async def admit_code(self) -> None:
         """Raises `CircuitOpen` where `redeem` would hold a code back for longer than people wait."""
@@ -79,6 +81,7 @@ class TokenEndpoint:
         except OAuthError as error:
             if error.error == "invalid_client":
                 self._secret.refused()
+                self._world.tell(ClientRejected(reason="invalid_client", at=self._world.clock()))
             elif error.error in _KNEW_US:
                 self._secret.worked()
             raise
@@ -86,12 +89,8 @@ class TokenEndpoint:
         return found
 
     def _warn_of_no_refresh_token(self, tokens: TokenSet) -> None:
-        if "offline_access" in tokens.scope and tokens.refresh_token is None and not self._has_warned:
-            self._has_warned = True
-            logger.warning(
-                "The server grants offline_access and gives no refresh token: sessions end with their access tokens."
-                " Allow the grant type refresh_token for this client at Lumin."
-            )
+        if tokens.refresh_token is None:
+            self._once.say("no_refresh_token", granted=" ".join(tokens.scope))
 
     async def revoke(self, tokens: TokenSet) -> None:
         """RFC 7009, as far as it goes: a server that does not take part delays nobody for long and stops nothing."""
@@ -100,4 +99,4 @@ class TokenEndpoint:
             if endpoint is not None:
                 await self._world.exchange.revoke(endpoint, tokens.refresh_token or tokens.access_token)
         except AuthorizationServerError as error:
-            logger.warning("Tokens could not be revoked: %s", error)
+            say("revocation_failed", error=error)

@@ -8,7 +8,6 @@ that an application gets. A page that leaves takes its call with it. Bodies are 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,10 @@ from starlette.types import Receive, Scope, Send
 
 from ..client import LuminClient
 from ..errors import LuminError, RequestRefused
+from ..journal import say
 from ..model import Response
 from ..ports import run
+from ..reasons import REASONS
 from ..site import api_proxy
 from ..site.api_proxy import ApiCall, Head
 from ..site.relying_party import Visit
@@ -28,8 +29,6 @@ from .answering import respond
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-
-logger = logging.getLogger("lumin_middleware")
 
 REPEATABLE = 65_536
 """Bytes of a body that are held until the API has taken the token. A larger body is sent once, as it comes."""
@@ -63,12 +62,10 @@ def _failure(visit: Visit, error: Exception) -> Response:
         case httpx2.LocalProtocolError():  # a header that this server let in, and none should
             return visit.failure(RequestRefused("bad_request", "The request is not well-formed."))
         case _:
-            answer = api_proxy.trouble(
-                "api_timeout" if isinstance(error, httpx2.TimeoutException) else "api_unreachable"
-            )
-            path, kind = visit.request.path, type(error).__name__
-            logger.warning("%s %r was answered %d: %s", visit.request.method, path, answer.status, kind)
-            return answer
+            code = "api_timeout" if isinstance(error, httpx2.TimeoutException) else "api_unreachable"
+            request, kind = visit.request, type(error).__name__
+            say(code, method=request.method, path=request.path, status=REASONS[code].status, error=kind)
+            return api_proxy.trouble(code)
 
 
 # --- ASGI -----------------------------------------------------------------------------------------------

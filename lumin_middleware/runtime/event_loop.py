@@ -18,11 +18,13 @@ import httpx2
 from ..authorization import Holder
 from ..client import LuminClient
 from ..config import LuminConfig
-from ..connections import api_client, blocking_api_client
+from ..connections import api_client, blocking_api_client, tls_context
 from ..errors import ClientMisused, LuminError
 from ..model import Session, Wanted
 from ..ports import AsyncStore, Store
 from .exchange import AsyncExchange
+from .listeners import LoopListeners
+from .surroundings import warn_of_memory, workers
 
 T = TypeVar("T")
 
@@ -121,12 +123,15 @@ class AsyncWorld:
     """`ports.World` on one event loop."""
 
     def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
-        context = httpx2.create_ssl_context()  # 20 ms, so once
+        context = tls_context()
         self.store = site_store(store, config.fingerprint)
-        self.exchange = AsyncExchange(config, context)
+        self.exchange = AsyncExchange(config, context, clock)
         self.clock = clock
+        warn_of_memory(store, several=workers() > 1)
         self.api = api_client(config, context)
         self._loop = asyncio.get_running_loop()
+        self._listeners = LoopListeners(config.on_event, clock)
+        self.tell = self._listeners.tell
         self._make_blocking_api = partial(blocking_api_client, config, context)
         self.api_url = httpx2.URL(config.api_url)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -208,6 +213,7 @@ class AsyncWorld:
         """Waits for what must not be cut short, then closes the connections."""
         if self._shielded:
             await asyncio.wait(set(self._shielded), timeout=self._patience)
+        await self._listeners.aclose(self._patience)
         await self.exchange.aclose()
         await self.api.aclose()
         if "blocking_api" in vars(self):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 import zlib
 from abc import ABC, abstractmethod
 from base64 import b64encode
@@ -28,6 +29,7 @@ from ..errors import OAuthError, ServerUnavailable
 from ..model import AuthorizationCode
 from ..ports import Answer
 from ..protocol import oauth
+from .surroundings import ClockWatch
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of an answer that are read. Token responses have some 2,000; key sets some 10,000."""
@@ -204,8 +206,9 @@ def unfolded(body: bytes, coding: str) -> bytes:
 class _AsyncPool(httpx2.AsyncBaseTransport):
     """Sends through a shared client that nobody who uses this can close, and reads a bounded answer."""
 
-    def __init__(self, client: httpx2.AsyncClient) -> None:
+    def __init__(self, client: httpx2.AsyncClient, clocks: ClockWatch) -> None:
         self._client = client
+        self._clocks = clocks
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await self._client.send(request, stream=True)
@@ -217,6 +220,7 @@ class _AsyncPool(httpx2.AsyncBaseTransport):
                     raise httpx2.RemoteProtocolError("the answer is too long")
         finally:
             await response.aclose()
+        self._clocks.compare(response.headers.get("date", ""))
         return _whole(request, response, body)
 
 
@@ -225,9 +229,9 @@ class AsyncExchange(_Exchange):
 
     client_class = _AsyncStrictClient
 
-    def __init__(self, config: LuminConfig, context: ssl.SSLContext) -> None:
+    def __init__(self, config: LuminConfig, context: ssl.SSLContext, clock: Callable[[], float] = time.time) -> None:
         self._http = httpx2.AsyncClient(**_options(context))
-        super().__init__(config, _AsyncPool(self._http))
+        super().__init__(config, _AsyncPool(self._http, ClockWatch(clock)))
 
     async def aclose(self) -> None:
         await self._http.aclose()
@@ -278,8 +282,9 @@ class _Limit:
 class _Pool(httpx2.BaseTransport):
     """The same, blocking."""
 
-    def __init__(self, client: httpx2.Client) -> None:
+    def __init__(self, client: httpx2.Client, clocks: ClockWatch) -> None:
         self._client = client
+        self._clocks = clocks
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         body = bytearray()
@@ -292,6 +297,7 @@ class _Pool(httpx2.BaseTransport):
                         raise httpx2.RemoteProtocolError("the answer is too long")
         if limit.is_over:  # a body that ends with its connection may look whole
             raise httpx2.RemoteProtocolError("the answer takes too long")
+        self._clocks.compare(response.headers.get("date", ""))
         return _whole(request, response, body)
 
 
@@ -300,9 +306,9 @@ class Exchange(_Exchange):
 
     client_class = _StrictClient
 
-    def __init__(self, config: LuminConfig, context: ssl.SSLContext) -> None:
+    def __init__(self, config: LuminConfig, context: ssl.SSLContext, clock: Callable[[], float] = time.time) -> None:
         self._http = httpx2.Client(**_options(context))
-        super().__init__(config, _Pool(self._http))
+        super().__init__(config, _Pool(self._http, ClockWatch(clock)))
 
     def close(self) -> None:
         self._http.close()

@@ -8,7 +8,6 @@ fails the lifespan in words; without a lifespan it answers each request.
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import ssl
 from collections.abc import MutableMapping
@@ -17,12 +16,13 @@ from urllib.request import getproxies
 import httpx2
 from starlette.types import Receive, Scope, Send
 
+from ..connections import tls_context
 from ..errors import ConfigurationError, LuminError, StoreUnavailable
+from ..journal import say
 from ..model import Response
+from ..reasons import REASONS
 from ..site import pages
 from .answering import deny, respond
-
-logger = logging.getLogger("lumin_middleware")
 
 
 class NotSetUp:
@@ -46,13 +46,13 @@ class NotSetUp:
 
 def not_set_up(error: LuminError, accept: str = "") -> Response:
     """The answer of a site that cannot serve; the log says why."""
-    logger.critical("Nobody can sign in: %s", error)
-    title = "This site is not set up correctly"
+    say("cannot_serve", error=error)
+    reason = REASONS["cannot_serve"]
     headers = [("Retry-After", "5")] if isinstance(error, StoreUnavailable) else []
     if "text/html" in accept.lower():
-        page = pages.Page(title, "Whoever runs it finds the cause in its log.")
+        page = pages.Page(reason.title, reason.person, reason=reason.code)
         return pages.page(error.status_hint, page, headers=headers)
-    return pages.problem(error.status_hint, error.reason, title, headers=headers)
+    return pages.problem(error.status_hint, error.reason, reason.title, headers=headers)
 
 
 def is_being_served() -> bool:
@@ -73,7 +73,7 @@ def require_way_out() -> None:
     """
     try:
         if os.environ.get("SSL_CERT_FILE"):
-            httpx2.create_ssl_context()
+            tls_context()
         elif (directory := os.environ.get("SSL_CERT_DIR")) and not os.path.isdir(directory):
             raise ConfigurationError("SSL_CERT_DIR", f"names no directory: {directory}")
     except OSError as error:  # of which SSLError is one

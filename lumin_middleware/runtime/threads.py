@@ -13,10 +13,12 @@ from weakref import WeakValueDictionary
 import httpx2
 
 from ..config import LuminConfig
-from ..connections import blocking_api_client
+from ..connections import blocking_api_client, tls_context
 from ..ports import Store
 from .event_loop import DirectStore
 from .exchange import Exchange
+from .listeners import ThreadListeners
+from .surroundings import warn_of_memory, workers
 
 T = TypeVar("T")
 
@@ -24,13 +26,17 @@ T = TypeVar("T")
 class ThreadWorld:
     """`ports.World` for all threads of one process."""
 
-    def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float]) -> None:
-        context = httpx2.create_ssl_context()
+    def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float], *, several: bool = False) -> None:
+        warn_of_memory(store, several=several or workers() > 1)
+        context = tls_context()
         self.store = DirectStore(store, config.fingerprint)
-        self.exchange = Exchange(config, context)
+        self.exchange = Exchange(config, context, clock)
         self.clock = clock
         self.api = blocking_api_client(config, context)
         self.api_url = httpx2.URL(config.api_url)
+        self._listeners = ThreadListeners(config.on_event, clock)
+        self.tell = self._listeners.tell
+        self._patience = config.timeout
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._making = threading.Lock()
 
@@ -60,5 +66,6 @@ class ThreadWorld:
         return await action()  # nobody can cancel a thread
 
     def close(self) -> None:
+        self._listeners.close(self._patience)
         self.exchange.close()
         self.api.close()

@@ -59,7 +59,7 @@ class CookieSessions(Sessions):
             # A cookie proves itself: without the store only an end mark can be missed.
             if self._config.strict_logout:
                 raise
-            self.warn("The store is not available; sessions that were ended elsewhere go on", error)
+            self.warn("ends_unknown", error)
             return None
 
     def _unseal(self, value: bytes) -> Opened | None:
@@ -95,11 +95,7 @@ class CookieSessions(Sessions):
         if self._fits(sealed):
             return sealed
         # It has a record: from its beginning, or since the renewal that made it grow.
-        self.warn(
-            "A session is too large for cookies and lives in the store, which all hosts must share then; "
-            "set sessions='store'",
-            f"{len(sealed)} bytes, of which {self._cookies.room} fit",
-        )
+        self.warn("too_large_for_cookies", f"{len(sealed)} bytes, of which {self._cookies.room} fit")
         return self._handle(session)
 
     def _fits(self, sealed: str) -> bool:

@@ -6,16 +6,14 @@ A process that dies with it holds nobody up for longer.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..errors import StoreUnavailable
+from ..journal import say
 from ..model import Session
 from ..ports import World
 from .records import digest
-
-logger = logging.getLogger("lumin_middleware")
 
 MARGIN = 5.0
 """Seconds that the lease outlives the longest answer, for what is done with it before it is released."""
@@ -59,7 +57,7 @@ class Lease:
         try:
             await self._swap(self._owner, None)
         except StoreUnavailable as error:
-            logger.warning("A lease could not be released and will run out: %s", error)
+            say("lease_kept", error=error)
 
     async def _swap(self, old: bytes | None, new: bytes | None) -> bool:
         return await self._world.store.swap(self._key, old, new, self.seconds)

@@ -6,18 +6,16 @@ must have room whatever strangers do.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 
 from ..config import LuminConfig
 from ..errors import StoreUnavailable
+from ..journal import say
 from ..ports import World
 from .logins import CLOCK_TOLERANCE, LIFETIME
 from .records import digest
 from .sealing import Sealer
-
-logger = logging.getLogger("lumin_middleware")
 
 USED, DONE, VOID = b"used", b"done", b"void"
 """What became of a login whose code was sent: nothing is known yet, somebody is signed in, nothing."""
@@ -98,7 +96,7 @@ class LongPages:
             sealed = self._sealer.seal(page.encode(), name).encode()
             await self._world.store.swap(_page(name), raw, sealed, LIFETIME + CLOCK_TOLERANCE)
         except StoreUnavailable as error:
-            logger.warning("A page of %d bytes is forgotten while somebody signs in: %s", len(page), error)
+            say("page_forgotten", bytes=len(page), error=error)
             return self._default
         return _REFERENCE + name
 
@@ -110,7 +108,7 @@ class LongPages:
         try:
             raw = await self._world.store.get(_page(name))
         except StoreUnavailable as error:
-            logger.warning("The page that somebody signs in for cannot be looked up: %s", error)
+            say("page_not_found", error=error)
             return self._default
         unsealed = self._sealer.unseal(raw, name) if raw else None
         return unsealed.data.decode() if unsealed else self._default

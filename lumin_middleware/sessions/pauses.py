@@ -8,18 +8,16 @@ once it was renewed, no trouble is left of what went before.
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from contextlib import suppress
 from typing import NamedTuple, Self
 
 from ..errors import ServerUnavailable, StoreUnavailable
+from ..journal import say
 from ..model import Session
 from ..ports import World
 from ..protocol.oauth import RETRY_AFTER_LIMIT
 from .records import digest
-
-logger = logging.getLogger("lumin_middleware")
 
 FIRST, LONGEST = 1.0, 30.0
 """Seconds of the first pause, and of the longest; each is twice the one before. A hiccup costs a moment. The early
@@ -84,7 +82,7 @@ class Pauses:
             if shared:
                 await self._store.swap(key, raw, pause.dump(), pause.seconds + MEMORY)
         except StoreUnavailable as error:
-            logger.warning("Trouble with the token endpoint could not be shared: %s", error)
+            say("pause_not_shared", error=error)
         return pause.seconds
 
     def _next(self, *pauses: Pause | None) -> int:

@@ -21,7 +21,6 @@ pause after it, waits and begins again where that is soon.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import re
 from contextlib import suppress
 from enum import Enum
@@ -34,6 +33,8 @@ from ..errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from ..events import Adopted, EndedByServer, RenewalFailed, Renewed, note
+from ..journal import Seldom, say
 from ..model import Session, TokenSet
 from ..ports import World
 from ..protocol.breaker import CircuitOpen
@@ -50,17 +51,10 @@ from .records import Record
 from .saving import Saving
 from .sessions import Sessions
 
-logger = logging.getLogger("lumin_middleware")
-
 NEWBORN = 60.0
 """Seconds after a renewal in which a 401 of the API has nothing renewed: another new token would fare no better. And
 a token that was dead on arrival says that somebody else renewed the same session; one more attempt would end theirs,
 too. It need not hold for a sign-in's own token, which nobody else has."""
-
-WORDS_PAUSE = 60.0
-"""Seconds between two lines in the log about our own settings, which each session would meet."""
-
-_CURE = "Give the client at Lumin what it had: its scopes, and the grant type refresh_token."
 
 
 class Meaning(Enum):
@@ -119,7 +113,7 @@ class Renewal:
         self._saving = Saving(world, sessions, token_endpoint)
         self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
-        self._spoke_at = float("-inf")
+        self._seldom = Seldom(world.clock)  # each session would meet what is wrong with our own settings
 
     def is_due(self, session: Session, *, settled: bool = False) -> bool:
         """Whether `fresh` has anything to do; of a `settled` session it is known that its time has not come."""
@@ -154,7 +148,8 @@ class Renewal:
         except (AuthorizationServerError, StoreUnavailable) as error:
             if not self._is_alive(session, rejected):
                 raise
-            self._sessions.warn("A session could not be renewed; its access token still lives", error)
+            self._sessions.warn("renewal_failed", error)
+            self._world.tell(RenewalFailed.of(session, at=self._world.clock()))
             return session
 
     def _is_alive(self, session: Session, rejected: str | None) -> bool:
@@ -172,9 +167,9 @@ class Renewal:
             return session
         record = await self._sessions.newest(session)  # 3
         if self._due(record.session, rejected) is Due.LATER:
-            return record.session
+            return self._adopted(record.session)
         if self._due(record.session, None) is Due.LATER and self._is_newborn(record.session):
-            logger.warning("The API refused a token that was renewed a moment ago, and is not renewed again")
+            say("rejected_newborn")
             self._stillborn.put(session.id.encode(), True)
             return record.session
         await self._refuse_in_trouble(record.session)
@@ -191,11 +186,11 @@ class Renewal:
         lease = Lease(self._world, session, self._config.timeout)
         found = await lease.take(lambda: self._while_waiting(session, rejected))  # 4
         if found is not None:
-            return found
+            return self._adopted(found)
         try:
             record = await self._sessions.newest(session)  # 5
             if self._due(record.session, rejected) is Due.LATER:
-                return record.session
+                return self._adopted(record.session)
             await self._refuse_in_trouble(record.session)  # that whoever had the lease before may have met
             # A slow store may have used the lease up: from here the longest answer must fit in again.
             if not await lease.keep():
@@ -217,6 +212,10 @@ class Renewal:
         newest = (await self._sessions.newest(session)).session
         return newest if self._due(newest, rejected) is not Due.NOW else None
 
+    def _adopted(self, session: Session) -> Session:
+        note(self._world, Adopted.of(session, generation=session.generation))
+        return session
+
     async def _redeem(self, record: Record, server: AuthorizationServer, lease: Lease) -> Session:
         old, now = record.session, self._world.clock()
         try:
@@ -233,13 +232,16 @@ class Renewal:
         try:
             claims = await self._metadata.refreshed_claims(tokens, self._config, old)
         except AnotherIdentity as error:
-            logger.error("A refresh brought tokens that are not this session's, which ends: %s", error)
+            note(self._world, EndedByServer.of(old, reason="not_this_sessions"), error=error)
             await self._end(old, tokens)
             raise SessionEnded("the server's new identity is not this session's") from None
         if not self._config.end_session or tokens.id_token is None:
             tokens = dataclasses.replace(tokens, id_token=old.tokens.id_token)
         renewed = dataclasses.replace(old, generation=old.generation + 1, seen=now, tokens=tokens, claims=claims)
-        return await self._saving.save(record, renewed)
+        saved = await self._saving.save(record, renewed)
+        seconds = max(self._world.clock() - now, 0.0)
+        note(self._world, Renewed.of(saved, generation=saved.generation, seconds=round(seconds, 3)))
+        return saved
 
     # --- what a refusal means ---
 
@@ -250,15 +252,15 @@ class Renewal:
             return newest
         match meaning(error, old.tokens.scope, self._config.scope):
             case Meaning.OVER:
-                logger.info("The server ended a session: %s", self._why(old, error))
+                note(self._world, EndedByServer.of(old), error=self._why(old, error))
                 await self._sessions.end(old.id, old.began)
                 raise SessionEnded(f"the server refused the refresh token ({error.error})")
             case Meaning.PERSON:
-                logger.warning("The server refuses somebody, whose session ends: %s", error.error)
+                note(self._world, EndedByServer.of(old, reason="person_refused"), error=error)
                 await self._end(old, old.tokens)
                 raise SessionEnded(f"the server refused this person ({error.error})", error.error)
             case Meaning.CLIENT:
-                logger.critical("The server renews no session of this kind for this client: %s. %s", error.error, _CURE)
+                note(self._world, EndedByServer.of(old, reason="client_renews_nobody"), error=error)
                 await self._end(old, old.tokens)
                 raise SessionEnded(f"the server refused the client ({error.error})")
             case Meaning.SETTINGS:
@@ -276,16 +278,14 @@ class Renewal:
         )
 
     def _blame_settings(self, error: OAuthError) -> None:
-        now = self._world.clock()
-        if error.error == "invalid_scope" and now >= self._spoke_at + WORDS_PAUSE:  # of our secret others speak
-            self._spoke_at = now
-            logger.critical("The server refuses a scope of this site's settings; sessions are kept. %s", _CURE)
+        if error.error == "invalid_scope":  # of our secret others speak
+            self._seldom.say("invalid_scope", error=error)
 
     async def _trouble(self, session: Session, error: AuthorizationServerError, *, shared: bool) -> ServerUnavailable:
         """Begins a pause for this session, and says so in the error to raise."""
         said = error.said if isinstance(error, ServerUnavailable) else 0.0
         pause = await self._pauses.begin(session, at_least=said, shared=shared)
-        return ServerUnavailable(f"no session can be renewed now ({error.reason})", retry_after=pause)
+        return ServerUnavailable(f"no session can be renewed now ({error})", retry_after=pause)
 
     async def _end(self, session: Session, tokens: TokenSet) -> None:
         try:

@@ -7,18 +7,16 @@ next request. That is bounded: a store that is gone for good costs a process lit
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections import OrderedDict
 from contextlib import suppress
 
 from ..errors import SessionEnded, StoreUnavailable
+from ..journal import say
 from ..model import Session
 from ..ports import World
 from ..protocol.token_endpoint import TokenEndpoint
 from .records import Record
 from .sessions import Sessions
-
-logger = logging.getLogger("lumin_middleware")
 
 PAUSES = (0.0, 0.1, 0.4, *[1.0] * 11)
 """Seconds before each attempt to save: often, so that even a short lease sees one late in its life, and together less
@@ -60,7 +58,7 @@ class Saving:
                 await self._discard(renewed)
                 raise
             except StoreUnavailable as error:
-                logger.error("A renewed session could not be saved: %s", error)
+                say("not_saved", error=error)
                 continue
             if record.session is not renewed:
                 return record.session
@@ -78,7 +76,7 @@ class Saving:
             if record.session.generation >= unsaved.generation or await self._sessions.replace(record, unsaved):
                 self._unsaved.pop(session.id, None)
         except StoreUnavailable as error:
-            self._sessions.warn("A renewed session is still not saved", error)
+            self._sessions.warn("still_not_saved", error)
             return max(session, unsaved, key=_generation)
         except SessionEnded:
             await self._discard(unsaved)
@@ -101,7 +99,7 @@ class Saving:
             del self._unsaved[old.id]
         if len(self._unsaved) >= UNSAVED_LIMIT:
             self._unsaved.popitem(last=False)
-            logger.error("More sessions than are remembered could not be saved; one of them will have to sign in again")
+            say("session_forgotten")
         self._unsaved[session.id] = session
 
     def _is_over(self, session: Session) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
+from ..events import StoreTrouble
+from ..journal import Seldom
 from ..model import Session
 from ..ports import World
 from .cookies import Cookies, Jar
@@ -17,12 +18,7 @@ from .memo import Memo
 from .records import Record, Records, record_key
 from .sealing import Sealer
 
-logger = logging.getLogger("lumin_middleware")
-
 ID_BYTES = 24  # 192 bits; OWASP ASVS 5, 7.2.3 asks for 128
-
-WARNING_PAUSE = 60.0
-"""Seconds between two warnings about the same trouble."""
 
 
 @dataclass(slots=True)
@@ -73,7 +69,7 @@ class Sessions(ABC):
         self._opened: Memo[Opened] = Memo(config.session_memory)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
-        self._warned_at: dict[str, float] = {}
+        self._seldom = Seldom(world.clock)
 
     # --- what differs ---
 
@@ -146,7 +142,7 @@ class Sessions(ABC):
         except SessionEnded:
             return True
         except StoreUnavailable as error:
-            self.warn("The store is not available; connections of sessions that were ended elsewhere go on", error)
+            self.warn("ends_unknown", error)
         return False
 
     async def find(self, session_id: str) -> Session | None:
@@ -236,18 +232,18 @@ class Sessions(ABC):
 
     # --- small things ---
 
-    def warn(self, message: str, error: object) -> None:
+    def warn(self, code: str, error: object) -> None:
         """Logs trouble that each request would meet: once in a while."""
-        if (now := self._clock()) >= self._warned_at.get(message, float("-inf")) + WARNING_PAUSE:
-            self._warned_at[message] = now
-            logger.warning("%s: %s", message, error)
+        self._seldom.say(code, error=error)
+        if isinstance(error, StoreUnavailable):
+            self._world.tell(StoreTrouble(reason=code, at=self._clock()))
 
     async def _rewrite(self, raw: bytes, session: Session) -> None:
         """Seals a record anew, now and with the newest key. Whoever else writes meanwhile writes no less."""
         try:
             await self.replace(Record(raw, session), session)
         except StoreUnavailable as error:
-            self.warn("A session that was used could not be written", error)
+            self.warn("use_not_written", error)
 
     def _remaining(self, began: float) -> float:
         return began + self._config.absolute_timeout - self._clock()

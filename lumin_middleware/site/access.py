@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
+from ..errors import RequestRefused
 from ..model import Request
 from .patterns import Narrow, Wide
 from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
@@ -33,6 +34,17 @@ class Rule:
     scope: tuple[str, ...] = ()
     max_age: float | None = None
     """Seconds since the person signed in at the server, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A rule, and how it was come by."""
+
+    rule: Rule
+    by: str
+    """The patterns that decided, or why none did."""
+    readings: tuple[str, ...] = ()
+    """What the path may be taken for, as far as the rules look."""
 
 
 PROTECTED = Rule()
@@ -82,6 +94,29 @@ class Rules:
         foreign = mounts(request, self._callback_path, foreign=True)
         return self._rule(readings(own, foreign), readings(others, foreign) if self._needs else ())
 
+    def ruling(self, request: Request) -> Ruling:
+        """The rule for this request, and which patterns it is by. Raises `RequestRefused` for a trick."""
+        rule = self.rule(request)
+        found = self._readings(request, others=bool(rule.scope))
+        if rule.scope:
+            return Ruling(rule, _named("required_scopes", self._scoped.find(found)), found)
+        public = sorted({pattern for path in found for pattern in self._public.find(path)})
+        optional = sorted({pattern for path in found for pattern in self._open.find(path)} - set(public))
+        named = " and ".join(filter(None, (_named("public", public), _named("optional", optional))))
+        if rule.public or rule.optional:
+            return Ruling(rule, named, found)
+        if named:
+            return Ruling(rule, f"protected, since {named} names not every reading, or the path is ambiguous", found)
+        return Ruling(rule, "protected, since no pattern names it", found)
+
+    def _readings(self, request: Request, *, others: bool) -> tuple[str, ...]:
+        own, rest = seen(request, self._callback_path)
+        foreign = mounts(request, self._callback_path, foreign=not (others and is_ambiguous(request)))
+        try:
+            return tuple(sorted(readings([*own, *rest] if others else own, foreign)))
+        except RequestRefused:  # too many to tell, where none of them counts
+            return tuple(own)
+
     def _of(self, path: str) -> Rule:
         """The rule for a path that has no reading but itself."""
         if self._needs and (rule := self._required((path,))):
@@ -111,6 +146,12 @@ class Rules:
         if len(path) <= DECIDED_LENGTH:
             self._decided[path] = rule
         return rule
+
+
+def _named(setting: str, patterns: Iterable[str]) -> str:
+    """The patterns of a setting that decided, in words; empty for none."""
+    listed = ", ".join(map(repr, patterns))
+    return f"{setting} {listed}" if listed else ""
 
 
 # --- return_to ------------------------------------------------------------------------------------------

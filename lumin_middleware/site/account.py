@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from ..errors import AuthorizationServerError, LuminError, RequestRefused, SessionEnded, StoreUnavailable
+from ..events import SignedOut, note
+from ..journal import say
 from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
@@ -16,8 +17,6 @@ from . import pages
 from .access import accepts_html, is_same_origin
 from .back_channel import BackChannelLogout
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 
@@ -56,6 +55,7 @@ class Account:
                 await self._ended.refuse(session, login_began)
             if replaced is not None:
                 await self.sign_out(replaced)
+                note(self._world, SignedOut.of(replaced, reason="replaced"))
         except LuminError:
             with suppress(StoreUnavailable):
                 await self._sessions.end(session.id, session.began)
@@ -110,6 +110,7 @@ class Account:
             session = await self._sessions.current(jar)
             if session is not None:
                 session = await self.sign_out(session)
+                note(self._world, SignedOut.of(session))
         except StoreUnavailable as error:
             answer = self._answers.signed_out_here_only(request, error)
         else:
@@ -128,7 +129,7 @@ class Account:
                     state = self._world.token(16)
                     location = oauth.end_session_request(self._config, endpoint, session.tokens.id_token, state)
             except AuthorizationServerError as error:
-                logger.warning("Signed out here, but not at the server: %s", error)
+                say("server_logout_failed", error=error)
         return pages.redirect(location)
 
     def _require_same_origin(self, request: Request) -> None:
@@ -199,6 +200,7 @@ class Account:
         for entry, session in await self._alive(current):
             if entry.name == wanted or (wanted is None and entry.session_id != current.id):
                 await self.sign_out(session)
+                note(self._world, SignedOut.of(session))
         return pages.empty(204)
 
     async def _alive(self, current: Session) -> list[tuple[Entry, Session]]:

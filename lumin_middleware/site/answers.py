@@ -6,16 +6,16 @@ gets the same as a problem with a `reason` from a fixed list; the log gets the p
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
+from logging import DEBUG
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ..config import LuminConfig
 from ..errors import (
-    AuthorizationServerError,
-    ClientMisused,
     InsufficientScope,
     LuminError,
     OAuthError,
@@ -23,47 +23,30 @@ from ..errors import (
     ServerUnavailable,
     StoreUnavailable,
 )
+from ..events import AccessRefused, Event, Loop, ServerTrouble, SignInFailed, StoreTrouble, note
 from ..model import Request, Response
+from ..ports import World
 from ..protocol import oauth
+from ..reasons import FAILED, REASONS, REFUSED, Reason
+from ..sessions.records import digest
 from . import pages
 from .access import accepts_html, is_navigation, is_page, percent_encoded, return_to
-
-logger = logging.getLogger("lumin_middleware")
 
 _HOST = re.compile(r"[a-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](?::[0-9]{1,5})?")
 
 DETAIL_LIMIT = 300
 """Characters of the server's words that a page repeats."""
 
-# What the server says at the callback: (status, reason, title, text). Hydra has two of its own, with spaces.
-_DENIED = (403, "access_denied", "Access was denied", "You, or Lumin, did not allow this application to sign you in.")
-_ERRORS: dict[str, tuple[int, str, str, str]] = {
-    "access_denied": _DENIED,
-    "consent request denied": _DENIED,
-    "login request denied": _DENIED,
-    "server_error": (
-        502,
-        "server_error",
-        "Lumin has a problem",
-        "Lumin's sign-in has an error of its own. Please try again later.",
-    ),
-    "temporarily_unavailable": (
-        503,
-        "temporarily_unavailable",
-        "Lumin is busy",
-        "Lumin's sign-in is not available now. Please try again soon.",
-    ),
+# What the server says at the callback. Hydra has two words of its own, with spaces.
+_SAID = {
+    **dict.fromkeys(("access_denied", "consent request denied", "login request denied"), "access_denied"),
+    "server_error": "server_error",
+    "temporarily_unavailable": "temporarily_unavailable",
 }
-_FAILED = (400, "sign_in_failed", "Sign-in failed", "The sign-in could not be completed. Please start again.")
 
-_TROUBLE: tuple[tuple[type[LuminError], str, str], ...] = (
-    (ClientMisused, "This page has a fault", "Please tell whoever runs this site; its log says what is wrong."),
-    (StoreUnavailable, "Not available now", "Your session cannot be looked up at the moment. You are still signed in."),
-    (ServerUnavailable, "Lumin is not available", "Lumin's sign-in does not answer at the moment. Please try again."),
-    (AuthorizationServerError, "Sign-in failed", "Lumin's answer could not be accepted. Please start again."),
-)
+_OF_ADMISSION = ("not_admitted", "admit_failed")
 
-_NOT_COMPLETED = ("Not available now", "The sign-in cannot be completed at the moment. Please try again.")
+_NOT_COMPLETED = "The sign-in cannot be completed at the moment. Please try again."
 
 # What a person reads who cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
 _NOT_SENT = (
@@ -72,25 +55,65 @@ _NOT_SENT = (
 )
 _FRAMED = ("Sign in to go on", "This part of the page needs a sign-in.")
 
-_LOOP = pages.Page(
-    title="Too many sign-ins in a row",
-    text="You signed in, and yet this site does not know you. Going round again would not help. Likely causes:",
-    points=(
-        "The browser refuses cookies, or an extension removes them.",
-        "The site was opened under another name, or with http instead of https, than it signs in with.",
-        "The clock of the server or of this device is wrong.",
-    ),
+_LOOP = (
+    "The browser refuses cookies, or an extension removes them.",
+    "The site was opened under another name, or with http instead of https, than it signs in with.",
+    "The clock of the server or of this device is wrong.",
 )
 
 
-class Answers:
-    """Our answers for one site."""
+def why(error: LuminError) -> Reason:
+    """The reason of an error. What others send names none by itself."""
+    if isinstance(error, OAuthError):
+        return REASONS[_SAID.get(error.error, "sign_in_failed")]
+    return REASONS.get(error.reason, REASONS["server_error"])
+
+
+class Places:
+    """Where our routes are that answers lead to."""
 
     def __init__(self, config: LuminConfig) -> None:
         self._config = config
         self.login_path = f"{config.prefix}/login"
         self.logout_path = f"{config.prefix}/logout"
         self.connect_path = f"{config.prefix}/connect"
+
+    def login_to(self, wanted: str) -> str:
+        """The login that leads to a page."""
+        return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
+
+    def connect_to(self, wanted: str, name: str) -> str:
+        """Where somebody gives the grant of this name, which leads to a page then."""
+        return f"{self.connect_path}?return_to={quote(wanted, safe='/')}&name={quote(name, safe='')}"
+
+
+class Answers(Places):
+    """Our answers for one site."""
+
+    def __init__(self, config: LuminConfig, world: World) -> None:
+        super().__init__(config)
+        self._world = world
+
+    # --- what the log hears ---
+
+    def _reference(self, request: Request, reason: Reason, status: int, **particulars: object) -> str:
+        """A name for this answer, which its page shows; where it is worth a line of its own, the line is written."""
+        name = digest(self._world.token(8))[:8].upper()
+        reference = f"{name[:4]}-{name[4:]}"
+        if reason.level > DEBUG:  # what is not is in the line that each request has
+            event = self._event(request, reason.code, status, particulars.get("cause", ""))
+            asked = {"method": request.method, "path": request.path, "status": status}
+            note(self._world, event, **{**asked, **particulars}, ref=reference)
+        return reference
+
+    def _event(self, request: Request, code: str, status: int, cause: object) -> Event:
+        if code == "loop":
+            return Loop()
+        if request.path == self._config.callback_path or code == "not_set_up":
+            return SignInFailed(reason=code, status=status, cause=str(cause))
+        if code in ("store_unavailable", "signed_out_here_only"):
+            return StoreTrouble(reason=code)
+        return ServerTrouble(reason=code) if status >= 500 else AccessRefused(reason=code, status=status)
 
     # --- nobody is signed in, or may not do this ---
 
@@ -102,14 +125,6 @@ class Answers:
             here = page[len(self._config.origin) :]
         return self.login_to(return_to(here, self._config.after_login))
 
-    def login_to(self, wanted: str) -> str:
-        """The login that leads to a page."""
-        return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
-
-    def connect_to(self, wanted: str, name: str) -> str:
-        """Where somebody gives the grant of this name, which leads to a page then."""
-        return f"{self.connect_path}?return_to={quote(wanted, safe='/')}&name={quote(name, safe='')}"
-
     def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False) -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2).
 
@@ -117,14 +132,18 @@ class Answers:
         """
         login_url = self.login_url(request)
         error = "" if reason == "no_session" else "invalid_token"
+        told = REASONS.get(reason, REASONS["ended"])
+        reference = self._reference(request, told, 401)
         headers = [("WWW-Authenticate", oauth.challenge(error=error))]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
         if may_be_page and is_page(request):
             title, text = _NOT_SENT if request.method not in ("GET", "HEAD") else _FRAMED
-            links = (("Sign in", login_url),)
-            return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)
-        return pages.problem(401, reason, "Sign in to go on", headers=headers, login_url=login_url)
+            content = pages.Page(
+                title, text, links=(("Sign in", login_url),), framed=True, reason=told.code, reference=reference
+            )
+            return pages.page(401, content, headers=headers)
+        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
 
     def not_recent(self, request: Request, max_age: float, *, may_be_page: bool) -> Response:
         """401 for somebody whose sign-in is too long ago and who cannot be redirected (RFC 9470, 3)."""
@@ -133,38 +152,55 @@ class Answers:
         headers = [("WWW-Authenticate", challenge)]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
-        title, text = "Sign in once more", "This needs a sign-in that is not so long ago. You are still signed in."
+        told = REASONS["insufficient_user_authentication"]
+        reference = self._reference(request, told, 401)
         if may_be_page and is_page(request):
-            links = (("Sign in", login_url),)
-            return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)
-        return pages.problem(401, "insufficient_user_authentication", title, headers=headers, login_url=login_url)
+            content = pages.Page(
+                told.title,
+                told.person,
+                links=(("Sign in", login_url),),
+                framed=True,
+                reason=told.code,
+                reference=reference,
+            )
+            return pages.page(401, content, headers=headers)
+        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
 
     def not_connected(self, request: Request) -> Response:
         """403 for somebody who has not connected and cannot be sent there."""
         url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}"
-        return pages.problem(403, "not_connected", "Connect first", connect_url=url)
+        told = REASONS["not_connected"]
+        self._reference(request, told, 403)
+        return pages.problem(403, told.code, told.title, connect_url=url)
 
     def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
         """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1).
 
         `login_url` asks for it; without one the answer is to such a request, which was refused.
         """
-        challenge = [("WWW-Authenticate", oauth.challenge(error=error.reason, scope=error.scope))]
+        reason = why(error)
+        challenge = [("WWW-Authenticate", oauth.challenge(error=reason.code, scope=error.scope))]
+        reference = self._reference(request, reason, 403, scope=error.scope)
         if accepts_html(request):
-            text = f"This page needs a permission that was not given: {error.scope}."
+            text = f"{reason.person.removesuffix('.')}: {error.scope}."
             links = [("Give it", login_url)] if login_url else [("Go on without it", self._config.after_login)]
-            return pages.page(403, pages.Page("A permission is missing", text, links=links), headers=challenge)
-        return pages.problem(
-            403, error.reason, "A permission is missing", headers=challenge, scope=error.scope, login_url=login_url
-        )
+            content = pages.Page(reason.title, text, links=links, reason=reason.code, reference=reference)
+            return pages.page(403, content, headers=challenge)
+        return pages.problem(403, reason.code, reason.title, headers=challenge, scope=error.scope, login_url=login_url)
 
     def looping(self, request: Request, again: str) -> Response:
         """The sign-ins of this browser lead nowhere."""
-        logger.warning("A browser signs in again and again, and no session is ever seen; it was told the likely causes")
         host = self.other_host(request)
         named = f"The site was opened at {host}, but it signs in at {self._config.origin}. Open it there."
-        points = (named, *_LOOP.points) if host else _LOOP.points
-        return pages.page(400, pages.Page(_LOOP.title, _LOOP.text, points, links=(("Try again", again),)))
+        points = (named, *_LOOP) if host else _LOOP
+        return self._page(request, "loop", links=(("Try again", again),), points=points)
+
+    def _page(self, request: Request, code: str, **content: Any) -> Response:
+        """The page of a reason, in its words."""
+        reason = REASONS[code]
+        reference = self._reference(request, reason, status := reason.status or 200)
+        page = pages.Page(reason.title, reason.person, reason=code, reference=reference, **content)
+        return pages.page(status, page)
 
     def host(self, request: Request) -> str:
         """The `Host` that a request names, to be shown and never used; empty where it could not be one."""
@@ -183,46 +219,50 @@ class Answers:
     ) -> Response:
         """The answer to an error of the request, the server, or the store; `return_to` is where a new login leads."""
         at_callback = request.path == self._config.callback_path
+        reason = why(error)
+        status, title, text = error.status_hint, reason.title, reason.person
         headers: list[tuple[str, str]] = []
-        reason = error.reason
         match error:
             case OAuthError():
-                status, reason, title, text = _ERRORS.get(error.error, _FAILED)
+                status = reason.status or 400
             case RequestRefused():
-                status, title, text = error.status, *_FAILED[2:]
-                if not at_callback:
-                    title, text = "This request was refused", str(error)
-            case StoreUnavailable() if at_callback:
-                status, title, text = error.status_hint, *_NOT_COMPLETED
-            case _:
-                status = error.status_hint
-                title, text = next((words for kind, *words in _TROUBLE if isinstance(error, kind)), _FAILED[2:])
-        if isinstance(error, ServerUnavailable):
-            headers.append(("Retry-After", str(max(math.ceil(error.retry_after), 1))))
-        elif isinstance(error, StoreUnavailable):
-            headers.append(("Retry-After", "5"))
-        log = logger.warning if status >= 500 else logger.info
-        log("%s %r was answered %d: %s: %r", request.method, request.path, status, reason, str(error))
+                status = error.status
+                if reason.code in _OF_ADMISSION:
+                    text = str(error)
+                else:
+                    title, text = (FAILED, REASONS["sign_in_failed"].person) if at_callback else (REFUSED, str(error))
+            case ServerUnavailable():
+                headers.append(("Retry-After", str(max(math.ceil(error.retry_after), 1))))
+            case StoreUnavailable():
+                headers.append(("Retry-After", "5"))
+                text = _NOT_COMPLETED if at_callback else text
         detail = error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else ""
         again = self.login_to(return_to or self._config.after_login)
         links = [("Start again", again)] if at_callback else []
-        if links and reason == "access_denied":  # the server may remember somebody who is not let in
+        if links and reason.code in ("access_denied", "not_admitted"):  # the server may remember whom it is to be
             links.append(("As somebody else", f"{again}&prompt=login"))
-        return self.tell(request, status, reason, pages.Page(title, text, points, detail, links), headers)
+        content = pages.Page(title, text, points, detail, links)
+        return self.tell(request, status, reason.code, content, headers, error=error)
 
     def tell(
-        self, request: Request, status: int, reason: str, content: pages.Page, headers: Iterable[tuple[str, str]] = ()
+        self,
+        request: Request,
+        status: int,
+        reason: str,
+        content: pages.Page,
+        headers: Iterable[tuple[str, str]] = (),
+        **particulars: object,
     ) -> Response:
-        """The page for a person; for a program a problem of the same title."""
+        """The page for a person; for a program a problem of the same title. The log hears the `particulars`."""
+        reference = self._reference(request, REASONS[reason], status, **particulars)
         if not self._wants_page(request):
             return pages.problem(status, reason, content.title, headers=headers)
-        return pages.page(status, content, headers=headers)
+        return pages.page(status, replace(content, reason=reason, reference=reference), headers=headers)
 
     def method_not_allowed(self, allow: str) -> Response:
         """405 (RFC 9110, 15.5.6)."""
-        return pages.problem(
-            405, "method_not_allowed", "This method is not for this address", headers=[("Allow", allow)]
-        )
+        reason = REASONS["method_not_allowed"]
+        return pages.problem(405, reason.code, reason.title, headers=[("Allow", allow)])
 
     def _wants_page(self, request: Request) -> bool:
         return accepts_html(request) or is_navigation(request)
@@ -246,16 +286,18 @@ class Answers:
 
     def signed_out_here_only(self, request: Request, error: StoreUnavailable) -> Response:
         """503: the cookies are gone, but the session could not be ended for whoever has a copy of them."""
-        logger.warning("Somebody was signed out in their browser only: %s", error)
-        text = "You are signed out in this browser, but not yet everywhere. Please sign in and out again in a minute."
+        reason = REASONS["signed_out_here_only"]
         if not self._wants_page(request):
-            return pages.problem(503, error.reason, text)
-        return pages.page(503, pages.Page("Signed out here only", text, links=(("Sign in", self.login_path),)))
+            self._reference(request, reason, 503, error=error)
+            return pages.problem(503, error.reason, reason.person)
+        content = pages.Page(reason.title, reason.person, links=(("Sign in", self.login_path),))
+        return self.tell(request, 503, reason.code, content, error=error)
 
     def signed_out(self) -> Response:
         """The page for whoever is not signed in any more."""
         again = (("Sign in", self.login_path), ("Sign in as somebody else", f"{self.login_path}?prompt=login"))
-        return pages.page(200, pages.Page("You are signed out", "You can close this page.", links=again))
+        reason = REASONS["signed_out"]
+        return pages.page(200, pages.Page(reason.title, reason.person, links=again))
 
 
 def target(request: Request) -> str:

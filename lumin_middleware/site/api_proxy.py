@@ -16,7 +16,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from ..checks import API_METHODS
@@ -24,6 +23,7 @@ from ..config import LuminConfig
 from ..errors import RequestRefused
 from ..model import Request, Response
 from ..protocol import oauth
+from ..reasons import REASONS
 from . import pages
 from .access import is_same_origin
 
@@ -198,19 +198,15 @@ def _of_connection(headers: Iterable[Header]) -> set[bytes]:
 
 # --- answers of ours ------------------------------------------------------------------------------------
 
-_TROUBLE: dict[str, tuple[int, str]] = {
-    "api_timeout": (504, "Lumin's API did not answer in time"),
-    "api_unreachable": (502, "Lumin's API gave no answer"),
-}
 
-
-def trouble(reason: Literal["api_timeout", "api_unreachable"]) -> Response:
+def trouble(code: str) -> Response:
     """The API cannot be reached, or is too late (RFC 9110, 15.6.3 and 15.6.5)."""
-    status, title = _TROUBLE[reason]
-    return pages.problem(status, reason, title)
+    reason = REASONS[code]
+    return pages.problem(reason.status or 502, code, reason.title)
 
 
 def renewed() -> Response:
     """The API did not take the token, there is a new one, and the body is gone: the page can repeat the call."""
     challenge = [("WWW-Authenticate", oauth.challenge(error="invalid_token"))]
-    return pages.problem(401, "renewed", "The session was renewed; repeat the call", headers=challenge)
+    reason = REASONS["renewed"]
+    return pages.problem(401, reason.code, reason.title, headers=challenge)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, ServerUnavailable
-from ..model import Request, Response
+from ..events import EndedByServer, note
+from ..journal import say
+from ..model import Request, Response, TokenSet
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.index import Entry, Index
@@ -16,10 +17,11 @@ from ..sessions.sessions import Opened
 from . import pages
 from .parts import Parts
 
-logger = logging.getLogger("lumin_middleware")
-
 REPLAY_LIFETIME = 600.0
 """Seconds that a logout token's `jti` is remembered: longer than one is taken for fresh."""
+
+OFFLINE = frozenset({"offline_access", "offline"})
+"""The scope that asks for access while nobody is there (OpenID Connect Core 1.0, 11), and Hydra's other name for it."""
 
 
 class BackChannelLogout:
@@ -39,7 +41,7 @@ class BackChannelLogout:
         except ServerUnavailable:
             raise
         except AuthorizationServerError as error:
-            logger.warning("A logout token was refused: %s", error)
+            say("logout_token_refused", error=error)
             return _refused(str(error))
         used = "jti:" + digest(claims["jti"])
         if await self._store.get(used) is not None:
@@ -57,7 +59,11 @@ class BackChannelLogout:
         await parts.ended.remember(claims)
         for common, entries in (await self._meant(parts.index, claims)).items():
             for entry in entries:
-                await parts.sessions.end(entry.session_id, entry.began)
+                ended = await parts.sessions.end(entry.session_id, entry.began)
+                if ended is not None:
+                    note(parts.world, EndedByServer.of(ended), by="logout token")
+                    if _is_to_be_revoked(ended.tokens):
+                        await parts.token_endpoint.revoke(ended.tokens)
             await parts.index.forget(common, [entry.session_id for entry in entries])
 
     async def _meant(self, index: Index, claims: Mapping[str, Any]) -> dict[str, list[Entry]]:
@@ -75,6 +81,13 @@ class BackChannelLogout:
             before = [entry for entry in await index.entries(common) if int(entry.began) <= claims["iat"]]
             found[common] = [entry for entry in before if not ("sid" in claims and entry.has_sid)]
         return found
+
+
+def _is_to_be_revoked(tokens: TokenSet) -> bool:
+    """2.7: a refresh token that is no offline one goes with its session. An offline one outlives it by its nature, and
+    what the server wants ended it ends itself.
+    """
+    return tokens.refresh_token is not None and OFFLINE.isdisjoint(tokens.scope)
 
 
 def _refused(description: str) -> Response:

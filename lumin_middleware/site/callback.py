@@ -7,14 +7,16 @@ after a moment's wait, or begun again. A code is sent once.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from ..errors import InsufficientScope, LuminError, OAuthError, RequestRefused
+from ..events import ClientRejected
+from ..journal import say
 from ..model import AuthorizationCode, Errand, Request, Response, Session, Transaction
 from ..protocol import oauth
+from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.marks import DONE, USED
@@ -24,10 +26,8 @@ from . import pages, sign_in_pages
 from .access import is_navigation, is_prefetch
 from .login import Login
 from .parts import Parts
-from .set_up import NOT_SET_UP, Alarm, NotSetUp
+from .set_up import Alarm, NotSetUp
 from .sign_in import SignIn
-
-logger = logging.getLogger("lumin_middleware")
 
 CAME_TO_NOTHING = frozenset({"request_forbidden", "request_unauthorized"})
 """Hydra's errors for a request that a newer one of this browser pushed out, and for one that took too long."""
@@ -134,7 +134,7 @@ class Callback:
     async def _arrive(self, request: Request, session: Session, errand: Errand, cookies: list[str]) -> Response:
         """Somebody is signed in: on to the page, unless it is another person than who asked, or brought too little."""
         if errand.asked_by and person(session) != errand.asked_by:
-            logger.warning("Somebody asked for more permissions, and somebody else signed in")
+            say("another_person")
             return_to = await self._long_pages.find(errand.return_to)
             content = sign_in_pages.another_person(session, return_to, self._answers.login_to(return_to))
             answer = pages.page(200, content)
@@ -148,11 +148,10 @@ class Callback:
         return answer
 
     async def _not_recent(self, request: Request, errand: Errand) -> Response:
-        logger.warning("The server did not ask for a new sign-in, though max_age said so; whoever came was told")
         return_to = await self._long_pages.find(errand.return_to)
         again = f"{self._answers.login_to(return_to)}&prompt=login&max_age={errand.extra['max_age']}"
         content = sign_in_pages.not_recent(self._config.after_login, again)
-        return self._answers.tell(request, 403, "insufficient_user_authentication", content)
+        return self._answers.tell(request, 403, "max_age_ignored", content)
 
     def _is_recent(self, session: Session, errand: Errand) -> bool:
         max_age = errand.extra.get("max_age")
@@ -162,7 +161,7 @@ class Callback:
         return _is_enough(session, errand) and self._is_recent(session, errand)
 
     async def _lead_to(self, errand: Errand, cookies: list[str]) -> Response:
-        return pages.redirect(await self._long_pages.find(errand.return_to), cookies)
+        return pages.redirect(await self._long_pages.find(errand.return_to), cookies, reason="signed_in")
 
     # --- no code ---
 
@@ -181,7 +180,7 @@ class Callback:
             extra = {name: value for name, value in errand.extra.items() if name != "prompt"}
             return await self._login.again(request, jar, state, replace(errand, extra=extra))
         if error.error in TROUBLE:
-            logger.warning("A sign-in met with trouble at the server: %r", str(error))
+            say("sign_in_trouble", error=error)
             if errand.again < ALONE_LIMIT:
                 return await self._login.again(request, jar, state, errand)
         if error.error in DENIED and errand.needed and await self._sessions.current(jar) is not None:
@@ -209,10 +208,10 @@ class Callback:
             refused = error.error if isinstance(error, NotSetUp) else error
             if error is refused or refused.error != "invalid_client":  # of which the token endpoint tells itself
                 self._alarm.refused(refused, "authorization endpoint" if error is refused else "token endpoint")
+                self._world.tell(ClientRejected(reason=refused.error, at=self._world.clock()))
             status = 502 if error is not refused else 400
-            answer = self._answers.tell(
-                request, status, "not_set_up", sign_in_pages.not_set_up(self._answers.login_path)
-            )
+            content = sign_in_pages.not_set_up(self._answers.login_path)
+            answer = self._answers.tell(request, status, "not_set_up", content, cause=refused.error)
         else:
             return_to = await self._long_pages.find(transaction.errand.return_to)
             if transaction.errand.grant and isinstance(error, RequestRefused):
@@ -257,7 +256,6 @@ class Callback:
 
     def _nothing(self, request: Request) -> Response:
         """The sign-in came to nothing again and again."""
-        logger.warning("A sign-in came to nothing again and again: the browser may refuse the server's cookies")
         endpoint = self._config.server.authorization_endpoint or self._config.server.issuer
         content = sign_in_pages.came_to_nothing(endpoint, self._answers.login_path)
         return self._answers.tell(request, 400, "sign_in_failed", content)
@@ -312,7 +310,8 @@ class Callback:
         if not found.keys() & {"code", "error"} or not self._logins.read(state) or not self._logins.is_own(state, jar):
             return None
         self._alarm.astray(request.path, self._config.callback_path)
-        return self._answers.tell(request, 400, "not_set_up", sign_in_pages.not_set_up(self._answers.login_path))
+        content = sign_in_pages.not_set_up(self._answers.login_path)
+        return self._answers.tell(request, 400, "not_set_up", content, cause="astray")
 
 
 def _missing(session: Session, errand: Errand) -> list[str]:

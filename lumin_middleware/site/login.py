@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import unquote
 
 from ..errors import RequestRefused
+from ..journal import say
 from ..model import Errand, Request, Response
 from ..protocol import oauth
 from ..sessions.cookies import Jar
@@ -17,8 +17,6 @@ from ..sessions.sessions import Opened
 from . import access, pages
 from .access import is_prefetch
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 EXTRA_LIMIT = 200
 """Characters of each thing that a browser may add: they travel in `state` as well, which has to stay small."""
@@ -74,7 +72,7 @@ class Login:
         """Where a login leads that shall lead there: there, if it is a page of this site."""
         found = access.return_to(wanted, "", self._config.origin)
         if not found and wanted:
-            logger.info("A login does not lead back: its return_to is too long, or no path of this site")
+            say("not_led_back")
         if not found or self._is_ours(unquote(re.split("[?#]", found)[0])):  # back there would be a loop, or no page
             return self._config.after_login
         return found
@@ -102,7 +100,7 @@ class Login:
 
     async def again(self, request: Request, jar: Jar[Opened], state: str, errand: Errand) -> Response:
         """The same by itself, in place of the login `state`, which came to nothing."""
-        logger.info("A sign-in is begun again by itself, for the %d. time", errand.again + 1)
+        say("begun_again", times=errand.again + 1)
         return await self._leave(request, jar, replace(errand, again=errand.again + 1), over=state)
 
     async def _leave(self, request: Request, jar: Jar[Opened], errand: Errand, *, over: str = "") -> Response:
@@ -111,7 +109,7 @@ class Login:
         server = await self._metadata.server()
         transaction, secret = self._logins.begin(errand)
         location = oauth.authorization_request(self._config, server, transaction, errand.extra)
-        return pages.redirect(location, self._logins.set_cookies(transaction, secret, jar, over=over))
+        return pages.redirect(location, self._logins.set_cookies(transaction, secret, jar, over=over), reason="began")
 
 
 def _extra(found: Mapping[str, str]) -> dict[str, str]:

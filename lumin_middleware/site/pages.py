@@ -30,6 +30,7 @@ h1 { margin: 0 0 .6rem; font-size: 1.35rem; line-height: 1.25 }
 p, ul { margin: 0 0 1rem; overflow-wrap: anywhere }
 ul { padding-left: 1.2rem; color: var(--soft) }
 .detail { color: var(--soft); font-size: .875rem }
+.reference { margin: 1.4rem 0 0; color: var(--soft); font-size: .75rem }
 .actions { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.4rem 0 0 }
 a, button { font: inherit; font-weight: 600; padding: .6rem 1.1rem; border-radius: .55rem; cursor: pointer;
   text-decoration: none; border: 1px solid var(--line); background: transparent; color: inherit }
@@ -74,6 +75,10 @@ class Page:
     """Ours, and never with anybody's words in it."""
     framed: bool = False
     """Whether it may stand in a frame of this site; its links then lead the whole window."""
+    reason: str = "ours"
+    """Why it is shown (`reasons`)."""
+    reference: str = ""
+    """What its line in the log has, too."""
 
 
 def page(
@@ -98,6 +103,8 @@ def page(
             *headers,
         ],
         body,
+        reason=content.reason,
+        reference=content.reference,
     )
 
 
@@ -115,6 +122,8 @@ def _html(content: Page) -> str:
         actions.insert(0, form)
     if actions:
         parts.append(f'<div class="actions">{"".join(actions)}</div>')
+    if content.reference:
+        parts.append(f'<p class="reference">{escape(content.reason)} · {escape(content.reference)}</p>')
     if content.script:
         parts.append(f"<script>{content.script}</script>")
     return (
@@ -136,7 +145,9 @@ def problem(
         "reason": reason,
         **members,
     }
-    return document(status, content, media_type="application/problem+json", headers=headers)
+    answer = document(status, content, media_type="application/problem+json", headers=headers)
+    answer.reason = reason
+    return answer
 
 
 def document(
@@ -151,9 +162,11 @@ def document(
     return Response(status, [("Content-Type", media_type), ("Content-Length", str(len(body))), *SAFETY, *headers], body)
 
 
-def redirect(location: str, cookies: Iterable[str] = ()) -> Response:
+def redirect(location: str, cookies: Iterable[str] = (), *, reason: str = "ours") -> Response:
     """303: whatever was sent, what follows is a GET (RFC 9110, 15.4.4)."""
-    return empty(303, [("Location", location), *set_cookies(cookies)])
+    answer = empty(303, [("Location", location), *set_cookies(cookies)])
+    answer.reason = reason
+    return answer
 
 
 def empty(status: int, headers: Iterable[tuple[str, str]] = ()) -> Response:

@@ -37,4 +37,4 @@ class Parts:
         self.ended = Ended(config, world) if config.backchannel_logout else None
         self.marks = Marks(world)
         self.long_pages = LongPages(config, world)
-        self.answers = Answers(config)
+        self.answers = Answers(config, world)

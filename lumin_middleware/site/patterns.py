@@ -63,6 +63,10 @@ class Narrow:
     def match(self, path: str) -> bool:
         return bool(self._folders.find(path))
 
+    def find(self, path: str) -> list[str]:
+        """The patterns that name a path."""
+        return self._folders.find(path)
+
 
 class Wide:
     """What `required_scopes` names: letters of either case, the last slash or none; `/sign/*` is `/sign`, too."""

@@ -6,8 +6,6 @@ session. Everything that decides is here and below; everything that does is hand
 
 from __future__ import annotations
 
-import logging
-
 from ..config import LuminConfig
 from ..errors import (
     ClientMisused,
@@ -18,6 +16,7 @@ from ..errors import (
     ServerUnavailable,
     StoreUnavailable,
 )
+from ..journal import is_detailed, say, trace
 from ..model import NOTHING, Request, Response, Session, Wanted
 from ..ports import World
 from ..sessions.cookies import Jar
@@ -35,9 +34,6 @@ from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
-
-logger = logging.getLogger("lumin_middleware")
-
 
 _OVERLOOKED = "the application asks who is signed in on a path that is public, where nobody looks; make it optional="
 
@@ -147,16 +143,42 @@ class RelyingParty:
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""
         jar = self.parts.cookies.jar(request.cookie)
+        outcome: Response | Visit
         try:
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
-                return await route(request, jar)
-            if self._api_proxy.concerns(request.path):
-                return await self._call_api(request, jar)
-            if self._verify.concerns(request):
-                return await self._verify(request, jar)
-            return await self.admit(request, jar, self._rules.rule(request))
+                outcome = await route(request, jar)
+            elif self._api_proxy.concerns(request.path):
+                outcome = await self._call_api(request, jar)
+            elif self._verify.concerns(request):
+                outcome = await self._verify(request, jar)
+            else:
+                outcome = await self.admit(request, jar, self._rules.rule(request))
         except LuminError as error:
-            return self.failure(request, error)
+            outcome = self.failure(request, error)
+        if is_detailed():
+            self._trace(request, outcome)
+        return outcome
+
+    def by(self, request: Request) -> str:
+        """What decides about a request: a route of ours, or which patterns; in words."""
+        if request.path in self._routes and not request.websocket:
+            return f"route {request.path}"
+        if self._api_proxy.concerns(request.path):
+            return "api_proxy"
+        if self._verify.concerns(request):
+            return f"route {self.config.prefix}/verify"
+        try:
+            return self._rules.ruling(request).by
+        except RequestRefused:
+            return "none, since the path is a trick"
+
+    def _trace(self, request: Request, outcome: Response | Visit) -> None:
+        by = self.by(request)
+        if isinstance(outcome, Response):
+            reference = f"ref={outcome.reference!r}" if outcome.reference else ""
+            trace(outcome.reason, request.method, request.path, outcome.status, by, reference)
+        else:
+            trace("passed", request.method, request.path, None, by, "" if outcome.session else "nobody is signed in")
 
     def failure(self, request: Request, error: LuminError) -> Response:
         """The answer to an error that is ours."""
@@ -247,7 +269,11 @@ class RelyingParty:
             return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
         if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
-            return await self._login.begin(request, jar, self._here(request), needed=missing, asked_by=person(session))
+            answer = await self._login.begin(
+                request, jar, self._here(request), needed=missing, asked_by=person(session)
+            )
+            answer.reason = "insufficient_scope" if answer.reason == "began" else answer.reason
+            return answer
         login_url = f"{self._answers.login_url(request)}&ask={self.parts.logins.ask(missing)}"
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
 
@@ -256,7 +282,10 @@ class RelyingParty:
     ) -> Response:
         if not redirect or not is_navigation(request):
             return self._answers.unauthorized(request, reason, may_be_page=redirect)
-        return await self._login.begin(request, jar, self._here(request), needed=needed)
+        answer = await self._login.begin(request, jar, self._here(request), needed=needed)
+        if answer.reason == "began":
+            answer.reason = reason
+        return answer
 
     async def _require_recent(
         self,
@@ -284,7 +313,7 @@ class RelyingParty:
     def _here(self, request: Request) -> str:
         page = access.here(target(request), "")
         if not page:
-            logger.info("A sign-in does not lead back: the address of the page is too long, or not one of this site")
+            say("not_led_back")
         return page or self.config.after_login
 
     def _is_no_page(self, path: str) -> bool:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
+from ..events import SignedIn, note
+from ..journal import say
 from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
-from ..protocol.claims import kept_claims, user_info_claims
+from ..protocol.claims import user_info_claims
 from ..protocol.documents import json_answer
 from ..protocol.identity import nonce_digest
+from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.marks import DONE, VOID
 from ..sessions.sessions import ID_BYTES, Opened
 from .account import Account
+from .admission import admitted
 from .parts import Parts
-from .set_up import NOT_SET_UP, NotSetUp
-
-logger = logging.getLogger("lumin_middleware")
+from .set_up import KeyWatch, NotSetUp
 
 
 class SignIn:
@@ -35,6 +36,7 @@ class SignIn:
         self._marks = parts.marks
         self._grants = parts.grants
         self._account = account
+        self._keys = KeyWatch(parts.config, parts.world)
 
     async def prepare(self) -> None:
         """Makes sure that a code could be redeemed and an ID token verified, before either is spent on trying.
@@ -55,6 +57,8 @@ class SignIn:
             await self._marks.ended(code.transaction.state, VOID)
             raise
         await self._marks.ended(code.transaction.state, DONE)
+        await self._keys.look()
+        note(self._world, SignedIn.of(session, scope=session.tokens.scope))
         return session, cookies
 
     async def undo(self, code: AuthorizationCode, session: Session) -> None:
@@ -65,7 +69,8 @@ class SignIn:
     async def _session(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         tokens = await self._redeem(code)
         try:
-            claims, auth_time = await self._claims(tokens, code.transaction)
+            found, auth_time = await self._claims(tokens, code.transaction)
+            claims = await admitted(found, self._config)
             session = self._new(tokens, claims, code.transaction, auth_time)
             cookies = self._sessions.set_cookies(session, jar)
             replaced = await self._sessions.current(jar)
@@ -91,10 +96,13 @@ class SignIn:
         errand = code.transaction.errand
         tokens = await self._redeem(code)
         try:
-            claims, _ = await self._claims(tokens, code.transaction)
+            found, _ = await self._claims(tokens, code.transaction)
+            claims = await admitted(found, self._config)
             grant = self._new(tokens, claims, code.transaction)
             if person(await self._sessions.current(jar)) != errand.asked_by:
-                raise RequestRefused("signed_out", "You signed out here before you had allowed it.", status=403)
+                raise RequestRefused(
+                    "signed_out_meanwhile", "You signed out here before you had allowed it.", status=403
+                )
             if person(grant) != errand.asked_by:
                 raise RequestRefused(
                     "another_person", "You are signed in here as one person, and allowed it as another.", status=403
@@ -116,7 +124,7 @@ class SignIn:
             url = f"{self._config.api_url.rstrip('/')}/workspaces/info"
             answer = await self._world.exchange.fetch(url, tokens.access_token)
         except AuthorizationServerError as error:
-            logger.info("A grant's workspace is not known: %s", error)
+            say("workspace_unknown", error=error)
             return None
         found = (json_answer(answer) or {}).get("id") if answer.status == 200 else None
         return found if isinstance(found, str) and found else None
@@ -146,8 +154,7 @@ class SignIn:
                 raise  # as at the callback
             if error.error in NOT_SET_UP:
                 raise NotSetUp(error) from None
-            logger.error("The token endpoint refused a code: %r", str(error))
-            raise AuthorizationServerError(f"the token endpoint answered {error.error}", "token_refused") from None
+            raise AuthorizationServerError(f"the token endpoint answered {error}", "token_refused") from None
 
     async def _claims(self, tokens: TokenSet, transaction: Transaction) -> tuple[Mapping[str, Any], float | None]:
         """What is known of the person, and when they signed in at the server, if that is known."""
@@ -155,22 +162,17 @@ class SignIn:
             claims = await self._metadata.id_token_claims(
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
-            return kept_claims(claims, self._config), float(claims.get("auth_time") or claims["iat"])
+            return claims, float(claims.get("auth_time") or claims["iat"])
         if self._config.id_token == "required" or self._config.backchannel_logout:
             # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
         answer = await self._world.exchange.fetch(f"{self._config.api_url.rstrip('/')}/user/info", tokens.access_token)
         found = user_info_claims(answer)
         if found is None and self._config.id_token != "auto":
-            logger.warning(
-                "A sign-in failed for want of an identity: there is no ID token, and the API's user/info answered %d. "
-                "Ask for the scopes that it needs, or set id_token='auto' to let people in without one.",
-                answer.status,
-            )
-            raise RequestRefused("no_subject", "Lumin did not say who you are.", status=403)
+            raise RequestRefused("no_subject", f"the API's user/info answered {answer.status}", status=403)
         if found is None:
-            logger.warning("Somebody signed in without an identity: the API's user/info answered %d", answer.status)
-        return kept_claims(found or {}, self._config), None
+            say("no_identity", user_info=answer.status)
+        return found or {}, None
 
     def _kept(self, tokens: TokenSet) -> TokenSet:
         """Without the ID token, unless a logout at the server will need it as a hint."""

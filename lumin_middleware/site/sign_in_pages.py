@@ -5,33 +5,27 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from ..model import Errand, Session
+from ..reasons import FAILED, REASONS
 from .pages import Page
 
 
 def not_set_up(again: str) -> Page:
     """The site's own fault."""
-    return Page(
-        "This site is not set up correctly",
-        "Nobody can sign in at the moment, and you cannot change that. Please tell whoever runs it; its log says "
-        "what is wrong.",
-        links=(("Try again", again),),
-    )
+    reason = REASONS["not_set_up"]
+    return Page(reason.title, reason.person, links=(("Try again", again),))
 
 
 def waiting(again: str) -> Page:
     """Another request of this browser is at it."""
-    return Page(
-        "Signing you in …",
-        "Another tab of this browser is signing in. This page goes on by itself in a moment.",
-        links=(("Sign in here instead", again),),
-    )
+    reason = REASONS["waiting"]
+    return Page(reason.title, reason.person, links=(("Sign in here instead", again),))
 
 
 def came_to_nothing(authorization_endpoint: str, again: str) -> Page:
     """The server does not know the browser that it has just seen."""
     server = urlsplit(authorization_endpoint).netloc
     return Page(
-        "Sign-in failed",
+        FAILED,
         f"You were sent to {server} and back, and it did not know your browser any more. Likely causes:",
         (
             f"The browser, or an extension, refuses the cookies of {server}.",
@@ -48,7 +42,7 @@ def another_person(session: Session, return_to: str, login: str) -> Page:
     name = next((str(claims[each]) for each in ("email", "name", "sub") if claims.get(each)), "somebody else")
     return Page(
         f"You are {name} now",
-        "The permission was asked for by somebody else, who was signed in here before.",
+        REASONS["another_person"].person,
         links=((f"Go on as {name}", return_to), ("Sign in as somebody else", f"{login}&prompt=login")),
     )
 

@@ -8,7 +8,6 @@ known, so that the rule which protects most applies to it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -17,21 +16,24 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..config import LuminConfig
 from ..errors import InsufficientScope, RequestRefused
+from ..journal import once
 from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
-from . import pages
+from . import holding, pages
 from .access import Rule, Rules, own_path
+from .holding import Asked, Holding, Outcome
 from .parts import Parts
-
-logger = logging.getLogger("lumin_middleware")
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"
 SCOPE = "X-Auth-Request-Scope"
 ACCESS_TOKEN = "X-Auth-Request-Access-Token"
+
+HELD = "X-Accel-Expires"
+"""For how many seconds nginx may hold the answer; it knows this header and passes it on to nobody."""
 
 READ = (
     *("Accept", "Cookie", "HX-Current-URL", "HX-Request", "Host", "Origin", "Purpose", "Referer", "Sec-Fetch-Dest"),
@@ -101,6 +103,8 @@ class Question:
     scope: tuple[str, ...] = ()
     """What is needed beyond the rules."""
     yes: int = 204
+    hold: Asked = holding.NOTHING
+    """For how long the proxy would hold the answer."""
 
 
 def question(request: Request, config: LuminConfig, proxies: Proxies) -> Question:
@@ -126,7 +130,8 @@ def question(request: Request, config: LuminConfig, proxies: Proxies) -> Questio
     asked = _about(request, request.method if appended else method, target)
     if appended:
         return Question(asked, known=True, redirects=True, yes=200)
-    return Question(asked, known=True, marked=True, redirects="redirect" in parameters, scope=scope)
+    hold = holding.asked(parameters.get("cache") or "", parameters.get("rules") or "")
+    return Question(asked, known=True, marked=True, redirects="redirect" in parameters, scope=scope, hold=hold)
 
 
 def _appended(request: Request, place: str) -> str:
@@ -195,6 +200,9 @@ class Visited(Protocol):
     session: Session | None
 
     @property
+    def until(self) -> float: ...
+
+    @property
     def cookie(self) -> bytes: ...
 
     def set_cookies(self) -> list[str]: ...
@@ -214,7 +222,8 @@ class Verify:
     204 with who it is, and nobody where anybody may pass; 401; 403 where a scope is missing, or for a path that is a
     trick; 503 in trouble with the server or the store. With `?redirect` in the query of a proxy's question, 401 and 403
     become what a page would answer: a person is sent to Lumin. `?scope=` names what is needed beyond the rules.
-    The proxy itself is also told the `Cookie` that the service may see, which is without ours.
+    The proxy itself is also told the `Cookie` that the service may see, which is without ours. With `?cache=` and
+    `?rules=`, it is told in `X-Accel-Expires` for how many seconds it may hold the answer (`holding`).
     """
 
     def __init__(self, parts: Parts, rules: Rules, judge: Judge) -> None:
@@ -223,10 +232,12 @@ class Verify:
         self._rules = rules
         self._judge = judge
         self._proxies = Proxies(config.trusted_proxies)
+        self._holding = Holding(config)
+        self._clock = parts.world.clock
         self._below = f"{config.prefix}/verify/"
         self._every_scope = " ".join(config.required_scopes.values()).split()
         self._strictest = Rule(max_age=min(config.required_auth_age.values(), default=None))
-        self._warned = False
+        self._once = once(self._clock)
 
     def concerns(self, request: Request) -> bool:
         """Whether this is a question to which the target is appended; of others it is a path like any."""
@@ -234,28 +245,40 @@ class Verify:
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         asked = question(request, self._config, self._proxies)
-        outcome = await (self._about_known(asked, jar) if asked.known else self._about_unknown(request, asked, jar))
+        rule = self._rule(asked)
+        if asked.known:
+            outcome = await self._judge(asked.request, jar, rule, redirect=asked.redirects)
+        else:
+            outcome = await self._about_unknown(request, asked, jar)
         if isinstance(outcome, Response):
             return outcome
-        headers = self._identity(asked, outcome.session)
+        headers, cookies = self._identity(asked, outcome.session), outcome.set_cookies()
         if asked.marked:
             headers.append(("Cookie", outcome.cookie.decode("latin-1")))
-        return pages.empty(asked.yes, [*headers, *pages.set_cookies(outcome.set_cookies())])
+        if asked.hold.seconds and (seconds := self._held(asked, jar, rule, outcome, given=bool(cookies))):
+            headers.append((HELD, str(seconds)))
+        return pages.empty(asked.yes, [*headers, *pages.set_cookies(cookies)])
 
-    async def _about_known(self, asked: Question, jar: Jar[Opened]) -> Visited | Response:
+    def _held(self, asked: Question, jar: Jar[Opened], rule: Rule, outcome: Visited, *, given: bool) -> int:
+        if not self._holding.knows(asked.hold):
+            self._once.say("proxy_of_other_rules")
+        found = Outcome(rule, outcome.session, outcome.until, given)
+        return self._holding.seconds(asked.hold, asked.request, found, has_ours=bool(jar.ours), now=self._clock())
+
+    def _rule(self, asked: Question) -> Rule:
+        """The rule for the request that is asked about; of one that is not known, the one that protects most."""
+        if not asked.known:
+            return self._strictest
         try:
             rule = self._rules.rule(asked.request)
         except RequestRefused as error:  # a proxy knows 401 and 403 alone
             raise RequestRefused(error.reason, str(error), status=403) from None
-        if asked.scope:
-            rule = Rule(scope=(*rule.scope, *asked.scope), max_age=rule.max_age)
-        return await self._judge(asked.request, jar, rule, redirect=asked.redirects)
+        return replace(rule, public=False, optional=False, scope=(*rule.scope, *asked.scope)) if asked.scope else rule
 
     async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
         """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""
-        if not self._warned and any(name in NAMING for name, _ in request.headers):
-            self._warned = True
-            logger.warning("verify was asked by %r, which is not in trusted_proxies and not believed", request.peer)
+        if any(name in NAMING for name, _ in request.headers):
+            self._once.say("proxy_not_trusted", peer=request.peer)
         outcome = await self._judge(asked.request, jar, self._strictest, redirect=False)
         if isinstance(outcome, Response) or outcome.session is None:
             return outcome

@@ -6,7 +6,6 @@ worker then renews for itself.
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import re
@@ -15,10 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from ..errors import ConfigurationError
+from ..journal import say
 from .memory import MemoryStore
 from .sqlite import SQLiteStore
-
-logger = logging.getLogger(__name__)
 
 
 def local_store(fingerprint: str, *, clock: Callable[[], float] = time.time) -> SQLiteStore | MemoryStore:
@@ -41,11 +39,7 @@ def local_store(fingerprint: str, *, clock: Callable[[], float] = time.time) -> 
             return SQLiteStore(os.path.join(directory, f"{fingerprint}@{machine}.sqlite3"), clock=clock)
         except (ConfigurationError, OSError) as refusal:
             refusals.append(str(refusal))
-    logger.warning(
-        "no directory can be written to by this user alone, so workers of this machine cannot share a store, "
-        "and this one keeps it in memory; set `store` to sqlite:///path or redis://… (tried: %s)",
-        "; ".join(refusals),
-    )
+    say("no_private_place", tried="; ".join(refusals))
     return MemoryStore(clock=clock)
 
 

@@ -13,7 +13,6 @@ newer.
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import tempfile
@@ -24,10 +23,9 @@ from errno import EACCES, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
 from ..errors import ConfigurationError, StoreUnavailable
+from ..journal import say
 from .private import locked_directory, private_directory, require_private_file
 from .wal_index import WalIndex, is_known
-
-logger = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x4C4D4E01  # tells our files from other programs'; its last byte is the schema's version
 BUSY_TIMEOUT = 5.0  # seconds; a write takes 20 µs, but who holds the lock may wait for its turn on a busy machine
@@ -199,9 +197,7 @@ class SQLiteFile:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{self._path}: {error}") from error
         said = f"{taken} records were put back" if rows is not None else "what it held is lost to this process"
-        logger.warning(
-            "%s was deleted or replaced while it was in use; %s. Keep cleaners away from it", self._path, said
-        )
+        say("store_file_replaced", path=self._path, outcome=said)
 
     def _rows(self) -> list[tuple[bytes, bytes, float]] | None:
         """What the old file holds; None where nothing of it is open."""

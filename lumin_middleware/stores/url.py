@@ -42,8 +42,8 @@ def store_opener(
     | `django`, `django://alias` | `DjangoStore`: the site's own database, or the one of that alias |
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
 
-    `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError`
-    where `url` is none of these; no file is made and nothing connected to before the opening.
+    `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError` where `url` is
+    none of these; no file is made and nothing connected to before the opening.
     """
     match url.partition("://"):
         case "local", "", "":
@@ -53,14 +53,17 @@ def store_opener(
         case "sqlite", "://", _:
             return partial(SQLiteStore, _path(url), clock=clock)
         case "redis" | "rediss" | "unix", "://", _:
-            store = AsyncRedisStore(url) if asynchronous else RedisStore(url)
-            return lambda: store
+            return _unopened(AsyncRedisStore(url) if asynchronous else RedisStore(url))
         case "postgresql" | "postgres", "://", _:
-            table = AsyncPostgresStore(url) if asynchronous else PostgresStore(url)
-            return lambda: table
+            return _unopened(AsyncPostgresStore(url) if asynchronous else PostgresStore(url))
         case "django", "" | "://", alias:
             return partial(_django_store, alias or "default", clock)
     raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")
+
+
+def _unopened(store: Store | AsyncStore) -> Callable[[], Store | AsyncStore]:
+    """One that connects when it is used, and whose URL is judged when it is made."""
+    return lambda: store
 
 
 def _path(url: str) -> str:
@@ -74,9 +77,6 @@ def _django_store(alias: str, clock: Callable[[], float]) -> Store:
     """Imported when it is asked for: its models can be only where Django is set up."""
     try:
         from .django.store import DjangoStore
-    except Exception as error:  # noqa: BLE001  an import, a setting or an app that is missing: each has its own kind
-        app = "lumin_middleware.stores.django"
-        raise ConfigurationError(
-            "store", f"'django' needs a Django site that is set up, with {app!r} in INSTALLED_APPS ({error})"
-        ) from None
+    except ImportError:
+        raise ConfigurationError("store", "the store 'django' needs Django, and a site of it") from None
     return DjangoStore(alias, clock=clock)

@@ -43,6 +43,8 @@ def main() -> None:
     setups = {
         "lumin-middleware proxy": _gateway,
         "nginx auth_request + verify": _asking("nginx"),
+        "nginx, verify asked each time": _asking("nginx", 0),
+        "nginx, verify held for 5 s": _asking("nginx", 5),
         "Caddy forward_auth + verify": _asking("caddy"),
         "Traefik forwardAuth + verify": _asking("traefik"),
         "Apache mod_auth_openidc": _apache,
@@ -97,14 +99,14 @@ def _gateway(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ..
         yield (program.process.pid,)
 
 
-def _asking(name: str) -> Callable[[Front, str, Path], object]:
+def _asking(name: str, cache: int | None = None) -> Callable[[Front, str, Path], object]:
     @contextmanager
     def setup(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ...]]:
         port = free_port()
         variables = {**site.variables, "LUMIN_TRUSTED_PROXIES": LOOPBACK, "WRAPPED": "1"}
         with _uvicorn(port, folder, variables) as auth:
             where = f"http://{LOOPBACK}:{port}"
-            with proxy(name, site.config(), site.port, folder, auth=where, upstream=upstream) as asking:
+            with proxy(name, site.config(), site.port, folder, auth=where, upstream=upstream, cache=cache) as asking:
                 yield auth.process.pid, asking.process.pid
 
     return setup

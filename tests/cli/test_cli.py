@@ -225,7 +225,8 @@ def test_the_demo_signs_a_person_in_and_ends_quietly(number, person):
 
 
 def test_the_demo_leaves_nothing_behind(person, tmp_path):
-    with demo("--no-open", "--port", "0", HOME=str(tmp_path), TMPDIR=str(tmp_path)) as running:
+    everywhere = dict.fromkeys(("HOME", "TMPDIR", "XDG_STATE_HOME"), str(tmp_path))
+    with demo("--no-open", "--port", "0", **everywhere) as running:
         sign_in(person, f"{running.origin}/requests")
         assert running.stop()[0] == 0
     assert list(tmp_path.rglob("*")) == []

@@ -48,7 +48,7 @@ class Place:
     port: int
 
 
-def _gunicorn(*options: str) -> Callable[[Place], list[str]]:
+def gunicorn(*options: str) -> Callable[[Place], list[str]]:
     common = ["-m", "gunicorn", "--log-level", "warning", "--graceful-timeout", "5", "--no-control-socket"]
     return lambda at: [*common, "--bind", f"fd://{at.fd}", *options, at.app]
 
@@ -67,12 +67,12 @@ ASGI: Mapping[str, Callable[[Place], list[str]]] = {
     "granian": lambda at: [*("-m", "granian", "--interface", "asgi", "--port", str(at.port), at.app)],
 }
 WSGI: Mapping[str, Callable[[Place], list[str]]] = {
-    "gunicorn sync": _gunicorn("--workers", "2"),
-    "gunicorn sync, preloaded": _gunicorn("--workers", "2", "--preload"),
-    "gunicorn gthread": _gunicorn("--workers", "2", "-k", "gthread", "--threads", "4"),
-    "gunicorn gthread, preloaded": _gunicorn("--workers", "2", "-k", "gthread", "--threads", "4", "--preload"),
-    "gunicorn gevent": _gunicorn("--workers", "2", "-k", "gevent"),
-    "gunicorn gevent, preloaded": _gunicorn("--workers", "2", "-k", "gevent", "--preload", "-c", GEVENT_FIRST),
+    "gunicorn sync": gunicorn("--workers", "2"),
+    "gunicorn sync, preloaded": gunicorn("--workers", "2", "--preload"),
+    "gunicorn gthread": gunicorn("--workers", "2", "-k", "gthread", "--threads", "4"),
+    "gunicorn gthread, preloaded": gunicorn("--workers", "2", "-k", "gthread", "--threads", "4", "--preload"),
+    "gunicorn gevent": gunicorn("--workers", "2", "-k", "gevent"),
+    "gunicorn gevent, preloaded": gunicorn("--workers", "2", "-k", "gevent", "--preload", "-c", GEVENT_FIRST),
     "waitress": _waitress,
 }
 SERVERS = {**ASGI, **WSGI}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from lumin_middleware.emulator import DEMO_USERS, Emulator, serve
 from tests.edges import servers
 from tests.edges.servers import Browser
 from tests.patience import PATIENCE
+
+BEFORE = str(Path(__file__).with_name("preloaded_whole.py"))
+"""Settings of gunicorn that import what nobody could, where Python itself is in a home directory of root's."""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,33 @@ def test_somebody_signs_in_through_this_server(name, emulated, tmp_path):
             assert server.stop() in (0, -15)
             assert servers.complaints(server.said()) == []
     assert emulated.reuse_events == 0
+
+
+@pytest.fixture
+def for_everybody() -> Iterator[Path]:
+    """A directory for temporary files, in which each user may make their own."""
+    with tempfile.TemporaryDirectory(prefix="lumin-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o1777)
+        yield Path(name)
+
+
+@pytest.mark.parametrize("server", ["sync", "gthread"])
+def test_workers_that_their_root_master_made_nobody_use_a_store_of_their_own(server, emulated, for_everybody, tmp_path):
+    whom = ["--user", "nobody", "--group", str(pwd.getpwnam("nobody").pw_gid)] if os.geteuid() == 0 else []
+    with servers.listening() as listener:
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        variables = servers.environment(emulated, origin, "local", HOME=str(tmp_path), TMPDIR=str(for_everybody))
+        variables |= {"XDG_STATE_HOME": "", "XDG_RUNTIME_DIR": ""}
+        command = servers.gunicorn("--workers", "2", "-k", server, "--preload", "-c", BEFORE, *whom)
+        with servers.start(command, "examples.flask_app:app", listener, variables) as running:
+            with Browser(origin, emulated) as browser:
+                _use(browser)
+            assert running.stop() == 0
+            assert servers.complaints(running.said()) == []
+    if whom:
+        [made] = for_everybody.iterdir()
+        assert made.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+        assert len(list(made.glob("*.sqlite3"))) == 1
 
 
 def _use(browser: Browser) -> None:

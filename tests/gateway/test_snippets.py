@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, front, serve, told
 from tests.site_rig import Clock, query
 
+HELD = 2  # seconds, the least that there is
 PUBLIC = ("/free/*", "/healthz")
 SCOPES = {"/sign/*": "sign:requests", "/sign/templates/*": "templates"}
 
@@ -50,11 +52,18 @@ class Setup:
     store: FailingStore
     program: Program
     auth: str
+    holds: bool
+
+    def wait(self) -> None:
+        """Until what the proxy holds is over."""
+        if self.holds:
+            threading.Event().wait(HELD + 0.1)
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
+@pytest.fixture(scope="module", params=[*PROGRAMS, "nginx, held"])
 def running(request, tmp_path_factory) -> Iterator[Setup]:
-    folder, clock, echo = tmp_path_factory.mktemp(request.param), Clock(), Echo()
+    name, _, held = request.param.partition(", ")
+    folder, clock, echo = tmp_path_factory.mktemp(name), Clock(), Echo()
     store = FailingStore(clock=clock)
     with front(clock=clock) as site, serve(echo) as upstream:
         settings = site.config(
@@ -68,9 +77,11 @@ def running(request, tmp_path_factory) -> Iterator[Setup]:
         app = LuminMiddleware(Echo(), settings, clock=clock)
         with (
             serve(app, lifespan="on") as auth,
-            proxy(request.param, settings, site.port, folder, auth=auth, upstream=upstream) as program,
+            proxy(
+                name, settings, site.port, folder, auth=auth, upstream=upstream, cache=HELD if held else None
+            ) as program,
         ):
-            yield Setup(request.param, site, echo, clock, store, program, auth)
+            yield Setup(name, site, echo, clock, store, program, auth, bool(held))
 
 
 @pytest.fixture
@@ -285,6 +296,7 @@ def test_a_refreshed_cookie_reaches_the_browser_beside_the_services_own(setup, b
 
     setup.echo.handlers["/page"] = answer
     setup.clock.advance(86_400 / 10 + 1)  # the session slides, and its token is renewed
+    setup.wait()
     tokens = len(setup.front.emulator.calls_to("/oauth2/token"))
     response = browser.navigate("/page")
     assert (response.status_code, response.text) == (200, "hello")
@@ -303,12 +315,14 @@ def test_signing_out_ends_it(setup, browser):
     before = browser.cookie()
     assert browser.sign_out().status_code == 303
     assert browser.navigate("/page").status_code == 303
+    setup.wait()
     assert browser.fetch("GET", "/page", headers={"cookie": before}).status_code == 401
     assert setup.echo.seen == []
 
 
 def test_a_store_in_trouble_lets_nobody_pass_and_says_when_to_come_back(setup, browser):
     setup.store.failing = True
+    setup.wait()
     for answer in (browser.navigate("/page"), browser.fetch("GET", "/page"), browser.fetch("POST", "/page")):
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0

@@ -6,7 +6,8 @@ import logging
 
 import pytest
 
-from lumin_middleware.protocol.client_secret import TRUST, WORDS_PAUSE, ClientSecret
+from lumin_middleware.journal import PAUSE
+from lumin_middleware.protocol.client_secret import TRUST, ClientSecret
 from tests.site_rig import Clock
 
 
@@ -33,9 +34,9 @@ def test_a_secret_that_never_worked_is_the_operator_s_affair(secret, caplog):
 
 def test_a_secret_that_worked_a_moment_ago_is_presumed_right_until_it_lasts(secret, clock, caplog):
     secret.worked()
-    for _ in range(int(TRUST // WORDS_PAUSE)):
+    for _ in range(int(TRUST // PAUSE)):
         secret.refused()
-        clock.advance(WORDS_PAUSE)
+        clock.advance(PAUSE)
     assert set(levels(caplog)) == {logging.WARNING}
     assert "database" in caplog.text
     assert "secret was changed" in caplog.text
@@ -55,6 +56,6 @@ def test_each_is_said_once_in_a_while_however_many_meet_it(secret, clock, caplog
     for _ in range(50):
         secret.refused()
     assert len(caplog.records) == 1
-    clock.advance(WORDS_PAUSE)
+    clock.advance(PAUSE)
     secret.refused()
     assert len(caplog.records) == 2

@@ -128,18 +128,13 @@ async def test_a_secret_that_worked_a_moment_ago_is_presumed_right(workers, proc
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-async def test_offline_access_without_a_refresh_token_is_told_once(workers, process, caplog):
-    workers.server.extra = {"refresh_token": None}
+@pytest.mark.parametrize("scope", ["openid offline_access", "openid"])
+async def test_sessions_that_nobody_can_renew_are_told_of_once(workers, process, caplog, scope):
+    workers.server.extra = {"refresh_token": None, "scope": scope}
     for number in range(3):
         await process.token_endpoint.redeem(a_code(workers, f"code-{number}"))
-    assert caplog.text.count("offline_access") == 1
+    assert caplog.text.count("no_refresh_token") == 1
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-
-
-async def test_without_offline_access_nobody_expects_a_refresh_token(workers, process, caplog):
-    workers.server.extra = {"refresh_token": None, "scope": "openid"}
-    await process.token_endpoint.redeem(a_code(workers))
-    assert caplog.records == []
 
 
 # --- back ---

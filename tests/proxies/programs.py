@@ -22,7 +22,7 @@ import httpx2
 import pytest
 
 from lumin_middleware import LuminConfig
-from lumin_middleware.gateway.snippets import snippet
+from lumin_middleware.gateway.snippets import Cache, nginx_http, snippet
 from tests.patience import PATIENCE
 from tests.proxies import envoy
 from tests.proxies.rig import LOOPBACK, Program
@@ -77,6 +77,7 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
+    {http}
     server {{
         listen {address};
         include lumin.conf;
@@ -92,10 +93,13 @@ log: {{level: WARN}}
 """
 
 
-def _nginx_command(path: str, folder: Path, text: str, address: str) -> list[str]:
+def _nginx_command(path: str, folder: Path, text: str, address: str, http: str = "") -> list[str]:
     (folder / "lumin.conf").write_text(text)
+    (folder / "lumin-http.conf").write_text(http)
     user = "user root;" if os.geteuid() == 0 else ""  # the folder is ours alone
-    (folder / "nginx.conf").write_text(_NGINX.format(address=address, user=user))
+    (folder / "nginx.conf").write_text(
+        _NGINX.format(address=address, user=user, http="include lumin-http.conf;" if http else "")
+    )
     return [path, "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
 
 
@@ -133,14 +137,21 @@ _COMMANDS = {
 
 
 @contextmanager
-def proxy(name: str, config: LuminConfig, port: int, folder: Path, *, auth: str, upstream: str) -> Iterator[Program]:
+def proxy(
+    name: str, config: LuminConfig, port: int, folder: Path, *, auth: str, upstream: str, cache: int | None = None
+) -> Iterator[Program]:
     """The program in front of an application with `LuminMiddleware` and of the service that it protects."""
     address = f"{LOOPBACK}:{port}"
-    if name == "envoy":
-        text = envoy.written(auth, upstream, address)
+    if cache is not None:
+        held = Cache(cache, str(folder / "held"))
+        text = snippet(name, config, auth=auth, upstream=upstream, cache=held)
+        http = nginx_http(config, auth=auth, upstream=upstream, cache=held)
+        command = _nginx_command(find(name), folder, text, address, http)
+    elif name == "envoy":
+        command = _envoy_command(find(name), folder, envoy.written(auth, upstream, address), address)
     else:
         text = snippet(name, config, auth=auth, upstream=upstream)
-    command = _COMMANDS[name](find(name), folder, text, address)
+        command = _COMMANDS[name](find(name), folder, text, address)
     home = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     with Program(command, folder / "log", cwd=folder, env=home) as program:
         program.until_it_listens(port)

@@ -57,7 +57,7 @@ SERVICES = (
 )
 """Each with an application that reads paths leniently where its server lets it, or takes a mount from a header."""
 
-FRONTS = (*PROGRAMS, "envoy", "gateway on h11", "gateway on httptools")
+FRONTS = (*PROGRAMS, "nginx, held", "envoy", "gateway on h11", "gateway on httptools")
 PAIRS = [(name, service) for name in FRONTS for service in SERVICES]
 
 
@@ -97,6 +97,14 @@ def _front(name: str, config: LuminConfig, port: int, folder: Path, upstream: st
         return
     with (
         rig.serve(LuminMiddleware(Echo(), config), lifespan="on") as auth,
-        programs.proxy(name, config, port, folder, auth=auth, upstream=upstream),
+        programs.proxy(
+            name.partition(",")[0],
+            config,
+            port,
+            folder,
+            auth=auth,
+            upstream=upstream,
+            cache=5 if "held" in name else None,
+        ),
     ):
         yield

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from lumin_middleware.config import LuminConfig
 from lumin_middleware.errors import SessionEnded, StoreUnavailable
+from lumin_middleware.journal import PAUSE
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.sessions.cookies import HEADER_LIMIT
 from lumin_middleware.sessions.kinds import CookieSessions, StoreSessions
 from lumin_middleware.sessions.memo import cost
 from lumin_middleware.sessions.records import PATIENCE, Record, record_key
-from lumin_middleware.sessions.sessions import WARNING_PAUSE, Carried
+from lumin_middleware.sessions.sessions import Carried
 from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
 from tests.site_rig import SESSION
 
@@ -642,7 +643,7 @@ async def test_a_cookie_proves_itself_while_the_store_is_in_trouble(cookie_site,
     for _ in range(10):
         assert await cookie_site.load(process) == Carried(session, stale=False)
     assert caplog.text.count("not available") == 1
-    cookie_site.clock.advance(WARNING_PAUSE)
+    cookie_site.clock.advance(PAUSE)
     await cookie_site.load(process)
     assert caplog.text.count("not available") == 2
 
@@ -704,7 +705,11 @@ def test_the_settings_choose_the_kind():
 
 async def test_each_trouble_is_told_though_another_was_just_told(cookie_site, caplog):
     sessions = cookie_site.process().sessions
-    sessions.warn("The store is away", StoreUnavailable("x"))
-    sessions.warn("The server is away", StoreUnavailable("y"))
-    sessions.warn("The store is away", StoreUnavailable("z"))
-    assert [record.getMessage() for record in caplog.records] == ["The store is away: x", "The server is away: y"]
+    sessions.warn("ends_unknown", StoreUnavailable("x"))
+    sessions.warn("use_not_written", StoreUnavailable("y"))
+    sessions.warn("ends_unknown", StoreUnavailable("z"))
+    said = [record.getMessage() for record in caplog.records]
+    assert [(each.partition(":")[0], each[-9:]) for each in said] == [
+        ("ends_unknown", "error='x'"),
+        ("use_not_written", "error='y'"),
+    ]

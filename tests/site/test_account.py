@@ -27,10 +27,15 @@ class Site(Workers):
         self.account: Account = self.here._account
 
     async def begin(
-        self, replaced: Session | None = None, *, login_began: float | None = None, **claims: Any
+        self,
+        replaced: Session | None = None,
+        *,
+        login_began: float | None = None,
+        scope: tuple[str, ...] = ("openid",),
+        **claims: Any,
     ) -> Session:
         now, name = self.clock(), secrets.token_hex(4)
-        tokens = TokenSet(f"access-{name}", now + 3600, 3600.0, ("openid",), f"refresh-{name}")
+        tokens = TokenSet(f"access-{name}", now + 3600, 3600.0, scope, f"refresh-{name}")
         known = {name: value for name, value in ({"sub": "person-1"} | claims).items() if value is not None}
         session = Session(secrets.token_urlsafe(24), 0, now, now, tokens, known)
         await self.account.begin(session, replaced, login_began=now if login_began is None else login_began)
@@ -130,6 +135,16 @@ async def test_of_those_that_know_no_sid_one_that_began_later_goes_on(site):
     later = await site.begin()
     assert await site.tell(sid="a", sub="person-1", iat=int(site.clock()) - 50) == 200
     assert (await site.is_over(named), await site.is_over(later)) == (True, False)
+
+
+@pytest.mark.parametrize("scope", [("openid",), ("openid", "offline_access"), ("openid", "offline")])
+async def test_a_logout_token_takes_refresh_tokens_with_it_but_for_offline_ones(scope):
+    """OpenID Connect Back-Channel Logout 1.0, 2.7."""
+    site = Site(sessions="store", backchannel_logout=True)
+    session = await site.begin(sid="a", scope=scope)
+    assert await site.tell(sid="a") == 200
+    assert await site.is_over(session)
+    assert site.server.revoked == ([session.tokens.refresh_token] if scope == ("openid",) else [])
 
 
 @pytest.mark.parametrize(("age", "status"), [(0, 200), (300, 200), (359, 200), (361, 400), (86_400, 400), (-61, 400)])

@@ -24,13 +24,16 @@ from lumin_middleware.errors import (
     StoreUnavailable,
 )
 from lumin_middleware.model import Request, Response
+from lumin_middleware.reasons import REASONS
 from lumin_middleware.site.access import RETURN_TO_LIMIT
 from lumin_middleware.site.answers import DETAIL_LIMIT, Answers, target
-from tests.fakes import BASE, NAVIGATION, ORIGIN, any_text, config, header, hostile, request
+from tests.fakes import BASE, NAVIGATION, ORIGIN, World, any_text, config, header, hostile, request
+from tests.site_rig import Clock
 
 FETCH = {"accept": "application/json", "sec-fetch-mode": "cors", "sec-fetch-dest": "empty"}
 CALLBACK = "/auth/callback"
-ANSWERS = Answers(config(after_login="/home"))
+WORLD = World(None, None, Clock())
+ANSWERS = Answers(config(after_login="/home"), WORLD)
 
 
 def asked(path: str = "/page", *, headers: dict[str, str] | None = None, **fields: Any) -> Request:
@@ -112,7 +115,7 @@ def test_the_target_of_a_request_is_as_it_came_and_ascii(raw_path, query, expect
 
 def test_our_paths_are_the_callback_s_neighbours():
     assert (ANSWERS.login_path, ANSWERS.logout_path) == ("/auth/login", "/auth/logout")
-    top = Answers(config(redirect_uri="https://app.example.com/callback"))
+    top = Answers(config(redirect_uri="https://app.example.com/callback"), WORLD)
     assert (top.login_path, top.logout_path) == ("/login", "/logout")
 
 
@@ -205,13 +208,16 @@ def test_a_failure_is_told_to_a_program_and_to_a_person_with_one_status(error, s
 
 
 @pytest.mark.parametrize(("error", "status"), [(error, status) for error, status, *_ in FAILURES], ids=IDS)
-def test_a_failure_that_is_nobody_s_fault_here_is_a_warning(error, status, caplog):
+def test_a_failure_leaves_one_line_at_the_level_of_its_reason(error, status, caplog):
     caplog.set_level(logging.DEBUG)
     ANSWERS.failure(asked("/page\nForged: line"), error)
     (record,) = caplog.records
-    assert record.levelno == (logging.WARNING if status >= 500 else logging.INFO)
+    code = record.getMessage().partition(":")[0]
+    assert record.levelno == REASONS[code].level
+    assert (record.levelno >= logging.WARNING) is (status >= 500)
     assert "\n" not in record.getMessage()
-    assert error.reason.split("\n")[0] in record.getMessage()
+    assert f"status={status}" in record.getMessage()
+    assert str(error)[:10].strip() in record.getMessage()
 
 
 def test_elsewhere_than_at_the_callback_a_refusal_says_what_was_wrong():
@@ -326,7 +332,7 @@ def test_another_method_is_told_which_it_may_be():
     ],
 )
 def test_the_logout_page_has_a_button_that_may_lead_as_far_as_the_logout_does(changes, form_action):
-    response = Answers(config(**changes)).logout_page()
+    response = Answers(config(**changes), WORLD).logout_page()
     assert response.status == 200
     assert f"form-action {form_action};" in header(response, "Content-Security-Policy")
     assert '<form method="post" action="/auth/logout">' in text_of(response)

@@ -109,7 +109,7 @@ def test_without_a_private_place_it_is_memory_with_one_warning(
         store = local_store("fingerprint")
     assert isinstance(store, MemoryStore)
     (record,) = caplog.records
-    assert "set `store` to sqlite:///path or redis://" in record.getMessage()
+    assert "Set `store` to sqlite:///path or redis://" in record.getMessage()
     assert str(places.found[0]) in record.getMessage()
 
 

@@ -46,6 +46,8 @@ async def ride_out(name: str, combination: str, server_url: str, rounds: int, re
                     await storm.expiry()
                 assert await storm.is_alive(), f"{combination}: signed out"
                 await storm.end()
+                if storm.figures.failures:
+                    sys.stderr.write(workers.last_words())
                 return storm.figures
 
 

@@ -61,6 +61,10 @@ class Uvicorn:
                     raise TimeoutError(f"uvicorn never said {pattern!r}:\n{''.join(self.log)}")
         return found
 
+    def last_words(self, lines: int = 40) -> str:
+        """The end of its log, which says what a failure's answer does not."""
+        return "".join(self.log[-lines:])
+
     @property
     def pids(self) -> set[int]:
         """Every worker that there was."""

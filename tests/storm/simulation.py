@@ -330,6 +330,9 @@ class World:
         await Wait(lambda: self.clock() >= wakes_at, wakes_at)
         self._require_alive()
 
+    def tell(self, event: Any) -> None:
+        """Nobody here listens."""
+
     def announce_end(self, session_id: str) -> None:
         """Nobody here is served for long."""
 

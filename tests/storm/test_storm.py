@@ -45,7 +45,7 @@ async def ride_out(grantor, clock, directory: Path, combination: str, redis_url:
         finally:
             await storm.end()
         figures = storm.figures
-        assert figures.failures == []
+        assert figures.failures == [], server.last_words()
         assert figures.renewals == [1] * (ROUNDS + 1)
         assert figures.reuse_events == 0
         assert figures.sent == requests * (ROUNDS + 1)

@@ -10,7 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tests.acceptance.harness import Raw
+
 from .serving import Served
+from .site import HydraSite
 
 PATIENCE = 30.0  # seconds
 
@@ -34,3 +37,9 @@ class Receiver(Served):
 
     def is_empty(self) -> bool:
         return self._received.empty()
+
+
+async def pass_on(site: HydraSite, form: bytes) -> Raw:
+    """What a site answers to the form."""
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    return await site.request(site.edge, "/auth/backchannel-logout", method="POST", headers=headers, body=form)

@@ -186,13 +186,16 @@ class Hydra:
         """Change a client by JSON Patch (RFC 6902) operations."""
         self.ask_admin("PATCH", f"/clients/{client_id}", json=list(changes))
 
-    def new_key(self, kid: str, *, key_set: str = "hydra.openid.id-token") -> None:
+    def new_key(
+        self, kid: str, *, key_set: str = "hydra.openid.id-token", algorithm: str = "RS256", key: Any = None
+    ) -> None:
         """Another key in the set that signs ID tokens (or in another set): it signs from now on.
 
-        It is one of the emulator's: Hydra takes up to a minute to make one, and hangs up meanwhile.
+        Unless a `key` is given it is one of the emulator's RSA keys: Hydra takes up to a minute to make one, and hangs
+        up meanwhile.
         """
         ready = json.loads(KEYS.read_text())["keys"]
-        key = {**ready[self._keys_given % len(ready)], "kid": kid, "alg": "RS256", "use": "sig"}
+        key = {**(key or ready[self._keys_given % len(ready)]), "kid": kid, "alg": algorithm, "use": "sig"}
         self._keys_given += 1
         self.ask_admin("PUT", f"/keys/{key_set}/{kid}", json=key)
 
@@ -213,6 +216,12 @@ class Hydra:
         """End a sign-in; with `sid` the clients hear of it by back-channel logout."""
         params = {name: value for name, value in (("sid", sid), ("subject", subject)) if value is not None}
         self.ask_admin("DELETE", "/oauth2/auth/sessions/login", params=params)
+
+    def sign_ins(self, subject: str, client_id: str) -> list[str]:
+        """The `sid` of each sign-in of a person at a client."""
+        found = self.ask_admin("GET", "/oauth2/auth/sessions/consent", params={"subject": subject})
+        requests = [each["consent_request"] for each in found]
+        return [each["login_session_id"] for each in requests if each["client"]["client_id"] == client_id]
 
     # What the tests ask
 

@@ -38,7 +38,7 @@ async def test_a_storm_at_expiry_is_one_renewal(combination, tmp_path, redis_ser
             assert await storm.is_alive()
         finally:
             await storm.end()
-    assert storm.figures.failures == []
+    assert storm.figures.failures == [], server.last_words()
     assert storm.figures.renewals == [1] * (ROUNDS + 1)
     assert storm.figures.reuse_events == 0
     figures.append(f"storm, {combination}: {storm.figures.sent} requests, 4 workers, renewals {storm.figures.renewals}")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.site_rig import NAVIGATION, ORIGIN, query
 
-from .receiver import Receiver
+from .receiver import Receiver, pass_on
 from .server import Hydra
 
 pytestmark = pytest.mark.anyio
@@ -261,14 +261,14 @@ async def test_hydra_ends_sessions_by_sid(new_site, hydra):
         visitor, other = site.visitor(), site.visitor()
         await visitor.sign_in(sub="curie", remember=True)
         await other.sign_in(sub="curie", remember=True)
-        [meant, *_] = sign_ins(hydra, "curie", site.client["client_id"])
+        [meant, *_] = hydra.sign_ins("curie", site.client["client_id"])
         await asyncio.to_thread(hydra.end_sign_in, sid=meant)
         form = await asyncio.to_thread(receiver.wait)
-        answer = await tell(site, form)
+        answer = await pass_on(site, form)
         assert answer.status == 200, answer.body
         signed_in = [await each.is_signed_in() for each in (visitor, other)]
         assert sorted(signed_in) == [False, True]
-        assert (await tell(site, form)).status == 400  # it counts once
+        assert (await pass_on(site, form)).status == 400  # it counts once
 
 
 async def test_hydra_ends_a_session_by_sid_after_a_new_key(new_site, hydra):
@@ -279,22 +279,10 @@ async def test_hydra_ends_a_session_by_sid_after_a_new_key(new_site, hydra):
         sub = f"mirzakhani-{site.edge}-{site.config.sessions}"
         await visitor.sign_in(sub=sub, remember=True)
         hydra.new_key(f"backchannel-{sub}")
-        [sid] = sign_ins(hydra, sub, site.client["client_id"])
+        [sid] = hydra.sign_ins(sub, site.client["client_id"])
         await asyncio.to_thread(hydra.end_sign_in, sid=sid)
-        assert (await tell(site, await asyncio.to_thread(receiver.wait))).status == 200
+        assert (await pass_on(site, await asyncio.to_thread(receiver.wait))).status == 200
         assert not await visitor.is_signed_in()
-
-
-def sign_ins(hydra: Hydra, subject: str, client_id: str) -> list[str]:
-    """The `sid` of each sign-in of this person at this client."""
-    found = hydra.ask_admin("GET", "/oauth2/auth/sessions/consent", params={"subject": subject})
-    requests = [each["consent_request"] for each in found]
-    return [each["login_session_id"] for each in requests if each["client"]["client_id"] == client_id]
-
-
-async def tell(site, form: bytes):
-    headers = {"content-type": "application/x-www-form-urlencoded"}
-    return await site.request(site.edge, "/auth/backchannel-logout", method="POST", headers=headers, body=form)
 
 
 # --- the administrator ----------------------------------------------------------------------------------

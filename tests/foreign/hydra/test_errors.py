@@ -223,6 +223,25 @@ async def test_a_database_that_is_away_signs_nobody_out(new_site, postgres):
         assert (await visitor.who())["subject"] == "ada"
 
 
+async def test_a_sign_out_while_the_database_is_away_holds_here_and_revokes_nothing(new_site, postgres):
+    """As docs/renewal.md says: the session is over for every copy of its cookie, and the token lives on unheld."""
+    with Hydra(postgres.new_database(f"out_{id(new_site)}")) as own:
+        site = new_site(hydra=own)
+        visitor = site.visitor()
+        await visitor.sign_in()
+        token, kept = await visitor.token(), dict(visitor.jar)
+        postgres.stop()
+        try:
+            assert (await visitor.log_out()).status == 303
+        finally:
+            postgres.start()
+        visitor.jar = kept
+        assert not await visitor.is_signed_in()
+        assert ("POST", "/oauth2/revoke", 200) in own.requests()
+        own.wait()
+        assert own.is_alive(token)
+
+
 async def test_a_hydra_that_is_away_signs_nobody_out(new_site):
     with Hydra("sqlite") as own:
         site = new_site(hydra=own)

@@ -1,0 +1,96 @@
+"""What nginx needs to hold the answers of `verify`: keys that say what an answer depends on, and where they are kept.
+
+Everything here is told apart in text, as `site.holding` has it. What is not written plainly stands for itself: an odd
+path in the key as it came, an odd `Cookie` header asks each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..config import LuminConfig
+from ..sessions.cookies import Cookies
+
+# A path that has one reading only (`site.readings`), and its query. A fragment is refused, and so stands for itself.
+_SEGMENT = r"(?:/(?!\.\.?(?:[/?]|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)"
+_PLAIN = rf"{_SEGMENT}*/?(?:\?[\x21\x22\x24-\x7E]*)?$"
+
+_WRITABLE = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/-]+")
+"""Patterns that nginx reads as we do."""
+
+_TOKEN_LIMIT = 3000
+"""Characters of one expression: nginx takes 4,096 for a word of its settings."""
+
+_END = r"(?:\?|$)"
+
+
+def classes(config: LuminConfig) -> Iterator[tuple[str, str]]:
+    """What a request's target is like, as expressions, and the class that it is of; the first that fits counts.
+
+    Where scopes are needed each target is a class of its own, and where a pattern cannot be told to nginx.
+    """
+    if not all(map(_WRITABLE.fullmatch, (*config.public, *config.optional, *config.required_scopes))):
+        return
+    for each in _alternatives(_wide(pattern) for pattern in config.required_scopes):
+        yield f"~*^(?:{each})", "$request_uri"
+    either = (*config.public, *config.optional) if config.optional else ()
+    for name, patterns in (("public", config.public), ("optional", either)):
+        for each in _alternatives(_narrow(pattern, patterns) for pattern in patterns):
+            yield f"~^(?={_PLAIN})(?:{each})", name
+    yield f"~^{_PLAIN}", "protected"
+
+
+def _narrow(pattern: str, patterns: Sequence[str]) -> str:
+    folder = pattern[:-1]
+    if not pattern.endswith("/*"):
+        return re.escape(pattern) + _END
+    if folder == "/" or folder in patterns or folder[:-1] in patterns:
+        return re.escape(folder)
+    return re.escape(folder) + r"(?!\?|$)"
+
+
+def _wide(pattern: str) -> str:
+    if pattern.endswith("/*"):
+        return re.escape(pattern[:-2]) + r"(?:[/?]|$)"
+    return re.escape(pattern.rstrip("/")) + "/?" + _END
+
+
+def _alternatives(each: Iterable[str]) -> Iterator[str]:
+    found: list[str] = []
+    for expression in each:
+        if found and sum(map(len, found)) + len(found) + len(expression) > _TOKEN_LIMIT:
+            yield "|".join(found)
+            found = []
+        found.append(expression)
+    if found:
+        yield "|".join(found)
+
+
+def cookies(config: LuminConfig) -> list[tuple[str, str]]:
+    """What a `Cookie` header is like, and the kind that it is of. One that is of none asks each time.
+
+    `$lumin_ours` is our cookies, side by side as browsers send them, and what stands before and after them is all
+    that a service may see.
+    """
+    every = "|".join(re.escape(marker.decode()) for marker in Cookies(config).markers)
+    other = rf"(?!{every})[\x21-\x3A\x3C-\x7E](?:[^;\x00-\x1F\x7F]*[^;\x00-\x20\x7F])?"
+    ours = rf"(?:{every})(?:-[\x21-\x3A\x3C\x3E-\x7E]*)?=[\x21-\x3A\x3C-\x7E]*"
+    run = rf"(?<lumin_ours>{ours}(?:; {ours})*)"
+    return [
+        ("", "none"),
+        (rf"~^{other}(?:; {other})*$", "none"),
+        (rf"~^(?<lumin_before>(?:{other}; )*){run}; (?<lumin_after>{other}(?:; {other})*)$", "between"),
+        (rf"~^(?:(?<lumin_before>{other}(?:; {other})*); )?{run}$", "last"),
+    ]
+
+
+def table(source: str, target: str, rows: Iterable[tuple[str, str]], default: str) -> str:
+    """A `map` of nginx."""
+    lines = [f"    default {_quoted(default)};", *(f"    {_quoted(key)} {_quoted(value)};" for key, value in rows)]
+    return "\n".join([f"map {source} {target} {{", *lines, "}"])
+
+
+def _quoted(text: str) -> str:
+    escaped = re.sub(r'\\(?=["\\nrt])|"', lambda found: "\\" + found[0], text)
+    return f'"{escaped}"'

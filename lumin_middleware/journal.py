@@ -1,0 +1,81 @@
+"""What the log says: one line for each thing that happens, in the words of `reasons`, and nothing that is a secret.
+
+A line is the reason's code, what happened, from WARNING on what to do about it, and then particulars as `name=value`.
+Whatever stands there, also the server's own words and a path, goes through `shown`: no token, code or e-mail address
+gets past it, and no line break.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+
+from .reasons import REASONS
+
+logger = logging.getLogger("lumin_middleware")
+
+PAUSE = 60.0
+"""Seconds between two lines about the same: what each request meets, or anybody can bring about."""
+
+LIMIT = 500
+"""Characters of one particular."""
+
+_ADDRESS = re.compile(r"[^\s/=&?<>\"(),;]+(?:@|%40)[^\s/=&?<>\"'(),;]+", re.IGNORECASE)
+
+# Long runs with digits and letters of both cases, or of nothing but hexadecimal digits: what random bytes look like,
+# and nothing that is written by hand. Client ids are UUIDs, and no secret is.
+_RANDOM = re.compile(r"(?=[\w~+%-]*[0-9])(?=[\w~+%-]*[A-Z])(?=[\w~+%-]*[a-z])[\w~+%-]{20,}|\b[0-9a-fA-F]{32,}\b")
+
+
+def shown(value: object) -> str:
+    """A particular as a line may hold it: quoted where it is text, without what may be a secret or an address."""
+    if not isinstance(value, str | BaseException):
+        return str(value)
+    text = _RANDOM.sub("…", _ADDRESS.sub("…@…", str(value)))
+    return repr(text if len(text) <= LIMIT else f"{text[:LIMIT]}…")
+
+
+def say(code: str, **particulars: object) -> None:
+    """Writes the line of a reason, at its level. A particular that is empty is left out."""
+    reason = REASONS[code]
+    if not logger.isEnabledFor(reason.level):
+        return
+    words = [f"{code}: {reason.what}"]
+    if reason.level >= logging.WARNING:
+        words.append(reason.cure)
+    words += [f"{name}={shown(value)}" for name, value in particulars.items() if value not in ("", None)]
+    logger.log(reason.level, "%s", " ".join(words))
+
+
+def is_detailed() -> bool:
+    """Whether each request leaves a line."""
+    return logger.isEnabledFor(logging.DEBUG)
+
+
+def trace(code: str, method: str, path: str, status: int | None, by: str, more: str) -> None:
+    """The line of a request: what became of it, why, and which rule that is by."""
+    end = "went on to the application" if status is None else f"was answered {status}"
+    words = f"{code}: {method} {shown(path)} {end}; rule: {by}"
+    logger.debug("%s", f"{words}; {more}" if more else words)
+
+
+class Seldom:
+    """Says what each request would say again: each once in a while, or once."""
+
+    def __init__(self, clock: Callable[[], float], pause: float = PAUSE) -> None:
+        self._clock = clock
+        self._pause = pause
+        self._said_at: dict[str, float] = {}
+
+    def say(self, code: str, *, about: str = "", **particulars: object) -> None:
+        """As `say`; things that are `about` something else are told apart."""
+        now = self._clock()
+        if not 0 <= now - self._said_at.get(code + about, float("-inf")) < self._pause:
+            self._said_at[code + about] = now
+            say(code, **particulars)
+
+
+def once(clock: Callable[[], float]) -> Seldom:
+    """Says each thing once in the life of a process."""
+    return Seldom(clock, float("inf"))

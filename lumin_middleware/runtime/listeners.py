@@ -1,0 +1,130 @@
+"""Whoever listens to events, told apart from the requests that bring them about.
+
+Events wait in a queue that is bounded. A thread hands a plain function one after the other; an `async` function runs on
+the event loop of its site, where there is one. A function that is too slow misses events, which are counted; one that
+raises is told of in the log. No request ever waits for either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from ..events import Event, Listener
+from ..journal import Seldom
+
+LIMIT = 1_000
+"""Events that wait: some 300 KB, and a burst that a listener of 1 ms has caught up with in a second."""
+
+
+class _Listeners:
+    """What both kinds share: the queue, and what is said of a listener."""
+
+    def __init__(self, listener: Listener | None, clock: Callable[[], float]) -> None:
+        self._listener = listener
+        self._seldom = Seldom(clock)
+        self._waiting: deque[Event] = deque()
+        self.dropped = 0
+        """How many events nobody heard of."""
+
+    def _takes(self, event: Event) -> bool:
+        """Whether an event waits by now."""
+        if self._listener is None:
+            return False
+        if len(self._waiting) >= LIMIT:
+            self.dropped += 1
+            self._seldom.say("events_dropped", so_far=self.dropped)
+            return False
+        self._waiting.append(event)
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self._seldom.say("listener_failed", error=type(error).__name__)
+
+
+class LoopListeners(_Listeners):
+    """On an event loop."""
+
+    def __init__(self, listener: Listener | None, clock: Callable[[], float]) -> None:
+        super().__init__(listener, clock)
+        self._limiter = anyio.CapacityLimiter(1)
+        self._task: asyncio.Task[None] | None = None
+
+    def tell(self, event: Event) -> None:
+        """As `ports.World.tell`; from this loop alone."""
+        if self._takes(event) and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        try:
+            while self._waiting:
+                await self._hand(self._waiting.popleft())
+        finally:
+            self._task = None
+
+    async def _hand(self, event: Event) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        try:
+            if inspect.iscoroutinefunction(listener):
+                found: object = listener(event)
+            else:
+                found = await anyio.to_thread.run_sync(partial(listener, event), limiter=self._limiter)
+            if inspect.isawaitable(found):
+                await found
+        except Exception as error:  # noqa: BLE001  whatever it is, it is not the request's affair
+            self._failed(error)
+
+    async def aclose(self, patience: float) -> None:
+        """Waits for what is still to be told, so many seconds at most."""
+        if self._task is not None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([self._task], timeout=patience)
+
+
+class ThreadListeners(_Listeners):
+    """Without one, in a thread of its own."""
+
+    def __init__(self, listener: Listener | None, clock: Callable[[], float]) -> None:
+        super().__init__(listener, clock)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def tell(self, event: Event) -> None:
+        """As `ports.World.tell`; from any thread."""
+        with self._lock:
+            if self._takes(event) and self._thread is None:
+                self._thread = threading.Thread(target=self._deliver, name="lumin-events", daemon=True)
+                self._thread.start()
+
+    def _deliver(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._thread = None
+                    return
+                event = self._waiting.popleft()
+            self._hand(event)
+
+    def _hand(self, event: Event) -> None:
+        try:
+            found = self._listener(event) if self._listener is not None else None
+            if inspect.iscoroutine(found):
+                asyncio.run(found)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is not the request's affair
+            self._failed(error)
+
+    def close(self, patience: float) -> None:
+        """Waits for what is still to be told, so many seconds at most."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(patience)

@@ -1,0 +1,59 @@
+"""Who may come in: `admit`, asked at each sign-in, after the server has said who it is and before a session is made.
+
+It fails closed: whom nobody lets in stays out, and so does everybody while the function that decides is broken.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..config import LuminConfig
+from ..errors import Refused, RequestRefused
+from ..journal import say
+from ..protocol.claims import kept_claims, verified_email
+from ..reasons import REASONS
+
+
+async def admitted(claims: Mapping[str, Any], config: LuminConfig) -> dict[str, Any]:
+    """The claims that the session of a person keeps. Raises `RequestRefused` for whoever may not come in."""
+    admit = config.admit
+    if admit is None:
+        return kept_claims(claims, config)
+    if not callable(admit):
+        if not names(admit, verified_email(claims)):
+            raise _refused()
+        return kept_claims(claims, config)
+    try:
+        changed = admit(dict(claims))
+        if inspect.isawaitable(changed):
+            changed = await changed
+        if changed is None:
+            return kept_claims(claims, config)
+        # Whom the server has named stays who it is, whatever else is said of it.
+        named = {name: claims[name] for name in ("iss", "sub", "sid") if name in claims}
+        return kept_claims({**changed, **named}, config, also=changed)
+    except Refused as refusal:
+        raise _refused(str(refusal)) from None
+    except Exception as error:  # whatever it is, nobody has said yes
+        say("admit_failed", error=type(error).__name__)
+        raise RequestRefused("admit_failed", REASONS["admit_failed"].person, status=500) from error
+
+
+def _refused(sentence: str = "") -> RequestRefused:
+    return RequestRefused("not_admitted", sentence or REASONS["not_admitted"].person, status=403)
+
+
+def names(patterns: Sequence[str], address: str | None) -> bool:
+    """Whether one of these patterns names an address. Only ASCII letters are alike in both cases."""
+    if address is None or address.count("@") != 1:
+        return False
+    address = _lower(address)
+    return any(
+        address.endswith(_lower(each[1:])) if each.startswith("*@") else address == _lower(each) for each in patterns
+    )
+
+
+def _lower(text: str) -> str:
+    return text.lower() if text.isascii() else text

@@ -1,0 +1,74 @@
+"""What is generated of the documents: `python -m tests.documents` writes it, and a test says when it is not current."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from lumin_middleware.reasons import GROUPS, REASONS, Reason
+
+ROOT = Path(__file__).parent.parent
+
+_ABOUT = """# Reasons
+
+Each outcome that is not "passed on", and whatever is worth a line in the log, has a code from one list
+(`lumin_middleware/reasons.py`, from which this page is generated: `make docs`). The code stands at the beginning of
+the line in the log, in the `reason` of an answer to a program, small on a page, in the event (`on_event`), and in what
+`lumin-middleware explain` says. A page also shows a reference, such as `5387-CED9`; the line of the same answer has it
+as `ref=`, and `lumin-middleware explain 5387-CED9 < log` finds it.
+
+Lines go to Python's logger `lumin_middleware`. At DEBUG each request leaves one: method, path, what became of it, why,
+and by which rule. No line at any level holds a token, a code, a secret, a cookie's value or an e-mail address.
+
+## Levels
+
+| level | when |
+|---|---|
+| CRITICAL | nobody can sign in |
+| ERROR | something is lost |
+| WARNING | somebody does not answer, or a setting is doubtful |
+| INFO | somebody signed in, signed out, was refused, goes round in circles |
+| DEBUG | each request |
+
+| code | level | status |
+|---|---|---|
+"""
+
+
+def reasons() -> str:
+    """`docs/reasons.md`."""
+    rows = (
+        f"| [`{reason.code}`](#{reason.code}) | {logging.getLevelName(reason.level)} | {reason.status or ''} |"
+        for reason in REASONS.values()
+    )
+    return _ABOUT + "\n".join(rows) + "\n" + "".join(_sections())
+
+
+def _sections() -> Iterator[str]:
+    for title, group in GROUPS:
+        yield f"\n## {title}\n"
+        for reason in group:
+            yield _section(reason)
+
+
+def _section(reason: Reason) -> str:
+    status = f", status {reason.status}" if reason.status else ""
+    person = f"\nThe person reads: *{reason.title}. {reason.person}*\n" if reason.person else ""
+    return (
+        f"\n### {reason.code}\n\n{logging.getLevelName(reason.level)}{status}. {reason.what}\n{person}\n"
+        f"What to do: {reason.cure[:1].lower()}{reason.cure[1:]}\n"
+    )
+
+
+GENERATED = {"docs/reasons.md": reasons}
+"""Each page, and what it is."""
+
+
+def main() -> None:
+    for name, made in GENERATED.items():
+        (ROOT / name).write_text(made(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

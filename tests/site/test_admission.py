@@ -1,0 +1,129 @@
+"""Who may come in is decided at the sign-in, before there is a session; whom nobody lets in stays out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lumin_middleware import ConfigurationError, LuminConfig, Refused, wsgi
+from lumin_middleware.errors import RequestRefused
+from lumin_middleware.ports import run
+from lumin_middleware.site.admission import admitted
+from tests.edges import rig
+from tests.edges.rig import EDGES
+from tests.fakes import config
+
+ANN = {"iss": "https://lumin.example", "sub": "1", "email": "Ann@Example.com", "email_verified": True, "name": "Ann"}
+
+
+def kept(claims: dict[str, Any], admit: Any) -> dict[str, Any]:
+    return run(admitted(claims, config(admit=admit)))
+
+
+def test_by_default_everybody_may():
+    assert kept(ANN, None) == ANN
+
+
+@pytest.mark.parametrize(
+    "patterns", [["*@example.com"], ["ann@example.com"], ["x@y.example", "*@EXAMPLE.com"], ("Ann@Example.com",)]
+)
+def test_a_verified_address_that_is_named_may(patterns):
+    assert kept(ANN, patterns) == ANN
+
+
+@pytest.mark.parametrize(
+    ("patterns", "changes"),
+    [
+        (["*@example.com"], {"email_verified": False}),
+        (["*@example.com"], {"email_verified": "no"}),
+        (["*@example.com"], {"email": None}),
+        (["*@example.com"], {"email": "ann@sub.example.com"}),
+        (["*@example.com"], {"email": "ann@notexample.com"}),
+        (["*@example.com"], {"email": "ann@evil.example@example.com"}),
+        (["*@example.com"], {"email": "ann@example.com.evil.example"}),
+        (["*@kelvin.example"], {"email": "ann@\u212aelvin.example"}),
+        (["ann@example.com"], {"email": "anna@example.com"}),
+        ([], {}),
+    ],
+)
+def test_any_other_stays_out(patterns, changes):
+    with pytest.raises(RequestRefused) as raised:
+        kept({**ANN, **changes}, patterns)
+    assert (raised.value.reason, raised.value.status) == ("not_admitted", 403)
+
+
+def test_an_answer_that_knows_no_verification_counts_as_lumins_does():
+    assert kept({"sub": "1", "email": "ann@example.com"}, ["*@example.com"])
+
+
+def test_a_function_may_change_what_is_kept_but_not_who_it_is():
+    found = kept(ANN, lambda claims: {**claims, "role": "staff", "sub": "somebody else"})
+    assert found == {**ANN, "role": "staff"}
+    assert kept(ANN, lambda claims: None) == ANN
+    assert kept(ANN, lambda claims: claims.clear()) == ANN, "what it does with its copy is its own affair"
+
+
+def test_a_function_refuses_with_a_sentence():
+    def admit(claims: dict[str, Any]) -> None:
+        raise Refused("Not on Sundays.")
+
+    with pytest.raises(RequestRefused, match=r"Not on Sundays\.") as raised:
+        kept(ANN, admit)
+    assert raised.value.reason == "not_admitted"
+
+
+def test_a_function_that_is_broken_lets_nobody_in(caplog):
+    with pytest.raises(RequestRefused) as raised:
+        kept(ANN, lambda claims: claims["nothing"])
+    assert (raised.value.reason, raised.value.status) == ("admit_failed", 500)
+    assert "KeyError" in caplog.text
+    with pytest.raises(RequestRefused):
+        kept(ANN, lambda claims: "yes")
+
+
+def test_settings_say_what_they_can_be():
+    environ = {
+        "LUMIN_CLIENT_ID": "x",
+        "LUMIN_CLIENT_SECRET": "y",
+        "LUMIN_REDIRECT_URI": "https://app.example.com/auth/callback",
+        "LUMIN_SECRET_KEY": config().keys[0].hex(),
+        "LUMIN_ADMIT": "*@example.com, ann@example.org",
+    }
+    assert LuminConfig.from_env(environ).admit == ("*@example.com", "ann@example.org")
+    for wrong in ("*@example.com", ["*"], ["example.com"], ["a@b@c"], [1], 7):
+        with pytest.raises(ConfigurationError, match="admit"):
+            config(admit=wrong)
+
+    async def admit(claims: dict[str, Any]) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="admit"):
+        wsgi.LuminMiddleware(lambda environ, start: [], config(admit=admit, store="memory://"))
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("sessions", ["cookie", "store"])
+async def test_whoever_is_kept_out_has_no_session_and_no_tokens_and_reads_why(edge, sessions):
+    def admit(claims: dict[str, Any]) -> dict[str, Any]:
+        if claims["sub"] != people[1].sub:
+            raise Refused("Only <Ben> may.")
+        return {**claims, "role": "staff"}
+
+    with rig.lumin() as lumin:
+        people = list(lumin.emulator.users.values())
+        site = lumin.site(sessions=sessions, admit=admit)
+        browser = site.browser(edge)
+        answer = await browser.sign_in("/page", sub=people[0].sub)
+        text = answer.body.decode()
+        assert answer.status == 403
+        assert "Only &lt;Ben&gt; may." in text
+        assert "As somebody else" in text
+        assert await browser.subject() is None
+        tokens = lumin.emulator.calls_to("/oauth2/revoke")
+        assert len(tokens) == 1
+        assert (await browser.sign_in("/page", sub=people[1].sub)).header("location") == "/page"
+        found = await browser.fetch("GET", "/auth/session")
+        assert b'"role": "staff"' in found.body
+        site.clock.advance(3600)
+        assert b'"role": "staff"' in (await browser.fetch("GET", "/auth/session")).body
+        await site.aclose()

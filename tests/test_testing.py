@@ -1,0 +1,281 @@
+"""The testing kit: each snippet of its page runs, and each kind of client is signed in by the same words."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import flask
+import httpx2
+import pytest
+from fastapi import Depends, FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+
+from lumin_middleware import (
+    ClientMisused,
+    InsufficientScope,
+    LuminMiddleware,
+    ServerUnavailable,
+    SessionEnded,
+    lumin,
+)
+from lumin_middleware.emulator import DEMO_USERS, User
+from lumin_middleware.testing import fake_lumin
+from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
+from tests.patience import PATIENCE
+
+PAGE = Path(__file__).parent.parent / "docs" / "testing.md"
+MIRA, TOBIAS, _ = DEMO_USERS
+
+
+# --- the page -------------------------------------------------------------------------------------------
+
+
+def test_each_snippet_of_the_page_passes_as_a_file_of_its_own(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    for number, block in enumerate(blocks):
+        (tmp_path / f"test_{number}.py").write_text(block, "utf-8")
+    (tmp_path / "conftest.py").write_text(
+        "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = sum(block.count("def test_") for block in blocks)
+    assert f"{told} passed" in done.stdout
+
+
+# --- signed in ------------------------------------------------------------------------------------------
+
+
+async def _who(request: Request) -> JSONResponse:
+    client = lumin(request)
+    return JSONResponse({**client.claims, "scope": sorted(client.scope), "token": await client.access_token()})
+
+
+def _asgi(config):
+    return LuminMiddleware(Starlette(routes=[Route("/", _who)]), config)
+
+
+def _added(config):
+    app = FastAPI()
+    app.add_middleware(LuminMiddleware, config=config)
+    app.get("/")(_who)
+    return app
+
+
+def _flask(config):
+    app = flask.Flask("tests")
+
+    @app.get("/")
+    def who():
+        client = lumin(flask.request)
+        return {**client.claims, "scope": sorted(client.scope), "token": client.access_token()}
+
+    app.wsgi_app = WsgiMiddleware(app.wsgi_app, config)
+    return app
+
+
+def _wsgi(config):
+    return _flask(config).wsgi_app
+
+
+@pytest.fixture(params=[_asgi, _added, _flask, _wsgi], ids=lambda make: make.__name__)
+def app(request, lumin_config):
+    """An application of each kind."""
+    return request.param(lumin_config)
+
+
+class TestSignedIn:
+    def test_it_is_the_first_person_who_grants_all(self, app, signed_in):
+        said = signed_in(app).get("/").json()
+        assert (said["sub"], said["name"]) == (MIRA.sub, MIRA.name)
+        assert "sign:requests" in said["scope"]
+
+    @pytest.mark.parametrize("person", [TOBIAS, TOBIAS.sub, TOBIAS.email, TOBIAS.name], ids=repr)
+    def test_it_is_the_person_who_is_named(self, app, signed_in, person):
+        assert signed_in(app, person=person).get("/").json()["sub"] == TOBIAS.sub
+
+    def test_it_may_be_somebody_new(self, app, signed_in):
+        said = signed_in(app, person=User(sub="ada", email="ada@example.com", name="Ada")).get("/").json()
+        assert (said["sub"], said["email"]) == ("ada", "ada@example.com")
+
+    def test_claims_are_added_and_taken_away_also_after_a_renewal(self, app, signed_in, lumin_emulator):
+        changes = {"picture": "https://example.com/p.png", "name": None}
+        client = signed_in(app, claims=changes, expires_in=0)
+        before = lumin_emulator.calls_to("/oauth2/token")
+        said = client.get("/").json()
+        assert len(lumin_emulator.calls_to("/oauth2/token")) == len(before) + 1
+        assert (said["picture"], "name" in said) == ("https://example.com/p.png", False)
+
+    def test_claims_are_one_person_s(self, app, signed_in):
+        mira, tobias = signed_in(app, claims={"name": "M."}), signed_in(app, person=TOBIAS)
+        assert (mira.get("/").json()["name"], tobias.get("/").json()["name"]) == ("M.", TOBIAS.name)
+
+    def test_a_part_of_the_scopes_is_granted(self, app, signed_in):
+        assert signed_in(app, scope="openid sign:requests").get("/").json()["scope"] == ["openid", "sign:requests"]
+
+    def test_a_lifetime_is_that_of_one_sign_in(self, app, signed_in, lumin_emulator):
+        short, long = signed_in(app, expires_in=0), signed_in(app)
+        tokens = [client.get("/").json()["token"] for client in (short, long, long)]
+        assert tokens[1] == tokens[2]
+        assert len(lumin_emulator.calls_to("/oauth2/token")) == 3
+
+    @pytest.mark.parametrize("person", ["nobody", "", "mira"])
+    def test_somebody_who_is_not_there_is_told_with_those_who_are(self, app, signed_in, person):
+        with pytest.raises(ValueError, match=MIRA.email):
+            signed_in(app, person=person)
+
+    @pytest.mark.parametrize("scope", ["sign:everything", "openid templates"])
+    def test_a_scope_that_the_site_does_not_ask_for_is_told_with_those_that_it_does(self, app, signed_in, scope):
+        with pytest.raises(ValueError, match="asks for 'openid offline_access sign:requests'"):
+            signed_in(app, scope=scope)
+
+    def test_a_page_that_is_not_protected_is_told(self, app, signed_in):
+        with pytest.raises(AssertionError, match="is it protected"):
+            signed_in(app, path="/auth/session")
+
+    def test_a_client_of_django_s_that_does_not_block_is_told(self, signed_in):
+        from django.test import AsyncClient
+
+        with pytest.raises(ValueError, match="blocking test client"):
+            signed_in(AsyncClient())
+
+    def test_sign_out_works_since_the_client_is_at_the_site(self, app, signed_in):
+        client = signed_in(app)
+        assert client.post("/auth/logout").status_code in (204, 303)
+        assert client.get("/").status_code == 401
+
+
+# --- the fake -------------------------------------------------------------------------------------------
+
+
+class TestFake:
+    async def test_the_table_answers_by_method_and_path_the_first_that_fits(self):
+        fake = fake_lumin(
+            {
+                "GET user/info": {"user": {"id": "ada"}},
+                "POST signature_request/*": 201,
+                "/signature_request/*": httpx2.Response(418, text="teapot"),
+                "*": lambda request: {"path": request.url.path},
+            }
+        )
+        client = fake.client
+        assert (await client.get("user/info")).json() == {"user": {"id": "ada"}}
+        assert (await client.post("signature_request/send", json={})).status_code == 201
+        for _ in range(2):
+            assert (await client.get("signature_request/{}", "a/b")).text == "teapot"
+        assert (await client.put("/x")).json() == {"path": "/v1/x"}
+        assert [call.method for call in fake.calls] == ["GET", "POST", "GET", "GET", "PUT"]
+        assert fake.calls[0].headers["authorization"] == "Bearer fake-access-token"
+
+    async def test_the_table_may_change(self):
+        fake = fake_lumin({"x": 200})
+        fake.responses["x"] = 500
+        assert (await fake.client.get("x")).status_code == 500
+
+    async def test_a_function_may_answer_with_anything(self):
+        answers = iter([503, httpx2.Response(200, text="ok"), ["json"]])
+        fake = fake_lumin({"x": lambda request: next(answers)})
+        assert [(await fake.client.get("x")).status_code for _ in range(3)] == [503, 200, 200]
+
+    async def test_what_is_not_in_the_table_is_told(self):
+        fake = fake_lumin({"GET x": 200})
+        with pytest.raises(AssertionError, match="POST x, which is not among"):
+            await fake.client.post("x")
+        with pytest.raises(AssertionError, match="GET y"):
+            fake.blocking.get("y")
+
+    async def test_a_401_of_the_api_is_the_application_s(self):
+        assert (await fake_lumin({"x": 401}).client.get("x")).status_code == 401
+
+    async def test_it_is_as_strict_as_the_real_client(self):
+        client = fake_lumin({"*": 200}).client
+        for path in ("../x", "https://evil.example/x"):
+            with pytest.raises(ClientMisused):
+                await client.get(path)
+        with pytest.raises(InsufficientScope):
+            client.require("templates")
+
+    async def test_who_is_signed_in_is_what_the_test_says(self):
+        client = fake_lumin(claims={"sub": "grace"}, scope="a b", expires_in=60).client
+        assert (client.subject, client.scope) == ("grace", {"a", "b"})
+        assert await client.access_token() == client.blocking.access_token() == "fake-access-token"
+
+    @pytest.mark.parametrize(
+        ("trouble", "error"), [("end_session", SessionEnded), ("be_down", ServerUnavailable)], ids=["ended", "down"]
+    )
+    async def test_trouble_is_one_line(self, trouble, error):
+        fake = fake_lumin({"x": 200})
+        client = fake.client
+        getattr(fake, trouble)()
+        with pytest.raises(error):
+            await client.get("x")
+        with pytest.raises(error):
+            fake.blocking.get("x")
+
+    @pytest.mark.parametrize(("trouble", "status"), [("end_session", 401), ("be_down", 503)], ids=["ended", "down"])
+    def test_an_application_lets_it_through(self, trouble, status):
+        async def page(request):
+            return JSONResponse((await lumin(request).get("x")).json())
+
+        app = flask.Flask("tests")
+        app.add_url_rule("/", view_func=lambda: lumin(flask.request).get("x").json())
+        fake = fake_lumin({"x": {"a": 1}})
+        asgi = fake.wrap(Starlette(routes=[Route("/", page)]))
+        app.wsgi_app = fake.wrap(app.wsgi_app)
+        with TestClient(asgi) as client:
+            assert client.get("/").json() == {"a": 1}
+            assert app.test_client().get("/").json == {"a": 1}
+            getattr(fake, trouble)()
+            assert client.get("/").status_code == status
+            assert app.test_client().get("/").status_code == status
+
+    def test_challenges_are_answers(self):
+        async def page(request):
+            return lumin(request).challenge(scope=request.query_params.get("scope", ""))
+
+        app = flask.Flask("tests")
+
+        @app.get("/")
+        def wsgi_page():
+            answer = lumin(flask.request).challenge(scope=flask.request.args.get("scope", ""))
+            return answer.body, answer.status, answer.headers
+
+        fake = fake_lumin()
+        app.wsgi_app = fake.wrap(app.wsgi_app)
+        with TestClient(fake.wrap(Starlette(routes=[Route("/", page)]))) as client:
+            for path, status in (("/", 401), ("/?scope=templates", 403)):
+                assert client.get(path).status_code == app.test_client().get(path).status_code == status
+
+    def test_nobody_and_somebody_of_starlette_s_own_authentication(self):
+        async def page(request):
+            return PlainTextResponse(f"{request.user.display_name} {'openid' in request.auth.scopes}")
+
+        async def socket(websocket):
+            lumin(websocket)
+            await websocket.accept()
+            await websocket.close()
+
+        app = Starlette(routes=[Route("/", page), WebSocketRoute("/ws", socket)])
+        with TestClient(fake_lumin().wrap(app)) as client:
+            assert client.get("/").text == "Ada Lovelace True"
+            with client.websocket_connect("/ws"):
+                pass
+        with TestClient(fake_lumin(claims=None).wrap(Starlette(routes=[Route("/", _who)]))) as client:
+            assert client.get("/").status_code == 401
+
+    def test_it_is_a_dependency_of_fastapi_as_the_real_one_is(self):
+        app = FastAPI()
+
+        @app.get("/")
+        def whose(client: Annotated[Any, Depends(lumin)]):
+            return client.blocking.get("user/info").json()
+
+        with TestClient(fake_lumin({"GET user/info": {"ok": True}}).wrap(app)) as client:
+            assert client.get("/").json() == {"ok": True}

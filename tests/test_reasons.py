@@ -33,9 +33,11 @@ LEVELS = {
         *("clock_differs", "issuer_learnt", "no_identity", "rejected_newborn", "too_large_for_cookies"),
         *("proxy_not_trusted", "logout_token_refused", "events_dropped", "person_refused", "wrong_issuer"),
         *("no_subject", "unknown_variable", "store_file_replaced", "proxy_of_other_rules"),
+        *("grant_ended", "max_age_ignored"),
     },
     logging.DEBUG: {
         *("no_session", "expired", "ended", "renewed", "method_not_allowed", "waiting", "prefetch"),
+        "insufficient_user_authentication",
         *("session_renewed", "adopted", "began", "ours", "passed"),
     },
 }

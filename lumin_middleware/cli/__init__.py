@@ -25,7 +25,7 @@ def main() -> None:
     from .store import store
 
     commands = typer.Typer(
-        help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, new secret keys.",
+        help="Sign in with Lumin: a demo, a local Lumin, a gateway, proxies, stores, grants, sessions, secret keys.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,  # plain help does not cut the options' names short

@@ -84,7 +84,8 @@ EDGE = (
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
-    *("stores.postgres", "stores.redis", "stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
+    *("stores.postgres", "stores.redis_clients", "stores.redis"),
+    *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(
         "runtime.listeners",
@@ -106,6 +107,7 @@ EDGE = (
         "gateway.access_log",
         "gateway.incoming",
         "gateway.relay",
+        "gateway.upstream",
         "gateway.gateway",
         "gateway.snippet_texts",
         "gateway.nginx_cache",
@@ -143,8 +145,8 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 OPTIONAL = [
     *(
         ("typer", ["cli"]),
-        ("redis", ["stores.redis"]),
-        ("django", ["django", "stores.django", "cli.store", "cli.grants", "cli.sessions", "testing.django_client"]),
+        ("redis", ["stores.redis_clients"]),
+        ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
     ),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
 ]

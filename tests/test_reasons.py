@@ -37,7 +37,6 @@ LEVELS = {
     },
     logging.DEBUG: {
         *("no_session", "expired", "ended", "renewed", "method_not_allowed", "waiting", "prefetch"),
-        "insufficient_user_authentication",
         *("session_renewed", "adopted", "began", "ours", "passed"),
     },
 }

@@ -273,7 +273,7 @@ class Verify:
             rule = self._rules.rule(asked.request)
         except RequestRefused as error:  # a proxy knows 401 and 403 alone
             raise RequestRefused(error.reason, str(error), status=403) from None
-        return replace(rule, public=False, optional=False, scope=(*rule.scope, *asked.scope)) if asked.scope else rule
+        return Rule(scope=(*rule.scope, *asked.scope), max_age=rule.max_age) if asked.scope else rule
 
     async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
         """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""

@@ -164,8 +164,8 @@ class _Visit(Visit):
         return isinstance(self._fake.trouble, SessionEnded)
 
     async def challenge(self, wanted: Wanted = NOTHING) -> Response:
-        scope = " ".join(wanted.scope)
-        return self.failure(InsufficientScope(scope) if scope else LoginRequired("nobody is signed in"))
+        missing = InsufficientScope(" ".join(wanted.scope)) if wanted.scope else LoginRequired("nobody is signed in")
+        return self.failure(missing)
 
     async def answer(self, error: LuminError) -> Response:
         return self.failure(error)

@@ -10,19 +10,30 @@ from typing import Any
 import pytest
 
 from lumin_middleware.errors import SessionEnded
+from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.sessions.grants import BUCKETS, FOREVER, LISTED_LIMIT, GrantRecords, Listed, Lists
-from tests.fakes import World
+from lumin_middleware.sessions.records import Record, Records
+from tests.fakes import Store, World
 from tests.fakes import config as make_config
-from tests.fakes import session as make_session
+from tests.site_rig import Clock
 
 
 def listed(number: int = 0, **fields: Any) -> Listed:
     return Listed(**{"id": f"id-{number}", "name": "default", "workspace": None, "connected_at": 5.0, **fields})
 
 
+def grant_of(world: World) -> Session:
+    tokens = TokenSet("access", world.clock() + 3600, 3600, ("openid", "offline_access"), "refresh")
+    return Session("an-id", 0, world.clock(), world.clock(), tokens, {"sub": "mira"})
+
+
 @pytest.fixture
 def world() -> World:
-    return World()
+    """Whose store lets others run in between."""
+    clock = Clock()
+    store = Store(clock, [])
+    store.suspends = True
+    return World(store, None, clock)
 
 
 @pytest.fixture
@@ -85,7 +96,7 @@ async def test_a_list_of_an_unknown_key_is_empty(config: Any, world: World) -> N
 @pytest.mark.parametrize("lifetime", [None, 600])
 async def test_a_grant_has_no_limit_but_its_lifetime(config: Any, world: World, lifetime: float | None) -> None:
     records = GrantRecords(replace(config, grant_lifetime=lifetime), world)
-    grant = make_session(began=world.clock(), seen=world.clock())
+    grant = grant_of(world)
     await records.begin(grant)
     assert await records.opened(grant.id) == grant
     world.clock.now += (lifetime or FOREVER / 2) - 1
@@ -98,8 +109,6 @@ async def test_a_grant_has_no_limit_but_its_lifetime(config: Any, world: World, 
 
 
 async def test_a_session_s_record_is_no_grant(config: Any, world: World) -> None:
-    from lumin_middleware.sessions.records import Record, Records
-
-    session = make_session()
+    session = grant_of(world)
     await Records(config, world).replace(Record(None, session), session, 600)
     assert await GrantRecords(config, world).opened(session.id) is None

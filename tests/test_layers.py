@@ -119,7 +119,7 @@ EDGE = (
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker", "cli.engine", "cli.proxy"),
-    *("cli.snippets", "cli.store", "cli"),
+    *("cli.snippets", "cli.store", "cli.grants", "cli.sessions", "cli"),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""

@@ -1,4 +1,4 @@
-"""The command line: a demo, a local Lumin, a gateway, settings for proxies, stores, new secret keys.
+"""The command line: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, new secret keys.
 
 For people at a terminal, one file a command; the library never imports it, and it needs the extra `cli`. What it serves
 is on loopback unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
@@ -17,13 +17,15 @@ def main() -> None:
     from ..errors import LuminError
     from .demo import demo
     from .emulator import emulator
+    from .grants import grants
     from .proxy import proxy
     from .secret import secret
+    from .sessions import sessions
     from .snippets import snippets
     from .store import store
 
     commands = typer.Typer(
-        help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, stores, new secret keys.",
+        help="Sign in with Lumin: a demo, a local Lumin, a gateway, proxies, stores, grants, sessions, secret keys.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,  # plain help does not cut the options' names short
@@ -31,7 +33,7 @@ def main() -> None:
     )
     for command in (demo, emulator, proxy, snippets, secret):
         commands.command()(command)
-    for name, group in {"store": store}.items():
+    for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():
         commands.add_typer(group, name=name)
     try:
         commands(prog_name="lumin-middleware")

@@ -98,7 +98,7 @@ class LuminMiddleware:
             except LuminError as error:
                 await NotSetUp(error)(scope, receive, send)
                 return
-            outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
+            outcome = await party.handle(read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 await Passage(outcome, world, scope, send, _as_specified(scope, outcome.request)).run(app, receive)
@@ -210,7 +210,8 @@ def _root_path(app: object) -> str:
     return ""
 
 
-def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
+def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
+    """The request that a scope is, with what only we may say left out."""
     cookie, headers = b"", []
     for item in scope["headers"]:
         name = item[0]

@@ -113,7 +113,17 @@ EDGE = (
     ),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
-    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.proxy", "cli.snippets", "cli.store", "cli"),
+    *(
+        "cli.terminal",
+        "cli.secret",
+        "cli.emulator",
+        "cli.demo",
+        "cli.proxy",
+        "cli.snippets",
+        "cli.explain",
+        "cli.store",
+        "cli",
+    ),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""

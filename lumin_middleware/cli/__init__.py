@@ -17,6 +17,7 @@ def main() -> None:
     from ..errors import LuminError
     from .demo import demo
     from .emulator import emulator
+    from .explain import explain
     from .proxy import proxy
     from .secret import secret
     from .snippets import snippets
@@ -29,7 +30,7 @@ def main() -> None:
         rich_markup_mode=None,  # plain help does not cut the options' names short
         pretty_exceptions_enable=False,
     )
-    for command in (demo, emulator, proxy, snippets, secret):
+    for command in (demo, emulator, proxy, snippets, secret, explain):
         commands.command()(command)
     for name, group in {"store": store}.items():
         commands.add_typer(group, name=name)

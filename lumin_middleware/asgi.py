@@ -36,7 +36,6 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 # Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
-_X = (b"x", b"X")  # how such a name begins
 _NOBODY = ("",)
 _NO_CHANGE: Mapping[str, Any] = {}
 
@@ -212,31 +211,40 @@ def _root_path(app: object) -> str:
 
 def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
     """The request that a scope is, with what only we may say left out."""
-    cookie, headers = b"", []
-    for item in scope["headers"]:
-        name = item[0]
-        if name == b"cookie":
-            cookie = cookie + b"; " + item[1] if cookie else item[1]
-        elif name[:1] not in _X or not _IDENTITY_HEADER.match(name):
-            headers.append(item)
+    headers, cookie = _apart(list(scope["headers"]))
     raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
     if mount and path[:1] == "/" and not f"{path}/".startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
         # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
         path, raw_path = mount + path, quote(mount) + raw_path
     return Request(
-        method=scope.get("method", "GET"),
-        path=path,
-        raw_path=raw_path,
-        query=scope.get("query_string", b"").decode("latin-1"),
-        headers=headers,
-        cookie=cookie,
-        mount=mount,
-        root_path=root_path,
-        websocket=scope["type"] == "websocket",
-        peer=(scope.get("client") or _NOBODY)[0],
-        body=AsgiBody(receive),
+        scope.get("method", "GET"),
+        path,
+        raw_path,
+        scope.get("query_string", b"").decode("latin-1"),
+        headers,
+        cookie,
+        mount,
+        root_path,
+        scope["type"] == "websocket",
+        (scope.get("client") or _NOBODY)[0],
+        AsgiBody(receive),
     )
+
+
+def _apart(came: list[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers without cookies and without those that only we may set; and the cookies, joined."""
+    names = [item[0] for item in came]
+    at_once = b"\n".join(names).lower()  # which tells much sooner than a look at each name
+    if b"x-auth" not in at_once and b"x_auth" not in at_once:
+        if names.count(b"cookie") == 1:
+            _, cookie = came.pop(names.index(b"cookie"))
+            return came, cookie
+        if b"cookie" not in names:
+            return came, b""
+    cookies = [value for name, value in came if name == b"cookie" and value]
+    left = [item for item in came if item[0] != b"cookie" and not _IDENTITY_HEADER.match(item[0])]
+    return left, b"; ".join(cookies)
 
 
 def _as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:

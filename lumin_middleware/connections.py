@@ -5,7 +5,9 @@ No client keeps a cookie, and none asks a proxy for this machine itself.
 
 from __future__ import annotations
 
+import os
 import ssl
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
@@ -27,6 +29,16 @@ REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 CUT = (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)
 """How it looks when a server closes a connection that it kept just as something is sent on it (RFC 9112, 9.3.1)."""
+
+
+def tls_context() -> ssl.SSLContext:
+    """What this process trusts, by `SSL_CERT_FILE` and `SSL_CERT_DIR`: read once, for it takes 20 ms or more."""
+    return _tls_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=1)
+def _tls_context(file: str | None, directory: str | None) -> ssl.SSLContext:
+    return httpx2.create_ssl_context()  # which reads these two itself
 
 
 def no_cookies() -> CookieJar:

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "make": "a target of the Makefile, which has to have it",
     "python3 -m venv": "the tests have an environment",
     ". .venv/bin/activate": "the tests have an environment",
+    "python manage.py": "a Django site has it; the store's own tests call these commands",
     "uvicorn": "the start page is followed to its end by a test of its own",
 }
 

@@ -84,7 +84,8 @@ EDGE = (
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
-    *("stores.postgres", "stores.redis", "stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
+    *("stores.postgres", "stores.redis_clients", "stores.redis"),
+    *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(
         "runtime.listeners",
@@ -106,11 +107,13 @@ EDGE = (
         "gateway.access_log",
         "gateway.incoming",
         "gateway.relay",
+        "gateway.upstream",
         "gateway.gateway",
         "gateway.snippet_texts",
         "gateway.nginx_cache",
         "gateway.snippets",
     ),
+    "explanation",
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *(
@@ -142,7 +145,7 @@ ONE_NAME = {"sessions.sealing": {"os.urandom"}, "environment": {"os.environ"}}
 OPTIONAL = [
     *(
         ("typer", ["cli"]),
-        ("redis", ["stores.redis"]),
+        ("redis", ["stores.redis_clients"]),
         ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
     ),
     *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),

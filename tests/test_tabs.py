@@ -6,6 +6,7 @@ The emulator does as Hydra does: of two authorization requests of one browser th
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from tests import browser_rig
-from tests.site_rig import Site
+from tests.site_rig import SESSION, Site, set_cookies
 from tests.tabs import Browser, Tally, assert_arrived, before_the_emulator, pages
 
 ROUNDS = int(os.environ.get("TABS_ROUNDS", "2"))
@@ -83,6 +84,39 @@ async def test_tabs_that_are_opened_at_once_and_then_gone_through(each_site, cou
         tally.add(tabs)
         await browser.aclose()
         each_site.clock.advance(90)
+
+
+class Together:
+    """A hook for the emulator's faults: requests wait until so many are there."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self._all_there = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self._missing -= 1
+        if self._missing == 0:
+            self._all_there.set()
+        await self._all_there.wait()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+async def test_of_sign_ins_that_are_completed_at_once_one_session_lives(each_site, count):
+    """A browser keeps one cookie. The other sessions end, and their tokens, and every tab is at its page."""
+    browser = each_site.browser()
+    callbacks = [each_site.emulator.sign_in(await browser.begin(f"/tab/{number}")) for number in range(count)]
+    each_site.emulator.faults.add("/oauth2/token", before=Together(count), act=True, times=count)
+    answers = await asyncio.gather(*(browser.navigate(callback) for callback in callbacks))
+    assert [(each.status_code, each.headers["location"]) for each in answers] == [
+        (303, f"/tab/{number}") for number in range(count)
+    ]
+    given = [each for each in answers if SESSION in set_cookies(each)]
+    assert len(given) == 1
+    assert (await browser.fetch("GET", "/who")).json()["subject"]
+    assert len(each_site.emulator.calls_to("/oauth2/revoke")) == count - 1
+    for callback in callbacks:  # once more, by Back
+        assert (await browser.navigate(callback)).status_code == 303
+    assert (await browser.fetch("GET", "/who")).json()["subject"]
 
 
 async def test_a_tab_does_not_wait_for_ever_for_one_that_was_closed(each_site):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from ..config import LuminConfig
@@ -44,6 +45,11 @@ def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes]) -> list[Hea
     return [item for item in lowered if item[0] not in _HOP_BY_HOP and item[0] not in named | dropped]
 
 
+@lru_cache(maxsize=1024)  # browsers say a few dozen
+def _may_go_up(name: bytes) -> bool:
+    return not _ONLY_OURS.fullmatch(name) and not name.startswith(_HANDSHAKE)
+
+
 class Forwarding:
     """The headers that pass at one site. `host` is what the service sees as `Host`, `upstream` where it is."""
 
@@ -59,11 +65,7 @@ class Forwarding:
 
     def up(self, headers: Iterable[Header], client: str, identity: Iterable[tuple[str, str]]) -> list[Header]:
         """A request's headers for the service; `client` is the address that it came from."""
-        passed = [
-            (name, value)
-            for name, value in end_to_end(headers, _NOT_PASSED_UP)
-            if not _ONLY_OURS.fullmatch(name) and not name.startswith(_HANDSHAKE)
-        ]
+        passed = [(name, value) for name, value in end_to_end(headers, _NOT_PASSED_UP) if _may_go_up(name)]
         said = [(name.lower().encode(), value.encode()) for name, value in identity]
         return [*self._fixed, (b"x-forwarded-for", client.encode("latin-1")), *said, *passed]
 

@@ -1,19 +1,19 @@
 """The gateway: an ASGI application that is another HTTP service.
 
 Behind `LuminMiddleware` it puts a sign-in before whatever speaks HTTP/1.1 at `upstream`, WebSockets included. Bodies
-go through piece by piece in both directions and as they are; nothing is kept. httpx2 and the server around us speak
-the protocols; which headers pass, `forwarding` says.
+go through piece by piece in both directions and as they are; nothing is kept. `upstream`, httpx2 for WebSockets and the
+server around us speak the protocols; which headers pass, `forwarding` says.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import anyio
 import httpx2
 from httpx2.websockets import WebSocketUpgradeError
 from starlette.types import Receive, Scope, Send
@@ -29,18 +29,12 @@ from . import incoming
 from .access_log import client_address, shown
 from .forwarding import Forwarding, Header
 from .relay import BROKEN, close, relay
+from .upstream import CONNECT_TIMEOUT, Request, Upstream, UpstreamTrouble
 
 logger = logging.getLogger("lumin_middleware")
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds until the upstream must have taken a connection: it is near."""
-
-KEEPALIVE = 2.0
-"""Seconds that an unused connection is kept; Node and uvicorn close theirs after 5, and who is first must be us."""
-
-KEPT = 20
-"""Unused connections that are kept: the pool looks at each of them for each request, so more would cost more than a
-new connection does."""
+WATCHED_AFTER = 0.1
+"""Seconds until it is looked whether the client is still there: most answers are through by then."""
 
 MESSAGE_LIMIT = 16 * 2**20
 """Bytes of one WebSocket message, either way; uvicorn's own limit."""
@@ -73,12 +67,12 @@ class Gateway:
         self._pass_user_headers = pass_user_headers
         self._proxies = Proxies(config.trusted_proxies)
         self._patience = timeout
-        self._timeout = httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT)
-        self._client = httpx2.AsyncClient(
-            timeout=self._timeout,
+        self._upstream = Upstream(str(self._url), timeout)
+        self._client = httpx2.AsyncClient(  # for WebSockets, each of which has a connection of its own
+            timeout=httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT),
             trust_env=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # the browsers keep them, each its own
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=KEEPALIVE),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         )
         self._client.headers.clear()
 
@@ -104,6 +98,7 @@ class Gateway:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        self._upstream.close()
         await self._client.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -127,74 +122,39 @@ class Gateway:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         patience = self._patience if _signed_in(scope) is None else None
-        body, headers = incoming.Body(scope, receive, patience), self._headers(scope)
-        refused: RequestRefused | None = None
-        async with anyio.create_task_group() as group:
-
-            async def watch() -> None:
-                await body.until_gone()
-                group.cancel_scope.cancel()  # which closes the connection to the upstream
-
-            group.start_soon(watch)
-            try:
-                await self._exchange(scope, headers, body, send)
-            except incoming.ClientGone:
-                pass
-            except RequestRefused as error:
-                refused = error  # which a group would wrap
-            group.cancel_scope.cancel()
-        if refused is not None:
-            raise refused
-
-    async def _exchange(self, scope: Scope, headers: list[Header], body: incoming.Body, send: Send) -> None:
-        timeout = self._timeout.as_dict()
-        request = httpx2.Request(
-            scope["method"],
-            self._url,
-            headers=headers,
-            content=body.pieces() if body.is_there else None,
-            extensions={"target": self._target(scope), "timeout": timeout},
-        )
+        body = incoming.Body(scope, receive, patience)
+        watch = Watch(body)
         try:
-            response = await self._send(request, may_repeat=scope["method"] in ("GET", "HEAD") and not body.is_there)
-        except httpx2.TransportError as error:
-            await respond(_trouble(error, scope), scope, send)
+            await self._exchange(scope, body, send)
+        except incoming.ClientGone:
+            pass
+        except asyncio.CancelledError:
+            if not watch.takes_back():
+                raise
+        finally:
+            watch.close()
+
+    async def _exchange(self, scope: Scope, body: incoming.Body, send: Send) -> None:
+        pieces = body.pieces() if body.is_there else None
+        request = Request(scope["method"].encode(), self._target(scope), self._headers(scope), pieces)
+        try:
+            answer = await self._upstream.send(request)
+        except UpstreamTrouble as error:
+            await respond(_trouble(error, scope, late=error.late), scope, send)
             return
-        body.ended.set()  # what the upstream did not read of the request, nobody will
-        timeout["read"] = None  # a stream of events may be silent for long
         try:
-            passed = self._forwarding.down(response.headers.raw)
-            await send({"type": "http.response.start", "status": response.status_code, "headers": passed})
-            async for piece in response.aiter_raw():
+            passed = self._forwarding.down(answer.headers)
+            await send({"type": "http.response.start", "status": answer.status, "headers": passed})
+            async for piece in answer.pieces():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
-        except httpx2.TransportError as error:
+        except UpstreamTrouble as error:
             # Left unfinished, so that the server closes the connection and nobody takes the part for the whole.
             logger.warning("%s %s: the answer was cut short: %r", scope["method"], shown(scope), error)
         except OSError:
             pass  # the client has gone
         finally:
-            await response.aclose()
-
-    async def _send(self, request: httpx2.Request, *, may_repeat: bool) -> httpx2.Response:
-        """Sends a request; once more, where it was safe and went out on a kept connection that was just closed.
-
-        That is what a client may do by itself (RFC 9110, 9.2.2). Raises `httpx2.TransportError`.
-        """
-        opened: list[str] = []
-        if may_repeat:
-
-            async def trace(event: str, _info: object) -> None:
-                if event.startswith("connection.connect"):
-                    opened.append(event)
-
-            request.extensions = {**request.extensions, "trace": trace}
-        try:
-            return await self._client.send(request, stream=True)
-        except (httpx2.RemoteProtocolError, httpx2.NetworkError):
-            if not may_repeat or opened:
-                raise
-        return await self._client.send(request, stream=True)
+            answer.close()
 
     # --- WebSocket ---
 
@@ -216,7 +176,8 @@ class Gateway:
             await _deny(self._refusal(error.response), scope, send)
         except (httpx2.TransportError, ExceptionGroup) as error:
             if not accepted:
-                await _deny(_trouble(error, scope), scope, send)
+                late = isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
+                await _deny(_trouble(error, scope, late=late), scope, send)
                 return
             if isinstance(error, ExceptionGroup) and error.split((httpx2.TransportError, ProtocolError, OSError))[1]:
                 raise
@@ -230,6 +191,35 @@ class Gateway:
         return Response(
             response.status_code, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
         )
+
+
+class Watch:
+    """Ends a request whose client has gone, and with it the one to the upstream."""
+
+    def __init__(self, body: incoming.Body) -> None:
+        self._body = body
+        self._serving = asyncio.current_task()
+        self._over = False
+        self._task: asyncio.Future[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(WATCHED_AFTER, self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.ensure_future(self._until_gone())
+
+    async def _until_gone(self) -> None:
+        await self._body.until_gone()
+        self._over = True
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def takes_back(self) -> bool:
+        """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
+        return self._over and self._serving is not None and self._serving.uncancel() == 0
+
+    def close(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def _signed_in(scope: Scope) -> Any:
@@ -247,9 +237,8 @@ async def _deny(response: Response, scope: Scope, send: Send) -> None:
 # --- what we say ourselves ------------------------------------------------------------------------------
 
 
-def _trouble(error: Exception, scope: Scope) -> Response:
+def _trouble(error: Exception, scope: Scope, *, late: bool) -> Response:
     """The answer for an upstream that gives none: 504 when it is late, else 502 (RFC 9110, 15.6)."""
-    late = isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
     status, reason = (504, "upstream_timeout") if late else (502, "upstream_unavailable")
     logger.warning("%s was answered %d: %r", shown(scope), status, error)
     text = "The service behind this site does not answer. Please try again."

@@ -18,7 +18,7 @@ import httpx2
 from ..authorization import Holder
 from ..client import LuminClient
 from ..config import LuminConfig
-from ..connections import api_client, blocking_api_client
+from ..connections import api_client, blocking_api_client, tls_context
 from ..errors import ClientMisused, LuminError
 from ..model import Session
 from ..ports import AsyncStore, Store
@@ -123,7 +123,7 @@ class AsyncWorld:
     """`ports.World` on one event loop."""
 
     def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
-        context = httpx2.create_ssl_context()  # 20 ms, so once
+        context = tls_context()
         self.store = site_store(store, config.fingerprint)
         self.exchange = AsyncExchange(config, context, clock)
         self.clock = clock

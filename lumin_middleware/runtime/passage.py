@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from operator import is_
 from typing import Any
 
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
@@ -67,13 +68,29 @@ class LuminUser(BaseUser):
         return str(self._session.claims.get("sub") or "")
 
 
+class LuminCredentials(AuthCredentials):
+    """What somebody who is signed in may do: that, and their scopes. The list is made when somebody asks."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "scopes":
+            raise AttributeError(name)
+        self.scopes = ["authenticated", *self._session.tokens.scope]
+        return self.scopes
+
+
 class Passage:
     """One request through the application. `changed` is what of its scope the application sees otherwise."""
 
-    __slots__ = (
-        *("_changed", "_complete", "_connected", "_held", "_passed"),
-        *("_scope", "_send", "_started", "_visit", "_watch", "_world"),
-    )
+    # What is like this for most requests is not written for each.
+    _started = False
+    _complete = False
+    _connected = False
+    _watch: Watch | None = None
+    _handed_back = 0
+    _held: list[Message] = []
 
     def __init__(self, visit: Visit, world: AsyncWorld, scope: Scope, send: Send, changed: Mapping[str, Any]) -> None:
         self._visit = visit
@@ -81,20 +98,18 @@ class Passage:
         self._scope = self._passed = scope
         self._send = send
         self._changed = changed
-        self._started = False
-        self._watch: Watch | None = None
-        self._held: list[Message] = []
-        self._complete = False
-        self._connected = False
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         client = self._client()
         self._passed = self._scope_for_app(client)
+        self._before = [*self._passed.values()]
         try:
             await self._serve(app, receive)
         finally:
             self._hand_back()
+            self._passed = self._scope  # which ends the circle of client and passage: there is nothing to collect
+            self._before = []
             if client is not None:
                 client.close()
             if self._watch is not None:
@@ -132,7 +147,7 @@ class Passage:
         return watched
 
     async def _answer(self, error: LuminError, receive: Receive) -> None:
-        self._held.clear()
+        self._held = []
         self._started = True
         self._hand_back()
         answer = await self._visit.answer(error)
@@ -175,7 +190,7 @@ class Passage:
             passed.setdefault("auth", _NO_CREDENTIALS)
         else:
             passed["user"] = LuminUser(session)
-            passed["auth"] = AuthCredentials(("authenticated", *session.tokens.scope))
+            passed["auth"] = LuminCredentials(session)
         passed[MARK] = visit
         return passed
 
@@ -184,13 +199,15 @@ class Passage:
 
         By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
         """
-        scope = self._scope
-        for name, value in self._passed.items():
-            if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
-                scope[name] = value
-        state = self._passed.get("state") or {}
-        if found := {name: value for name, value in state.items() if name != "lumin"}:
-            scope.setdefault("state", {}).update(found)
+        scope, passed = self._scope, self._passed
+        if len(passed) != len(self._before) or not all(map(is_, passed.values(), self._before)):
+            for name, value in passed.items():
+                if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
+                    scope[name] = value
+            self._before = [*passed.values()]
+        state = passed.get("state")
+        if state and len(state) > 1:
+            scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")
 
     def send(self, message: Message) -> Awaitable[None]:
         """ASGI's `send`, with our cookies in the first message. What was said counts from the call on.
@@ -198,14 +215,16 @@ class Passage:
         A small 500 is held until the application is done: Starlette, like others, answers it before it lets an error
         out, and Flask's kin let none out at all.
         """
-        if self._held:
-            return self._hold(message)
-        if not self._started and message["type"] == "http.response.start" and message["status"] == 500:
+        if self._started:
+            if self._watch is not None:
+                self._complete = _is_last(message)
+            return self._send(message)
+        if self._held or (message["type"] == "http.response.start" and message["status"] == 500):
             return self._hold(message)
         return self._pass(message)
 
     async def _hold(self, message: Message) -> None:
-        self._held.append(message)
+        self._held = [*self._held, message]
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             await self._release()
 
@@ -214,12 +233,14 @@ class Passage:
             visit = self._visit
             self._started = True
             self._hand_back()
-            if cookies := visit.set_cookies():
-                message = _with_cookies(message, cookies)
-            elif visit.session is not None and message["type"] == "http.response.start":
-                message = _kept_private(message)
-            if visit.session is not None and _is_long(message):
-                self._watch = Watch(visit, self._world)
+            if visit.session is not None:
+                is_long, is_open = _look(message)
+                if cookies := visit.set_cookies():
+                    message = _with_cookies(message, cookies)
+                elif is_open:
+                    message = {**message, "headers": [*message.get("headers", ()), *_PRIVATE]}
+                if is_long:
+                    self._watch = Watch(visit, self._world)
         elif self._watch is not None:
             self._complete = _is_last(message)
         return self._send(message)
@@ -251,11 +272,22 @@ class Watch:
         self._task.cancel()
 
 
-def _is_long(message: Message) -> bool:
+_PRIVATE = raw_headers([pages.PRIVATE])
+_OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
+
+
+def _look(message: Message) -> tuple[bool, bool]:
+    """Whether what begins here may be long, and whether it left open who may keep it."""
+    if message["type"] == "websocket.accept":
+        return True, False
+    is_long, is_open = False, True
     for name, value in message.get("headers", ()):
-        if name.lower() == b"content-type":
-            return bytes(value[:17]).lower() == b"text/event-stream"
-    return bool(message["type"] == "websocket.accept")
+        lowered = name.lower()
+        if lowered == b"content-type":
+            is_long = bytes(value[:17]).lower() == b"text/event-stream"
+        elif lowered in _OF_CACHING:
+            is_open = False
+    return is_long, is_open
 
 
 def _is_last(message: Message) -> bool:
@@ -274,13 +306,6 @@ class Challenge(StarletteResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await respond(await self._visit.challenge(scope=self._scope), scope, send)
-
-
-def _kept_private(message: Message) -> Message:
-    headers = list(message.get("headers", ()))
-    if not pages.says_nothing_of_caching(name.decode("latin-1") for name, _ in headers):
-        return message
-    return {**message, "headers": [*headers, *raw_headers([pages.PRIVATE])]}
 
 
 def _with_cookies(message: Message, cookies: list[str]) -> Message:

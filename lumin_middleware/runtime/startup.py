@@ -16,6 +16,7 @@ from urllib.request import getproxies
 import httpx2
 from starlette.types import Receive, Scope, Send
 
+from ..connections import tls_context
 from ..errors import ConfigurationError, LuminError, StoreUnavailable
 from ..journal import say
 from ..model import Response
@@ -72,7 +73,7 @@ def require_way_out() -> None:
     """
     try:
         if os.environ.get("SSL_CERT_FILE"):
-            httpx2.create_ssl_context()
+            tls_context()
         elif (directory := os.environ.get("SSL_CERT_DIR")) and not os.path.isdir(directory):
             raise ConfigurationError("SSL_CERT_DIR", f"names no directory: {directory}")
     except OSError as error:  # of which SSLError is one

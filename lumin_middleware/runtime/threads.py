@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import httpx2
 
 from ..config import LuminConfig
-from ..connections import blocking_api_client
+from ..connections import blocking_api_client, tls_context
 from ..ports import Store
 from .event_loop import DirectStore
 from .exchange import Exchange
@@ -28,7 +28,7 @@ class ThreadWorld:
 
     def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float], *, several: bool = False) -> None:
         warn_of_memory(store, several=several or workers() > 1)
-        context = httpx2.create_ssl_context()
+        context = tls_context()
         self.store = DirectStore(store, config.fingerprint)
         self.exchange = Exchange(config, context, clock)
         self.clock = clock

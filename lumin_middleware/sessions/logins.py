@@ -122,6 +122,10 @@ class Logins:
         """Whether this browser has other logins than this one, whatever became of them."""
         return bool(self._begun(jar).keys() - {self.name(state)})
 
+    def rivals(self, state: str, jar: Jar[Any]) -> list[str]:
+        """The short names of the other logins that this browser has in flight."""
+        return [name.removeprefix(self._cookies.login) for name in self._begun(jar) if name != self.name(state)]
+
     def _begun(self, jar: Jar[Any]) -> dict[str, int]:
         """When each login in flight was begun."""
         found = {}
@@ -158,7 +162,7 @@ class Logins:
 
     def name(self, state: str) -> str:
         """The name of a login's cookie."""
-        return self._cookies.login + digest(state)[:16]
+        return self._cookies.login + short_name(state)
 
     def _cookie(self, name: str, waits: int, secret: bytes) -> str:
         # Sealed for this name: whoever swaps cookies among names is found out.
@@ -181,6 +185,11 @@ class Logins:
         """The scopes that such a link asks for; none if it is not ours."""
         unsealed = self._ask_sealer.unseal(text.encode("latin-1", "replace"))
         return tuple(unsealed.data.decode().split()) if unsealed else ()
+
+
+def short_name(state: str) -> str:
+    """What a login is called where its `state` is too long: 64 bits, and only we make what it is the digest of."""
+    return digest(state)[:16]
 
 
 def person(session: Session | None) -> str:

@@ -6,14 +6,14 @@ must have room whatever strangers do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from ..config import LuminConfig
 from ..errors import StoreUnavailable
 from ..journal import say
 from ..ports import World
-from .logins import CLOCK_TOLERANCE, LIFETIME
+from .logins import CLOCK_TOLERANCE, LIFETIME, short_name
 from .records import digest
 from .sealing import Sealer
 
@@ -62,17 +62,46 @@ class Marks:
         """Marks a login as used; whether it was not before. Raises `StoreUnavailable`."""
         if not self._budget.spend(1):
             raise StoreUnavailable("too many sign-ins in half an hour: room in the store is kept for sessions")
-        return await self._world.store.swap(_mark(state), None, USED, LIFETIME + CLOCK_TOLERANCE)
+        return await self._swap(short_name(state), None, USED)
 
     async def ended(self, state: str, outcome: bytes) -> None:
         """Says what became of a login that was used. Where the store cannot take it, whoever waits gives up later."""
         with suppress(StoreUnavailable):
-            before = USED if outcome is DONE else await self._world.store.get(_mark(state))
-            await self._world.store.swap(_mark(state), before, outcome, LIFETIME + CLOCK_TOLERANCE)
+            before = USED if outcome is DONE else await self.outcome(state)
+            await self._swap(short_name(state), before, outcome)
 
     async def outcome(self, state: str) -> bytes | None:
         """What became of it; None when it was not used. Raises `StoreUnavailable`."""
-        return await self._world.store.get(_mark(state))
+        return await self._read(short_name(state))
+
+    # --- two at once ---
+
+    async def in_use(self, names: Iterable[str]) -> list[str]:
+        """Those of these logins, by their short names, that were used and of which nobody knows yet what comes."""
+        with suppress(StoreUnavailable):
+            return [name for name in names if await self._read(name) == USED]
+        return []
+
+    async def win(self, state: str, rivals: Iterable[str]) -> bool:
+        """Says that somebody is signed in, and of `rivals`, by their short names, as well: it is the same browser.
+
+        False where one of them has said so first. Of two logins whose codes are on their way at once the later one sees
+        the other, or each sees the other, so that they meet at a mark. Whoever gives way there has said nothing of the
+        marks that follow: since all go through them in one order, one wins.
+        """
+        own = short_name(state)
+        with suppress(StoreUnavailable):  # as in `ended`
+            for name in sorted({own, *rivals}):
+                if not await self._swap(name, USED, DONE) and await self._read(name) == DONE:
+                    await self._swap(own, USED, VOID)
+                    return False
+        return True
+
+    async def _read(self, name: str) -> bytes | None:
+        return await self._world.store.get(_mark(name))
+
+    async def _swap(self, name: str, old: bytes | None, new: bytes) -> bool:
+        return await self._world.store.swap(_mark(name), old, new, LIFETIME + CLOCK_TOLERANCE)
 
 
 class LongPages:
@@ -114,8 +143,8 @@ class LongPages:
         return unsealed.data.decode() if unsealed else self._default
 
 
-def _mark(state: str) -> str:
-    return "login:" + digest(state)[:32]
+def _mark(name: str) -> str:
+    return "login:" + name
 
 
 def _page(name: str) -> str:

@@ -48,10 +48,9 @@ class Tries:
 
     def saw(self, session: Session) -> None:
         """A request came with this session: whatever led to it was no loop."""
-        if self._clock() - session.began < TRIES_WINDOW:
-            name = _name(session).encode()
-            if not self._seen.get(name):
-                self._seen.put(name, True)
+        if self._clock() - session.began < TRIES_WINDOW and not self._seen.get(session.id.encode()):
+            self._seen.put(session.id.encode(), True)
+            self._seen.put(_name(session).encode(), True)
 
     def _read(self, jar: Jar[Any]) -> list[tuple[float, str]]:
         value = jar.ours.get(self._cookies.tries)

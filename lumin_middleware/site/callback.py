@@ -27,7 +27,7 @@ from .access import is_navigation, is_prefetch
 from .login import Login
 from .parts import Parts
 from .set_up import Alarm, NotSetUp
-from .sign_in import SignIn
+from .sign_in import Overtaken, SignIn
 
 CAME_TO_NOTHING = frozenset({"request_forbidden", "request_unauthorized"})
 """Hydra's errors for a request that a newer one of this browser pushed out, and for one that took too long."""
@@ -102,6 +102,8 @@ class Callback:
             session, cookies = await self._world.shield(
                 lambda: self._sign_in.sign_in(code, jar), undo=lambda made: self._sign_in.undo(code, made[0])
             )
+        except Overtaken:
+            return await self._lead_to(errand, self._logins.forget(state, jar))
         except LuminError as error:
             return await self._failed(request, jar, code.transaction, error)
         cookies += [*self._logins.forget(state, jar), self._logins.tries.count(session, jar)]

@@ -182,7 +182,11 @@ def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
 
 def says_nothing_of_caching(names: Iterable[str]) -> bool:
     """Whether an application left open who may keep its answer; heuristics would let the next person see it."""
-    return not {"cache-control", "expires", "pragma"} & {name.lower() for name in names}
+    return OF_CACHING.isdisjoint(name.lower() for name in names)
+
+
+OF_CACHING = frozenset(("cache-control", "expires", "pragma"))
+"""The headers that say who may keep an answer (RFC 9111, 5)."""
 
 
 PRIVATE = ("Cache-Control", "private, no-cache")

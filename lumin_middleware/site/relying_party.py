@@ -135,6 +135,7 @@ class RelyingParty:
             f"{config.prefix}/lumin.js": BrowserFile(answers, "lumin.js", "text/javascript"),
             f"{config.prefix}/lumin.d.ts": BrowserFile(answers, "lumin.d.ts", "text/plain"),
         }
+        self._below = f"{config.prefix}/"  # where all of these are
         self._no_pages = frozenset(self._routes)
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
 
@@ -143,19 +144,22 @@ class RelyingParty:
         jar = self.parts.cookies.jar(request.cookie)
         outcome: Response | Visit
         try:
-            if (route := self._routes.get(request.path)) is not None and not request.websocket:
-                outcome = await route(request, jar)
-            elif self._api_proxy.concerns(request.path):
-                outcome = await self._call_api(request, jar)
-            elif self._verify.concerns(request):
-                outcome = await self._verify(request, jar)
-            else:
-                outcome = await self.admit(request, jar, self._rules.rule(request))
+            outcome = await self._outcome(request, jar)
         except LuminError as error:
             outcome = self.failure(request, error)
         if is_detailed():
             self._trace(request, outcome)
         return outcome
+
+    async def _outcome(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
+        if request.path.startswith(self._below) or request.raw_path.startswith(self._below):
+            if (route := self._routes.get(request.path)) is not None and not request.websocket:
+                return await route(request, jar)
+            if self._api_proxy.concerns(request.path):
+                return await self._call_api(request, jar)
+            if self._verify.concerns(request):
+                return await self._verify(request, jar)
+        return await self.admit(request, jar, self._rules.rule(request))
 
     def by(self, request: Request) -> str:
         """What decides about a request: a route of ours, or which patterns; in words."""
@@ -210,7 +214,7 @@ class RelyingParty:
         The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names,
         which may have no use for a redirect. Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
         """
-        if redirect and (astray := self._callback.astray(request, jar)) is not None:
+        if redirect and request.query and (astray := self._callback.astray(request, jar)) is not None:
             return astray
         if rule.public:
             return Visit(self, request, jar)

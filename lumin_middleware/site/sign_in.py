@@ -24,6 +24,10 @@ from .parts import Parts
 from .set_up import KeyWatch, NotSetUp
 
 
+class Overtaken(LuminError):
+    """The browser was signed in by another login, while this one's code was redeemed; its session is over."""
+
+
 class SignIn:
     """Makes sessions of codes."""
 
@@ -33,6 +37,7 @@ class SignIn:
         self._sessions = parts.sessions
         self._metadata = parts.metadata
         self._token_endpoint = parts.token_endpoint
+        self._logins = parts.logins
         self._marks = parts.marks
         self._grants = parts.grants
         self._account = account
@@ -49,14 +54,19 @@ class SignIn:
     async def sign_in(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         """The session that a code gives, and the `Set-Cookie` values for it. Sent once, and whoever waits is told.
 
-        Raises `LuminError`.
+        Raises `Overtaken`, `LuminError`.
         """
+        state = code.transaction.state
+        rivals = await self._marks.in_use(self._logins.rivals(state, jar))
         try:
             session, cookies = await self._session(code, jar)
         except LuminError:
-            await self._marks.ended(code.transaction.state, VOID)
+            await self._marks.ended(state, VOID)
             raise
-        await self._marks.ended(code.transaction.state, DONE)
+        if not await self._marks.win(state, rivals):
+            # A browser keeps one of the two cookies. Nobody would ever end the session of the other one.
+            await self._account.sign_out(session)
+            raise Overtaken("another sign-in of this browser was completed at the same time")
         await self._keys.look()
         note(self._world, SignedIn.of(session, scope=session.tokens.scope))
         return session, cookies

@@ -6,6 +6,8 @@ would be told "no" because of its own first try, and is refused. Reading may be 
 because servers and firewalls cut idle connections. So a swap reads first: where that finds something
 else than `old`, it is answered; where it does not, there is a connection now that lives.
 
+A server that says it is no primary has done nothing, so either verb is sent to another once, on a new connection.
+
 The server must not evict what is alive (`maxmemory-policy noeviction`, the default). Where a replica
 takes over, the last moments before it may be lost.
 
@@ -18,11 +20,12 @@ import asyncio
 import hashlib
 import inspect
 import math
-from collections.abc import Callable
-from types import ModuleType
+import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
+from .redis_clients import Term, client_maker, import_redis
 
 SWAP = """
 local held = redis.call("GET", KEYS[1])
@@ -33,62 +36,84 @@ return 1
 """
 SWAP_SHA = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
 
-# Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in less than
-# a millisecond, so one that takes a second is down. Options of the URL go before them.
-OPTIONS = {
-    "socket_connect_timeout": 1.0,
-    "socket_timeout": 2.0,
-    "max_connections": 50,  # of one process, or of one event loop
-    "timeout": 2.0,  # for one of them to become free
-}
-
 
 class RedisStore:
     """Records in Redis, under keys that begin with `prefix`.
 
-    `client` is a URL (`redis://`, `rediss://` with TLS, `unix://`) or a client of redis-py, be it a
-    cluster's or a sentinel's, that was made with `retry=Retry(NoBackoff(), 0)`.
+    `client` is a URL (`redis://`, `rediss://` with TLS, `unix://`, `redis+sentinel://host,host/service`,
+    `redis+cluster://host,host`) or a client of redis-py, be it a cluster's or a sentinel's, that was made with
+    `retry=Retry(NoBackoff(), 0)`. `credential_provider` is redis-py's, beside a URL without a password: it is asked
+    for each connection, so that passwords may change.
 
     Raises `ConfigurationError` where redis-py is missing, the URL is wrong, or the client is one that
     decodes what it reads or sends commands again.
     """
 
-    def __init__(self, client: Any, *, prefix: str = "lumin:") -> None:
-        self._redis = _import_redis()
-        self._trouble = (self._redis.RedisError, OSError)
+    def __init__(self, client: Any, *, prefix: str = "lumin:", credential_provider: Any = None) -> None:
+        self._redis = import_redis()
+        self._trouble = trouble(self._redis)
         self._prefix = prefix
         self._owned = isinstance(client, str)
-        self._client = _checked(_from_url(client, self._redis) if self._owned else client, asynchronous=False)
+        self._making = threading.Lock()
+        self._made: tuple[Any, Term] | None = None
+        if self._owned:
+            self._make = client_maker(client, asynchronous=False, credential_provider=credential_provider)
+            if "+cluster:" not in client:  # which asks for its plan when it is made
+                _checked(self._client()[0], asynchronous=False)
+        else:
+            _require_url(credential_provider)
+            self._made = _checked(client, asynchronous=False), Term()
 
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
         name = (self._prefix + key).encode()
-        try:
-            try:
-                return self._client.get(name)  # type: ignore[no-any-return]
-            except self._redis.ConnectionError:
-                return self._client.get(name)  # type: ignore[no-any-return]
-        except self._trouble as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
+        return self._asked(lambda client: client.get(name), again=self._redis.ConnectionError)  # type: ignore[no-any-return]
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         """See `Store.swap`."""
         if self.get(key) != old:
             return False
         arguments = _arguments(self._prefix + key, old, new, ttl)
-        try:
+
+        def run(client: Any) -> Any:
             try:
-                done = self._client.evalsha(SWAP_SHA, 1, *arguments)
+                return client.evalsha(SWAP_SHA, 1, *arguments)
             except self._redis.exceptions.NoScriptError:  # the server is new to it, and ran nothing
-                done = self._client.eval(SWAP, 1, *arguments)
-        except self._trouble as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
-        return bool(done)
+                return client.eval(SWAP, 1, *arguments)
+
+        return bool(self._asked(run))
 
     def close(self) -> None:
         """Closes the connections, unless they are those of a client that was given."""
-        if self._owned:
-            self._client.close()
+        if self._owned and self._made is not None:
+            client, term = self._made
+            for each in (client, *term.sentinels):
+                each.close()
+
+    def _asked(self, ask: Callable[[Any], Any], again: type[Exception] | tuple[()] = ()) -> Any:
+        """The answer; asked for again once after an error of that class, or where the server did nothing."""
+        try:
+            client, term = self._client()
+            try:
+                return ask(client)
+            except self._trouble as error:
+                if is_no_primary(error, self._redis):
+                    term.is_over()
+                    if not self._owned and hasattr(client, "connection_pool"):
+                        _idle(client.connection_pool.disconnect)
+                elif not isinstance(error, again):
+                    raise
+            return ask(client)
+        except self._trouble as error:
+            if self._owned and is_lost(error, self._redis):
+                self._made = None  # the next asks the places of the URL again
+            raise StoreUnavailable(f"Redis: {error}") from error
+
+    def _client(self) -> tuple[Any, Term]:
+        with self._making:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
 
 
 class AsyncRedisStore:
@@ -101,52 +126,68 @@ class AsyncRedisStore:
     Raises `ConfigurationError` as `RedisStore` does.
     """
 
-    def __init__(self, client: Any, *, prefix: str = "lumin:") -> None:
-        self._redis = _import_redis()
-        self._trouble = (self._redis.RedisError, OSError)
+    def __init__(self, client: Any, *, prefix: str = "lumin:", credential_provider: Any = None) -> None:
+        self._redis = import_redis()
+        self._trouble = trouble(self._redis)
         self._prefix = prefix
         self._owned = isinstance(client, str) or callable(client)
-        self._make: Callable[[], Any] = client if callable(client) else lambda: client
+        self._make: Callable[[], tuple[Any, Term]]
         if isinstance(client, str):
-            self._make = lambda: _from_url(client, self._redis.asyncio)
-        _checked(self._make(), asynchronous=True)
+            self._make = client_maker(client, asynchronous=True, credential_provider=credential_provider)
+        else:
+            _require_url(credential_provider)
+            self._make = (lambda: (client(), Term())) if callable(client) else lambda: (client, Term())
+        self._is_url = isinstance(client, str)
+        _checked(self._make()[0], asynchronous=True)
         # Not by weak reference, which would never end: an open connection leads back to its loop.
-        self._clients: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, Term]] = {}
 
     async def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
         name = (self._prefix + key).encode()
-        client = self._client()
-        try:
-            try:
-                return await client.get(name)  # type: ignore[no-any-return]
-            except self._redis.ConnectionError:
-                return await client.get(name)  # type: ignore[no-any-return]
-        except self._trouble as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
+        return await self._asked(lambda client: client.get(name), again=self._redis.ConnectionError)  # type: ignore[no-any-return]
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         """See `Store.swap`."""
         if await self.get(key) != old:
             return False
         arguments = _arguments(self._prefix + key, old, new, ttl)
-        client = self._client()
-        try:
+
+        async def run(client: Any) -> Any:
             try:
-                done = await client.evalsha(SWAP_SHA, 1, *arguments)
+                return await client.evalsha(SWAP_SHA, 1, *arguments)
             except self._redis.exceptions.NoScriptError:  # the server is new to it, and ran nothing
-                done = await client.eval(SWAP, 1, *arguments)
-        except self._trouble as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
-        return bool(done)
+                return await client.eval(SWAP, 1, *arguments)
+
+        return bool(await self._asked(run))
 
     async def aclose(self) -> None:
         """Closes the running loop's connections, unless they are those of a client that was given."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if self._owned and client is not None:
-            await client.aclose()
+        found = self._clients.pop(asyncio.get_running_loop(), None)
+        if self._owned and found is not None:
+            for each in (found[0], *found[1].sentinels):
+                await each.aclose()
 
-    def _client(self) -> Any:
+    async def _asked(self, ask: Callable[[Any], Awaitable[Any]], again: type[Exception] | tuple[()] = ()) -> Any:
+        """As `RedisStore._asked`."""
+        client, term = self._client()
+        try:
+            try:
+                return await ask(client)
+            except self._trouble as error:
+                if is_no_primary(error, self._redis):
+                    term.is_over()
+                    if not self._is_url and hasattr(client, "connection_pool"):
+                        await _idle(client.connection_pool.disconnect)
+                elif not isinstance(error, again):
+                    raise
+            return await ask(client)
+        except self._trouble as error:
+            if self._owned and is_lost(error, self._redis):
+                await self.aclose()
+            raise StoreUnavailable(f"Redis: {error}") from error
+
+    def _client(self) -> tuple[Any, Term]:
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             for other in list(self._clients):
@@ -161,25 +202,36 @@ def _arguments(name: str, old: bytes | None, new: bytes | None, ttl: float) -> t
     return name.encode(), "absent" if old is None else "present", old or b"", new or b"", milliseconds
 
 
-def _import_redis() -> ModuleType:
-    try:
-        import redis.asyncio
-    except ImportError:
-        raise ConfigurationError("store", "Redis needs redis-py: pip install 'lumin-middleware[redis]'") from None
-    return redis
+def trouble(redis: Any) -> tuple[type[Exception], ...]:
+    """The errors of redis-py that are the system's; a cluster's is a tree of its own."""
+    return redis.RedisError, redis.exceptions.RedisClusterException, OSError
 
 
-def _from_url(url: str, module: Any) -> Any:
-    """A client of `redis` or `redis.asyncio`. No error repeats the URL: it may hold a password."""
-    tls = {"ssl_check_hostname": True} if url.startswith("rediss:") else {}  # the default since redis-py 6
+def is_no_primary(error: BaseException, redis: Any) -> bool:
+    """Whether a server says that it is a replica, so that nothing was done.
+
+    Redis 6 says so of a script in its own words, and redis-py's Sentinel client in those of another error.
+    """
+    kinds = (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError)
+    return isinstance(error, kinds) or "READONLY" in str(error) or isinstance(error.__context__, kinds)
+
+
+def is_lost(error: BaseException, redis: Any) -> bool:
+    """Whether a cluster's client knows no node that answers: it forgets the places that it was given."""
+    return isinstance(error, redis.exceptions.RedisClusterException)
+
+
+def _idle(disconnect: Callable[..., Any]) -> Any:
+    """Closes what a client that was given keeps and nobody uses."""
     try:
-        pool = module.BlockingConnectionPool.from_url(url, **OPTIONS, **tls)
-        pool.connection_class(**pool.connection_kwargs)
-    except (TypeError, ValueError):
-        raise ConfigurationError(
-            "store", "is no URL of redis-py; give redis://user:password@host:6379/0, rediss://… or unix:///path"
-        ) from None
-    return module.Redis.from_pool(pool)
+        return disconnect(inuse_connections=False)
+    except TypeError:  # redis-py 5's pool that blocks knows no difference
+        return disconnect()
+
+
+def _require_url(credential_provider: Any) -> None:
+    if credential_provider is not None:
+        raise ConfigurationError("store", "takes a credential_provider beside a URL; give a client its own")
 
 
 def _checked(client: Any, *, asynchronous: bool) -> Any:

@@ -16,9 +16,11 @@ from .redis import AsyncRedisStore, RedisStore
 from .sqlite import SQLiteStore
 
 CHOICES = (
-    "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, postgresql://… or"
-    " django"
+    "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, "
+    "redis+sentinel://host:26379,host:26379/service, redis+cluster://host:6379,host:6379, postgresql://… or django"
 )
+
+REDIS = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
 
 
 def store_from_url(
@@ -41,6 +43,8 @@ def store_opener(
     | `postgresql://…` | `PostgresStore` or `AsyncPostgresStore`, in libpq's words |
     | `django`, `django://alias` | `DjangoStore`: the site's own database, or the one of that alias |
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
+    | `redis+sentinel://host:26379,host:26379/service` | the same, led to the primary; `rediss+…` with TLS |
+    | `redis+cluster://host:6379,host:6379` | the same, for a cluster; `rediss+…` with TLS |
 
     `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError` where `url` is
     none of these; no file is made and nothing connected to before the opening.
@@ -52,7 +56,7 @@ def store_opener(
             return partial(MemoryStore, clock=clock)
         case "sqlite", "://", _:
             return partial(SQLiteStore, _path(url), clock=clock)
-        case "redis" | "rediss" | "unix", "://", _:
+        case scheme, "://", _ if scheme in REDIS:
             return _unopened(AsyncRedisStore(url) if asynchronous else RedisStore(url))
         case "postgresql" | "postgres", "://", _:
             return _unopened(AsyncPostgresStore(url) if asynchronous else PostgresStore(url))

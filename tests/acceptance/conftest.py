@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import socket
 import threading
@@ -11,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-import httpx2
 import pytest
 import uvicorn
 
@@ -21,14 +19,6 @@ from tests.site_rig import site as make_site
 
 SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, f"{SESSION}=")
 """What no line of a log may hold: tokens, codes, ID tokens, the client's secret, our cookies."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def ready_made() -> Iterator[None]:
-    """What a new site would spend 50 ms on: one TLS context for all."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx2, "create_ssl_context", functools.cache(httpx2.create_ssl_context))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lumin_middleware.checks import stowaway
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
 from lumin_middleware.model import _CHECKED, AuthorizationCode, Errand, Transaction
 from lumin_middleware.ports import Answer, run
@@ -191,10 +192,14 @@ def test_an_operation_sends_one_form_with_each_field_once(make, peer, name, meth
 
 
 text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)
+credentials = text.filter(lambda value: stowaway(value) is None)
+"""What the settings let in."""
+
+METHODS = ("client_secret_post", "client_secret_basic")
 
 
 @hostile
-@given(text, text, text, st.sampled_from(["client_secret_post", "client_secret_basic"]), st.sampled_from(COLOURS))
+@given(credentials, credentials, text, st.sampled_from(METHODS), st.sampled_from(COLOURS))
 def test_whatever_the_secrets_are_made_of_the_server_reads_them_back(client_id, secret, value, method, colour):
     settings = config(client_id=client_id, client_secret=secret, token_endpoint_auth_method=method)
     requests = []

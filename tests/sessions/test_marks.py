@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from itertools import combinations
+from types import SimpleNamespace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.sessions.logins import CLOCK_TOLERANCE, LIFETIME
+from lumin_middleware.sessions.logins import CLOCK_TOLERANCE, LIFETIME, short_name
 from lumin_middleware.sessions.marks import (
     DONE,
     INLINE_LIMIT,
@@ -17,7 +25,7 @@ from lumin_middleware.sessions.marks import (
     LongPages,
     Marks,
 )
-from tests.fakes import OLD_KEY, Workers
+from tests.fakes import OLD_KEY, Workers, hostile
 
 STATE = "s" * 240
 LONG = "/" + "x" * INLINE_LIMIT
@@ -100,6 +108,92 @@ def test_a_budget_is_what_it_says_in_each_half_hour():
     assert budget.spend(10)
     now[0] = -1.0
     assert budget.spend(10), "a clock that went back begins anew"
+
+
+# --- several at once ---
+
+
+class InSteps:
+    """A store each verb of which is one step, before which others may take theirs."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes | None] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        await step()
+        return self.values.get(key)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        await step()
+        if self.values.get(key) != old:
+            return False
+        self.values[key] = new
+        return True
+
+
+@types.coroutine
+def step() -> Generator[None]:
+    yield
+
+
+class Contest:
+    """Logins of one browser, each of which is used by a process of its own."""
+
+    def __init__(self, states: str) -> None:
+        self.world = SimpleNamespace(store=InSteps(), clock=lambda: 0.0)
+        self.seen: dict[str, list[str]] = {}
+        self.won: dict[str, bool] = {}
+        self._running = {state: self._use(state, states) for state in states}
+
+    async def _use(self, state: str, states: str) -> None:
+        marks = Marks(self.world)
+        assert await marks.use(state)
+        others = {short_name(other): other for other in states if other != state}
+        rivals = await marks.in_use(others)
+        self.seen[state] = [others[name] for name in rivals]
+        self.won[state] = await marks.win(state, rivals)
+
+    def go_on(self, turns: Iterable[str]) -> None:
+        """Lets them take their steps in this order, as far as they have any, and then the rest."""
+        for state in [*turns, *(each for each in self._running for _ in range(20))]:
+            with suppress(StopIteration):
+                if state in self._running:
+                    self._running[state].send(None)
+                    continue
+            self._running.pop(state, None)
+
+    def assert_one_cookie(self) -> None:
+        """Of two that met one has won, and somebody has."""
+        assert any(self.won.values())
+        for state, others in self.seen.items():
+            assert not any(self.won[state] and self.won[other] for other in others), self.seen
+        assert USED not in self.world.store.values.values()
+
+
+@pytest.mark.parametrize("states", ["ab", "ba"])
+def test_of_two_logins_that_are_used_at_once_one_wins_whatever_the_order_of_steps(states):
+    met = 0
+    for first in combinations(range(12), 6):
+        contest = Contest(states)
+        contest.go_on(states[0] if turn in first else states[1] for turn in range(12))
+        contest.assert_one_cookie()
+        met += any(contest.seen.values())
+    assert met > 500
+
+
+@hostile
+@given(st.lists(st.sampled_from("abcd"), max_size=40))
+def test_of_several_logins_that_are_used_at_once_at_most_one_wins(turns):
+    contest = Contest("abcd")
+    contest.go_on(turns)
+    contest.assert_one_cookie()
+
+
+async def test_a_store_that_fails_takes_no_sign_in_away(marks, workers):
+    await marks.use(STATE)
+    workers.store.fails = {"get login", "swap login"}
+    assert await marks.in_use(["0" * 16]) == []
+    assert await marks.win(STATE, ["0" * 16])
 
 
 # --- long pages ---

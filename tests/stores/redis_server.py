@@ -9,8 +9,15 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import redis
+
+from tests.patience import PATIENCE
 
 
 def find_binary() -> str | None:
@@ -93,6 +100,74 @@ class RedisServer:
         return False
 
 
+class Watched:
+    """A primary, two replicas, and the Sentinels that watch them: `SERVICE` is what these call it."""
+
+    SERVICE = "sessions"
+
+    def __init__(self, binary: str, *, sentinels: int = 3) -> None:
+        self._binary = binary
+        self._number = sentinels
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            enter = stack.enter_context
+            primary = enter(RedisServer(self._binary))
+            follow = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
+            self.servers = [primary, *(enter(RedisServer(self._binary, *follow)) for _ in range(2))]
+            watch = (
+                f"sentinel monitor {self.SERVICE} 127.0.0.1 {primary.port} {self._number // 2 + 1}\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} 1000\n"
+                f"sentinel failover-timeout {self.SERVICE} 5000\n"
+            )
+            self.sentinels = [
+                enter(RedisServer(self._binary, "--sentinel", configuration=watch)) for _ in range(self._number)
+            ]
+            until(lambda: all(self._knows_all(sentinel) for sentinel in self.sentinels))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def url(self) -> str:
+        places = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{places}/{self.SERVICE}"
+
+    def primary(self) -> RedisServer:
+        """Whom the first Sentinel names."""
+        with redis.Redis(port=self.sentinels[0].port) as client:
+            _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.SERVICE)
+        return next(server for server in self.servers if server.port == int(port))
+
+    def fail_over(self) -> None:
+        """Makes one of the replicas the primary; the old primary lives on as a replica. Returns before it is done."""
+        with redis.Redis(port=self.sentinels[0].port) as client:
+            client.execute_command("SENTINEL", "FAILOVER", self.SERVICE)
+
+    def _knows_all(self, sentinel: RedisServer) -> bool:
+        with redis.Redis(port=sentinel.port, decode_responses=True) as client:
+            found = client.execute_command("SENTINEL", "REPLICAS", self.SERVICE)
+            peers = client.execute_command("SENTINEL", "SENTINELS", self.SERVICE)
+        replicas = [_pairs(each) for each in found]
+        good = [each for each in replicas if each["master-link-status"] == "ok" and each["flags"] == "slave"]
+        return len(good) == len(self.servers) - 1 and len(peers) == self._number - 1
+
+
+def _pairs(item: Any) -> Any:
+    return item if isinstance(item, dict) else dict(zip(item[::2], item[1::2], strict=True))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for what will be so."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it is not so"
+        time.sleep(0.05)
+
+
 class Relay:
     """Passes bytes between clients and a server, and cuts connections as a network does.
 
@@ -101,7 +176,8 @@ class Relay:
     """
 
     def __init__(self, port: int, word: bytes = b"", *, cuts: int = 0, answered: bool = False) -> None:
-        self._upstream = ("127.0.0.1", port)
+        self.upstream = ("127.0.0.1", port)
+        """Where new connections lead."""
         self._word = word
         self._cuts = cuts
         self._answered = answered
@@ -140,7 +216,7 @@ class Relay:
 
     def _serve(self, client: socket.socket) -> None:
         cut = False
-        with client, socket.create_connection(self._upstream) as server:
+        with client, socket.create_connection(self.upstream) as server:
             while True:
                 ready, _, _ = select.select([client, server], [], [])
                 source = ready[0]

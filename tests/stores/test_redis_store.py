@@ -260,7 +260,7 @@ def test_a_wrong_password_is_unavailable_and_not_repeated(store_class: Any, redi
 
 def test_a_certificate_is_asked_for_over_tls() -> None:
     store = RedisStore("rediss://127.0.0.1")
-    pool = store._client.connection_pool
+    pool = store._client()[0].connection_pool
     connection = pool.connection_class(**pool.connection_kwargs)
     assert isinstance(connection, redis.SSLConnection)
     assert (connection.cert_reqs, connection.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -385,7 +385,7 @@ def test_more_callers_than_connections_wait_for_one(redis_server: RedisServer, s
         store = AsyncRedisStore(f"{redis_server.url}?max_connections=4", prefix=prefix)
         await store.swap("key", None, b"value", LONG)
         assert await asyncio.gather(*(store.get("key") for _ in range(300))) == [b"value"] * 300
-        assert len(store._client().connection_pool._available_connections) <= 4
+        assert len(store._client()[0].connection_pool._available_connections) <= 4
         await store.aclose()
 
     asyncio.run(main())

@@ -45,7 +45,15 @@ def test_a_path_is_absolute_and_percent_encoded(tmp_path: Path, asynchronous: bo
     assert path.is_file()
 
 
-@pytest.mark.parametrize("redis", ["redis://localhost/1", "rediss://:pass@localhost", "unix:///run/redis.sock"])
+REDIS = [
+    *("redis://localhost/1", "rediss://:pass@localhost", "unix:///run/redis.sock"),
+    *("redis+sentinel://one:26379,two,[::1]:26380/service", "rediss+sentinel://u:p@one/service/1?socket_timeout=1"),
+    "redis+sentinel://:pass@one/service?sentinel_password=other",
+    *("redis+cluster://one:6379,two", "rediss+cluster://u:p%40@one:7000?socket_timeout=1"),
+]
+
+
+@pytest.mark.parametrize("redis", REDIS)
 def test_redis_comes_in_the_colour_that_is_asked_for(redis: str) -> None:
     assert isinstance(store_at(redis, asynchronous=False), RedisStore)
     assert isinstance(store_at(redis, asynchronous=True), AsyncRedisStore)
@@ -87,7 +95,19 @@ def test_the_clock_is_passed_on(tmp_path: Path, scheme: str) -> None:
         "sqlite:///s3cret%00",
         "mysql://somebody:s3cret@host/db",
         "redis:/somebody:s3cret@host",
+        "redis",
         "redis+sentinel://:s3cret@host",
+        "redis+sentinel://:s3cret@host/",
+        "redis+sentinel://:s3cret@host:port/service",
+        "redis+sentinel://:s3cret@,/service",
+        "redis+sentinel://:s3cret@host/service/first",
+        "redis+sentinel://:s3cret@host/service?sentinel_host=x",
+        "redis+sentinel://:s3cret@host/service?unheard=of",
+        "redis+cluster://:s3cret@host/1",
+        "redis+cluster://:s3cret@host/service",
+        "redis+cluster://:s3cret@host?unheard=of",
+        "redis+cluster://:s3cret@",
+        "rediss+unix:///s3cret",
         "rediss://somebody:s3cret@host:port",
         "somebody:s3cret@redis://host",
     ],

@@ -12,15 +12,13 @@ from typing import Any, Self
 import httpx2
 import uvicorn
 
+from lumin_middleware.connections import tls_context
 from lumin_middleware.emulator.server import listen
-
-TLS = httpx2.create_ssl_context()  # making one takes longer than most tests, and none is used
-
 
 CLIENT: dict[str, Any] = {
     "trust_env": False,
     "timeout": 30,
-    "verify": TLS,
+    "verify": tls_context(),
     "limits": httpx2.Limits(keepalive_expiry=1),  # seconds; uvicorn closes after five, and nobody shall meet that
 }
 """What every HTTP client of these tests is made with."""

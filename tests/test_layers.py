@@ -114,6 +114,8 @@ EDGE = (
         "gateway.snippets",
     ),
     "explanation",
+    *("doctor.findings", "doctor.settings", "doctor.network", "doctor.metadata", "doctor.client", "doctor.stores"),
+    *("doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *(
@@ -124,6 +126,7 @@ EDGE = (
         "cli.proxy",
         "cli.snippets",
         "cli.explain",
+        "cli.doctor",
         "cli.store",
         "cli",
     ),

@@ -16,6 +16,7 @@ def main() -> None:
         sys.exit(2)
     from ..errors import LuminError
     from .demo import demo
+    from .doctor import doctor
     from .emulator import emulator
     from .explain import explain
     from .proxy import proxy
@@ -30,7 +31,7 @@ def main() -> None:
         rich_markup_mode=None,  # plain help does not cut the options' names short
         pretty_exceptions_enable=False,
     )
-    for command in (demo, emulator, proxy, snippets, secret, explain):
+    for command in (demo, emulator, proxy, snippets, secret, explain, doctor):
         commands.command()(command)
     for name, group in {"store": store}.items():
         commands.add_typer(group, name=name)

@@ -15,7 +15,7 @@ import httpx2
 from .api_paths import build_path
 from .authorization import Holder, LuminAuth, check_origin
 from .errors import ClientMisused, InsufficientScope, LoginRequired
-from .model import Session
+from .model import Session, Wanted
 from .ports import run
 
 
@@ -24,7 +24,7 @@ class _Client:
 
     __slots__ = ("_api_url", "_challenge", "_holder", "_http")
 
-    def __init__(self, holder: Holder, http: Any, api_url: httpx2.URL, challenge: Callable[[Any, str], Any]) -> None:
+    def __init__(self, holder: Holder, http: Any, api_url: httpx2.URL, challenge: Callable[[Any, Wanted], Any]) -> None:
         self._holder: Holder | None = holder
         self._http = http
         self._api_url = api_url
@@ -63,12 +63,21 @@ class _Client:
             error = self._open().failed = InsufficientScope(missing)
             raise error
 
-    def challenge(self, *, scope: str = "") -> Any:
+    @property
+    def auth_time(self) -> float:
+        """When the person proved to Lumin who they are, in seconds since the epoch: the ID token's `auth_time`, or
+        where it has none, when they signed in here."""
+        session = self._session
+        return session.began if session.auth_time is None else session.auth_time
+
+    def challenge(self, *, scope: str = "", max_age: float | None = None, offline: bool = False) -> Any:
         """The response that asks for what is missing: return it from your handler.
 
-        Without `scope` it asks for a sign-in, with it for these scopes, space-separated.
+        `scope` asks for these scopes, space-separated; `max_age` for a sign-in at Lumin that is no longer ago, in
+        seconds (compare `auth_time` first); `offline` to be acted for while away (`Grants`). Without any it asks for
+        a sign-in.
         """
-        return self._challenge(self._open(), scope)
+        return self._challenge(self._open(), Wanted(tuple(scope.split()), max_age, offline))
 
     def close(self) -> None:
         """The request is over; the middleware calls this."""
@@ -121,7 +130,7 @@ class AsyncLuminClient(_Client):
         holder: Holder,
         http: httpx2.AsyncClient,
         api_url: httpx2.URL,
-        challenge: Callable[[Any, str], Any],
+        challenge: Callable[[Any, Wanted], Any],
         make_blocking: Callable[[Any], LuminClient] | None = None,
     ) -> None:
         super().__init__(holder, http, api_url, challenge)

@@ -105,6 +105,10 @@ class LuminConfig:
 
     Letters of either case, the last slash or none: `/sign/*` is also `/sign` and `/SIGN/x`.
     """
+    required_auth_age: Mapping[str, float] = field(default_factory=dict)
+    """How long ago, in seconds, people may have signed in at Lumin at most to pass: `{"/pay/*": 300}`. Paths as in
+    `required_scopes`. The ID token's `auth_time` says when, or where it has none the sign-in here does.
+    """
     idle_timeout: float = 86_400
     """A session that is not used for this long is over. Default: a day."""
     absolute_timeout: float = 604_800
@@ -220,6 +224,11 @@ class LuminConfig:
         for pattern, scope in self.required_scopes.items():
             checks.pattern("required_scopes", pattern)
             checks.scope("required_scopes", scope)
+        if not isinstance(self.required_auth_age, Mapping):
+            raise ConfigurationError("required_auth_age", "must map patterns to seconds, such as {'/pay/*': 300}")
+        for pattern, age in self.required_auth_age.items():
+            checks.pattern("required_auth_age", pattern)
+            checks.seconds("required_auth_age", age, 60, 86_400)
 
     def _check_times(self) -> None:
         year = 31_536_000

@@ -36,6 +36,16 @@ def _between_commas(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+def _ages_by_path(text: str) -> dict[str, float]:
+    found = {}
+    for item in _between_commas(text):
+        pattern, equals, age = item.partition("=")
+        if not equals:
+            raise ValueError(f"{item!r} must name seconds, as '/pay/*=300' does")
+        found[pattern.strip()] = _seconds(age.strip())
+    return found
+
+
 def _scopes_by_path(text: str) -> dict[str, str]:
     found = {}
     for item in _between_commas(text):
@@ -102,6 +112,7 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_STRICT_LOGOUT": ("strict_logout", _boolean),
     "LUMIN_BACKCHANNEL_LOGOUT": ("backchannel_logout", _boolean),
     "LUMIN_SESSION_MEMORY": ("session_memory", _bytes),
+    "LUMIN_REQUIRED_AUTH_AGE": ("required_auth_age", _ages_by_path),
     "LUMIN_TRUSTED_PROXIES": ("trusted_proxies", _listed),
     "LUMIN_VERIFY_ACCESS_TOKEN": ("verify_access_token", _boolean),
     "LUMIN_API_PROXY": ("api_proxy", _between_commas),

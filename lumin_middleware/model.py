@@ -60,6 +60,22 @@ class Response:
     """What a page shows and its line in the log has, too."""
 
 
+CLOCK_TOLERANCE = 60.0
+"""Seconds by which the server's clock and ours may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a page needs beyond a session: scopes, a sign-in no older than `max_age` seconds, a grant."""
+
+    scope: tuple[str, ...] = ()
+    max_age: float | None = None
+    offline: bool = False
+
+
+NOTHING = Wanted()
+
+
 @dataclass(frozen=True, slots=True)
 class TokenSet:
     """What the token endpoint gave (RFC 6749, section 5.1). Times are epoch seconds."""
@@ -85,6 +101,12 @@ class Session:
     claims: Mapping[str, Any] = field(repr=False)
     nonce: str | None = field(default=None, repr=False)
     """A digest of the nonce that the sign-in sent (`identity.nonce_digest`); None if it was not kept."""
+    auth_time: float | None = None
+    """When the person proved to the server who they are, in epoch seconds, as far as it says (`began` else)."""
+
+    def is_recent(self, max_age: float, now: float) -> bool:
+        """Whether the person proved who they are within so many seconds (OpenID Connect Core 1.0, 3.1.2.1)."""
+        return now - (self.began if self.auth_time is None else self.auth_time) <= max_age + CLOCK_TOLERANCE
 
     def dump(self) -> bytes:
         tokens = self.tokens
@@ -101,6 +123,7 @@ class Session:
                 "idt": tokens.id_token,
                 "claims": self.claims,
                 "nonce": self.nonce,
+                **({} if self.auth_time is None else {"auth": self.auth_time}),
             }
         )
 
@@ -117,7 +140,7 @@ class Session:
             id_token=item["idt"],
         )
         claims = {intern(name): value for name, value in item["claims"].items()}  # the names are in every session
-        return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"))
+        return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"), item.get("auth"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,13 @@ _ACCESS = (
         *("A permission is missing", "This page needs a permission that was not given."),
     ),
     Reason(
+        "insufficient_user_authentication",
+        *(INFO, 401),
+        "Somebody is signed in, but too long ago for this page (RFC 9470).",
+        "Compare `required_auth_age`, or the `max_age` of the application's challenge.",
+        *("Please sign in again", "This page asks for a sign-in that is not long ago."),
+    ),
+    Reason(
         "renewed",
         *(DEBUG, 401),
         "A call through the API proxy met an expired token; there is a new one, but the body is gone.",
@@ -627,6 +634,12 @@ _DOUBTFUL = (
         *(WARNING, None),
         "The store's file was deleted or replaced while it was in use.",
         "Keep cleaners away from it.",
+    ),
+    Reason(
+        "max_age_ignored",
+        *(WARNING, None),
+        "The server did not ask for a new sign-in although `max_age` said so; whoever came was told.",
+        "Ask whoever runs the server; until it obeys `max_age`, such pages open to whoever signs in anew.",
     ),
     Reason(
         "clock_differs",

@@ -19,7 +19,7 @@ from .asgi import parameters
 from .client import LuminClient
 from .config import LuminConfig
 from .errors import ANSWERED, ConfigurationError, LuminError
-from .model import Request, Response
+from .model import Request, Response, Wanted
 from .ports import Store, run
 from .runtime.api_calls import WsgiCall
 from .runtime.bodies import WsgiBody
@@ -130,9 +130,9 @@ class Challenge:
         self.body = response.body
 
     @classmethod
-    def of(cls, visit: Visit, scope: str) -> Self:
+    def of(cls, visit: Visit, wanted: Wanted) -> Self:
         """The one for this request."""
-        return cls(run(visit.challenge(scope=scope)))
+        return cls(run(visit.challenge(wanted)))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return _answer(Response(self.status, self.headers, self.body), environ, start_response)

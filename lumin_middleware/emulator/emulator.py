@@ -123,11 +123,13 @@ class Emulator:
         deny: bool | str = False,
         scope: str | None = None,
         workspace: str | None = None,
+        ago: float = 0,
     ) -> str:
         """What a browser with a person at it would do, without HTTP. Returns the redirect to the client.
 
         The person is `sub`, or who `login_hint` names, or the first; they grant all of what is asked, or `scope`, a
-        subset, in one of their workspaces, the first or the one with the id `workspace`. `deny` refuses, with
+        subset, in one of their workspaces, the first or the one with the id `workspace`. They proved who they are `ago`
+        seconds ago; a request with `max_age` is not asked what it makes of that. `deny` refuses, with
         `access_denied` or an error of your own. The browser is a new one each time, so that `prompt=none` ends in
         `login_required`. Raises `RequestRefused` where the person would see an error page, or a form.
         """
@@ -136,7 +138,7 @@ class Emulator:
             raise RequestRefused("unknown_endpoint", f"{endpoint} is not the authorization endpoint")
         try:
             request = self._authorizations.check(parse_qsl(query.partition("#")[0], keep_blank_values=True))
-            answer = self._decided(request, sub, deny, scope, workspace)
+            answer = self._decided(request, sub, deny, scope, workspace, ago)
         except Refused as refused:
             if refused.destination is None:
                 raise RequestRefused(refused.refusal.error, refused.refusal.description) from None
@@ -146,7 +148,13 @@ class Emulator:
         return answer.location
 
     def _decided(
-        self, request: AuthorizationRequest, sub: str | None, deny: bool | str, scope: str | None, workspace: str | None
+        self,
+        request: AuthorizationRequest,
+        sub: str | None,
+        deny: bool | str,
+        scope: str | None,
+        workspace: str | None,
+        ago: float,
     ) -> Answer:
         """What a person makes of a request. Raises `Refused`."""
         if "none" in request.prompt:
@@ -154,7 +162,7 @@ class Emulator:
         if deny:
             raise self._authorizations.refused(request, deny if isinstance(deny, str) else "access_denied")
         now = self._clock()
-        sign_in = SignIn(self._person(sub, request.login_hint), now)
+        sign_in = SignIn(self._person(sub, request.login_hint), now - ago)
         check_again(request)
         self._authorizations.check_hint(request, sign_in.user.sub)
         self._sign_ins.begin(sign_in)

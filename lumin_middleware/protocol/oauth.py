@@ -243,7 +243,8 @@ def bearer(access_token: str) -> str:
     return f"Bearer {access_token}"
 
 
-def challenge(*, error: str = "", scope: str = "") -> str:
-    """RFC 6750, 3: the value of `WWW-Authenticate`."""
-    parts = [f'{name}="{quote(value, safe=" :._-")}"' for name, value in (("error", error), ("scope", scope)) if value]
+def challenge(*, error: str = "", scope: str = "", max_age: str = "") -> str:
+    """RFC 6750, 3, and RFC 9470, 3: the value of `WWW-Authenticate`."""
+    given = (("error", error), ("scope", scope), ("max_age", max_age))
+    parts = [f'{name}="{quote(value, safe=" :._-")}"' for name, value in given if value]
     return " ".join(["Bearer", ", ".join(['realm="lumin"', *parts])])

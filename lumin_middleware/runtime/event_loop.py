@@ -20,7 +20,7 @@ from ..client import LuminClient
 from ..config import LuminConfig
 from ..connections import api_client, blocking_api_client, tls_context
 from ..errors import ClientMisused, LuminError
-from ..model import Session
+from ..model import Session, Wanted
 from ..ports import AsyncStore, Store
 from .exchange import AsyncExchange
 from .listeners import LoopListeners
@@ -144,10 +144,10 @@ class AsyncWorld:
         """The API's connections for threads of the application, made when one asks."""
         return self._make_blocking_api()
 
-    def blocking_client(self, holder: Holder, challenge: Callable[[Any, str], Any]) -> LuminClient:
+    def blocking_client(self, holder: Holder, challenge: Callable[[Any, Wanted], Any]) -> LuminClient:
         """A client for a thread of the application, on whose behalf this loop renews."""
         there = FromThread(holder, self._loop)
-        return LuminClient(there, self.blocking_api, self.api_url, lambda _, scope: challenge(holder, scope))
+        return LuminClient(there, self.blocking_api, self.api_url, lambda _, wanted: challenge(holder, wanted))
 
     def token(self, size: int) -> str:
         return secrets.token_urlsafe(size)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import AsyncLuminClient, LuminClient
 from ..errors import ANSWERED, LuminError
-from ..model import Session
+from ..model import Session, Wanted
 from ..protocol.claims import verified_email
 from ..site import pages
 from ..site.relying_party import Visit
@@ -299,13 +299,13 @@ def _is_last(message: Message) -> bool:
 class Challenge(StarletteResponse):
     """A response that is worked out when it is sent, since only then is there a loop to ask the server in."""
 
-    def __init__(self, visit: Visit, scope: str) -> None:
+    def __init__(self, visit: Visit, wanted: Wanted) -> None:
         super().__init__(status_code=401)
         self._visit = visit
-        self._scope = scope
+        self._wanted = wanted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(await self._visit.challenge(scope=self._scope), scope, send)
+        await respond(await self._visit.challenge(self._wanted), scope, send)
 
 
 def _with_cookies(message: Message, cookies: list[str]) -> Message:

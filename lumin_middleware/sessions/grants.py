@@ -207,12 +207,20 @@ class Granted:
 
     async def fresh(self, grant: Session, *, rejected: str | None = None) -> Session:
         """See `Renewal.fresh`. Whatever a grant was when it was found, this is about what it is by now."""
-        self._records.check_limits(grant)
         try:
-            grant = (await self._records.newest(grant)).session
-        except StoreUnavailable as error:  # a token that lives outlasts that
+            self._records.check_limits(grant)
+            grant = await self._newest(grant)
+            return await self._renewal.fresh(grant, rejected=rejected)
+        except SessionEnded as error:
+            logger.warning("A grant has ended; whoever gave it can connect again: %s", error)
+            raise
+
+    async def _newest(self, grant: Session) -> Session:
+        try:
+            return (await self._records.newest(grant)).session
+        except StoreUnavailable as error:  # which a token that lives outlasts
             self._records.warn("The store is not available; grants that were revoked elsewhere go on", error)
-        return await self._renewal.fresh(grant, rejected=rejected)
+            return grant
 
     async def revoke(self, subject: str, name: str | None = None, workspace: str | None = None) -> int:
         """Ends somebody's grants of this name and workspace, here and at Lumin; how many. Raises `StoreUnavailable`."""

@@ -32,6 +32,8 @@ class Rule:
     public: bool = False
     optional: bool = False
     scope: tuple[str, ...] = ()
+    max_age: float | None = None
+    """Seconds since the person signed in at the server, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ OPTIONAL = Rule(optional=True)
 class Rules:
     """The access rules of one site: everything is protected unless a pattern names it.
 
-    A path is public, or optional, only if all of its readings are; it needs the scopes that any of them needs, and
-    scopes win over `public` and `optional`. `callback_path` tells which mounts are this site's.
+    A path is public, or optional, only if all of its readings are; it needs the scopes, and as recent a sign-in, as any
+    of them needs, and those win over `public` and `optional`. `callback_path` tells which mounts are this site's.
     """
 
     def __init__(
@@ -63,11 +65,14 @@ class Rules:
         optional: Iterable[str],
         required_scopes: Mapping[str, str],
         callback_path: str = "",
+        required_auth_age: Mapping[str, float] | None = None,
     ) -> None:
         public, optional = tuple(public), tuple(optional)
         self._public = Narrow(public)
         self._open = Narrow((*public, *optional))
-        self._scoped = Wide(required_scopes)
+        self._ages = dict(required_auth_age or {})
+        self._needs = bool(required_scopes or self._ages)
+        self._scoped = Wide([*required_scopes, *(each for each in self._ages if each not in required_scopes)])
         self._scopes = {pattern: tuple(scope.split()) for pattern, scope in required_scopes.items()}
         self._callback_path = callback_path
         self._decided: dict[str, Rule] = {}
@@ -83,12 +88,11 @@ class Rules:
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
-            scope = (
-                self._required(readings([*own, *others], mounts(request, self._callback_path))) if self._scopes else ()
-            )
-            return Rule(scope=scope) if scope else PROTECTED
+            if not self._needs:
+                return PROTECTED
+            return self._required(readings([*own, *others], mounts(request, self._callback_path))) or PROTECTED
         foreign = mounts(request, self._callback_path, foreign=True)
-        return self._rule(readings(own, foreign), readings(others, foreign) if self._scopes else ())
+        return self._rule(readings(own, foreign), readings(others, foreign) if self._needs else ())
 
     def ruling(self, request: Request) -> Ruling:
         """The rule for this request, and which patterns it is by. Raises `RequestRefused` for a trick."""
@@ -115,22 +119,26 @@ class Rules:
 
     def _of(self, path: str) -> Rule:
         """The rule for a path that has no reading but itself."""
-        if self._scopes and (scope := self._required((path,))):
-            return Rule(scope=scope)
+        if self._needs and (rule := self._required((path,))):
+            return rule
         if self._public.match(path):
             return PUBLIC
         return OPTIONAL if self._open.match(path) else PROTECTED
 
     def _rule(self, own: Collection[str], others: Iterable[str]) -> Rule:
-        if self._scopes and (scope := self._required((*own, *others))):
-            return Rule(scope=scope)
+        if self._needs and (rule := self._required((*own, *others))):
+            return rule
         if all(map(self._public.match, own)):
             return PUBLIC
         return OPTIONAL if all(map(self._open.match, own)) else PROTECTED
 
-    def _required(self, paths: Iterable[str]) -> tuple[str, ...]:
+    def _required(self, paths: Iterable[str]) -> Rule | None:
         found = self._scoped.find(paths)
-        return tuple(dict.fromkeys(token for pattern in found for token in self._scopes[pattern]))
+        if not found:
+            return None
+        scope = dict.fromkeys(token for pattern in found for token in self._scopes.get(pattern, ()))
+        ages = [self._ages[pattern] for pattern in found if pattern in self._ages]
+        return Rule(scope=tuple(scope), max_age=min(ages, default=None))
 
     def _remembered(self, path: str, rule: Rule) -> Rule:
         if len(self._decided) >= DECIDED_LIMIT:

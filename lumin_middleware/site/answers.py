@@ -145,6 +145,24 @@ class Answers(Places):
             return pages.page(401, content, headers=headers)
         return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
 
+    def not_recent(self, request: Request, max_age: float, *, may_be_page: bool) -> Response:
+        """401 for somebody whose sign-in is too long ago and who cannot be redirected (RFC 9470, 3)."""
+        login_url = f"{self.login_url(request)}&max_age={int(max_age)}"
+        challenge = oauth.challenge(error="insufficient_user_authentication", max_age=str(int(max_age)))
+        headers = [("WWW-Authenticate", challenge)]
+        if request.header(b"hx-request"):
+            headers.append(("HX-Redirect", login_url))
+        title, text = "Sign in once more", "This needs a sign-in that is not so long ago. You are still signed in."
+        if may_be_page and is_page(request):
+            links = (("Sign in", login_url),)
+            return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)
+        return pages.problem(401, "insufficient_user_authentication", title, headers=headers, login_url=login_url)
+
+    def not_connected(self, request: Request) -> Response:
+        """403 for somebody who has not connected and cannot be sent there."""
+        url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}"
+        return pages.problem(403, "not_connected", "Connect first", connect_url=url)
+
     def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
         """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1).
 

@@ -142,10 +142,26 @@ class Callback:
             answer = pages.page(200, content)
         elif missing := _missing(session, errand):
             answer = self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)))
+        elif not self._is_recent(session, errand):
+            answer = await self._not_recent(request, errand)
         else:
             return await self._lead_to(errand, cookies)
         answer.headers += pages.set_cookies(cookies)
         return answer
+
+    async def _not_recent(self, request: Request, errand: Errand) -> Response:
+        say("max_age_ignored")
+        return_to = await self._long_pages.find(errand.return_to)
+        again = f"{self._answers.login_to(return_to)}&prompt=login&max_age={errand.extra['max_age']}"
+        content = sign_in_pages.not_recent(self._config.after_login, again)
+        return self._answers.tell(request, 403, "insufficient_user_authentication", content)
+
+    def _is_recent(self, session: Session, errand: Errand) -> bool:
+        max_age = errand.extra.get("max_age")
+        return max_age is None or session.is_recent(float(max_age), self._world.clock())
+
+    def _is_enough(self, session: Session, errand: Errand) -> bool:
+        return _is_enough(session, errand) and self._is_recent(session, errand)
 
     async def _lead_to(self, errand: Errand, cookies: list[str]) -> Response:
         return pages.redirect(await self._long_pages.find(errand.return_to), cookies, reason="signed_in")
@@ -229,7 +245,7 @@ class Callback:
 
     async def _is_signed_in(self, jar: Jar[Opened], errand: Errand) -> bool:
         session = await self._sessions.current(jar)
-        return session is not None and _is_enough(session, errand)
+        return session is not None and self._is_enough(session, errand)
 
     def _unknown(
         self, request: Request, jar: Jar[Opened], state: str, errand: Errand | None = None, return_to: str = ""
@@ -254,7 +270,7 @@ class Callback:
     ) -> Response:
         """On to the page if somebody is signed in by now; else a wait for another tab; else the same again."""
         session = await self._sessions.current(jar)
-        if session is not None and _is_enough(session, errand):
+        if session is not None and self._is_enough(session, errand):
             return await self._arrive(request, session, errand, self._logins.retire(state, jar))
         if self._logins.under_way(state, jar, errand.began) and self._logins.waits(state, jar) < WAITS_LIMIT:
             return await self._wait(request, jar, state, errand)

@@ -7,7 +7,8 @@ is held, so that settings which are older than the rules cost time and nothing e
 
 It holds until something falls due for the session (its token's soft window, the slide of its idle time, its limits),
 and no longer than was asked for. What ends a session meanwhile is felt that much later; with `strict_logout`, which
-forbids that, nothing is held. Nor is what gives the browser a cookie.
+forbids that, nothing is held; nor on a site with `required_auth_age`, whose paths differ by the minute, which no class
+knows. Nor is what gives the browser a cookie.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Holding:
 
     def __init__(self, config: LuminConfig) -> None:
         self._digest = digest(config)
-        self._strict = config.strict_logout
+        self._never = config.strict_logout or bool(config.required_auth_age)
 
     def knows(self, asked: Asked) -> bool:
         """Whether these settings were made of the rules that there are."""
@@ -78,7 +79,7 @@ class Holding:
 
         One less than there are, since nginx counts in whole seconds and lets the last one pass.
         """
-        if self._strict or found.cookies or not self.knows(asked) or request.mount or request.root_path:
+        if self._never or found.cookies or not self.knows(asked) or request.mount or request.root_path:
             return 0
         left: float = asked.seconds
         if found.session is not None:

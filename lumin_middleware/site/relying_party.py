@@ -17,7 +17,7 @@ from ..errors import (
     StoreUnavailable,
 )
 from ..journal import is_detailed, say, trace
-from ..model import Request, Response, Session
+from ..model import NOTHING, Request, Response, Session, Wanted
 from ..ports import World
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
@@ -91,11 +91,11 @@ class Visit:
             return []
         return self._party.parts.sessions.set_cookies(session, self._jar)
 
-    async def challenge(self, *, scope: str = "") -> Response:
-        """The answer that asks for a sign-in or, with `scope`, for a permission that is missing."""
+    async def challenge(self, wanted: Wanted = NOTHING) -> Response:
+        """The answer that asks for what is missing: a sign-in, if nothing else is named."""
         if self.session is None and await self._party.is_overlooked(self.request, self._jar):
             return self.failure(ClientMisused(_OVERLOOKED))
-        return await self._party.challenge(self.request, self._jar, self.session, scope=tuple(scope.split()))
+        return await self._party.challenge(self.request, self._jar, self.session, wanted)
 
     async def answer(self, error: LuminError) -> Response:
         """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
@@ -103,7 +103,7 @@ class Visit:
             case LoginRequired():
                 return await self.challenge()
             case InsufficientScope():
-                return await self.challenge(scope=error.scope)
+                return await self.challenge(Wanted(tuple(error.scope.split())))
             case _:
                 return self.failure(error)
 
@@ -124,7 +124,9 @@ class RelyingParty:
         self._connect = Connect(parts, self._login)
         self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
-        self._rules = Rules(config.public, config.optional, config.required_scopes, config.callback_path)
+        self._rules = Rules(
+            config.public, config.optional, config.required_scopes, config.callback_path, config.required_auth_age
+        )
         self._verify = Verify(parts, self._rules, self.admit)
         self._routes: dict[str, Route] = {
             config.callback_path: self._callback,
@@ -232,9 +234,13 @@ class RelyingParty:
             if rule.optional:
                 return Visit(self, request, jar)
             raise
-        if rule.scope and not set(rule.scope) <= set(session.tokens.scope):
-            return await self.challenge(request, jar, session, scope=rule.scope, redirect=redirect)
+        has_scopes = not rule.scope or set(rule.scope) <= set(session.tokens.scope)
+        if not has_scopes or not self._is_recent(session, rule.max_age):
+            return await self.challenge(request, jar, session, Wanted(rule.scope, rule.max_age), redirect=redirect)
         return visit
+
+    def _is_recent(self, session: Session, max_age: float | None) -> bool:
+        return max_age is None or session.is_recent(max_age, self.parts.world.clock())
 
     def _may_shake_hands(self, request: Request, jar: Jar[Opened]) -> bool:
         """Whether a handshake is a page's of this site, or nobody's: no same-origin policy guards it (RFC 6455, 10.2).
@@ -260,12 +266,16 @@ class RelyingParty:
         request: Request,
         jar: Jar[Opened],
         session: Session | None,
+        wanted: Wanted = NOTHING,
         *,
-        scope: tuple[str, ...] = (),
         redirect: bool = True,
     ) -> Response:
-        """The answer that asks for a sign-in or for scopes that are missing, fit for this request."""
-        missing = tuple(token for token in scope if session is None or token not in session.tokens.scope)
+        """The answer that asks for what is missing, a sign-in if nothing else is, fit for this request."""
+        missing = tuple(token for token in wanted.scope if session is None or token not in session.tokens.scope)
+        if session is not None and wanted.max_age is not None and not self._is_recent(session, wanted.max_age):
+            return await self._require_recent(request, jar, session, wanted.max_age, missing, redirect=redirect)
+        if session is not None and wanted.offline and not missing:
+            return await self._require_grant(request, jar, session, redirect=redirect)
         if session is None or not missing:
             return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
@@ -287,6 +297,29 @@ class RelyingParty:
         if answer.reason == "began":
             answer.reason = reason
         return answer
+
+    async def _require_recent(
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        session: Session,
+        max_age: float,
+        needed: tuple[str, ...],
+        *,
+        redirect: bool,
+    ) -> Response:
+        """Another sign-in, since this one is too long ago; whoever does not do that keeps the session."""
+        if not redirect or not is_navigation(request):
+            return self._answers.not_recent(request, max_age, may_be_page=redirect)
+        extra = {"max_age": str(int(max_age))}
+        return await self._login.begin(
+            request, jar, self._here(request), needed=needed, asked_by=person(session), extra=extra
+        )
+
+    async def _require_grant(self, request: Request, jar: Jar[Opened], session: Session, *, redirect: bool) -> Response:
+        if redirect and is_navigation(request):
+            return await self._connect.begin(request, jar, session, self._here(request))
+        return self._answers.not_connected(request)
 
     def _here(self, request: Request) -> str:
         page = access.here(target(request), "")

@@ -79,8 +79,9 @@ class SignIn:
     async def _session(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         tokens = await self._redeem(code)
         try:
-            claims = await admitted(await self._claims(tokens, code.transaction), self._config)
-            session = self._new(tokens, claims, code.transaction)
+            found, auth_time = await self._claims(tokens, code.transaction)
+            claims = await admitted(found, self._config)
+            session = self._new(tokens, claims, code.transaction, auth_time)
             cookies = self._sessions.set_cookies(session, jar)
             replaced = await self._sessions.current(jar)
             await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
@@ -105,7 +106,8 @@ class SignIn:
         errand = code.transaction.errand
         tokens = await self._redeem(code)
         try:
-            claims = await admitted(await self._claims(tokens, code.transaction), self._config)
+            found, _ = await self._claims(tokens, code.transaction)
+            claims = await admitted(found, self._config)
             grant = self._new(tokens, claims, code.transaction)
             if person(await self._sessions.current(jar)) != errand.asked_by:
                 raise RequestRefused(
@@ -137,7 +139,9 @@ class SignIn:
         found = (json_answer(answer) or {}).get("id") if answer.status == 200 else None
         return found if isinstance(found, str) and found else None
 
-    def _new(self, tokens: TokenSet, claims: Mapping[str, Any], transaction: Transaction) -> Session:
+    def _new(
+        self, tokens: TokenSet, claims: Mapping[str, Any], transaction: Transaction, auth_time: float | None = None
+    ) -> Session:
         now = self._world.clock()
         return Session(
             id=self._world.token(ID_BYTES),
@@ -147,6 +151,7 @@ class SignIn:
             tokens=self._kept(tokens),
             claims=claims,
             nonce=nonce_digest(transaction.nonce),
+            auth_time=auth_time,
         )
 
     async def _redeem(self, code: AuthorizationCode) -> TokenSet:
@@ -161,11 +166,13 @@ class SignIn:
                 raise NotSetUp(error) from None
             raise AuthorizationServerError(f"the token endpoint answered {error}", "token_refused") from None
 
-    async def _claims(self, tokens: TokenSet, transaction: Transaction) -> Mapping[str, Any]:
+    async def _claims(self, tokens: TokenSet, transaction: Transaction) -> tuple[Mapping[str, Any], float | None]:
+        """What is known of the person, and when they signed in at the server, if that is known."""
         if tokens.id_token is not None:
-            return await self._metadata.id_token_claims(
+            claims = await self._metadata.id_token_claims(
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
+            return claims, float(claims.get("auth_time") or claims["iat"])
         if self._config.id_token == "required" or self._config.backchannel_logout:
             # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")
@@ -175,7 +182,7 @@ class SignIn:
             raise RequestRefused("no_subject", f"the API's user/info answered {answer.status}", status=403)
         if found is None:
             say("no_identity", user_info=answer.status)
-        return found or {}
+        return found or {}, None
 
     def _kept(self, tokens: TokenSet) -> TokenSet:
         """Without the ID token, unless a logout at the server will need it as a hint."""

@@ -56,6 +56,15 @@ def permission_not_given(scope: str, go_on: str, again: str) -> Page:
     )
 
 
+def not_recent(go_on: str, again: str) -> Page:
+    """The server took an old sign-in for a new one."""
+    return Page(
+        "Lumin did not ask you to sign in again",
+        "The page needs a sign-in that is not so long ago, and Lumin took the one that you had.",
+        links=(("Sign in again", again), ("Go on without it", go_on)),
+    )
+
+
 def not_connected(why: str, go_on: str, again: str) -> Page:
     """No grant came of it."""
     return Page(

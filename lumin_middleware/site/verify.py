@@ -23,7 +23,7 @@ from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.sessions import Opened
 from . import holding, pages
-from .access import PROTECTED, Rule, Rules, own_path
+from .access import Rule, Rules, own_path
 from .holding import Asked, Holding, Outcome
 from .parts import Parts
 
@@ -236,6 +236,7 @@ class Verify:
         self._clock = parts.world.clock
         self._below = f"{config.prefix}/verify/"
         self._every_scope = " ".join(config.required_scopes.values()).split()
+        self._strictest = Rule(max_age=min(config.required_auth_age.values(), default=None))
         self._once = once(self._clock)
 
     def concerns(self, request: Request) -> bool:
@@ -267,18 +268,18 @@ class Verify:
     def _rule(self, asked: Question) -> Rule:
         """The rule for the request that is asked about; of one that is not known, the one that protects most."""
         if not asked.known:
-            return PROTECTED
+            return self._strictest
         try:
             rule = self._rules.rule(asked.request)
         except RequestRefused as error:  # a proxy knows 401 and 403 alone
             raise RequestRefused(error.reason, str(error), status=403) from None
-        return Rule(scope=(*rule.scope, *asked.scope)) if asked.scope else rule
+        return Rule(scope=(*rule.scope, *asked.scope), max_age=rule.max_age) if asked.scope else rule
 
     async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
         """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""
         if any(name in NAMING for name, _ in request.headers):
             self._once.say("proxy_not_trusted", peer=request.peer)
-        outcome = await self._judge(asked.request, jar, PROTECTED, redirect=False)
+        outcome = await self._judge(asked.request, jar, self._strictest, redirect=False)
         if isinstance(outcome, Response) or outcome.session is None:
             return outcome
         held = outcome.session.tokens.scope

@@ -20,7 +20,7 @@ from ..asgi import LuminMiddleware, parameters
 from ..client import AsyncLuminClient, LuminClient
 from ..config import LuminConfig
 from ..errors import InsufficientScope, LoginRequired, LuminError, ServerUnavailable, SessionEnded
-from ..model import Request, Response, Session, TokenSet
+from ..model import NOTHING, Request, Response, Session, TokenSet, Wanted
 from ..runtime import passage
 from ..sessions.cookies import Cookies
 from ..site import pages
@@ -163,8 +163,9 @@ class _Visit(Visit):
     async def is_over(self) -> bool:
         return isinstance(self._fake.trouble, SessionEnded)
 
-    async def challenge(self, *, scope: str = "") -> Response:
-        return self.failure(InsufficientScope(scope) if scope else LoginRequired("nobody is signed in"))
+    async def challenge(self, wanted: Wanted = NOTHING) -> Response:
+        missing = InsufficientScope(" ".join(wanted.scope)) if wanted.scope else LoginRequired("nobody is signed in")
+        return self.failure(missing)
 
     async def answer(self, error: LuminError) -> Response:
         return self.failure(error)
@@ -182,7 +183,7 @@ class _World:
         self._fake = fake
         self.api = api
 
-    def blocking_client(self, holder: Any, challenge: Callable[[Any, str], Any]) -> LuminClient:
+    def blocking_client(self, holder: Any, challenge: Callable[[Any, Wanted], Any]) -> LuminClient:
         return LuminClient(holder, self._fake.blocking_http, API, challenge)
 
     async def until_announced(self, session_id: str, seconds: float) -> None:

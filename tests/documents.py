@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
+import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from lumin_middleware.authorization_server import AuthorizationServer
+from lumin_middleware.config import LuminConfig
+from lumin_middleware.environment import ENVIRONMENT
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +69,85 @@ def _section(reason: Reason) -> str:
     )
 
 
-GENERATED = {"docs/reasons.md": reasons}
+_SETTINGS = """# Settings
+
+What `LuminConfig` takes. This page is made from its source (`make docs`).
+
+A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)` and
+the command line read (`LuminConfig.from_env`). For each variable there is one that ends in `_FILE` and names a file
+instead, as secrets are mounted into containers. A line end, or a byte order mark, around what a file holds is taken off.
+
+What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, or is a variable that is
+nearly one of these. Proxies and certificates that the environment names and that cannot be used fail as well
+(`HTTPS_PROXY`, `ALL_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the
+application's own: they are named in the log.
+
+| in a variable | is written |
+|---|---|
+| yes or no | `true`, `yes`, `on`, `1`; `false`, `no`, `off`, `0` |
+| seconds, bytes | a number: `30`, `0.5`; `33554432` |
+| a list | with commas: `/healthz, /static/*` |
+| values of paths | `/sign/*=sign:requests, /templates/*=templates` |
+
+| setting | variable | default | unit | what it is |
+|---|---|---|---|---|
+"""
+
+_UNITS = {
+    "_seconds": "seconds",
+    "_bytes": "bytes",
+    "_boolean": "yes or no",
+    "_listed": "a list",
+    "_between_commas": "a list",
+    "_scopes_by_path": "scopes of paths",
+    "_ages_by_path": "seconds of paths",
+    "at": "a URL",
+}
+"""By what reads the text of a variable."""
+
+
+def settings() -> str:
+    """`docs/settings.md`."""
+    given = {setting: (name, read.__name__) for name, (setting, read) in ENVIRONMENT.items()}
+    said = _sentences()
+    rows = []
+    for each in dataclasses.fields(LuminConfig):
+        name, reader = given.get(each.name, ("", ""))
+        variable = f"`{name}`" if name else "none"
+        meaning = said[each.name].replace("|", "\\|")
+        rows.append(f"| `{each.name}` | {variable} | {_default(each)} | {_UNITS.get(reader, 'text') if name else 'a function'} | {meaning} |")
+    return _SETTINGS + "\n".join(rows) + "\n"
+
+
+def _default(item: dataclasses.Field[Any]) -> str:
+    match item.default:
+        case dataclasses.MISSING if item.default_factory is dataclasses.MISSING:
+            return "required"
+        case dataclasses.MISSING | None | ():
+            return "none"
+        case bool() as value:
+            return "yes" if value else "no"
+        case AuthorizationServer():
+            return "Lumin"
+        case tuple() as values:
+            return ", ".join(f"`{value}`" for value in values)
+        case value:
+            return f"`{value}`"
+
+
+def _sentences() -> dict[str, str]:
+    """What is written under each setting, on one line."""
+    [body] = ast.parse(inspect.getsource(LuminConfig)).body
+    assert isinstance(body, ast.ClassDef)
+    said = {}
+    for field, text in itertools.pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            said[field.target.id] = " ".join(str(text.value.value).split())
+    return said
+
+
+GENERATED = {"docs/reasons.md": reasons, "docs/settings.md": settings}
 """Each page, and what it is."""
 
 

@@ -75,7 +75,7 @@ What `LuminConfig` takes. This page is made from its source (`make docs`).
 
 A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)` and
 the command line read (`LuminConfig.from_env`). For each variable there is one that ends in `_FILE` and names a file
-instead, as secrets are mounted into containers. A line end, or a byte order mark, around what a file holds is taken off.
+instead, as secrets are mounted into containers. A line end or a byte order mark around what a file holds is taken off.
 
 What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, or is a variable that is
 nearly one of these. Proxies and certificates that the environment names and that cannot be used fail as well
@@ -113,9 +113,9 @@ def settings() -> str:
     rows = []
     for each in dataclasses.fields(LuminConfig):
         name, reader = given.get(each.name, ("", ""))
-        variable = f"`{name}`" if name else "none"
+        variable, unit = (f"`{name}`", _UNITS.get(reader, "text")) if name else ("none", "a function")
         meaning = said[each.name].replace("|", "\\|")
-        rows.append(f"| `{each.name}` | {variable} | {_default(each)} | {_UNITS.get(reader, 'text') if name else 'a function'} | {meaning} |")
+        rows.append(f"| `{each.name}` | {variable} | {_default(each)} | {unit} | {meaning} |")
     return _SETTINGS + "\n".join(rows) + "\n"
 
 

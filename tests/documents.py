@@ -5,14 +5,12 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import itertools
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from lumin_middleware.authorization_server import AuthorizationServer
-from lumin_middleware.config import LuminConfig
+from lumin_middleware import LuminConfig, config
 from lumin_middleware.environment import ENVIRONMENT
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
 
@@ -71,27 +69,23 @@ def _section(reason: Reason) -> str:
 
 _SETTINGS = """# Settings
 
-What `LuminConfig` takes. This page is made from its source (`make docs`).
-
-A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)` and
-the command line read (`LuminConfig.from_env`). For each variable there is one that ends in `_FILE` and names a file
-instead, as secrets are mounted into containers. A line end or a byte order mark around what a file holds is taken off.
+A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)` without
+a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a file that
+holds the value; a line end or a byte order mark around it is taken off. This page is generated from
+`lumin_middleware/config.py`.
 
 What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, or is a variable that is
 nearly one of these. Proxies and certificates that the environment names and that cannot be used fail as well
 (`HTTPS_PROXY`, `ALL_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the
 application's own: they are named in the log.
 
-| in a variable | is written |
-|---|---|
-| yes or no | `true`, `yes`, `on`, `1`; `false`, `no`, `off`, `0` |
-| seconds, bytes | a number: `30`, `0.5`; `33554432` |
-| a list | with commas: `/healthz, /static/*` |
-| values of paths | `/sign/*=sign:requests, /templates/*=templates` |
+In a variable a list stands between commas, yes or no is `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, a number
+is written as `30` or `0.5`, and what belongs to paths as `/sign/*=sign:requests, /templates/*=templates`.
 
-| setting | variable | default | unit | what it is |
-|---|---|---|---|---|
+| setting | variable | default | unit |
+|---|---|---|---|
 """
+
 
 _UNITS = {
     "_seconds": "seconds",
@@ -102,49 +96,44 @@ _UNITS = {
     "_scopes_by_path": "scopes of paths",
     "_ages_by_path": "seconds of paths",
     "at": "a URL",
+    "str": "text",
 }
-"""By what reads the text of a variable."""
+"""By what reads the text of a variable; a setting that has none is a function."""
 
 
 def settings() -> str:
-    """`docs/settings.md`."""
-    given = {setting: (name, read.__name__) for name, (setting, read) in ENVIRONMENT.items()}
-    said = _sentences()
-    rows = []
-    for each in dataclasses.fields(LuminConfig):
-        name, reader = given.get(each.name, ("", ""))
-        variable, unit = (f"`{name}`", _UNITS.get(reader, "text")) if name else ("none", "a function")
-        meaning = said[each.name].replace("|", "\\|")
-        rows.append(f"| `{each.name}` | {variable} | {_default(each)} | {unit} | {meaning} |")
-    return _SETTINGS + "\n".join(rows) + "\n"
+    """`docs/settings.md`: the fields of `LuminConfig` with the texts that stand below them."""
+    variables = {setting: (f"`{name}`", _UNITS[read.__name__]) for name, (setting, read) in ENVIRONMENT.items()}
+    texts = _texts_of_fields()
+    rows, sections = [], []
+    for field in dataclasses.fields(LuminConfig):
+        variable, unit = variables.get(field.name, ("-", "a function"))
+        rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
+        sections.append(f"\n### {field.name}\n\n{texts[field.name]}\n")
+    return _SETTINGS + "\n".join(rows) + "\n" + "".join(sections)
 
 
-def _default(item: dataclasses.Field[Any]) -> str:
-    match item.default:
-        case dataclasses.MISSING if item.default_factory is dataclasses.MISSING:
-            return "required"
-        case dataclasses.MISSING | None | ():
-            return "none"
-        case bool() as value:
-            return "yes" if value else "no"
-        case AuthorizationServer():
-            return "Lumin"
-        case tuple() as values:
-            return ", ".join(f"`{value}`" for value in values)
-        case value:
-            return f"`{value}`"
+def _texts_of_fields() -> dict[str, str]:
+    tree = ast.parse(inspect.getsource(config))
+    body = next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == "LuminConfig").body
+    return {
+        statement.target.id: inspect.cleandoc(text.value.value)
+        for statement, text in pairwise(body)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
 
 
-def _sentences() -> dict[str, str]:
-    """What is written under each setting, on one line."""
-    [body] = ast.parse(inspect.getsource(LuminConfig)).body
-    assert isinstance(body, ast.ClassDef)
-    said = {}
-    for field, text in itertools.pairwise(body.body):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            assert isinstance(field.target, ast.Name)
-            said[field.target.id] = " ".join(str(text.value.value).split())
-    return said
+def _default(field: dataclasses.Field[object]) -> str:
+    if field.default is dataclasses.MISSING:
+        return "required" if field.default_factory is dataclasses.MISSING else "none"
+    if field.default in (None, ()):
+        return "none"
+    if isinstance(field.default, bool):
+        return "yes" if field.default else "no"
+    if field.name == "server":
+        return "Lumin"
+    return f"`{', '.join(field.default) if isinstance(field.default, tuple) else field.default}`"
 
 
 GENERATED = {"docs/reasons.md": reasons, "docs/settings.md": settings}

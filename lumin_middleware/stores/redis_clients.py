@@ -141,7 +141,11 @@ class _AsyncOfATerm:
     async def _connect(self) -> Any:
         if (primary := self._term.primary()) is not None:
             self.host, self.port = await primary
-        return await super()._connect()  # type: ignore[misc]
+        try:
+            return await super()._connect()  # type: ignore[misc]
+        except TimeoutError:
+            # A loop that a hundred requests keep busy is late to see that it was connected. Nothing is sent yet.
+            return await super()._connect()  # type: ignore[misc]
 
 
 @cache

@@ -69,8 +69,8 @@ def _section(reason: Reason) -> str:
 
 _SETTINGS = """# Settings
 
-A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)` without
-a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a file that
+A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)`
+without a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a file that
 holds the value; a line end or a byte order mark around it is taken off. This page is generated from
 `lumin_middleware/config.py`.
 

@@ -69,25 +69,46 @@ def _section(reason: Reason) -> str:
 
 _SETTINGS = """# Settings
 
-A wrong one fails at start, and says which and why; all that is missing is told at once, and a `LUMIN_` variable that
-nobody knows is named. `LuminMiddleware(app)` without a config reads the environment, and so do
-`LuminConfig.from_env()` and the command line. A list stands between commas or spaces, a boolean is `true` or `false`;
-`LUMIN_CLIENT_SECRET_FILE` and its like name a file that holds the value. This page is generated from
+A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)`
+without a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a file that
+holds the value; a line end or a byte order mark around it is taken off. This page is generated from
 `lumin_middleware/config.py`.
 
-| setting | variable | default |
-|---|---|---|
+What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, or is a variable that is
+nearly one of these. Proxies and certificates that the environment names and that cannot be used fail as well
+(`HTTPS_PROXY`, `ALL_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the
+application's own: they are named in the log.
+
+In a variable a list stands between commas, yes or no is `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, a number
+is written as `30` or `0.5`, and what belongs to paths as `/sign/*=sign:requests, /templates/*=templates`.
+
+| setting | variable | default | unit |
+|---|---|---|---|
 """
+
+
+_UNITS = {
+    "_seconds": "seconds",
+    "_bytes": "bytes",
+    "_boolean": "yes or no",
+    "_listed": "a list",
+    "_between_commas": "a list",
+    "_scopes_by_path": "scopes of paths",
+    "_ages_by_path": "seconds of paths",
+    "at": "a URL",
+    "str": "text",
+}
+"""By what reads the text of a variable; a setting that has none is a function."""
 
 
 def settings() -> str:
     """`docs/settings.md`: the fields of `LuminConfig` with the texts that stand below them."""
-    variables = {setting: name for name, (setting, _) in ENVIRONMENT.items()}
+    variables = {setting: (f"`{name}`", _UNITS[read.__name__]) for name, (setting, read) in ENVIRONMENT.items()}
     texts = _texts_of_fields()
     rows, sections = [], []
     for field in dataclasses.fields(LuminConfig):
-        variable = f"`{variables[field.name]}`" if field.name in variables else "-"
-        rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} |")
+        variable, unit = variables.get(field.name, ("-", "a function"))
+        rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
         sections.append(f"\n### {field.name}\n\n{texts[field.name]}\n")
     return _SETTINGS + "\n".join(rows) + "\n" + "".join(sections)
 
@@ -108,6 +129,8 @@ def _default(field: dataclasses.Field[object]) -> str:
         return "required" if field.default_factory is dataclasses.MISSING else "none"
     if field.default in (None, ()):
         return "none"
+    if isinstance(field.default, bool):
+        return "yes" if field.default else "no"
     if field.name == "server":
         return "Lumin"
     return f"`{', '.join(field.default) if isinstance(field.default, tuple) else field.default}`"

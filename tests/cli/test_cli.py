@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
 import signal
 import socket
@@ -309,6 +310,39 @@ def test_settings_that_cannot_be_used_are_named():
     assert done.returncode == 1
     assert "LUMIN_CLIENT_SECRET" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SETTINGS = {
+    "LUMIN_CLIENT_ID": "id",
+    "LUMIN_CLIENT_SECRET": "a secret",
+    "LUMIN_REDIRECT_URI": "http://127.0.0.1:8000/auth/callback",
+    "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
+    "LUMIN_STORE": "memory://",
+}
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (
+            {"LUMIN_CLIENT_ID": "", "LUMIN_SECRET_KEY": ""},
+            [f"{name} is not set" for name in ("LUMIN_CLIENT_ID", "LUMIN_SECRET_KEY")],
+        ),
+        ({"LUMIN_REDIRECT_URL": "x"}, ["LUMIN_REDIRECT_URL is no setting", "LUMIN_REDIRECT_URI?"]),
+        ({"LUMIN_END_SESSION": "maybe"}, ["LUMIN_END_SESSION", "write one of true"]),
+        ({"LUMIN_CLIENT_SECRET": "hunter2\r"}, ["LUMIN_CLIENT_SECRET", "a carriage return"]),
+        ({"LUMIN_STORE": "redis+sentinel://:hunter2@host"}, ["store: ", "redis+sentinel://host:26379"]),
+        ({"ALL_PROXY": "socks5://hunter2@127.0.0.1:1"}, ["ALL_PROXY: names a SOCKS proxy"]),
+        ({"SSL_CERT_FILE": "/nowhere"}, ["SSL_CERT_FILE: names no file of certificates"]),
+    ],
+)
+def test_the_gateway_says_in_words_what_is_wrong_and_does_not_start(variables, words):
+    done = run("proxy", "--upstream", "http://127.0.0.1:9", "--port", "0", **{**SETTINGS, **variables})
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in words)
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+    assert "signs people in" not in done.stdout
 
 
 def test_the_demo_runs_an_application_of_ones_own(tmp_path, person):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 from fastapi import FastAPI
@@ -49,6 +49,33 @@ async def _anybody(request: Request) -> PlainTextResponse:
 
 
 PAGES = [Route("/page", _person), Route("/free", _anybody)]
+
+
+@pytest.mark.parametrize("uri", [f"{ORIGIN}/auth/callback/", f"{ORIGIN}/callback/", f"{ORIGIN}/shop/auth/callback/"])
+async def test_a_callback_may_end_in_a_slash(lumin, edge, uri):
+    lumin.emulator.clients["slash"] = replace(CLIENT, client_id="slash", redirect_uris=(uri,))
+    site = lumin.site(client_id="slash", redirect_uri=uri, public=["/free"])
+    browser, prefix = site.browser(edge), uri.removeprefix(ORIGIN).removesuffix("/callback/")
+    assert (await browser.sign_in("/page")).header("location") == "/page"
+    assert (await browser.fetch("GET", f"{prefix}/session")).status == 200
+    assert (await browser.fetch("POST", f"{prefix}/logout")).status == 204
+    assert (await browser.fetch("GET", "/page")).status == 401
+    await site.aclose()
+
+
+@pytest.mark.parametrize("origin", ["http://app.localhost:8000", "http://127.0.0.2:8000"])
+async def test_a_site_on_this_machine_by_any_of_its_names(lumin, edge, origin):
+    uri = f"{origin}/auth/callback"
+    lumin.emulator.clients["near"] = replace(CLIENT, client_id="near", redirect_uris=(uri,))
+    site = lumin.site(client_id="near", redirect_uri=uri)
+    browser = site.browser(edge)
+    begun = await browser.navigate("/page")
+    callback = urlsplit(lumin.emulator.sign_in(begun.header("location") or ""))
+    assert f"{callback.scheme}://{callback.netloc}" == origin
+    assert (await browser.navigate(f"{callback.path}?{callback.query}")).header("location") == "/page"
+    assert all(name.startswith("lumin-") for name in browser.jar)
+    assert await browser.subject()
+    await site.aclose()
 
 
 # --- mounted in another application ---------------------------------------------------------------------

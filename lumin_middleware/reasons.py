@@ -744,6 +744,14 @@ _DAY = (
         "A sign-in does not lead back: the address of the page is too long, or no path of this site.",
         "Look at the link's `return_to`.",
     ),
+    Reason("connected", INFO, None, "Somebody allowed the application to go on without them.", _NOTHING),
+    Reason("disconnected", INFO, None, "A grant was revoked, here and at the server.", _NOTHING),
+    Reason(
+        "grant_ended",
+        *(WARNING, None),
+        "A grant gives no more tokens: the server ended it, or it is past `grant_lifetime`.",
+        "Send the person to `connect`.",
+    ),
     Reason(
         "workspace_unknown",
         *(INFO, None),

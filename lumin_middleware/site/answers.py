@@ -156,16 +156,26 @@ class Answers(Places):
         headers = [("WWW-Authenticate", challenge)]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
-        title, text = "Sign in once more", "This needs a sign-in that is not so long ago. You are still signed in."
+        told = REASONS["insufficient_user_authentication"]
+        reference = self._reference(request, told, 401)
         if may_be_page and is_page(request):
-            links = (("Sign in", login_url),)
-            return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)
-        return pages.problem(401, "insufficient_user_authentication", title, headers=headers, login_url=login_url)
+            content = pages.Page(
+                told.title,
+                told.person,
+                links=(("Sign in", login_url),),
+                framed=True,
+                reason=told.code,
+                reference=reference,
+            )
+            return pages.page(401, content, headers=headers)
+        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
 
     def not_connected(self, request: Request) -> Response:
         """403 for somebody who has not connected and cannot be sent there."""
         url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}"
-        return pages.problem(403, "not_connected", "Connect first", connect_url=url)
+        told = REASONS["not_connected"]
+        self._reference(request, told, 403)
+        return pages.problem(403, told.code, told.title, connect_url=url)
 
     def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
         """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1).

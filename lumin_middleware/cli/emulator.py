@@ -6,10 +6,13 @@ import secrets
 import shlex
 from dataclasses import replace
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
+from ..checks import is_loopback, url
 from ..emulator import DEMO_CLIENT, Client, Running, run
+from ..errors import ConfigurationError
 from .terminal import LOOPBACK, fail, until_stopped
 
 CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
@@ -30,6 +33,8 @@ def emulator(
 ) -> None:
     """Serve a local Lumin, and print the settings that lead to it."""
     redirect_uris = tuple(redirect_uri or DEMO_CLIENT.redirect_uris)
+    for uri in redirect_uris:
+        _require_url(uri)
     client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=redirect_uris)
     with until_stopped():
         try:
@@ -47,6 +52,13 @@ def emulator(
             fail(f"Cannot listen at {host}:{port} ({error.strerror}); choose another --port.")
 
 
+def _require_url(uri: str) -> None:
+    try:
+        url("--redirect-uri", uri, query=True)
+    except ConfigurationError as error:
+        fail(str(error))
+
+
 def _introduce(running: Running) -> None:
     [client] = running.emulator.clients.values()
     people = ", ".join(user.name for user in running.emulator.users.values())
@@ -54,6 +66,9 @@ def _introduce(running: Running) -> None:
     typer.echo("An application finds it with these settings:\n")
     for name, value in environment(running, client).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+    host = urlsplit(running.base).hostname or ""
+    if not is_loopback(host):
+        typer.echo(f"\nWhoever reaches {host} can be anybody here: nobody is asked for a password.", err=True)
     typer.echo("\nCtrl-C stops it; it keeps nothing.")
 
 

@@ -153,7 +153,7 @@ _ACCESS = (
     Reason(
         "too_slow",
         *(INFO, 408),
-        "The body of a request came too slowly to the gateway.",
+        "The body of a request to the gateway, or to a route of ours, came too slowly.",
         _STRANGE,
         *(REFUSED, "The body of the request comes too slowly."),
     ),
@@ -731,6 +731,12 @@ _DAY = (
         "Somebody asked for more permissions, and somebody else signed in; they were asked who they want to be.",
         _NOTHING,
         *("Somebody else is signed in now", "The permission was asked for by somebody else, who was signed in before."),
+    ),
+    Reason(
+        "form_not_kept",
+        *(WARNING, None),
+        "A form that was sent after its session had ended is not kept: too many are, or the store does not answer.",
+        "Look at the store; or at who sends so many forms without being signed in.",
     ),
     Reason(
         "not_led_back",

@@ -39,6 +39,9 @@ class Settled(NamedTuple):
     raw: bytes | None
     carried: Carried
 
+    def __repr__(self) -> str:
+        return f"Settled(…, {self.carried!r})"
+
 
 @dataclass(slots=True)
 class Opened:

@@ -142,6 +142,15 @@ def test_the_emulator_says_where_it_is_and_ends_quietly(number):
         assert process.returncode == 0
 
 
+def test_the_emulator_warns_where_others_reach_it():
+    """On a free address of the loopback interface's everything, which is where containers have it."""
+    with emulator("--host", "0.0.0.0") as (process, said):
+        assert "can be anybody" not in said
+        process.send_signal(signal.SIGINT)
+        _, warned = process.communicate(timeout=PATIENCE)
+        assert "Whoever reaches 0.0.0.0 can be anybody here" in warned
+
+
 def test_the_emulators_settings_can_be_pasted_and_lead_to_a_sign_in(person):
     given = 'it\'s a "secret" & $more'
     with emulator(

@@ -17,55 +17,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import inspect
 import math
 import os
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-
-TABLE = "lumin_record"
-"""The table's name where no other is given; `schema.table` is one, too."""
-
-# A key may be longer than an index takes (2,704 bytes), so a digest of it stands there.
-SCHEMA = """\
-CREATE TABLE IF NOT EXISTS {table} (key bytea PRIMARY KEY, value bytea NOT NULL, expires_at timestamptz NOT NULL);
-CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at);
-"""
-"""What makes the table, and the index by which clean-up finds what has expired."""
-
-# `clock_timestamp()` is read when a row is ours; `now()` would be the time at which we began to wait for it.
-SELECT = "SELECT value FROM {table} WHERE key = %(key)s AND expires_at > clock_timestamp()"
-CREATE = """\
-INSERT INTO {table} AS held (key, value, expires_at)
-VALUES (%(key)s, %(new)s, clock_timestamp() + %(ttl)s * interval '1 second')
-ON CONFLICT (key) DO UPDATE
-SET value = excluded.value, expires_at = clock_timestamp() + %(ttl)s * interval '1 second'
-WHERE held.expires_at <= clock_timestamp()"""
-REPLACE = """\
-UPDATE {table} SET value = %(new)s, expires_at = clock_timestamp() + %(ttl)s * interval '1 second'
-WHERE key = %(key)s AND value = %(old)s AND expires_at > clock_timestamp()"""
-DELETE = "DELETE FROM {table} WHERE key = %(key)s AND value = %(old)s AND expires_at > clock_timestamp()"
-CLEAN_UP = """\
-DELETE FROM {table} WHERE key IN (
-SELECT key FROM {table} WHERE expires_at <= clock_timestamp() LIMIT 256 FOR UPDATE SKIP LOCKED)"""
+from .postgres_connections import PATIENCE, bounded, import_psycopg
+from .postgres_statements import CLEAN_UP, CREATE, DELETE, REPLACE, SELECT, TABLE, schema
 
 CLEAN_UP_EVERY = 64
 """Swaps of one process; each adds one row at most, so that the clean-up outruns them."""
 
-# Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in a millisecond or two.
-PATIENCE = 2.0
-"""For a connection to be made, and for each answer. libpq's own `connect_timeout` takes no less than two."""
-
-TICK = 0.1
-"""psycopg looks up so often while it waits. Patience is counted in these, and not by the clock: an event loop that is
-late has not waited for the server."""
-
+# Seconds, as `PATIENCE` is.
 QUEUE = 10.0
 """For one of our connections to become free, where the server answers: as long as people wait for a page."""
 
@@ -86,16 +54,11 @@ _IN_USE = "PostgreSQL: all of this process's connections are in use"
 CURE = "give postgresql://user:password@host:5432/database"
 
 
-def schema(table: str = TABLE) -> str:
-    """The SQL that makes the table and its index, where they are not there."""
-    return SCHEMA.format(table=table, index=f"{table.rpartition('.')[2]}_expires_at")
-
-
 class _Postgres:
     """What both colours share: settings, statements, and what went wrong."""
 
     def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
-        self._psycopg = _import_psycopg()
+        self._psycopg = import_psycopg()
         self._errors = self._psycopg.errors
         try:
             found = self._psycopg.conninfo.conninfo_to_dict(url)
@@ -119,7 +82,7 @@ class _Postgres:
         """The arguments of a pool that has nothing open until it is asked, and gives nothing up for long."""
         return {
             "conninfo": self._conninfo,
-            "connection_class": _bounded(connection, self._errors.OperationalError),
+            "connection_class": bounded(connection, self._errors.OperationalError),
             # A pooler between us and the server (PgBouncer) may know nothing of statements that were prepared.
             "kwargs": {"autocommit": True, "prepare_threshold": None},
             "min_size": 0,
@@ -360,55 +323,3 @@ class AsyncPostgresStore(_Postgres):
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
-
-
-def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, int, Any]:
-    """psycopg's steps towards an answer, for so long only: a server that hangs says nothing. Raises `TimeoutError`."""
-    ticks, ready = 0, None
-    try:
-        while True:
-            ready = yield (next(steps) if ready is None else steps.send(ready))
-            ticks = 0 if ready else ticks + 1
-            if ticks * TICK > seconds:
-                raise TimeoutError
-    except StopIteration as done:
-        return done.value
-
-
-def _bounded(connection: Any, operational_error: Any) -> Any:
-    """psycopg's class of connections, each of whose answers must come in time."""
-
-    def too_late(self: Any) -> Any:
-        self.pgconn.finish()  # whatever comes now is nobody's answer
-        return operational_error(f"no answer within {PATIENCE:g} s")
-
-    if inspect.iscoroutinefunction(connection.wait):
-
-        class AsyncBounded(connection):  # type: ignore[misc]
-            async def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
-                try:
-                    return await super().wait(_in_time(gen, PATIENCE), TICK)
-                except TimeoutError:
-                    raise too_late(self) from None
-
-        return AsyncBounded
-
-    class Bounded(connection):  # type: ignore[misc]
-        def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
-            try:
-                return super().wait(_in_time(gen, PATIENCE), TICK)
-            except TimeoutError:
-                raise too_late(self) from None
-
-    return Bounded
-
-
-def _import_psycopg() -> Any:
-    try:
-        import psycopg
-        import psycopg_pool as _  # noqa: F401
-    except ImportError:
-        raise ConfigurationError(
-            "store", "PostgreSQL needs psycopg and its pool: pip install 'lumin-middleware[postgres]'"
-        ) from None
-    return psycopg

@@ -86,7 +86,13 @@ EDGE = (
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
-    *("stores.postgres_connections", "stores.postgres", "stores.redis_clients", "stores.redis"),
+    *(
+        "stores.postgres_connections",
+        "stores.postgres_statements",
+        "stores.postgres",
+        "stores.redis_clients",
+        "stores.redis",
+    ),
     *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(

@@ -97,7 +97,7 @@ class LuminMiddleware:
             except LuminError as error:
                 await NotSetUp(error)(scope, receive, send)
                 return
-            outcome = await party.handle(_read(scope, receive, self.config.callback_path, self._root_path))
+            outcome = await party.handle(read(scope, receive, self.config.callback_path, self._root_path))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 await Passage(outcome, world, scope, send, _as_specified(scope, outcome.request)).run(app, receive)
@@ -209,7 +209,8 @@ def _root_path(app: object) -> str:
     return ""
 
 
-def _read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
+def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
+    """The request that a scope is, with what only we may say left out."""
     headers, cookie = _apart(list(scope["headers"]))
     raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])

@@ -122,10 +122,13 @@ EDGE = (
         "gateway.snippets",
         "gateway.engines",
     ),
+    "explanation",
+    *("doctor.findings", "doctor.settings", "doctor.network", "doctor.metadata", "doctor.client", "doctor.stores"),
+    *("doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker", "cli.engine", "cli.proxy"),
-    *("cli.snippets", "cli.store", "cli.grants", "cli.sessions", "cli"),
+    *("cli.snippets", "cli.explain", "cli.doctor", "cli.store", "cli.grants", "cli.sessions", "cli"),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""

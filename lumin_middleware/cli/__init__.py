@@ -1,22 +1,42 @@
-"""The command line: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, new secret keys.
+"""The command line: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, new secret keys,
+and two that look at a site: what its settings would meet, and what would become of a request.
 
 For people at a terminal, one file a command; the library never imports it, and it needs the extra `cli`. What it serves
 is on loopback unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
 """
 
 import sys
+from importlib.metadata import version
+
+NAME = "lumin-middleware"
 
 
 def main() -> None:
     """The command `lumin-middleware`."""
-    try:
-        import typer
-    except ModuleNotFoundError:
-        sys.stderr.write("The command line is an extra of its own: pip install 'lumin-middleware[cli]'\n")
-        sys.exit(2)
+    match sys.argv[1:]:  # what a machine without the extra is asked for, too
+        case ["secret"]:
+            from .secret import secret
+
+            secret()
+        case ["--version"]:
+            print(version(NAME))
+        case _:
+            try:
+                _run()
+            except ModuleNotFoundError as error:
+                extra = f"pip install '{NAME}[cli]'"
+                sys.stderr.write(f"The command line is an extra of its own, and {error.name} is missing: {extra}\n")
+                sys.exit(2)
+
+
+def _run() -> None:
+    import typer
+
     from ..errors import LuminError
     from .demo import demo
+    from .doctor import doctor
     from .emulator import emulator
+    from .explain import explain
     from .grants import grants
     from .proxy import proxy
     from .secret import secret
@@ -25,18 +45,19 @@ def main() -> None:
     from .store import store
 
     commands = typer.Typer(
-        help="Sign in with Lumin: a demo, a local Lumin, a gateway, proxies, stores, grants, sessions, secret keys.",
+        help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, "
+        "secret keys; and what a site would meet, and why. --version says which this is.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,  # plain help does not cut the options' names short
         pretty_exceptions_enable=False,
     )
-    for command in (demo, emulator, proxy, snippets, secret):
+    for command in (demo, emulator, proxy, snippets, secret, explain, doctor):
         commands.command()(command)
     for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():
         commands.add_typer(group, name=name)
     try:
-        commands(prog_name="lumin-middleware")
+        commands(prog_name=NAME)
     except LuminError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(1)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ..emulator import DEMO_CLIENT, serve
+from ..emulator import DEMO_CLIENT, Running, serve
 from .emulator import environment
 from .terminal import LOOPBACK, PORT, fail, is_set, listen, registered_port, settings, until_stopped
 
@@ -47,11 +47,11 @@ def demo(
             with listen(port or registered_port()) as listener:
                 _run(app, listener, open_browser=open_browser)
         else:
-            with listen(port) as listener, _local_lumin(_origin(listener), emulator_port):
-                _run(app, listener, open_browser=open_browser)
+            with listen(port) as listener, _local_lumin(_origin(listener), emulator_port) as running:
+                _run(app, listener, open_browser=open_browser, beside=running)
 
 
-def _run(app: str, listener: socket.socket, *, open_browser: bool) -> None:
+def _run(app: str, listener: socket.socket, *, open_browser: bool, beside: Running | None = None) -> None:
     import uvicorn
 
     config = settings()
@@ -62,6 +62,10 @@ def _run(app: str, listener: socket.socket, *, open_browser: bool) -> None:
     typer.echo(f"Open {config.origin}/ in a browser. Ctrl-C stops the demo.")
     if urlsplit(config.origin).port != port:
         typer.echo(f"It must lead to port {port} of this machine, where the application listens.")
+    if beside is not None:
+        people = ", ".join(user.name for user in beside.emulator.users.values())
+        typer.echo(f"Lumin is played by {beside.base}, where {people} can sign in.")
+        typer.echo("To be somebody else, sign out, and sign in as somebody else.")
     if open_browser and _has_desktop():
         # In a thread: some browsers are waited for, and they wait for the page.
         threading.Thread(target=webbrowser.open, args=[f"{config.origin}/"], daemon=True).start()
@@ -71,7 +75,7 @@ def _run(app: str, listener: socket.socket, *, open_browser: bool) -> None:
 
 
 @contextmanager
-def _local_lumin(origin: str, port: int) -> Iterator[None]:
+def _local_lumin(origin: str, port: int) -> Iterator[Running]:
     """A local Lumin that knows the application at `origin`, and the environment to sign in there."""
     client = replace(DEMO_CLIENT, redirect_uris=(f"{origin}/auth/callback",))
     with ExitStack() as stack:
@@ -81,7 +85,7 @@ def _local_lumin(origin: str, port: int) -> Iterator[None]:
             fail(f"Port {port} cannot be used ({error.strerror}); choose another --emulator-port.")
         os.environ.update(environment(running, client))
         os.environ.setdefault("LUMIN_STORE", "memory://")  # its sessions end with it
-        yield
+        yield running
 
 
 def _application(name: str) -> Any:
@@ -92,7 +96,7 @@ def _application(name: str) -> Any:
         return import_from_string(name)
     except (ImportFromStringError, ModuleNotFoundError) as error:
         if isinstance(error, ModuleNotFoundError) and not name.startswith(str(error.name)):
-            raise  # the application is there, and lacks something itself
+            fail(f"{name} needs the module {error.name}, which is not installed.")
         hint = " It is part of a checkout: run this there, or name an application of yours." if name == EXAMPLE else ""
         fail(f"{error}{hint}")
 

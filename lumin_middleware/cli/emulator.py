@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ..checks import is_loopback
+from ..checks import is_loopback, url
 from ..emulator import DEMO_CLIENT, Client, Running, run
+from ..errors import ConfigurationError
 from .terminal import LOOPBACK, fail, until_stopped
 
 CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
@@ -32,6 +33,8 @@ def emulator(
 ) -> None:
     """Serve a local Lumin, and print the settings that lead to it."""
     redirect_uris = tuple(redirect_uri or DEMO_CLIENT.redirect_uris)
+    for uri in redirect_uris:
+        _require_url(uri)
     client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=redirect_uris)
     with until_stopped():
         try:
@@ -47,6 +50,13 @@ def emulator(
             )
         except OSError as error:
             fail(f"Cannot listen at {host}:{port} ({error.strerror}); choose another --port.")
+
+
+def _require_url(uri: str) -> None:
+    try:
+        url("--redirect-uri", uri, query=True)
+    except ConfigurationError as error:
+        fail(str(error))
 
 
 def _introduce(running: Running) -> None:

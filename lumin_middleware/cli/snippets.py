@@ -18,6 +18,10 @@ class Part(str, Enum):  # noqa: UP042  as the command line reads it on every ver
     http = "http"
 
 
+SECRETS = ("LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY")
+"""What no setting of a proxy depends on."""
+
+
 def snippets(
     program: Annotated[str, typer.Argument(help="nginx, caddy or traefik.")],
     auth: Annotated[str, typer.Option(help="Where LuminMiddleware answers.")] = f"http://{LOOPBACK}:{PORT}",
@@ -43,9 +47,9 @@ def snippets(
         if part is Part.http:
             if held is None or program != "nginx":
                 fail("--part http is for nginx, with --cache.")
-            text = nginx_http(settings(), auth=auth, upstream=upstream, cache=held)
+            text = nginx_http(settings(unneeded=SECRETS), auth=auth, upstream=upstream, cache=held)
         else:
-            text = snippet(program, settings(), auth=auth, upstream=upstream, cache=held)
+            text = snippet(program, settings(unneeded=SECRETS), auth=auth, upstream=upstream, cache=held)
     except ConfigurationError as error:
         fail(str(error))
     typer.echo(text, nl=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Iterator
@@ -25,9 +26,14 @@ def is_set(name: str) -> bool:
     return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
-def settings() -> LuminConfig:
+def settings(*, unneeded: tuple[str, ...] = ()) -> LuminConfig:
+    """The environment's settings; a variable that is `unneeded` may be missing."""
+    environ = dict(os.environ)
+    for name in unneeded:
+        if not is_set(name):
+            environ[name] = secrets.token_urlsafe(32)
     try:
-        return LuminConfig.from_env()
+        return LuminConfig.from_env(environ)
     except ConfigurationError as error:
         fail(f"The environment's settings cannot be used: {error}")
 

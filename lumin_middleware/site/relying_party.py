@@ -179,6 +179,13 @@ class RelyingParty:
         except RequestRefused:
             return "none, since the path is a trick"
 
+    def readings(self, request: Request) -> tuple[str, ...]:
+        """What the path of a request may be taken for, as far as the rules look; for a trick nothing."""
+        try:
+            return self._rules.ruling(request).readings
+        except RequestRefused:
+            return ()
+
     def _trace(self, request: Request, outcome: Response | Visit) -> None:
         by = self.by(request)
         if isinstance(outcome, Response):

@@ -1,0 +1,91 @@
+"""`lumin-middleware explain`: what would become of a request, or what a page's reference meant."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from ..explanation import Explanation
+from ..explanation import explain as explained
+from ..reasons import REASONS, Reason
+from .terminal import fail, settings
+
+REFERENCE = re.compile("[0-9A-F]{4}-[0-9A-F]{4}")
+
+
+def explain(
+    what: Annotated[str, typer.Argument(help="A method (then PATH), a page's reference, or a reason.")],
+    path: Annotated[str, typer.Argument(help="The path as it stands on the wire, with its query.")] = "",
+    header: Annotated[list[str] | None, typer.Option(help="'Name: value'; may be repeated.")] = None,
+    cookie: Annotated[list[str] | None, typer.Option(help="'name=value'; may be repeated.")] = None,
+    who: Annotated[
+        str, typer.Option("--as", help="'nobody', 'someone' who gave all scopes of the settings, or the scopes given.")
+    ] = "nobody",
+    peer: Annotated[str, typer.Option(help="The address that the request comes from; for trusted_proxies.")] = "",
+) -> None:
+    """Say what would become of a request, which rule decides, and why; nobody is asked for it.
+
+    GET /orders --header 'Accept: text/html' --as someone. With a reference, such as 5387-CED9, it says what the line of
+    that name in a log on stdin means. The settings are the environment's.
+    """
+    if not path and REFERENCE.fullmatch(what.upper()):
+        _tell_reference(what.upper())
+    elif not path and what in REASONS:
+        _tell(REASONS[what])
+    elif path.startswith("/"):
+        _tell_request(what.upper(), path, header or [], cookie or [], who, peer)
+    else:
+        fail("Give a method and a path (GET /orders), a reference (5387-CED9 < log), or a reason (unknown_login).")
+
+
+def _tell_reference(reference: str) -> None:
+    lines = [line.rstrip("\n") for line in sys.stdin if f"ref='{reference}'" in line]
+    if not lines:
+        fail(f"No line on stdin has ref='{reference}'. Give it the log: lumin-middleware explain {reference} < log")
+    for line in lines:
+        typer.echo(line)
+    codes = dict.fromkeys(code for line in lines for code in re.findall(r"\b([a-z_]+): ", line) if code in REASONS)
+    for code in codes:
+        typer.echo()
+        _tell(REASONS[code])
+
+
+def _tell(reason: Reason) -> None:
+    typer.echo(f"{reason.code} ({logging.getLevelName(reason.level)})")
+    typer.echo(f"  what        {reason.what}")
+    if reason.person:
+        typer.echo(f"  on the page {reason.title}. {reason.person}")
+    typer.echo(f"  what to do  {reason.cure}")
+
+
+def _tell_request(method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str) -> None:
+    logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
+    config = settings()
+    headers = [_pair(each, ":") for each in header]
+    if cookie:
+        headers.append(("cookie", "; ".join(cookie)))
+    scope = {"nobody": None, "someone": config.scope.split()}.get(who, who.split())
+    _show(explained(config, method, path, headers=headers, scope=scope, peer=peer, clock=time.time), who)
+
+
+def _pair(text: str, mark: str) -> tuple[str, str]:
+    name, found, value = text.partition(mark)
+    if not found or not name.strip():
+        fail(f"{text!r} is no header; write 'Accept: text/html'.")
+    return name.strip(), value.strip()
+
+
+def _show(found: Explanation, who: str) -> None:
+    typer.echo(f"{found.method} {found.path}, as {who}")
+    typer.echo(f"  rule        {found.by}")
+    for reading in found.readings:
+        typer.echo(f"  reading     {reading}")
+    answer = "goes on to the application" if found.status is None else f"{found.status}"
+    typer.echo(f"  answer      {answer}{f' to {found.location}' if found.location else ''}")
+    typer.echo(f"  reason      {found.reason.code}: {found.reason.what}")
+    typer.echo(f"  what to do  {found.reason.cure}")

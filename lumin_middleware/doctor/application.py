@@ -1,0 +1,153 @@
+"""The application: where the middleware stands in it, which of its routes ours shadow, which patterns name none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .. import wsgi
+from ..asgi import LuminMiddleware
+from ..config import ROUTES, LuminConfig
+from .findings import Finding, doubtful, ok, wrong
+
+APPLICATION = "application"
+
+_OURS = (LuminMiddleware, wsgi.LuminMiddleware)
+_DEEP = 50
+"""Layers of an application that are looked through."""
+
+
+def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
+    """Looks through an application from outside in. `settings` are those of the environment."""
+    outside, config, inside = _stands(app)
+    if outside is None:
+        why = "Every page is open to everybody."
+        yield wrong(APPLICATION, "LuminMiddleware does not stand in it", why, "Wrap it: app = LuminMiddleware(app).")
+        config, paths = settings, list(_paths(app))
+    else:
+        within = f", inside {', '.join(outside)}" if outside else ", outside everything else"
+        yield ok(APPLICATION, f"LuminMiddleware stands in it{within}")
+        if "CORSMiddleware" in [type(each).__name__ for each in inside] or "CORSMiddleware" in _names(inside):
+            cure = "Put CORSMiddleware outside, so that it answers preflight requests, which carry no cookie."
+            yield doubtful(APPLICATION, "CORSMiddleware stands inside", "Preflight requests are answered 401.", cure)
+        config, paths = config or settings, list(_paths(app))
+    if config is not None:
+        yield from _shadowed(config, paths)
+        yield from _unused(config, paths)
+
+
+def _stands(app: Any) -> tuple[list[str] | None, LuminConfig | None, list[Any]]:
+    """What stands outside of ours (None: ours is not there), its settings, and what stands inside."""
+    outside: list[str] = []
+    layer = app
+    for _ in range(_DEEP):
+        if isinstance(layer, _OURS):
+            return outside, layer.config, list(_layers(layer.app))
+        listed = getattr(layer, "user_middleware", None)  # Starlette's, from outside in
+        if isinstance(listed, list):
+            for position, each in enumerate(listed):
+                kind = getattr(each, "cls", None)
+                if isinstance(kind, type) and issubclass(kind, _OURS):
+                    config = getattr(each, "kwargs", {}).get("config") or next(iter(getattr(each, "args", ())), None)
+                    return outside, config, [each.cls for each in listed[position + 1 :]]
+                outside.append(getattr(kind, "__name__", str(kind)))
+        following = getattr(layer, "app", None) or getattr(layer, "wsgi_app", None)
+        if following is None or following is layer:
+            return None, None, []
+        if getattr(following, "__self__", None) is layer:  # Flask's own wsgi_app
+            return None, None, []
+        outside.append(type(layer).__name__)
+        layer = following
+    return None, None, []
+
+
+def _layers(app: Any) -> Iterator[Any]:
+    for _ in range(_DEEP):
+        if app is None:
+            return
+        yield app
+        yield from (each.cls for each in getattr(app, "user_middleware", ()))
+        app = getattr(app, "app", None)
+
+
+def _names(layers: Iterable[Any]) -> list[str]:
+    return [getattr(each, "__name__", "") for each in layers]
+
+
+# --- routes ---------------------------------------------------------------------------------------------
+
+
+def _paths(app: Any) -> Iterator[str]:
+    """The paths that an application's router names, as patterns: Starlette's kin, Flask's kin."""
+    for layer in _through(app):
+        for route in getattr(layer, "routes", None) or ():
+            yield from _route(route, "")
+        rules = getattr(layer, "url_map", None)
+        if rules is not None:
+            yield from (str(rule.rule) for rule in rules.iter_rules())
+
+
+def _through(app: Any) -> Iterator[Any]:
+    """The layers of an application, each once. Flask's own is a method of it, behind whatever wraps that."""
+    seen: set[int] = set()
+    while app is not None and id(app) not in seen:
+        seen.add(id(app))
+        yield app
+        following = getattr(app, "app", None) or getattr(app, "wsgi_app", None)
+        app = getattr(following, "__self__", following)
+
+
+def _route(route: Any, before: str) -> Iterator[str]:
+    path = before + str(getattr(route, "path", ""))
+    inner = getattr(route, "routes", None)
+    if inner:
+        for each in inner:
+            yield from _route(each, path)
+    elif type(route).__name__ == "Mount":
+        yield f"{path}/{{rest:path}}"
+    elif path:
+        yield path
+
+
+def _expression(path: str) -> re.Pattern[str]:
+    parts = re.split(r"(\{[^}]*\}|<[^>]*>)", path)
+    return re.compile("".join(_part(each) for each in parts) + "/?")
+
+
+def _part(text: str) -> str:
+    if text[:1] not in "{<" or not text:
+        return re.escape(text)
+    return ".*" if "path" in text else "[^/]+"
+
+
+def _shadowed(config: LuminConfig, paths: list[str]) -> Iterator[Finding]:
+    ours = [config.callback_path, *(f"{config.prefix}/{name}" for name in ROUTES)]
+    found = [path for path in paths if "{" not in path and "<" not in path and path.rstrip("/") in ours]
+    if found:
+        why = "The middleware answers them, and the application never sees such a request."
+        cure = "Rename them, or move ours: the callback's parent path is the prefix of our routes."
+        yield wrong(APPLICATION, f"routes of ours shadow its own: {', '.join(sorted(found))}", why, cure)
+    elif paths:
+        yield ok(APPLICATION, f"none of its {len(paths)} routes is shadowed by ours")
+
+
+def _unused(config: LuminConfig, paths: list[str]) -> Iterator[Finding]:
+    if not paths:
+        return
+    patterns = [*config.public, *config.optional, *config.required_scopes]
+    expressions = [_expression(path) for path in paths]
+    unused = [each for each in patterns if not _names_one(each, paths, expressions)]
+    if unused:
+        why = "It opens or protects nothing; a misspelt one leaves the path that was meant without its rule."
+        cure = "Correct it, or take it out; a path that a proxy or a mount serves may be meant."
+        yield doubtful(APPLICATION, f"patterns that match no route: {', '.join(unused)}", why, cure)
+
+
+def _names_one(pattern: str, paths: list[str], expressions: list[re.Pattern[str]]) -> bool:
+    if not pattern.endswith("/*"):
+        return any(each.fullmatch(pattern) for each in expressions)
+    folder = pattern[:-1]
+    return any(
+        path.startswith(folder) or each.fullmatch(folder + "x") for path, each in zip(paths, expressions, strict=True)
+    )

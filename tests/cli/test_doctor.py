@@ -1,0 +1,83 @@
+"""`doctor` at a terminal: findings, an exit code, JSON; and the commands that need little or nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sys
+from dataclasses import replace
+
+import pytest
+
+from lumin_middleware.cli.emulator import environment as settings_of
+from lumin_middleware.emulator import DEMO_CLIENT, serve
+from tests.cli.test_cli import run
+
+
+@pytest.fixture
+def good():
+    client = replace(DEMO_CLIENT, client_secret=secrets.token_urlsafe(24))
+    with serve(clients=[client]) as running:
+        yield {**settings_of(running, client), "LUMIN_STORE": "memory://"}
+
+
+def test_what_is_well_is_said_and_ends_well(good):
+    done = run("doctor", **good)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^ok +client: is known", done.stdout, re.MULTILINE)
+    assert re.search(r"\d+ findings: 0 wrong, 1 doubtful\.$", done.stdout.strip())
+
+
+def test_what_is_wrong_is_said_with_why_and_cure_and_fails(good):
+    done = run("doctor", **{**good, "LUMIN_CLIENT_SECRET": "x" * 30})
+    assert done.returncode == 1
+    assert re.search(r"^WRONG +client secret: .*\n +why: .*\n +cure: ", done.stdout, re.MULTILINE)
+    assert "x" * 30 not in done.stdout
+
+
+def test_as_json_it_is_a_list_of_findings(good):
+    done = run("doctor", "--json", **{**good, "LUMIN_CLIENT_ID": "nobody"})
+    findings = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert {"check", "level", "what", "why", "cure"} == set(findings[0])
+    assert [each["check"] for each in findings if each["level"] == "wrong"] == ["client", "client secret"]
+
+
+def test_settings_that_cannot_be_read_are_one_finding(good):
+    done = run("doctor", **{**good, "LUMIN_SECRET_KEY": ""})
+    assert done.returncode == 1
+    assert "LUMIN_SECRET_KEY" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_it_looks_at_an_application(good):
+    done = run("doctor", "--app", "examples.starlette_app:app", **good)
+    assert re.search(r"^ok +application: LuminMiddleware stands in it", done.stdout, re.MULTILINE)
+    assert done.returncode == 0
+    done = run("doctor", "--app", "examples.nowhere:app", **good)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(["secret"], r"[\w-]{43}\n"), (["--version"], r"\d+\.\d+.*\n")])
+def test_what_needs_no_extra_works_without(arguments, said):
+    hidden = "import sys; sys.modules['typer'] = sys.modules['uvicorn'] = None"
+    code = f"{hidden}; sys.argv[1:] = {arguments!r}; from lumin_middleware.cli import main; main()"
+    done = run(command=[sys.executable, "-c", code])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(said, done.stdout)
+
+
+def test_snippets_need_no_secret(good):
+    named = {name: value for name, value in good.items() if name not in ("LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY")}
+    done = run("snippets", "nginx", **named)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "auth_request" in done.stdout
+
+
+@pytest.mark.parametrize("uri", ["nonsense", "http://app.example.com/cb", "https://app.example.com/cb#x", ""])
+def test_an_emulator_takes_no_nonsense_for_a_callback(uri):
+    done = run("emulator", "--port", "0", "--redirect-uri", uri)
+    assert done.returncode == 1
+    assert done.stderr.startswith("--redirect-uri: ")
+    assert done.stderr.count("\n") == 1

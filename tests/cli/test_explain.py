@@ -1,0 +1,70 @@
+"""`explain` at a terminal: a request, a page's reference, a reason."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+
+import pytest
+
+from tests.browser_rig import ROOT, environment
+from tests.cli.test_cli import MODULE, run
+from tests.patience import PATIENCE
+
+SETTINGS = {
+    "LUMIN_CLIENT_ID": "x",
+    "LUMIN_CLIENT_SECRET": "y" * 20,
+    "LUMIN_REDIRECT_URI": "https://app.example.com/auth/callback",
+    "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
+    "LUMIN_PUBLIC": "/static/*",
+    "LUMIN_REQUIRED_SCOPES": "/sign/*=sign:requests",
+}
+
+LINE = "unknown_login: A callback came. method='GET' path='/auth/callback' status=400 ref='FA09-648A'"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["GET", "/orders", "--header", "Accept: text/html"], ["no_session", "303", "no pattern names it", "nobody"]),
+        (["get", "/orders"], ["no_session", "401"]),
+        (["GET", "/orders", "--as", "someone"], ["goes on to the application", "passed"]),
+        (["GET", "/sign/1", "--as", "openid templates"], ["403", "insufficient_scope", "required_scopes '/sign/*'"]),
+        (["GET", "/static/%252e%252e/sign/1", "--as", "openid"], ["403", "reading     /sign/1"]),
+        (["GET", "/static/app.js"], ["goes on to the application", "public '/static/*'"]),
+        (["GET", "/orders", "--cookie", "a=b", "--cookie", "c=d"], ["no_session"]),
+        (["POST", "/auth/logout", "--as", "someone"], ["cross_origin", "403", "route /auth/logout"]),
+        (["unknown_login"], ["unknown_login (INFO)", "what to do"]),
+    ],
+)
+def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
+    done = run("explain", *arguments, **SETTINGS)
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in said:
+        assert words in done.stdout
+
+
+def test_a_reference_is_found_in_a_log():
+    done = subprocess.run(
+        [*MODULE, "explain", "fa09-648a"],
+        cwd=ROOT,
+        env=environment(),
+        input=f"something else ref='0000-0000'\n{LINE}\n",
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert LINE in done.stdout
+    assert "0000-0000" not in done.stdout
+    assert "What to do" in done.stdout or "what to do" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["FA09-648A"], ["GET"], ["GET", "orders"], ["nonsense"], ["GET", "/", "--header", "x"]]
+)
+def test_what_cannot_be_explained_is_one_sentence(arguments):
+    done = run("explain", *arguments, **SETTINGS)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr

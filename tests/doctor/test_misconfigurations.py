@@ -1,0 +1,438 @@
+"""Misconfigurations that people make: doctor names each, says why and what to do, and is silent on a good one."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sqlite3
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware, wsgi
+from lumin_middleware.doctor import network
+from lumin_middleware.doctor.examination import examine
+from lumin_middleware.doctor.findings import Finding
+from lumin_middleware.doctor.settings import read
+from lumin_middleware.emulator import Client, Running, serve
+from tests.proxies.rig import free_port
+
+CALLBACK = "https://app.example.com/auth/callback"
+CLIENT = Client(client_id="3f2504e0-4f89-11d3", client_secret=secrets.token_urlsafe(24), redirect_uris=(CALLBACK,))
+BASIC = replace(CLIENT, client_id="basic", token_endpoint_auth_method="client_secret_basic")
+NO_RENEWAL = replace(CLIENT, client_id="no-renewal", grant_types=("authorization_code",))
+NO_CODES = replace(CLIENT, client_id="no-codes", grant_types=("refresh_token",))
+FEW_SCOPES = replace(CLIENT, client_id="few-scopes", scope="openid offline_access")
+NO_OFFLINE = replace(CLIENT, client_id="no-offline", scope="openid sign:requests")
+CLIENTS = (CLIENT, BASIC, NO_RENEWAL, NO_CODES, FEW_SCOPES, NO_OFFLINE)
+
+
+@pytest.fixture(scope="module")
+def lumin() -> Iterator[Running]:
+    with serve(clients=CLIENTS) as running:
+        yield running
+
+
+@pytest.fixture
+def config(lumin: Running, tmp_path: Path) -> Callable[..., LuminConfig]:
+    def make(**changes: Any) -> LuminConfig:
+        settings = {
+            "client_id": CLIENT.client_id,
+            "client_secret": CLIENT.client_secret,
+            "redirect_uri": CALLBACK,
+            "secret_key": secrets.token_bytes(32),
+            "server": AuthorizationServer.at(lumin.base),
+            "api_url": f"{lumin.base}/v1",
+            "store": f"sqlite:///{tmp_path}/store.sqlite3",
+            **changes,
+        }
+        return LuminConfig(**settings)
+
+    return make
+
+
+def matter(config: LuminConfig, app: Any = None) -> list[Finding]:
+    """What is not well."""
+    return [finding for finding in examine(config, app) if finding.level != "ok"]
+
+
+def page(request: Any) -> PlainTextResponse:
+    return PlainTextResponse("")
+
+
+# --- what is well ---------------------------------------------------------------------------------------
+
+
+def good(config: Callable[..., LuminConfig]) -> Any:
+    settings = config(public=("/healthz", "/static/*"))
+    routes = [Route("/healthz", page), Mount("/static", PlainTextResponse("")), Route("/orders/{id}", page)]
+    return settings, LuminMiddleware(Starlette(routes=routes), settings)
+
+
+def test_a_good_configuration_is_silent(config):
+    settings, app = good(config)
+    assert matter(settings, app) == []
+    checks = {finding.check for finding in examine(settings, app)}
+    named = {
+        "redirect URI",
+        "secrets",
+        "proxies",
+        "names",
+        "server",
+        "clock",
+        "discovery",
+        "keys",
+        "client",
+        "client secret",
+    }
+    assert named | {"grant types", "API", "store", "application"} == checks
+
+
+def test_so_is_one_with_discovery(config, lumin):
+    assert matter(config(server=AuthorizationServer.discover(lumin.base))) == []
+
+
+def test_nothing_is_left_behind(config, lumin, tmp_path):
+    before = len(lumin.emulator.signature_requests)
+    list(examine(config()))
+    assert len(lumin.emulator.signature_requests) == before
+    assert lumin.emulator.reuse_events == 0
+    with sqlite3.connect(f"{tmp_path}/store.sqlite3") as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert all(connection.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,) for name in tables)
+    connection.close()
+
+
+# --- what is not ----------------------------------------------------------------------------------------
+
+CHANGES: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "an unknown client": ({"client_id": "nobody"}, "client", "does not know the client", "client_id"),
+    "a wrong secret": ({"client_secret": secrets.token_urlsafe(24)}, "client secret", "refuses", "Copy it again"),
+    "the other method": ({"client_id": "basic"}, "client secret", "client_secret_basic", "token_endpoint_auth_method"),
+    "another redirect URI": (
+        {"redirect_uri": "https://app.example.com/auth/callback2"},
+        *("redirect URI", "not registered", "Register exactly this address"),
+    ),
+    "a redirect URI with a slash less": (
+        {"redirect_uri": "https://app.example.com/auth/call"},
+        *("redirect URI", "not registered", "Register exactly"),
+    ),
+    "a scope that the client has not": (
+        {"client_id": "few-scopes"},
+        "scopes",
+        "may not ask for sign:requests",
+        "Allow it",
+    ),
+    "offline_access that the client has not": (
+        {"client_id": "no-offline"},
+        "scopes",
+        "may not ask for offline_access",
+        "Allow it",
+    ),
+    "offline_access that is not asked for": (
+        {"scope": "openid"},
+        "scopes",
+        "does not name offline_access",
+        "Add offline_access",
+    ),
+    "required scopes that are not asked for": (
+        {"required_scopes": {"/t/*": "templates"}},
+        *("scopes", "`required_scopes` needs what `scope` does not ask for: templates", "Add it"),
+    ),
+    "a client that may not renew": ({"client_id": "no-renewal"}, "grant types", "may not renew", "refresh_token"),
+    "a client that may not redeem codes": (
+        {"client_id": "no-codes"},
+        "grant types",
+        "authorization code|redeem codes",
+        "authorization_code",
+    ),
+    "a placeholder for a secret": (
+        {"client_secret": "your-secret-here-please"},
+        "secrets",
+        "placeholder",
+        "Copy it again",
+    ),
+    "a store in memory": ({"store": "memory://"}, "store", "is memory", "redis"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_wrong_setting_is_named(config, name):
+    changes, check, what, cure = CHANGES[name]
+    found = matter(config(**changes))
+    named = [each for each in found if each.check == check and re.search(what, each.what)]
+    assert named, found
+    assert all(cure in each.cure for each in named)
+    assert all(each.why and each.cure for each in found)
+
+
+@pytest.mark.parametrize("host", ["http://localhost:8000", "http://127.0.0.1:8000", "https://203.0.113.5"])
+def test_a_redirect_uri_that_lumins_form_does_not_take_is_named(host):
+    from lumin_middleware.doctor.settings import redirect_uri
+    from tests.fakes import config as fake
+
+    settings = fake(redirect_uri=f"{host}/auth/callback", server=AuthorizationServer.at("https://auth.luminpdf.com"))
+    [finding] = redirect_uri(settings)
+    assert (finding.level, finding.check) == ("wrong", "redirect URI")
+    assert "tunnel" in finding.cure
+
+
+def test_an_issuer_that_is_anothers_is_named(config, lumin):
+    server = AuthorizationServer.at(lumin.base, issuer="https://issuer.example")
+    [finding] = matter(config(server=server))
+    assert (finding.check, finding.level) == ("discovery", "wrong")
+    assert "server.issuer" in finding.cure
+
+
+def test_a_discovery_document_that_is_not_there_is_named(config, lumin):
+    found = matter(config(server=AuthorizationServer.discover(f"{lumin.base}/nowhere")))
+    assert ("discovery", "wrong") in [(each.check, each.level) for each in found]
+
+
+def test_keys_that_are_not_there_are_named(config, lumin):
+    lumin.emulator.faults.add("/.well-known/jwks.json", status=200, body={"keys": []})
+    [finding] = matter(config())
+    assert (finding.check, finding.level) == ("keys", "wrong")
+
+
+@pytest.mark.parametrize(("skew", "level"), [(45, "doubtful"), (300, "wrong"), (-300, "wrong")])
+def test_a_clock_that_is_off_is_named(config, monkeypatch, skew, level):
+    monkeypatch.setattr(network.server, "__defaults__", (lambda: time.time() + skew,))
+    [finding] = matter(config())
+    assert (finding.check, finding.level) == ("clock", level)
+    assert "clock" in finding.what
+
+
+def test_a_server_that_is_down_is_named_once(config):
+    server = AuthorizationServer.at(f"http://127.0.0.1:{free_port()}")
+    [finding] = matter(config(server=server))
+    assert (finding.check, finding.level) == ("server", "wrong")
+    assert "cannot be reached" in finding.what
+
+
+def test_a_name_that_is_none_is_named(config):
+    found = matter(config(server=AuthorizationServer.at("https://lumin.invalid")))
+    assert {each.check for each in found} == {"names", "server"}
+    assert "resolver" in found[0].cure
+
+
+def test_a_certificate_that_is_not_trusted_is_named(config, tls_server):
+    found = matter(config(server=AuthorizationServer.at(tls_server)))
+    [finding] = found
+    assert finding.check == "server"
+    assert "certificate" in finding.what
+    assert "SSL_CERT_FILE" in finding.cure
+
+
+def test_a_server_in_trouble_is_named(config, lumin):
+    lumin.emulator.faults.add("/oauth2/token", status=502)
+    assert "server" in {each.check for each in matter(config())}
+    lumin.emulator.faults.clear()
+
+
+def test_an_api_that_is_not_there_is_named(config):
+    [finding] = matter(config(api_url=f"http://127.0.0.1:{free_port()}/v1"))
+    assert (finding.check, finding.level) == ("API", "wrong")
+
+
+def test_an_api_that_is_another_is_named(config, lumin):
+    [finding] = matter(config(api_url=f"{lumin.base}/v2"))
+    assert (finding.check, finding.level) == ("API", "wrong")
+    assert "https://api.luminpdf.com/v1" in finding.cure
+
+
+def test_a_store_that_is_down_is_named(config):
+    [finding] = matter(config(store=f"redis://127.0.0.1:{free_port()}/0"))
+    assert (finding.check, finding.level) == ("store", "wrong")
+
+
+def test_a_store_that_cannot_be_written_is_named(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    [finding] = matter(config(store=f"sqlite:///{tmp_path}/file/store.sqlite3"))
+    assert (finding.check, finding.level) == ("store", "wrong")
+
+
+def test_memory_for_several_workers_is_named(config, monkeypatch):
+    monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    monkeypatch.setattr("sys.argv", ["lumin-middleware"])
+    [finding] = matter(config(store="memory://"))
+    assert (finding.check, finding.level) == ("store", "wrong")
+    assert "several workers" in finding.what
+
+
+def test_a_proxy_that_is_none_is_named(config, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://")
+    found = matter(config())
+    assert ("proxies", "wrong") in [(each.check, each.level) for each in found]
+
+
+def test_certificates_that_are_not_there_are_named(config, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    assert "proxies" in {each.check for each in matter_until_proxies(config())}
+
+
+def matter_until_proxies(config: LuminConfig) -> list[Finding]:
+    return [finding for finding in network.proxies(config) if finding.level != "ok"]
+
+
+# --- the environment ------------------------------------------------------------------------------------
+
+GOOD = {
+    "LUMIN_CLIENT_ID": "x",
+    "LUMIN_CLIENT_SECRET": "y" * 20,
+    "LUMIN_REDIRECT_URI": CALLBACK,
+    "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"LUMIN_CLIENT_ID": ""}, "LUMIN_CLIENT_ID"),
+        ({"LUMIN_SECRET_KEY": "secret"}, "secret_key|LUMIN_SECRET_KEY"),
+        ({"LUMIN_SECRET_KEY": "change-me-change-me-change-me-change-me"}, "secret_key|LUMIN_SECRET_KEY"),
+        ({"LUMIN_REDIRECT_URI": "http://app.example.com/auth/callback"}, "https"),
+        ({"LUMIN_REQUIRED_SCOPE": "/a=b"}, "LUMIN_REQUIRED_SCOPES"),
+        ({"LUMIN_PUBLIC": "static"}, "slash"),
+        ({"LUMIN_STORE": "mysql://x"}, "store|LUMIN_STORE"),
+    ],
+)
+def test_a_variable_that_is_wrong_is_named(monkeypatch, changes, named):
+    for name, value in {**GOOD, **changes}.items():
+        monkeypatch.setenv(name, value)
+    config, findings = read()
+    if config is None:
+        [finding] = findings
+        assert re.search(named, finding.what)
+        assert finding.level == "wrong"
+    else:
+        from lumin_middleware.doctor.stores import store
+
+        assert any(each.level == "wrong" for each in store(config))
+
+
+def test_variables_that_are_right_are_read(monkeypatch):
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    config, [finding] = read()
+    assert config is not None
+    assert finding.level == "ok"
+
+
+# --- the application ------------------------------------------------------------------------------------
+
+
+def of_application(config: LuminConfig, app: Any) -> list[Finding]:
+    from lumin_middleware.doctor.application import application
+
+    return [each for each in application(app, config) if each.level != "ok"]
+
+
+def test_an_application_that_is_not_wrapped_is_named(config):
+    [finding] = of_application(config(), Starlette(routes=[Route("/", page)]))
+    assert (finding.level, "does not stand in it" in finding.what) == ("wrong", True)
+
+
+@pytest.mark.parametrize("kind", ["wrapped", "added", "flask"])
+def test_routes_that_ours_shadow_are_named(config, kind):
+    settings = config()
+    routes = [Route("/auth/login", page), Route("/auth/login/help", page), Route("/", page)]
+    if kind == "wrapped":
+        app: Any = LuminMiddleware(Starlette(routes=routes), settings)
+    elif kind == "added":
+        app = Starlette(routes=routes, middleware=[Middleware(LuminMiddleware, config=settings)])
+    else:
+        flask = Flask("x")
+        flask.add_url_rule("/auth/login", "login", lambda: "")
+        flask.wsgi_app = wsgi.LuminMiddleware(flask.wsgi_app, settings)  # type: ignore[method-assign]
+        app = flask
+    [finding] = of_application(settings, app)
+    assert finding.what == "routes of ours shadow its own: /auth/login"
+
+
+def test_patterns_that_match_no_route_are_named(config):
+    settings = config(
+        public=("/healthz", "/statics/*"), optional=("/blog/*",), required_scopes={"/sign/*": "sign:requests"}
+    )
+    routes = [
+        Route("/health", page),
+        Mount("/static", PlainTextResponse("")),
+        Route("/blog/{slug}", page),
+        Route("/sign/{id}", page),
+    ]
+    [finding] = of_application(settings, LuminMiddleware(Starlette(routes=routes), settings))
+    assert finding.what == "patterns that match no route: /healthz, /statics/*"
+
+
+def test_cors_inside_is_named(config):
+    settings = config()
+    app = Starlette(routes=[Route("/", page)])
+    app.add_middleware(CORSMiddleware, allow_origins=["*"])
+    found = of_application(settings, LuminMiddleware(app, settings))
+    assert "CORSMiddleware" in found[0].what
+    outside = CORSMiddleware(LuminMiddleware(Starlette(routes=[Route("/", page)]), settings), allow_origins=["*"])
+    assert of_application(settings, outside) == []
+
+
+# --- a server whose certificate nobody trusts -----------------------------------------------------------
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[str]:
+    """An address where TLS is spoken with a certificate of our own making."""
+    import datetime
+    import http.server
+    import threading
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+
+    class Quiet(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            """Nothing to say."""
+
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Whoever does not trust us hangs up."""
+
+    server = Server(("127.0.0.1", 0), Quiet)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

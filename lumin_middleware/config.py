@@ -33,6 +33,7 @@ ROUTES = (
     "session",
     "sessions",
     "verify",
+    "form",
     "backchannel-logout",
     "api",
     "popup",

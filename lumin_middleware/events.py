@@ -109,6 +109,27 @@ class EndedByServer(OfSession):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Connected(OfSession):
+    """Somebody allowed the application to go on without them; a grant is named as a session is."""
+
+    reason: str = "connected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnected(OfSession):
+    """A grant was revoked here."""
+
+    reason: str = "disconnected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantEnded(OfSession):
+    """A grant gives no more tokens; whoever gave it can connect again."""
+
+    reason: str = "grant_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRefused(Event):
     """A request was refused: a scope is missing, it is of another site's page, its path is a trick."""
 

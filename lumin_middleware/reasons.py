@@ -153,7 +153,7 @@ _ACCESS = (
     Reason(
         "too_slow",
         *(INFO, 408),
-        "The body of a request came too slowly to the gateway.",
+        "The body of a request to the gateway, or to a route of ours, came too slowly.",
         _STRANGE,
         *(REFUSED, "The body of the request comes too slowly."),
     ),
@@ -733,10 +733,24 @@ _DAY = (
         *("Somebody else is signed in now", "The permission was asked for by somebody else, who was signed in before."),
     ),
     Reason(
+        "form_not_kept",
+        *(WARNING, None),
+        "A form that was sent after its session had ended is not kept: too many are, or the store does not answer.",
+        "Look at the store; or at who sends so many forms without being signed in.",
+    ),
+    Reason(
         "not_led_back",
         *(INFO, None),
         "A sign-in does not lead back: the address of the page is too long, or no path of this site.",
         "Look at the link's `return_to`.",
+    ),
+    Reason("connected", INFO, None, "Somebody allowed the application to go on without them.", _NOTHING),
+    Reason("disconnected", INFO, None, "A grant was revoked, here and at the server.", _NOTHING),
+    Reason(
+        "grant_ended",
+        *(WARNING, None),
+        "A grant gives no more tokens: the server ended it, or it is past `grant_lifetime`.",
+        "Send the person to `connect`.",
     ),
     Reason(
         "workspace_unknown",

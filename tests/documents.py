@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+from lumin_middleware import LuminConfig, config
+from lumin_middleware.environment import ENVIRONMENT
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +67,53 @@ def _section(reason: Reason) -> str:
     )
 
 
-GENERATED = {"docs/reasons.md": reasons}
+_SETTINGS = """# Settings
+
+A wrong one fails at start, and says which and why; all that is missing is told at once, and a `LUMIN_` variable that
+nobody knows is named. `LuminMiddleware(app)` without a config reads the environment, and so do
+`LuminConfig.from_env()` and the command line. A list stands between commas or spaces, a boolean is `true` or `false`;
+`LUMIN_CLIENT_SECRET_FILE` and its like name a file that holds the value. This page is generated from
+`lumin_middleware/config.py`.
+
+| setting | variable | default |
+|---|---|---|
+"""
+
+
+def settings() -> str:
+    """`docs/settings.md`: the fields of `LuminConfig` with the texts that stand below them."""
+    variables = {setting: name for name, (setting, _) in ENVIRONMENT.items()}
+    texts = _texts_of_fields()
+    rows, sections = [], []
+    for field in dataclasses.fields(LuminConfig):
+        variable = f"`{variables[field.name]}`" if field.name in variables else "-"
+        rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} |")
+        sections.append(f"\n### {field.name}\n\n{texts[field.name]}\n")
+    return _SETTINGS + "\n".join(rows) + "\n" + "".join(sections)
+
+
+def _texts_of_fields() -> dict[str, str]:
+    tree = ast.parse(inspect.getsource(config))
+    body = next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == "LuminConfig").body
+    return {
+        statement.target.id: inspect.cleandoc(text.value.value)
+        for statement, text in pairwise(body)
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+
+
+def _default(field: dataclasses.Field[object]) -> str:
+    if field.default is dataclasses.MISSING:
+        return "required" if field.default_factory is dataclasses.MISSING else "none"
+    if field.default in (None, ()):
+        return "none"
+    if field.name == "server":
+        return "Lumin"
+    return f"`{', '.join(field.default) if isinstance(field.default, tuple) else field.default}`"
+
+
+GENERATED = {"docs/reasons.md": reasons, "docs/settings.md": settings}
 """Each page, and what it is."""
 
 

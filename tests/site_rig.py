@@ -123,6 +123,20 @@ class Browser(httpx2.AsyncClient):
         return {cookie.name for cookie in self.cookies.jar}
 
 
+def at_emulator(emulator: Emulator, **settings: Any) -> LuminConfig:
+    """The settings of a site that is `CLIENT` at an emulator; those that are given count more."""
+    defaults = {
+        "client_id": CLIENT.client_id,
+        "client_secret": CLIENT.client_secret,
+        "redirect_uri": REDIRECT_URI,
+        "secret_key": secrets.token_bytes(32),
+        "server": AuthorizationServer.at(emulator.base),
+        "api_url": f"{emulator.base}/v1",
+        "timeout": 60,  # seconds: what answers is waited for, however busy the machine is
+    }
+    return LuminConfig(**{**defaults, **settings})
+
+
 class Site:
     """Application, middleware, emulator, clock and store of one test."""
 
@@ -131,19 +145,7 @@ class Site:
         self.clock = clock
         self.app = App()
         self.store = settings.pop("store", None) or MemoryStore(clock=clock)
-        self.config = LuminConfig(
-            **{
-                "client_id": CLIENT.client_id,
-                "client_secret": CLIENT.client_secret,
-                "redirect_uri": REDIRECT_URI,
-                "secret_key": secrets.token_bytes(32),
-                "server": AuthorizationServer.at(emulator.base),
-                "api_url": f"{emulator.base}/v1",
-                "store": self.store,
-                "timeout": 60,  # seconds: what answers is waited for, however busy the machine is
-                **settings,
-            }
-        )
+        self.config = at_emulator(emulator, store=self.store, **settings)
         self.middleware = LuminMiddleware(self.app, self.config, clock=clock)
         self.processes = [self.middleware]
 

@@ -190,19 +190,40 @@ def test_a_page_that_says_nothing_of_caching_is_not_shown_to_the_next_person(bro
 # --- a form after the session ended ---------------------------------------------------------------------
 
 
-def test_a_form_after_the_session_ended_is_told_on_a_page_that_leads_back_to_it(browser, new_site):
-    site = new_site()
+def send_late(page: Page, site: Site, text: str) -> None:
+    """Fills in a form whose session ends meanwhile, and sends it."""
+    page.goto("/form")
+    go_through(page)
+    page.get_by_label("Title").fill(text)
+    site.emulator.revoke_all()
+    for clock in (site.clock, site.lumin_clock):
+        clock.advance(86_400)
+    page.get_by_role("button", name="Send").click()
+    expect_heading(page, "You are not signed in any more")
+
+
+@pytest.mark.parametrize("sessions", ["cookie", "store"])
+def test_a_form_after_the_session_ended_is_sent_by_hand_after_the_sign_in(browser, new_site, sessions):
+    site = new_site(sessions=sessions)
     with visiting(browser, site) as page:
-        page.goto("/form")
-        go_through(page)
-        page.get_by_label("Title").fill("Lease")
-        site.emulator.revoke_all()
-        for clock in (site.clock, site.lumin_clock):
-            clock.advance(86_400)
-        page.get_by_role("button", name="Send").click()
-        expect_heading(page, "You are not signed in any more")
-        browser_rig.screenshot(page, "form-not-sent")
+        send_late(page, site, 'Lease & "more" <i> ✓')
+        browser_rig.screenshot(page, "form-kept")
         page.get_by_role("link", name="Sign in").click()
         go_through(page)
+        expect_heading(page, "Your form was kept")
+        browser_rig.screenshot(page, "form-send-now")
+        assert site.sent == []
+        page.get_by_role("button", name="Send it now").click()
+        expect_heading(page, "Sent by Mira Halden")
+        assert site.sent == [{"title": ['Lease & "more" <i> ✓']}]
+
+
+def test_whoever_does_not_want_to_send_it_goes_back_to_the_page_with_the_form(browser, new_site):
+    site = new_site()
+    with visiting(browser, site) as page:
+        send_late(page, site, "Lease")
+        page.get_by_role("link", name="Sign in").click()
+        go_through(page)
+        page.get_by_role("link", name="Do not send it").click()
         expect_heading(page, "A form")
         assert site.sent == []

@@ -114,7 +114,7 @@ def test_an_errand_is_read_as_it_was_written(words, extra, again):
 
 SHOWN = {
     "model.Request": {"method", "path", "raw_path", "mount", "root_path", "websocket", "peer"},
-    "model.Response": {"status"},
+    "model.Response": {"status", "reason", "reference"},
     "model.TokenSet": {"expires_at", "lifetime", "scope"},
     "model.Session": {"generation", "began", "seen", "tokens", "auth_time"},
     "model.Wanted": {"scope", "max_age", "offline"},
@@ -125,19 +125,26 @@ SHOWN = {
     "sessions.grants.Listed": {"name", "workspace", "connected_at"},
     "site.people.SignedIn": {"name", "began"},
     "sessions.records.Record": {"session"},
-    "sessions.sessions.Carried": {"session", "stale", "outdated"},
-    "sessions.sessions.Opened": {"session", "key", "newest_key"},
+    "sessions.sessions.Carried": {"session", "stale", "outdated", "until"},
+    "sessions.sessions.Settled": {"carried"},
+    "sessions.sessions.Opened": {"session", "key", "newest_key", "size", "settled"},
     "sessions.sealing.Unsealed": {"sealed_at", "newest_key"},
     "sessions.pauses.Pause": {"number", "seconds", "until"},
     "sessions.index.Entry": {"began", "has_sid"},
-    "site.access.Rule": {"public", "optional", "scope"},
-    "site.verify.Question": {"request", "known", "marked", "redirects", "scope", "yes"},
+    "site.access.Rule": {"public", "optional", "scope", "max_age"},
+    "site.access.Ruling": {"by", "readings", "rule"},
+    "site.holding.Asked": {"rules", "seconds"},
+    "site.holding.Outcome": {"rule", "session", "until", "cookies"},
+    "site.verify.Question": {"request", "known", "marked", "redirects", "scope", "yes", "hold"},
     "site.api_proxy.Head": {"status"},
     "site.api_proxy.ApiCall": {"method", "path"},
     "site.pages.Page": set(),
 }
 """The fields that a value's `repr` may show: none that could hold a token, a code, a cookie, a query or a claim. The
-values among them (`session`, `request`, …) are in this list themselves. `LuminConfig` is tested with its settings."""
+values among them (`session`, `request`, …) are in this list themselves."""
+
+OPEN = ("config", "authorization_server", "reasons", "events")
+"""Modules whose values are meant to be read: settings, which have a test of their own, and words for the log."""
 
 
 def _values() -> Iterator[tuple[str, type[Any]]]:
@@ -145,7 +152,7 @@ def _values() -> Iterator[tuple[str, type[Any]]]:
     for name in CORE:
         module = import_module(f"lumin_middleware.{name}")
         for found in vars(module).values():
-            if not isinstance(found, type) or found.__module__ != module.__name__ or name == "config":
+            if not isinstance(found, type) or found.__module__ != module.__name__ or name in OPEN:
                 continue
             if dataclasses.is_dataclass(found) or hasattr(found, "_fields"):
                 yield f"{name}.{found.__name__}", found
@@ -166,11 +173,11 @@ def test_no_value_shows_a_secret(name, kind):
     value, names = _of_canaries(kind)
     for show in (repr, str, ascii, "{}".format, lambda value: repr([value]), lambda value: repr({"x": value})):
         shown = {each for each in names if f"canary<{each}>" in show(value)}
-        assert shown <= SHOWN[name], name
+        assert shown <= SHOWN.get(name, set()), name
 
 
 def test_the_list_of_what_shows_is_of_values_that_there_are():
-    assert SHOWN.keys() == {name for name, _ in _values()}
+    assert SHOWN.keys() <= {name for name, _ in _values()}
 
 
 def test_a_code_does_not_show_itself():

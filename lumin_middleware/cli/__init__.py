@@ -1,5 +1,5 @@
-"""The command line: a demo, a local Lumin, a gateway, settings for proxies, stores, new secret keys, and two that look
-at a site: what its settings would meet, and what would become of a request.
+"""The command line: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, new secret keys,
+and two that look at a site: what its settings would meet, and what would become of a request.
 
 For people at a terminal, one file a command; the library never imports it, and it needs the extra `cli`. What it serves
 is on loopback unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
@@ -37,13 +37,15 @@ def _run() -> None:
     from .doctor import doctor
     from .emulator import emulator
     from .explain import explain
+    from .grants import grants
     from .proxy import proxy
     from .secret import secret
+    from .sessions import sessions
     from .snippets import snippets
     from .store import store
 
     commands = typer.Typer(
-        help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, stores, new secret keys. "
+        help="Sign in with Lumin: a demo, a local Lumin, a gateway, proxies, stores, grants, sessions, secret keys. "
         "--version says which this is.",
         no_args_is_help=True,
         add_completion=False,
@@ -52,7 +54,7 @@ def _run() -> None:
     )
     for command in (demo, emulator, proxy, snippets, secret, explain, doctor):
         commands.command()(command)
-    for name, group in {"store": store}.items():
+    for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():
         commands.add_typer(group, name=name)
     try:
         commands(prog_name=NAME)

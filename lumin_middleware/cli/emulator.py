@@ -6,10 +6,11 @@ import secrets
 import shlex
 from dataclasses import replace
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from ..checks import url
+from ..checks import is_loopback, url
 from ..emulator import DEMO_CLIENT, Client, Running, run
 from ..errors import ConfigurationError
 from .terminal import LOOPBACK, fail, until_stopped
@@ -65,6 +66,9 @@ def _introduce(running: Running) -> None:
     typer.echo("An application finds it with these settings:\n")
     for name, value in environment(running, client).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+    host = urlsplit(running.base).hostname or ""
+    if not is_loopback(host):
+        typer.echo(f"\nWhoever reaches {host} can be anybody here: nobody is asked for a password.", err=True)
     typer.echo("\nCtrl-C stops it; it keeps nothing.")
 
 

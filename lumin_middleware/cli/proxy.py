@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import socket
 from dataclasses import replace
 from typing import Annotated, Any
@@ -11,9 +11,13 @@ import typer
 
 from ..config import LuminConfig
 from ..errors import ConfigurationError
-from .terminal import LOOPBACK, PORT, fail, listen, registered_port, settings, until_stopped
+from ..gateway.engines import Plan, choose
+from .engine import run
+from .terminal import LOOPBACK, PORT, fail, listen, log_to_stderr, registered_port, settings, until_stopped
 
-OPTIONS = {"upstream": "upstream", "public": "public", "optional": "optional", "api_proxy": "api"}
+OPTIONS = {name: name for name in ("upstream", "public", "optional", "engine", "cache", "workers", "certificate")} | {
+    "api_proxy": "api"
+}
 """The settings that have an option here, which may be what is wrong."""
 
 GRACE = 10  # seconds that requests in flight have once the gateway is told to stop
@@ -42,27 +46,64 @@ def proxy(
         bool, typer.Option("--pass-host/--own-host", help="Whether it sees this site's name as Host, or its own.")
     ] = True,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until its answer must have begun.")] = 60,
+    engine: Annotated[
+        str, typer.Option(help="What stands in front: nginx, caddy, builtin, or auto, the first of them that is there.")
+    ] = "builtin",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that sign people in behind nginx or Caddy.")] = 1,
+    cache: Annotated[
+        int,
+        typer.Option(help="Seconds for which nginx holds who may pass; a sign-out elsewhere is felt later."),
+    ] = 0,
+    certificate: Annotated[
+        str | None, typer.Option(help="The file of a certificate's chain, for nginx or Caddy.")
+    ] = None,
+    certificate_key: Annotated[str | None, typer.Option(help="The file of its key.")] = None,
 ) -> None:
     """Put a sign-in before any HTTP service, as a process of its own.
 
-    The settings come from the environment: LUMIN_CLIENT_ID and its kin.
+    The settings come from the environment: LUMIN_CLIENT_ID and its kin. The built-in engine is for development; nginx
+    and Caddy carry much more, and come from PATH or with the extras of these names.
     """
     config = settings()
+    changes: dict[str, Any] = {
+        "public": (*config.public, *(public or ())),
+        "optional": (*config.optional, *(optional or ())),
+        "api_proxy": (*config.api_proxy, *(api or ())),
+    }
     try:
-        config = replace(
-            config,
-            public=(*config.public, *(public or ())),
-            optional=(*config.optional, *(optional or ())),
-            api_proxy=(*config.api_proxy, *(api or ())),
-        )
+        config = replace(config, **changes)
+        name, program = choose(engine)
+        if name != "builtin":
+            plan = Plan(
+                config,
+                upstream,
+                host=host,
+                port=registered_port() if port is None else port,
+                cache=cache,
+                workers=workers,
+                timeout=timeout,
+                pass_user_headers=pass_user_headers,
+                pass_host=pass_host,
+                certificate=_certificate(certificate, certificate_key),
+            )
+            run(name, program, plan, changes)
+            return
+        if cache or workers > 1 or certificate:
+            raise ConfigurationError("engine", "builtin takes no --cache, --workers or --certificate")
         app = _gateway(upstream, config, pass_user_headers=pass_user_headers, pass_host=pass_host, timeout=timeout)
     except ConfigurationError as error:
         option = OPTIONS.get(error.field)
         fail(f"--{option}: {error.problem}" if option else f"The environment's settings cannot be used: {error}")
-    _log_to_stderr()
+    log_to_stderr()
     with until_stopped(), listen(registered_port() if port is None else port, host) as listener:
         typer.echo(f"{config.origin}/ signs people in and passes them on to {upstream}. Ctrl-C stops it.")
         _serve(app, listener)
+
+
+def _certificate(chain: str | None, key: str | None) -> tuple[str, str] | None:
+    if (chain is None) != (key is None):
+        raise ConfigurationError("certificate", "needs --certificate-key, and the other way round")
+    return (os.path.abspath(chain), os.path.abspath(key)) if chain and key else None
 
 
 def _gateway(upstream: str, config: LuminConfig, **options: Any) -> Any:
@@ -89,11 +130,3 @@ def _serve(app: Any, listener: socket.socket) -> None:
         timeout_graceful_shutdown=GRACE,
     )
     uvicorn.Server(options).run(sockets=[listener])
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours = logging.getLogger("lumin_middleware")
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)

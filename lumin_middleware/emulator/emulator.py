@@ -25,6 +25,7 @@ from .clock import Clock
 from .endpoints import ClientEndpoints
 from .faults import FaultInjector, Faults
 from .grants import OPAQUE_LENGTH, Grants
+from .http import parameters, see_other
 from .logout import LogoutEndpoint
 from .pages import error_page, home_page
 from .refusals import Refusal
@@ -104,6 +105,7 @@ class Emulator:
     def _build(self) -> ASGIApp:
         routes = [
             Route("/", self._home),
+            Route("/grants/revoke", self._revoke, methods=["POST"]),
             *self._authorization_endpoint.routes,
             *ClientEndpoints(self._token_endpoint, self.base).routes,
             *self._logout.routes,
@@ -113,7 +115,18 @@ class Emulator:
         return CallRecorder(FaultInjector(app, self.faults, self._clock), self.calls)
 
     async def _home(self, http: Request) -> Response:
-        return home_page(self.base, self.clients, self.users)
+        alive = [(number, grant) for number, grant in enumerate(self.grants) if grant.tokens and not grant.revoked]
+        return home_page(self.base, self.clients, self.users, self.workspaces, alive)
+
+    async def _revoke(self, http: Request) -> Response:
+        """A person, or Lumin, takes back what was allowed: every token of it is dead at once."""
+        number = dict(await parameters(http)).get("grant", "")
+        grants = list(self.grants)
+        if not number.isdecimal() or int(number) >= len(grants):
+            return error_page("not_found", "There is nothing of that number.", 404)
+        with self.grants.lock:
+            grants[int(number)].revoke()
+        return see_other("/")
 
     def sign_in(
         self,

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from starlette.responses import HTMLResponse
 
 from .authorization_request import AuthorizationRequest
+from .grants import Grant
 from .registry import SCOPES, Client, User, Workspace
 
 _STYLE = """
@@ -204,8 +205,27 @@ def signing_page(title: str, name: str, *, signed: bool) -> HTMLResponse:
     return _page(title, f"<p>For <strong>{escape(name)}</strong> to sign.</p>{button}")
 
 
-def home_page(base: str, clients: Mapping[str, Client], users: Mapping[str, User]) -> HTMLResponse:
-    """What is here: who may connect, who can sign in, and where."""
+def _grant(number: int, grant: Grant, clients: Mapping[str, Client], workspaces: Mapping[str, Workspace]) -> str:
+    """One sign-in that has tokens, and a button that takes them back."""
+    where = workspaces.get(grant.workspace_id)
+    lasting = " · while they are away" if "offline_access" in grant.scope else ""
+    return (
+        f"<li>{escape(grant.user.name)}<small>{escape(clients[grant.client_id].name)}"
+        f"{f' · {escape(where.name)}' if where else ''}{lasting}</small>"
+        f"<small><code>{escape(' '.join(grant.scope))}</code></small>"
+        f'<form method="post" action="grants/revoke"><button name="grant" value="{number}">Revoke</button></form></li>'
+    )
+
+
+def home_page(
+    base: str,
+    clients: Mapping[str, Client],
+    users: Mapping[str, User],
+    workspaces: Mapping[str, Workspace],
+    grants: Iterable[tuple[int, Grant]],
+) -> HTMLResponse:
+    """What is here: who may connect, who can sign in, where, and what they have allowed."""
+    allowed = "".join(_grant(number, grant, clients, workspaces) for number, grant in grants)
     applications = "".join(
         f"<li>{escape(client.name)}<small><code>{escape(client.client_id)}</code> · "
         f"{escape(client.token_endpoint_auth_method)}</small>"
@@ -218,6 +238,7 @@ def home_page(base: str, clients: Mapping[str, Client], users: Mapping[str, User
         f"<ul><li>Authorization server<small><code>{escape(base)}</code></small></li>"
         f"<li>API<small><code>{escape(base)}/v1</code></small></li></ul>"
         f"<h2>Applications</h2><ul>{applications}</ul><h2>People</h2><ul>{people}</ul>"
+        f"<h2>What they have allowed</h2><ul>{allowed or '<li>Nothing yet.</li>'}</ul>"
         '<p><a href=".well-known/openid-configuration">OpenID configuration</a> · '
         '<a href="oauth2/sessions/logout">Sign out</a></p>'
     )

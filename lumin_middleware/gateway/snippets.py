@@ -29,6 +29,7 @@ NAMED = ("X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-URL", "X-Original-
 
 # nginx knows no patterns, so that it gets by name what is known to be used. Names with an underscore it drops itself.
 _FORGED = (
+    *("X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Protocol"),
     *("Forwarded", "X-Forwarded", "X-Forwarded-Prefix", *NAMED, "X-Original-Method", "X-Original-Path", "X-Real-IP"),
     *("Script-Name", "X-Script-Name", "Daphne-Root-Path", "X-Envoy-Original-Path"),
     *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username"),
@@ -126,6 +127,8 @@ def _check(program: str, config: LuminConfig, cache: Cache) -> None:
         raise ConfigurationError("cache", f"{program} holds no answers; nginx does")
     if cache.seconds and config.strict_logout:
         raise ConfigurationError("cache", "lets a sign-out be felt later, which strict_logout forbids")
+    if cache.seconds and config.required_auth_age:
+        raise ConfigurationError("cache", "holds nothing where required_auth_age decides by the minute")
     if cache.seconds not in (0, *range(2, HELD_LIMIT + 1)):  # of one second nginx holds nothing
         raise ConfigurationError("cache", f"must be 0, or from 2 to {HELD_LIMIT} seconds")
 

@@ -186,11 +186,14 @@ def _is_token(value: object) -> bool:
 def token_set(found: Mapping[str, Any], *, requested: str, before: TokenSet | None, now: float) -> TokenSet:
     """The tokens of a checked response (RFC 6749, 5.1 and 6).
 
-    What a refresh leaves out, or leaves empty, stays as it was `before`: the refresh token, the scope.
+    What a refresh leaves out stays as it was `before`: the scope, and the refresh token, which may be empty as well.
+    But a `scope` that is there and empty grants nothing. It is no scope by the grammar (3.3), and so nobody's way to
+    say "as asked"; where what was granted differs from what was asked for, the member is required, and Hydra writes ""
+    where a person has granted nothing.
     """
     lifetime = _lifetime(found.get("expires_in"))
     scope = found.get("scope")
-    if not present(scope):
+    if scope is None:
         granted = before.scope if before else tuple(requested.split())
     else:
         granted = (

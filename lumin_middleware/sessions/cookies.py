@@ -47,12 +47,13 @@ class Cookies:
         self.tries = f"{self.session}-tries"
         self.login = f"{self.session}-login-"
         self.past = f"{self.session}-past"
+        self.form = f"{self.session}-form-"
         self.attributes = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if config.secure else "")
         self.pieces = tuple(f"{self.session}-{index}" for index in range(PIECES_LIMIT))
         self.room = SESSION_LIMIT - PIECES_LIMIT * (len(self.session) + len("-0=; ")) - 1
         """Characters that a session's value may have."""
         name = re.escape(self.session.encode())
-        self.ours = re.compile(rb"%b(?:-[0-%d]|-tries|-past|-login-[0-9a-f]{16})?" % (name, PIECES_LIMIT - 1))
+        self.ours = re.compile(rb"%b(?:-[0-%d]|-tries|-past|-(?:login|form)-[0-9a-f]{16})?" % (name, PIECES_LIMIT - 1))
         # Cookies know neither ports nor paths: those of other sites on this host come along, and are as secret.
         every = b"__Host-lumin" if config.secure else b"lumin"
         own = self.session.encode()

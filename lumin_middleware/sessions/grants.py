@@ -8,12 +8,12 @@ that it is found by whom it is of, and not by a cookie.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..config import LuminConfig
 from ..errors import LuminError, SessionEnded, StoreUnavailable
+from ..events import Connected, Disconnected, GrantEnded, note
 from ..model import Session
 from ..ports import World
 from ..protocol.metadata import Metadata
@@ -23,8 +23,6 @@ from .kinds import StoreSessions
 from .records import Record, Records, change, digest
 from .renewal import Renewal
 from .sealing import Sealer
-
-logger = logging.getLogger("lumin_middleware")
 
 FOREVER = 3_155_760_000.0
 """Seconds that a grant without a lifetime is kept: a hundred years, since every store wants a finite number."""
@@ -172,6 +170,7 @@ class Granted:
     """The grants of one site: kept, found, renewed, revoked."""
 
     def __init__(self, config: LuminConfig, world: World, metadata: Metadata, token_endpoint: TokenEndpoint) -> None:
+        self._world = world
         self._records = GrantRecords(config, world)
         self._lists = Lists(config, world)
         self._renewal = Renewal(config, world, self._records, metadata, token_endpoint)
@@ -185,6 +184,7 @@ class Granted:
         except LuminError:
             await self._records.end(grant.id, grant.began)
             raise
+        note(self._world, Connected.of(grant), name=name)
         for each in replaced:
             await self._end(each)
 
@@ -212,7 +212,7 @@ class Granted:
             grant = await self._newest(grant)
             return await self._renewal.fresh(grant, rejected=rejected)
         except SessionEnded as error:
-            logger.warning("A grant has ended; whoever gave it can connect again: %s", error)
+            note(self._world, GrantEnded.of(grant), why=error)
             raise
 
     async def _newest(self, grant: Session) -> Session:
@@ -234,5 +234,6 @@ class Granted:
         """The record goes first: a renewal that is under way then finds none, and revokes what it got."""
         ended = await self._records.end(listed.id, listed.connected_at)
         if ended is not None:
+            note(self._world, Disconnected.of(ended), name=listed.name)
             await self._token_endpoint.revoke(ended.tokens)
         return ended is not None

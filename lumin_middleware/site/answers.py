@@ -53,6 +53,10 @@ _NOT_SENT = (
     "You are not signed in any more",
     "What you sent was not taken. Sign in, and you come back to the page that you sent it from; send it again there.",
 )
+_KEPT = (
+    "You are not signed in any more",
+    "What you sent was not taken, but it is kept for ten minutes. Sign in, and you are asked whether to send it then.",
+)
 _FRAMED = ("Sign in to go on", "This part of the page needs a sign-in.")
 
 _LOOP = (
@@ -120,17 +124,17 @@ class Answers(Places):
     def login_url(self, request: Request) -> str:
         """The login that leads back to where the person is: this page, or the page that made this call."""
         here = target(request) if request.method in ("GET", "HEAD") else ""
-        page = request.header(b"hx-current-url") or request.header(b"referer")
-        if page.startswith(f"{self._config.origin}/") and not is_navigation(request):
-            here = page[len(self._config.origin) :]
+        if not is_navigation(request):
+            here = own_page(request, self._config) or here
         return self.login_to(return_to(here, self._config.after_login))
 
-    def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False) -> Response:
+    def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False, kept: str = "") -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2).
 
-        A problem for a program; for a person who goes to a page of the application, a page.
+        A problem for a program; for a person who goes to a page of the application, a page. `kept` is where the form
+        that they sent waits for them.
         """
-        login_url = self.login_url(request)
+        login_url = self.login_to(kept) if kept else self.login_url(request)
         error = "" if reason == "no_session" else "invalid_token"
         told = REASONS.get(reason, REASONS["ended"])
         reference = self._reference(request, told, 401)
@@ -138,7 +142,7 @@ class Answers(Places):
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
         if may_be_page and is_page(request):
-            title, text = _NOT_SENT if request.method not in ("GET", "HEAD") else _FRAMED
+            title, text = _KEPT if kept else _NOT_SENT if request.method not in ("GET", "HEAD") else _FRAMED
             content = pages.Page(
                 title, text, links=(("Sign in", login_url),), framed=True, reason=told.code, reference=reference
             )
@@ -152,16 +156,26 @@ class Answers(Places):
         headers = [("WWW-Authenticate", challenge)]
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
-        title, text = "Sign in once more", "This needs a sign-in that is not so long ago. You are still signed in."
+        told = REASONS["insufficient_user_authentication"]
+        reference = self._reference(request, told, 401)
         if may_be_page and is_page(request):
-            links = (("Sign in", login_url),)
-            return pages.page(401, pages.Page(title, text, links=links, framed=True), headers=headers)
-        return pages.problem(401, "insufficient_user_authentication", title, headers=headers, login_url=login_url)
+            content = pages.Page(
+                told.title,
+                told.person,
+                links=(("Sign in", login_url),),
+                framed=True,
+                reason=told.code,
+                reference=reference,
+            )
+            return pages.page(401, content, headers=headers)
+        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
 
     def not_connected(self, request: Request) -> Response:
         """403 for somebody who has not connected and cannot be sent there."""
         url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}"
-        return pages.problem(403, "not_connected", "Connect first", connect_url=url)
+        told = REASONS["not_connected"]
+        self._reference(request, told, 403)
+        return pages.problem(403, told.code, told.title, connect_url=url)
 
     def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
         """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1).
@@ -288,6 +302,12 @@ class Answers(Places):
         again = (("Sign in", self.login_path), ("Sign in as somebody else", f"{self.login_path}?prompt=login"))
         reason = REASONS["signed_out"]
         return pages.page(200, pages.Page(reason.title, reason.person, links=again))
+
+
+def own_page(request: Request, config: LuminConfig) -> str:
+    """The page of this site that a request was made from, as far as it says; empty for none."""
+    page = request.header(b"hx-current-url") or request.header(b"referer")
+    return return_to(page[len(config.origin) :], "") if page.startswith(f"{config.origin}/") else ""
 
 
 def target(request: Request) -> str:

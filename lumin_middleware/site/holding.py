@@ -49,6 +49,7 @@ def asked(cache: str, rules: str) -> Asked:
 def digest(config: LuminConfig) -> str:
     """A name for the rules of a site: settings that say the same tell the same paths apart."""
     rules = [_FORMAT, list(config.public), list(config.optional), list(config.required_scopes.items()), config.prefix]
+    rules += list(config.required_auth_age.items())
     return hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
 
 

@@ -71,6 +71,8 @@ class Page:
     """(words, where they lead); the first is the main one."""
     button: tuple[str, str] | None = None
     """(words, where it posts to)."""
+    fields: Sequence[tuple[str, str]] = ()
+    """What it posts, unseen."""
     script: str = ""
     """Ours, and never with anybody's words in it."""
     framed: bool = False
@@ -118,7 +120,10 @@ def _html(content: Page) -> str:
     actions = [f'<a href="{escape(target)}"{window}>{escape(words)}</a>' for words, target in content.links]
     if content.button:
         words, target = content.button
-        form = f'<form method="post" action="{escape(target)}"><button>{escape(words)}</button></form>'
+        hidden = (
+            f'<input type="hidden" name="{escape(name)}" value="{escape(text)}">' for name, text in content.fields
+        )
+        form = f'<form method="post" action="{escape(target)}">{"".join(hidden)}<button>{escape(words)}</button></form>'
         actions.insert(0, form)
     if actions:
         parts.append(f'<div class="actions">{"".join(actions)}</div>')

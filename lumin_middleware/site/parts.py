@@ -11,6 +11,7 @@ from ..protocol.metadata import Metadata
 from ..protocol.token_endpoint import TokenEndpoint
 from ..sessions.cookies import Cookies
 from ..sessions.ended import Ended
+from ..sessions.forms import Forms
 from ..sessions.grants import Granted
 from ..sessions.index import Index
 from ..sessions.kinds import sessions
@@ -37,4 +38,5 @@ class Parts:
         self.ended = Ended(config, world) if config.backchannel_logout else None
         self.marks = Marks(world)
         self.long_pages = LongPages(config, world)
+        self.forms = Forms(config, world, self.cookies)
         self.answers = Answers(config, world)

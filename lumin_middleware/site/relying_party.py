@@ -22,7 +22,7 @@ from ..ports import World
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.sessions import Carried, Opened
-from . import access
+from . import access, pages
 from .access import Rule, Rules, is_navigation
 from .account import Account, Route
 from .answers import target
@@ -30,6 +30,7 @@ from .api_proxy import ApiCall, ApiProxy
 from .browser import BrowserFile, Popup
 from .callback import Callback
 from .connect import Connect
+from .kept_form import KeptForm
 from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
@@ -139,6 +140,8 @@ class RelyingParty:
         }
         self._below = f"{config.prefix}/"  # where all of these are
         self._no_pages = frozenset(self._routes)
+        self._kept_form = KeptForm(parts, self._login)
+        self._routes[self._kept_form.path] = self._kept_form
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
 
     async def handle(self, request: Request) -> Response | Visit:
@@ -156,6 +159,7 @@ class RelyingParty:
     async def _outcome(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
         if request.path.startswith(self._below) or request.raw_path.startswith(self._below):
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
+                self.parts.world.telemetry.route(request.path)
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)
@@ -229,7 +233,7 @@ class RelyingParty:
         except LoginRequired as error:
             if rule.optional:
                 return Visit(self, request, jar)
-            return await self._require_login(request, jar, error.reason, rule.scope, redirect=redirect)
+            return await self._turn_away(request, jar, error.reason, rule, redirect=redirect)
         except (ServerUnavailable, StoreUnavailable):
             if rule.optional:
                 return Visit(self, request, jar)
@@ -238,6 +242,17 @@ class RelyingParty:
         if not has_scopes or not self._is_recent(session, rule.max_age):
             return await self.challenge(request, jar, session, Wanted(rule.scope, rule.max_age), redirect=redirect)
         return visit
+
+    async def _turn_away(
+        self, request: Request, jar: Jar[Opened], reason: str, rule: Rule, *, redirect: bool
+    ) -> Response:
+        """The answer to somebody who is not signed in. Nothing has read the request's body yet."""
+        kept = await self._kept_form.keep(request, jar) if redirect else None
+        if kept is None:
+            return await self._require_login(request, jar, reason, rule.scope, redirect=redirect)
+        answer = self._answers.unauthorized(request, reason, may_be_page=True, kept=kept[0])
+        answer.headers += pages.set_cookies(kept[1])
+        return answer
 
     def _is_recent(self, session: Session, max_age: float | None) -> bool:
         return max_age is None or session.is_recent(max_age, self.parts.world.clock())

@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .redis_clients import Term, client_maker, import_redis
+from .redis_clients import Term, client_maker, import_redis, trouble
 
 SWAP = """
 local held = redis.call("GET", KEYS[1])
@@ -51,7 +51,7 @@ class RedisStore:
 
     def __init__(self, client: Any, *, prefix: str = "lumin:", credential_provider: Any = None) -> None:
         self._redis = import_redis()
-        self._trouble = trouble(self._redis)
+        self._trouble = trouble()
         self._prefix = prefix
         self._owned = isinstance(client, str)
         self._making = threading.Lock()
@@ -128,7 +128,7 @@ class AsyncRedisStore:
 
     def __init__(self, client: Any, *, prefix: str = "lumin:", credential_provider: Any = None) -> None:
         self._redis = import_redis()
-        self._trouble = trouble(self._redis)
+        self._trouble = trouble()
         self._prefix = prefix
         self._owned = isinstance(client, str) or callable(client)
         self._make: Callable[[], tuple[Any, Term]]
@@ -202,18 +202,14 @@ def _arguments(name: str, old: bytes | None, new: bytes | None, ttl: float) -> t
     return name.encode(), "absent" if old is None else "present", old or b"", new or b"", milliseconds
 
 
-def trouble(redis: Any) -> tuple[type[Exception], ...]:
-    """The errors of redis-py that are the system's; a cluster's is a tree of its own."""
-    return redis.RedisError, redis.exceptions.RedisClusterException, OSError
-
-
 def is_no_primary(error: BaseException, redis: Any) -> bool:
-    """Whether a server says that it is a replica, so that nothing was done.
+    """Whether a server says that it is a replica, or a primary whose replicas have left it, so that nothing was done.
 
     Redis 6 says so of a script in its own words, and redis-py's Sentinel client in those of another error.
     """
     kinds = (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError)
-    return isinstance(error, kinds) or "READONLY" in str(error) or isinstance(error.__context__, kinds)
+    said = any(word in str(error) for word in ("READONLY", "NOREPLICAS"))
+    return said or isinstance(error, kinds) or isinstance(error.__context__, kinds)
 
 
 def is_lost(error: BaseException, redis: Any) -> bool:

@@ -2,7 +2,8 @@
 
 A primary may become a replica under a connection that is kept. It then refuses to write, and reads what is old. So a
 connection belongs to a term, and when a server says that it is no primary the term is over: every connection that was
-made in it is closed when it is next wanted, and the new one leads to whoever is the primary by then.
+made in it is closed when it is next wanted, and the new one leads to whoever is the primary by then. Sentinels are
+asked every second as well: a primary that they have given up may not know it yet, and what it takes then is lost.
 
 redis-py is not imported before it is needed. No error repeats a URL: it may hold a password.
 """
@@ -10,7 +11,9 @@ redis-py is not imported before it is needed. No error repeats a URL: it may hol
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -36,6 +39,9 @@ _SEVERAL = re.compile(
     r"(?:/(?P<service>[^/?#]*))?(?:/(?P<db>[0-9]*))?(?:\?(?P<query>[^#]*))?"
 )
 
+LOOK = 1.0
+"""Seconds between two questions of one process to the Sentinels; they themselves look at their servers every second."""
+
 SENTINEL_PORT = 26379
 SERVER_PORT = 6379
 
@@ -50,6 +56,12 @@ def import_redis() -> ModuleType:
     return redis
 
 
+def trouble() -> tuple[type[Exception], ...]:
+    """The errors of redis-py that are the system's; a cluster's is a tree of its own."""
+    redis = import_redis()
+    return redis.RedisError, redis.exceptions.RedisClusterException, OSError
+
+
 class Term:
     """The time of one primary, and how to find the next."""
 
@@ -57,9 +69,24 @@ class Term:
         self.number = 0
         self._sentinel = sentinel
         self._service = service
+        self._looked_at = -LOOK
+        self._seen: object = None
 
     def is_over(self) -> None:
         self.number += 1
+
+    def is_due(self) -> bool:
+        """Whether the Sentinels must be asked once more; the one who hears so asks."""
+        now = time.monotonic()
+        due = self._sentinel is not None and now - self._looked_at >= LOOK
+        if due:
+            self._looked_at = now
+        return due
+
+    def sees(self, primary: object) -> None:
+        if self._seen not in (None, primary):
+            self.is_over()
+        self._seen = primary
 
     def primary(self) -> Any:
         """The host and port of the primary, or what gives them when it is awaited; None where only the URL says."""
@@ -80,6 +107,9 @@ class _OfATerm:
         self._made_in = term.number
 
     def connect(self) -> None:  # before each use
+        if self._term.is_due():
+            with suppress(*trouble()):  # what was found last may do
+                self._term.sees(self._term.primary())
         if self._made_in != self._term.number:
             self.disconnect()  # type: ignore[attr-defined]
             self._made_in = self._term.number
@@ -100,6 +130,9 @@ class _AsyncOfATerm:
         self._made_in = term.number
 
     async def connect(self) -> None:
+        if self._term.is_due():
+            with suppress(*trouble()):
+                self._term.sees(await self._term.primary())
         if self._made_in != self._term.number:
             await self.disconnect()  # type: ignore[attr-defined]
             self._made_in = self._term.number
@@ -108,7 +141,11 @@ class _AsyncOfATerm:
     async def _connect(self) -> Any:
         if (primary := self._term.primary()) is not None:
             self.host, self.port = await primary
-        return await super()._connect()  # type: ignore[misc]
+        try:
+            return await super()._connect()  # type: ignore[misc]
+        except TimeoutError:
+            # A loop that a hundred requests keep busy is late to see that it was connected. Nothing is sent yet.
+            return await super()._connect()  # type: ignore[misc]
 
 
 @cache

@@ -81,6 +81,7 @@ def _django_store(alias: str, clock: Callable[[], float]) -> Store:
     """Imported when it is asked for: its models can be only where Django is set up."""
     try:
         from .django.store import DjangoStore
-    except ImportError:
-        raise ConfigurationError("store", "the store 'django' needs Django, and a site of it") from None
+    except Exception:  # noqa: BLE001  Django has several ways to say that it is missing or not set up
+        cure = "needs a Django site that is set up, with 'lumin_middleware.stores.django' in INSTALLED_APPS"
+        raise ConfigurationError("store", f"'django' {cure}") from None
     return DjangoStore(alias, clock=clock)

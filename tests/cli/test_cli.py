@@ -142,6 +142,15 @@ def test_the_emulator_says_where_it_is_and_ends_quietly(number):
         assert process.returncode == 0
 
 
+def test_the_emulator_warns_where_others_reach_it():
+    """On a free address of the loopback interface's everything, which is where containers have it."""
+    with emulator("--host", "0.0.0.0") as (process, said):
+        assert "can be anybody" not in said
+        process.send_signal(signal.SIGINT)
+        _, warned = process.communicate(timeout=PATIENCE)
+        assert "Whoever reaches 0.0.0.0 can be anybody here" in warned
+
+
 def test_the_emulators_settings_can_be_pasted_and_lead_to_a_sign_in(person):
     given = 'it\'s a "secret" & $more'
     with emulator(
@@ -221,7 +230,9 @@ def test_the_demo_signs_a_person_in_and_ends_quietly(number, person):
         assert "Mira Halden" in page.text
         status, stdout, stderr = running.stop(number)
     assert (status, stderr) == (0, "")
-    assert re.findall(r"https?://\S+", stdout) == [f"{running.origin}/"]
+    site, lumin = re.findall(r"https?://[^\s,]+", stdout)
+    assert (site, urlsplit(lumin).hostname) == (f"{running.origin}/", "127.0.0.1")
+    assert "To be somebody else" in stdout
 
 
 def test_the_demo_leaves_nothing_behind(person, tmp_path):

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import quote
 
-from lumin_middleware import AuthorizationServer, LuminConfig
 from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from lumin_middleware.emulator import Emulator, serve
 from lumin_middleware.stores import MemoryStore
@@ -23,7 +21,7 @@ from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import Headers, Raw, call, encoded
 from tests.edges import gateway
 from tests.edges.apps import AsgiApp, WsgiApp
-from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, REDIRECT_URI, Clock
+from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, Clock, at_emulator
 
 Edge = Literal["asgi", "wsgi"]
 EDGES: tuple[Edge, Edge] = ("asgi", "wsgi")
@@ -38,18 +36,7 @@ class Site:
         self.clock = clock
         self._reused = emulator.reuse_events
         self.store = settings.pop("store", None) or MemoryStore(clock=clock)
-        self.config = LuminConfig(
-            **{
-                "client_id": CLIENT.client_id,
-                "client_secret": CLIENT.client_secret,
-                "redirect_uri": REDIRECT_URI,
-                "secret_key": secrets.token_bytes(32),
-                "server": AuthorizationServer.at(emulator.base),
-                "api_url": f"{emulator.base}/v1",
-                "store": self.store,
-                **settings,
-            }
-        )
+        self.config = at_emulator(emulator, store=self.store, **settings)
         self.asgi_app, self.wsgi_app = AsgiApp(), WsgiApp()
         self.asgi = AsgiMiddleware(self.asgi_app, self.config, clock=clock)
         self.wsgi = WsgiMiddleware(self.wsgi_app, self.config, clock=clock)

@@ -113,7 +113,7 @@ async def test_a_form_that_was_sent_gets_a_page(site: Site, person: Browser) -> 
     headers = {**NAVIGATION, "sec-fetch-site": "same-origin", "origin": ORIGIN}
     answer = await person.ask("POST", "/pay/now", headers)
     assert answer.status == 401
-    assert b"Sign in once more" in answer.body
+    assert b"Please sign in again" in answer.body
 
 
 @pytest.mark.parametrize(

@@ -367,3 +367,19 @@ async def test_a_sign_out_works_once(party, person):
 async def test_a_logout_token_can_be_made_for_any_session(party):
     claims = await party.claims(party.emulator.logout_token("post", "some-sid"))
     assert (claims["sid"], claims["aud"]) == ("some-sid", ["post"])
+
+
+async def test_the_home_page_shows_what_was_allowed_and_takes_it_back(party, person):
+    login = await person.open(party.url())
+    done = await person.press(await person.press(login, "sub"), "allow")
+    tokens = ok(await party.redeem(query(done.headers["location"])["code"]))
+    home = await person.open(f"{BASE}/")
+    user = next(iter(party.emulator.users.values()))
+    assert "while they are away" in home.text
+    assert user.name in home.text
+    revoked = await person.http.post("/grants/revoke", data={"grant": "0"})
+    assert (revoked.status_code, revoked.headers["location"]) == (303, "/")
+    assert not await party.alive(tokens)
+    assert "Nothing yet." in (await person.open(f"{BASE}/")).text
+    assert (await person.http.post("/grants/revoke", data={"grant": "7"})).status_code == 404
+    assert (await person.http.post("/grants/revoke", data={"grant": "-1"})).status_code == 404

@@ -7,6 +7,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +36,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+BOUND = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Becomes another program, which ends with the tests even where they are killed."""
 
 
 class RedisServer:
@@ -88,9 +98,8 @@ class RedisServer:
             "daemonize": "no",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        process = subprocess.Popen(
-            [*self._command, *arguments, *self._options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        command = [sys.executable, "-I", "-S", "-c", BOUND, *self._command, *arguments, *self._options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout is not None
         for line in process.stdout:
             if re.search("accept connections (at|unix)|monitor master", line):  # by Redis 6; by 7 and Valkey
@@ -142,10 +151,13 @@ class Watched:
             _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.SERVICE)
         return next(server for server in self.servers if server.port == int(port))
 
-    def fail_over(self) -> None:
-        """Makes one of the replicas the primary; the old primary lives on as a replica. Returns before it is done."""
+    def fail_over(self, *how: str) -> None:
+        """Makes one of the replicas the primary; the old primary lives on as a replica. Returns before it is done.
+
+        `COORDINATED`, which Valkey 9 knows: the old one lets the new one catch up first, so that nothing is lost.
+        """
         with redis.Redis(port=self.sentinels[0].port) as client:
-            client.execute_command("SENTINEL", "FAILOVER", self.SERVICE)
+            client.execute_command("SENTINEL", "FAILOVER", self.SERVICE, *how)
 
     def _knows_all(self, sentinel: RedisServer) -> bool:
         with redis.Redis(port=sentinel.port, decode_responses=True) as client:

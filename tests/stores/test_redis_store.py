@@ -391,6 +391,26 @@ def test_more_callers_than_connections_wait_for_one(redis_server: RedisServer, s
     asyncio.run(main())
 
 
+def test_a_loop_that_is_too_busy_to_see_that_it_was_connected_is_not_told_that_redis_is_down(
+    redis_server: RedisServer,
+) -> None:
+    """A burst at a new worker: a hundred requests at work keep it for longer than a connection may take."""
+    limit = 1.5  # seconds, which the second time are more than enough
+
+    async def request(store: AsyncRedisStore) -> bytes | None:
+        time.sleep(limit / 40)
+        return await store.get("absent")
+
+    async def burst() -> list[bytes | None]:
+        store = AsyncRedisStore(f"{redis_server.url}?socket_connect_timeout={limit}")
+        try:
+            return await asyncio.gather(*(request(store) for _ in range(50)))
+        finally:
+            await store.aclose()
+
+    assert asyncio.run(burst()) == [None] * 50
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # a loop that is closed cannot close its connections
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # says redis-py 5
 def test_one_async_store_serves_one_event_loop_after_another(redis_server: RedisServer, prefix: str) -> None:

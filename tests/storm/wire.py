@@ -49,9 +49,9 @@ class Connection:
         await self.send(target, headers)
         return await self.receive()
 
-    async def send(self, target: str, headers: Mapping[str, str]) -> None:
+    async def send(self, target: str, headers: Mapping[str, str], method: str = "GET") -> None:
         """Half of `get`."""
-        request = h11.Request(method="GET", target=target, headers=[("host", "app.example.com"), *headers.items()])
+        request = h11.Request(method=method, target=target, headers=[("host", "app.example.com"), *headers.items()])
         self._writer.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         await self._writer.drain()
 

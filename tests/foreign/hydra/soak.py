@@ -27,15 +27,15 @@ from .server import Hydra
 LIFETIME = 8  # seconds that an access token lives
 PEOPLE = 12
 PAUSE = 0.4  # seconds between two looks
-CALM = 1.0  # seconds after trouble until a token must be right again
 COMES_BACK = 60.0  # seconds: twice the longest pause that a session has
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One answer, and when its request was sent."""
+    """One answer, when its request was sent, and when it came."""
 
     since: float
+    until: float
     status: int
     reason: str
     api: int
@@ -49,12 +49,12 @@ class Trouble:
     began: float
     ended: float = float("inf")
 
-    def explains(self, since: float) -> bool:
-        """Whether whoever asked then may be told to come again: it was broken, or was so for as long as a pause is.
+    def explains(self, seen: Seen) -> bool:
+        """Whether it was broken while that was asked and answered, or had been so until a pause before.
 
         A pause is as long as all those before it, and a second more.
         """
-        return self.began <= since + PAUSE and since <= self.ended + (self.ended - self.began) + 1
+        return self.began <= seen.until and seen.since <= self.ended + (self.ended - self.began) + 1
 
 
 class Soak:
@@ -96,34 +96,32 @@ class Soak:
         return Counter(each.status for each in self.seen)
 
     @property
+    def calm(self) -> list[Seen]:
+        """What was answered while all was well."""
+        return [each for each in self.seen if not any(trouble.explains(each) for trouble in self.troubles)]
+
+    @property
     def dead(self) -> list[Seen]:
         """The dead tokens that the application got while all was well."""
-        return [each for each in self.seen if each.status == 200 and each.api == 401 and self._is_calm(each.since)]
-
-    def _is_calm(self, since: float) -> bool:
-        return not any(each.began <= since + PAUSE and since <= each.ended + CALM for each in self.troubles)
+        return [each for each in self.calm if each.status == 200 and each.api == 401]
 
     def unavailable(self) -> Counter[str]:
         """How often 503 was answered, by what explains it and what it said."""
         found: Counter[str] = Counter()
         for each in self.seen:
             if each.status == 503:
-                names = [trouble.name for trouble in self.troubles if trouble.explains(each.since)]
+                names = [trouble.name for trouble in self.troubles if trouble.explains(each)]
                 found[f"{names[-1] if names else 'nothing'}: {each.reason}"] += 1
         return found
 
-    def share(self) -> float:
-        """Which part of the answers was 503."""
-        return self.statuses[503] / len(self.seen)
-
-    def unexplained_share(self) -> float:
-        """The same for answers that nothing explains."""
-        calm = [each for each in self.seen if not any(trouble.explains(each.since) for trouble in self.troubles)]
-        return sum(each.status == 503 for each in calm) / max(len(calm), 1)
+    @staticmethod
+    def share(seen: list[Seen]) -> float:
+        """Which part of these answers was 503."""
+        return sum(each.status == 503 for each in seen) / max(len(seen), 1)
 
     def __str__(self) -> str:
         lasted = ", ".join(f"{each.name} {each.ended - each.began:.1f} s" for each in self.troubles)
-        counts = f"{len(self.seen)} answers {dict(self.statuses)}, {self.share():.1%} of them 503"
+        counts = f"{len(self.seen)} answers {dict(self.statuses)}, {self.share(self.seen):.1%} of them 503"
         return f"{counts} {dict(self.unavailable())} ({lasted})"
 
 
@@ -137,9 +135,9 @@ async def look(person: Person) -> Seen:
         finally:
             await connection.close()
     except OSError:
-        return Seen(since, 0, "", 0)
+        return Seen(since, time.monotonic(), 0, "", 0)
     said: dict[str, Any] = answer.json() if answer.body.startswith(b"{") else {}
-    return Seen(since, answer.status, said.get("reason", ""), said.get("api", 0))
+    return Seen(since, time.monotonic(), answer.status, said.get("reason", ""), said.get("api", 0))
 
 
 async def comes_back(person: Person) -> bool:

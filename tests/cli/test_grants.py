@@ -1,0 +1,108 @@
+"""`lumin-middleware grants` and `sessions`: what an operator sees and ends, in words, with the site's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lumin_middleware import Grants
+from lumin_middleware.cli import grants as grants_command
+from lumin_middleware.cli import sessions as sessions_command
+from lumin_middleware.cli import terminal
+from lumin_middleware.emulator import DEMO_USERS
+from lumin_middleware.stores import SQLiteStore
+from tests.site_rig import Browser, Site
+
+MIRA, TOBIAS, _ = DEMO_USERS
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Any]:
+    store = SQLiteStore(str(tmp_path / "private" / "store"))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def site(new_site: Any, kept: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """A site on real time, whose settings are those of the environment; Mira is signed in, and has connected."""
+    import time
+
+    site = new_site(sessions="store", store=kept, clock=time.time, emulator={"clock": time.time})
+    browser = site.browser()
+    await browser.sign_in()
+    await connect(browser, "night")
+    monkeypatch.setattr(grants_command, "settings", lambda: site.config)
+    yield site
+    await browser.aclose()
+
+
+async def connect(browser: Browser, name: str) -> None:
+    begun = await browser.begin(f"/auth/connect?name={name}")
+    answer = await browser.navigate(browser.site.emulator.sign_in(begun))
+    assert answer.status_code == 303
+
+
+def invoke(commands: Any, *arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(commands, arguments)
+    return done.exit_code, done.output
+
+
+def grants(*arguments: str) -> tuple[int, str]:
+    return invoke(grants_command.grants, *arguments)
+
+
+def sessions(*arguments: str) -> tuple[int, str]:
+    return invoke(sessions_command.sessions, *arguments)
+
+
+async def test_grants_are_listed_shown_and_revoked(site: Site) -> None:
+    assert grants("list") == (0, f"{MIRA.sub}\n")
+    code, said = grants("show", MIRA.sub)
+    assert code == 0
+    assert said.startswith("night  -  20")
+    assert "until it is revoked" in said
+    assert "offline_access" in said
+    assert grants("revoke", MIRA.sub, "--name", "other") == (0, "0 grants ended.\n")
+    assert grants("revoke", MIRA.sub) == (0, "1 grant ended.\n")
+    assert list(site.emulator.grants)[-1].revoked
+    assert grants("list") == (0, "")
+    assert grants("show", MIRA.sub) == (1, "This person has connected nothing.\n")
+
+
+async def test_sessions_are_listed_and_ended(site: Site) -> None:
+    code, said = sessions("list", MIRA.sub)
+    assert (code, said.count("\n")) == (0, 1)
+    assert sessions("end", MIRA.sub) == (0, "1 session ended.\n")
+    assert sessions("list", MIRA.sub) == (0, "")
+    assert grants("list") == (0, f"{MIRA.sub}\n")
+
+
+async def test_a_person_is_forgotten(site: Site) -> None:
+    assert grants("forget", MIRA.sub) == (0, "Nothing is left of this person.\n")
+    assert sessions("list", MIRA.sub) == (0, "")
+    assert grants("list") == (0, "")
+    with Grants(site.config) as found:
+        assert found.find(MIRA.sub) == []
+
+
+async def test_what_cannot_be_done_is_said_in_words(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grants_command, "settings", lambda: replace(site.config, sessions="cookie"))
+    code, said = sessions("list", MIRA.sub)
+    assert code == 1
+    assert "set sessions='store'" in said
+    assert "Traceback" not in said
+
+
+def test_without_settings_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grants_command, "settings", terminal.settings)
+    for name in ("LUMIN_CLIENT_ID", "LUMIN_SECRET_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    code, said = grants("list")
+    assert code == 1
+    assert "LUMIN_CLIENT_ID" in said

@@ -1,0 +1,199 @@
+"""A real proxy in front of our workers, as one: what the gateway does, it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from lumin_middleware.errors import ConfigurationError
+from lumin_middleware.gateway import engines
+from tests.gateway import test_gateway as scenarios
+from tests.gateway.test_gateway import Site, chatting  # noqa: F401  a fixture
+from tests.patience import PATIENCE
+from tests.proxies import programs
+from tests.proxies.rig import LOOPBACK, Browser, Echo, front, gateway, serve, told
+
+SETUPS = {
+    "nginx": ["--engine", "nginx"],
+    "nginx, held": ["--engine", "nginx", "--cache", "5"],
+    "caddy": ["--engine", "caddy"],
+}
+RULES = ["--public", "/public/*", "--optional", "/maybe"]
+
+
+@pytest.fixture(scope="module", params=SETUPS)
+def running(request, tmp_path_factory) -> Iterator[Site]:
+    programs.find(request.param.partition(",")[0])
+    folder, echo = tmp_path_factory.mktemp("engine"), Echo()
+    with (
+        front() as site,
+        serve(echo, server_header=False) as upstream,
+        gateway(site, upstream, folder / "log", *RULES, "--pass-user-headers", *SETUPS[request.param]),
+    ):
+        yield Site(site, echo)
+
+
+@pytest.fixture
+def site(running) -> Iterator[Site]:
+    yield running
+    running.echo.handlers.clear()
+    running.echo.seen.clear()
+
+
+@pytest.fixture
+def browser(site) -> Iterator[Browser]:
+    with site.front.browser() as browser:
+        browser.sign_in()
+        yield browser
+
+
+# --- the table of the gateway, on each ---
+
+test_nobody_reaches_the_service_without_a_sign_in = scenarios.test_nobody_reaches_the_service_without_a_sign_in
+test_a_public_path_passes_without = scenarios.test_a_public_path_passes_without
+test_any_method_passes_with_and_without_a_body = scenarios.test_any_method_passes_with_and_without_a_body
+test_head_has_the_headers_of_get_and_no_body = scenarios.test_head_has_the_headers_of_get_and_no_body
+test_by_which_way_it_came_is_said_by_us_alone = scenarios.test_by_which_way_it_came_is_said_by_us_alone
+test_our_cookies_stay_and_the_services_pass = scenarios.test_our_cookies_stay_and_the_services_pass
+test_the_target_arrives_byte_for_byte = scenarios.test_the_target_arrives_byte_for_byte
+test_every_status_passes_and_no_redirect_is_followed = scenarios.test_every_status_passes_and_no_redirect_is_followed
+test_events_arrive_one_by_one = scenarios.test_events_arrive_one_by_one
+test_an_upload_arrives_piece_by_piece = scenarios.test_an_upload_arrives_piece_by_piece
+test_a_client_that_goes_away_ends_the_request_to_the_service = (
+    scenarios.test_a_client_that_goes_away_ends_the_request_to_the_service
+)
+test_an_answer_that_is_cut_short_is_not_taken_for_whole = (
+    scenarios.test_an_answer_that_is_cut_short_is_not_taken_for_whole
+)
+test_messages_pass_both_ways_whole = scenarios.test_messages_pass_both_ways_whole
+test_the_services_close_reaches_the_browser = scenarios.test_the_services_close_reaches_the_browser
+test_the_browsers_close_reaches_the_service = scenarios.test_the_browsers_close_reaches_the_service
+test_nobody_and_no_other_site_opens_a_socket = scenarios.test_nobody_and_no_other_site_opens_a_socket
+
+
+@pytest.mark.parametrize(
+    "path", ["/public/../page", "/public/%2e%2e/page", "/public/..%2fpage", "/public/%2e%2e%2fpage"]
+)
+def test_no_spelling_of_a_public_path_opens_another(site, path):
+    """A proxy that asks knows 401 and 403 alone."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    assert scenarios.raw(site.front.port, request.encode()).split(b" ")[1] in (b"400", b"401", b"403")
+    assert site.echo.seen == []
+
+
+def test_who_it_is_is_said_by_us_alone(site, browser):
+    person = next(iter(site.front.emulator.users.values()))
+    seen = told(browser.fetch("GET", "/x", headers={"X-Auth-Request-User": "root", "X_Auth_Request_User": "root"}))
+    assert {name: values for name, values in seen.items() if "auth" in name} == {
+        "x-auth-request-user": [person.sub],
+        "x-auth-request-email": [person.email],
+        "x-auth-request-scope": ["openid offline_access sign:requests"],
+    }
+
+
+# --- as one ---
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+def test_all_of_it_starts_and_stops_together_and_leaves_nothing(tmp_path, engine):
+    programs.find(engine)
+    with front() as site, serve(Echo()) as upstream:
+        site.variables["LUMIN_STORE"] = f"sqlite://{tmp_path.resolve()}/private/store"
+        with gateway(site, upstream, tmp_path / "log", "--engine", engine, "--workers", "2") as program:
+            with site.browser() as browser:
+                assert browser.sign_in("/page?token=s3cret").status_code == 200
+                seen = told(browser.fetch("GET", "/page"))
+                assert not [name for name in seen if "auth" in name]
+                others = children(program.process.pid)
+                assert len(others) == 3
+                if engine == "nginx":  # a worker that dies is replaced
+                    victim = next(pid for pid in others if "cli.worker" in command(pid))
+                    os.kill(victim, signal.SIGKILL)
+                    while "another takes its place" not in program.said():
+                        threading.Event().wait(0.05)
+                assert browser.fetch("GET", "/auth/session").status_code == 200
+            others = children(program.process.pid)
+            assert program.stop() == 0
+        said = program.said()
+    assert f"by {engine} at" in said
+    assert "s3cret" not in said
+    assert "code=" not in said
+    assert not [pid for pid in others if is_alive(pid)]
+    if engine == "nginx":
+        assert re.search(rf"INFO {re.escape(LOOPBACK)} GET /page 200 \d+ \d+\.\d{{3}}\n", said)
+
+
+def test_told_to_reload_it_goes_on_with_new_workers(tmp_path):
+    programs.find("nginx")
+    with (
+        front() as site,
+        serve(Echo()) as upstream,
+        gateway(site, upstream, tmp_path / "log", "--engine", "nginx") as program,
+        site.browser() as browser,
+    ):
+        browser.sign_in()
+        before = {pid for pid in children(program.process.pid) if "cli.worker" in command(pid)}
+        program.process.send_signal(signal.SIGHUP)
+        while any(map(is_alive, before)):
+            threading.Event().wait(0.05)
+        assert browser.fetch("GET", "/page").status_code == 200
+        assert program.stop() == 0
+
+
+def test_where_the_engine_dies_everything_ends(tmp_path):
+    programs.find("caddy")
+    with front() as site, serve(Echo()) as upstream:
+        with gateway(site, upstream, tmp_path / "log", "--engine", "caddy") as program:
+            [engine] = [pid for pid in children(program.process.pid) if "cli.worker" not in command(pid)]
+            os.kill(engine, signal.SIGKILL)
+            assert program.process.wait(PATIENCE) == 1
+        assert "caddy has ended" in program.said()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "apache"], "--engine"),
+        (["--engine", "caddy", "--cache", "5"], "--cache"),
+        (["--engine", "nginx", "--cache", "1"], "--cache"),
+        (["--cache", "5"], "--engine: builtin"),
+        (["--engine", "nginx", "--workers", "2"], "--workers"),
+        (["--engine", "nginx", "--certificate", "x"], "--certificate"),
+    ],
+)
+def test_a_wrong_option_is_named(tmp_path, arguments, words):
+    with (
+        front() as site,
+        pytest.raises(AssertionError, match=words),
+        gateway(site, "http://127.0.0.1:9", tmp_path / "log", *arguments),
+    ):
+        pass
+
+
+def test_auto_takes_the_first_that_is_there(monkeypatch):
+    monkeypatch.setattr(engines, "find", lambda name: f"/bin/{name}" if name == "caddy" else None)
+    assert engines.choose("auto") == ("caddy", "/bin/caddy")
+    monkeypatch.setattr(engines, "find", lambda name: None)
+    assert engines.choose("auto") == ("builtin", "")
+    with pytest.raises(ConfigurationError, match=r"lumin-middleware\[nginx\]"):
+        engines.choose("nginx")
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started itself."""
+    said = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
+    return {int(each) for each in said.split()}
+
+
+def command(pid: int) -> str:
+    return subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+
+
+def is_alive(pid: int) -> bool:
+    return bool(command(pid)) and "<defunct>" not in command(pid)

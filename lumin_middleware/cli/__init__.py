@@ -45,8 +45,8 @@ def _run() -> None:
     from .store import store
 
     commands = typer.Typer(
-        help="Sign in with Lumin: a demo, a local Lumin, a gateway, proxies, stores, grants, sessions, secret keys. "
-        "--version says which this is.",
+        help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, "
+        "secret keys; and what a site would meet, and why. --version says which this is.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,  # plain help does not cut the options' names short

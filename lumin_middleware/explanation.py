@@ -22,6 +22,7 @@ from .model import AuthorizationCode, Request, Session, TokenSet
 from .ports import Answer, run
 from .reasons import REASONS, Reason
 from .runtime.event_loop import DirectStore
+from .runtime.telemetry import Silent
 from .site.relying_party import RelyingParty, Visit
 from .stores import MemoryStore
 
@@ -147,6 +148,7 @@ class Nowhere:
         self.store = DirectStore(MemoryStore(clock=clock), config.fingerprint)
         self.exchange = _Silent()
         self.clock = clock
+        self.telemetry = Silent()
 
     def tell(self, event: Event) -> None:
         """Nobody listens."""

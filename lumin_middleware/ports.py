@@ -7,7 +7,7 @@ under WSGI none of them ever suspends.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -107,6 +107,25 @@ class Exchange(Protocol):
         """GET a document of the server or, with a token, of the API."""
 
 
+class Telemetry(Protocol):
+    """Figures and spans for whoever measures. Every method returns at once, and raises nothing of its own."""
+
+    def event(self, event: Event) -> None:
+        """Something happened, which may be worth a figure."""
+
+    def count(self, name: str, **attributes: str) -> None:
+        """One more."""
+
+    def duration(self, name: str, seconds: float, **attributes: str) -> None:
+        """How long something took."""
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """What happens inside belongs together."""
+
+    def route(self, path: str) -> None:
+        """The request that is being answered is for a route of ours."""
+
+
 class World(Protocol):
     """Everything else: the store, the time, randomness, and order among those who run at once."""
 
@@ -119,6 +138,9 @@ class World(Protocol):
     @property
     def clock(self) -> Callable[[], float]:
         """Epoch seconds; every lifetime is measured with it."""
+
+    @property
+    def telemetry(self) -> Telemetry: ...
 
     def tell(self, event: Event) -> None:
         """Hands an event to whoever listens (`on_event`). Returns at once, and raises nothing."""

@@ -70,8 +70,8 @@ def _section(reason: Reason) -> str:
 _SETTINGS = """# Settings
 
 A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)`
-without a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a file that
-holds the value; a line end or a byte order mark around it is taken off. This page is generated from
+without a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a
+file that holds the value; a line end or a byte order mark around it is taken off. This page is generated from
 `lumin_middleware/config.py`.
 
 What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, or is a variable that is
@@ -79,8 +79,8 @@ nearly one of these. Proxies and certificates that the environment names and tha
 (`HTTPS_PROXY`, `ALL_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the
 application's own: they are named in the log.
 
-In a variable a list stands between commas, yes or no is `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, a number
-is written as `30` or `0.5`, and what belongs to paths as `/sign/*=sign:requests, /templates/*=templates`.
+In a variable a list stands between commas, yes or no is `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, a
+number is written as `30` or `0.5`, and what belongs to paths as `/sign/*=sign:requests, /templates/*=templates`.
 
 | setting | variable | default | unit |
 |---|---|---|---|

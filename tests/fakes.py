@@ -27,6 +27,7 @@ from lumin_middleware.errors import OAuthError, ServerUnavailable, StoreUnavaila
 from lumin_middleware.model import Request, Response, Session, TokenSet
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.breaker import FAILURES, CircuitBreaker
+from lumin_middleware.runtime.telemetry import Silent
 from lumin_middleware.sessions.records import digest
 from lumin_middleware.site.relying_party import RelyingParty
 from lumin_middleware.stores import MemoryStore
@@ -359,6 +360,8 @@ class World:
         if self.during_sleep is not None:
             await self.during_sleep()
         await asyncio.sleep(0)
+
+    telemetry = Silent()
 
     def tell(self, event: Any) -> None:
         self.events.append(event)

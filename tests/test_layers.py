@@ -98,6 +98,7 @@ EDGE = (
     *(
         "runtime.listeners",
         "runtime.surroundings",
+        "runtime.telemetry",
         "runtime.exchange",
         "runtime.event_loop",
         "runtime.threads",

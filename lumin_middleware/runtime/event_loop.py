@@ -25,6 +25,7 @@ from ..ports import AsyncStore, Store
 from .exchange import AsyncExchange
 from .listeners import LoopListeners
 from .surroundings import warn_of_memory, workers
+from .telemetry import telemetry, timed
 
 T = TypeVar("T")
 
@@ -124,13 +125,14 @@ class AsyncWorld:
 
     def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
         context = tls_context()
-        self.store = site_store(store, config.fingerprint)
+        self.telemetry = telemetry()
+        self.store = timed(site_store(store, config.fingerprint), self.telemetry)
         self.exchange = AsyncExchange(config, context, clock)
         self.clock = clock
         warn_of_memory(store, several=workers() > 1)
         self.api = api_client(config, context)
         self._loop = asyncio.get_running_loop()
-        self._listeners = LoopListeners(config.on_event, clock)
+        self._listeners = LoopListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
         self._make_blocking_api = partial(blocking_api_client, config, context)
         self.api_url = httpx2.URL(config.api_url)

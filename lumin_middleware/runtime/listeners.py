@@ -25,11 +25,18 @@ LIMIT = 1_000
 """Events that wait: some 300 KB, and a burst that a listener of 1 ms has caught up with in a second."""
 
 
+def _nobody(event: Event) -> None:
+    """Nobody counts."""
+
+
 class _Listeners:
     """What both kinds share: the queue, and what is said of a listener."""
 
-    def __init__(self, listener: Listener | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, listener: Listener | None, clock: Callable[[], float], count: Callable[[Event], None] = _nobody
+    ) -> None:
         self._listener = listener
+        self._count = count
         self._seldom = Seldom(clock)
         self._waiting: deque[Event] = deque()
         self.dropped = 0
@@ -37,6 +44,7 @@ class _Listeners:
 
     def _takes(self, event: Event) -> bool:
         """Whether an event waits by now."""
+        self._count(event)
         if self._listener is None:
             return False
         if len(self._waiting) >= LIMIT:
@@ -53,8 +61,10 @@ class _Listeners:
 class LoopListeners(_Listeners):
     """On an event loop."""
 
-    def __init__(self, listener: Listener | None, clock: Callable[[], float]) -> None:
-        super().__init__(listener, clock)
+    def __init__(
+        self, listener: Listener | None, clock: Callable[[], float], count: Callable[[Event], None] = _nobody
+    ) -> None:
+        super().__init__(listener, clock, count)
         self._limiter = anyio.CapacityLimiter(1)
         self._task: asyncio.Task[None] | None = None
 
@@ -94,8 +104,10 @@ class LoopListeners(_Listeners):
 class ThreadListeners(_Listeners):
     """Without one, in a thread of its own."""
 
-    def __init__(self, listener: Listener | None, clock: Callable[[], float]) -> None:
-        super().__init__(listener, clock)
+    def __init__(
+        self, listener: Listener | None, clock: Callable[[], float], count: Callable[[Event], None] = _nobody
+    ) -> None:
+        super().__init__(listener, clock, count)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 

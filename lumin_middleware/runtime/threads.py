@@ -19,6 +19,7 @@ from .event_loop import DirectStore
 from .exchange import Exchange
 from .listeners import ThreadListeners
 from .surroundings import warn_of_memory, workers
+from .telemetry import telemetry, timed
 
 T = TypeVar("T")
 
@@ -29,12 +30,13 @@ class ThreadWorld:
     def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float], *, several: bool = False) -> None:
         warn_of_memory(store, several=several or workers() > 1)
         context = tls_context()
-        self.store = DirectStore(store, config.fingerprint)
+        self.telemetry = telemetry()
+        self.store = timed(DirectStore(store, config.fingerprint), self.telemetry)
         self.exchange = Exchange(config, context, clock)
         self.clock = clock
         self.api = blocking_api_client(config, context)
         self.api_url = httpx2.URL(config.api_url)
-        self._listeners = ThreadListeners(config.on_event, clock)
+        self._listeners = ThreadListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
         self._patience = config.timeout
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()

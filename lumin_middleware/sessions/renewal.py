@@ -143,8 +143,9 @@ class Renewal:
         """One attempt, whose trouble a token that lives outlasts."""
         try:
             async with self._world.lock(session.id):  # 2
-                session = await self._saving.catch_up(session)
-                return await self._renew(session, rejected)
+                with self._world.telemetry.span("lumin.renewal"):
+                    session = await self._saving.catch_up(session)
+                    return await self._renew(session, rejected)
         except (AuthorizationServerError, StoreUnavailable) as error:
             if not self._is_alive(session, rejected):
                 raise

@@ -172,6 +172,7 @@ class Sessions(ABC):
                 opened = self._opened.get(value)
                 if opened is None and (opened := self._unseal(value)) is not None:
                     self._opened.put(value, opened, opened.size)
+                    self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
                 if opened is not None:
                     jar.opened, jar.value = opened, value
                     break

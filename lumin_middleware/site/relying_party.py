@@ -159,6 +159,7 @@ class RelyingParty:
     async def _outcome(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
         if request.path.startswith(self._below) or request.raw_path.startswith(self._below):
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
+                self.parts.world.telemetry.route(request.path)
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)

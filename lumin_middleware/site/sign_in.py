@@ -59,7 +59,8 @@ class SignIn:
         state = code.transaction.state
         rivals = await self._marks.in_use(self._logins.rivals(state, jar))
         try:
-            session, cookies = await self._session(code, jar)
+            with self._world.telemetry.span("lumin.sign_in"):
+                session, cookies = await self._session(code, jar)
         except LuminError:
             await self._marks.ended(state, VOID)
             raise

@@ -231,7 +231,9 @@ def test_the_demo_signs_a_person_in_and_ends_quietly(number, person):
         assert "Mira Halden" in page.text
         status, stdout, stderr = running.stop(number)
     assert (status, stderr) == (0, "")
-    assert re.findall(r"https?://\S+", stdout) == [f"{running.origin}/"]
+    site, lumin = re.findall(r"https?://[^\s,]+", stdout)
+    assert (site, urlsplit(lumin).hostname) == (f"{running.origin}/", "127.0.0.1")
+    assert "To be somebody else" in stdout
 
 
 def test_the_demo_leaves_nothing_behind(person, tmp_path):

@@ -311,6 +311,7 @@ async def step_up(site: rig.Site, browser: rig.Browser) -> str:
 
 
 async def test_whoever_asks_for_more_and_is_somebody_else_now_hears_so(new, edge, caplog):
+    caplog.set_level(logging.INFO)
     site = new(required_scopes={"/templates": "templates"})
     browser = site.browser(edge)
     one, other = list(site.emulator.users)[:2]

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from lumin_middleware.config import LuminConfig
 from lumin_middleware.errors import LuminError, OAuthError, ServerUnavailable, StoreUnavailable
 from lumin_middleware.ports import Answer, Store
+from lumin_middleware.runtime.telemetry import Silent
 from lumin_middleware.site.relying_party import RelyingParty
 from tests.fakes import jwks
 from tests.site_rig import Clock
@@ -329,6 +330,8 @@ class World:
         wakes_at = self.clock() + seconds
         await Wait(lambda: self.clock() >= wakes_at, wakes_at)
         self._require_alive()
+
+    telemetry = Silent()
 
     def tell(self, event: Any) -> None:
         """Nobody here listens."""

@@ -1,0 +1,164 @@
+"""Figures and spans by OpenTelemetry: of a day on both edges; without its API nothing, and nobody notices."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Status, StatusCode
+
+from lumin_middleware.events import ClientRejected, Loop, ServerTrouble
+from lumin_middleware.runtime import event_loop, threads
+from lumin_middleware.runtime.telemetry import OpenTelemetry, Silent, telemetry, timed
+from tests.edges import rig
+from tests.edges.rig import EDGES, Lumin
+from tests.fakes import Store
+from tests.patience import PATIENCE
+from tests.site_rig import Clock
+from tests.test_day import EMAIL, PERSON, Watched, day, settings
+
+
+class Measured:
+    """Providers of this test's own, and what they got."""
+
+    def __init__(self) -> None:
+        self.reader = InMemoryMetricReader()
+        self.spans = InMemorySpanExporter()
+        self.meters = MeterProvider([self.reader])
+        self.tracers = TracerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
+        self.opened: list[Any] = []
+
+    # what `OpenTelemetry` asks of the two modules
+    Status, StatusCode = Status, StatusCode
+
+    def get_meter(self, name: str) -> Any:
+        return self.meters.get_meter(name)
+
+    def get_tracer(self, name: str) -> Any:
+        return self.tracers.get_tracer(name)
+
+    def get_current_span(self) -> Any:
+        span = self.get_tracer("server").start_span("request")
+        self.opened.append(span)
+        return span
+
+    def made(self) -> OpenTelemetry:
+        return OpenTelemetry(self, self)
+
+    def figures(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        """Each counter's sum, and each histogram's number, by name and attributes."""
+        found: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        for resource in self.reader.get_metrics_data().resource_metrics:
+            for scope in resource.scope_metrics:
+                for metric in scope.metrics:
+                    for point in metric.data.data_points:
+                        number = getattr(point, "value", getattr(point, "count", 0))
+                        found[metric.name, tuple(sorted(point.attributes.items()))] = number
+        return found
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> Measured:
+    found = Measured()
+    for module in (event_loop, threads):
+        monkeypatch.setattr(module, "telemetry", found.made)
+    return found
+
+
+@pytest.fixture(scope="module")
+def lumin() -> Iterator[Lumin]:
+    with rig.lumin() as running:
+        yield running
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("sessions", ["cookie", "store"])
+async def test_a_day_is_counted_and_named_by_no_person(lumin, measured, edge, sessions):
+    site = lumin.site(**settings(sessions=sessions))
+    browser = Watched(site, edge)
+    await day(site, browser)
+    await site.aclose()
+    figures = measured.figures()
+    assert figures["lumin.sign_ins", (("result", "ok"),)] == 2
+    assert figures["lumin.sign_ins", (("result", "access_denied"),)] == 1
+    assert figures["lumin.sign_ins", (("result", "unknown_login"),)] == 1
+    assert figures["lumin.renewals", (("result", "ok"),)] == figures["lumin.renewal.duration", ()] >= 1
+    assert figures["lumin.renewals", (("result", "ended_by_server"),)] == 1
+    assert figures["lumin.client.rejected", (("reason", "invalid_scope"),)] == 1
+    assert any(name == "lumin.store.duration" for name, _ in figures)
+    assert figures["lumin.seals.read", (("key", "newest"),)] >= 1
+    names = [span.name for span in measured.spans.get_finished_spans()]
+    assert names.count("lumin.sign_in") == 2
+    assert names.count("lumin.renewal") >= 2
+    assert set(names) == {"lumin.sign_in", "lumin.renewal"}
+    routes = {span.attributes["http.route"] for span in measured.opened}
+    assert routes == {"/auth/login", "/auth/callback", "/auth/logout"}
+    told = repr(figures) + "".join(span.to_json() for span in measured.spans.get_finished_spans())
+    assert not [secret for secret in (*browser.secrets, EMAIL, PERSON) if len(secret) > 3 and secret in told]
+
+
+def test_what_happens_seldom_is_counted(measured):
+    made = measured.made()
+    for event in (Loop(), ServerTrouble(reason="circuit_open"), ClientRejected(reason="invalid_client")):
+        made.event(event)
+    made.event(ServerTrouble(reason="server_unavailable"))
+    figures = measured.figures()
+    assert figures == {
+        ("lumin.loops.broken", ()): 1,
+        ("lumin.breaker.open", ()): 1,
+        ("lumin.client.rejected", (("reason", "invalid_client"),)): 1,
+    }
+
+
+def test_a_span_that_fails_says_how_and_not_why(measured):
+    def fail() -> None:
+        with measured.made().span("lumin.sign_in"):
+            raise ValueError("a secret")
+
+    with pytest.raises(ValueError, match="a secret"):
+        fail()
+    [span] = measured.spans.get_finished_spans()
+    assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "ValueError")
+    assert "a secret" not in span.to_json()
+
+
+async def test_a_store_s_trouble_is_timed_too(measured):
+    store = Store(Clock(), [])
+    store.fails = {"get x"}
+    wrapped = timed(store, measured.made())
+    with pytest.raises(Exception, match="no get x today"):
+        await wrapped.get("x:1")
+    await wrapped.swap("y:1", None, b"", 1)
+    assert set(measured.figures()) == {
+        ("lumin.store.duration", (("outcome", "failed"), ("verb", "get"))),
+        ("lumin.store.duration", (("outcome", "ok"), ("verb", "swap"))),
+    }
+
+
+def test_without_the_api_nobody_measures(monkeypatch):
+    for name in ("opentelemetry", "opentelemetry.metrics", "opentelemetry.trace"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = telemetry()
+    assert isinstance(found, Silent)
+    store = Store(Clock(), [])
+    assert timed(store, found) is store
+    with found.span("x"):
+        found.route("/x")
+        found.count("lumin.seals.read", key="newest")
+        found.duration("lumin.store.duration", 1.0)
+        found.event(Loop())
+
+
+def test_importing_the_package_does_not_import_it():
+    code = "import sys, lumin_middleware; print('opentelemetry' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert done.stdout == "False\n"

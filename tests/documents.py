@@ -70,8 +70,8 @@ def _section(reason: Reason) -> str:
 _SETTINGS = """# Settings
 
 A setting is an argument, `LuminConfig(timeout=5)`, or a variable of the environment, which `LuminMiddleware(app)`
-without a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a file that
-holds the value; a line end or a byte order mark around it is taken off. This page is generated from
+without a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLIENT_SECRET_FILE` and its like name a
+file that holds the value; a line end or a byte order mark around it is taken off. This page is generated from
 `lumin_middleware/config.py`.
 
 What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, or is a variable that is

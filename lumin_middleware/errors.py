@@ -151,5 +151,5 @@ class StoreUnavailable(LuminError):
     reason = "store_unavailable"
 
 
-ANSWERED = (LoginRequired, InsufficientScope, AuthorizationServerError, StoreUnavailable)
+ANSWERED = (LoginRequired, InsufficientScope, NotConnected, AuthorizationServerError, StoreUnavailable)
 """What an application may let through: the middleware answers it. The others are mistakes, and stay errors."""

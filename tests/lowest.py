@@ -14,7 +14,8 @@ def floors() -> list[str]:
     project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
     extras = project["optional-dependencies"].values()
     required = [*project["dependencies"], *(each for extra in extras for each in extra)]
-    return [re.sub(r"([\w-]+)(?:\[.*?\])?>=([\w.]+).*", r"\1==\2", each) for each in required]
+    found = (re.match(r"([\w-]+)(?:\[.*\])?>=([\w.]+)", each) for each in required)
+    return [f"{each[1]}=={each[2]}" for each in found if each]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from lumin_middleware.model import Session, TokenSet
+from lumin_middleware.model import NOTHING, Session, TokenSet, Wanted
 from tests.fakes import any_text, config, hostile
 
 CONTEXT = ssl.create_default_context()
@@ -638,8 +638,8 @@ async def test_somebody_without_a_name_has_no_subject(rig):
 
 def test_a_challenge_is_the_middleware_s(rig):
     holder = Holder()
-    assert rig.client(holder).challenge(scope="templates") == (holder, "templates")
-    assert rig.client(holder).challenge() == (holder, "")
+    assert rig.client(holder).challenge(scope="templates", max_age=60) == (holder, Wanted(("templates",), 60))
+    assert rig.client(holder).challenge() == (holder, NOTHING)
 
 
 def test_where_nobody_is_signed_in_there_is_nobody(rig):

@@ -86,7 +86,13 @@ EDGE = (
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
-    *("stores.postgres", "stores.redis_clients", "stores.redis"),
+    *(
+        "stores.postgres_connections",
+        "stores.postgres_statements",
+        "stores.postgres",
+        "stores.redis_clients",
+        "stores.redis",
+    ),
     *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(
@@ -144,7 +150,8 @@ OPTIONAL = [
         ("redis", ["stores.redis_clients"]),
         ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
     ),
-    *(("psycopg", ["stores.postgres"]), ("psycopg_pool", ["stores.postgres"])),
+    ("psycopg", ["stores.postgres", "stores.postgres_connections"]),
+    ("psycopg_pool", ["stores.postgres", "stores.postgres_connections"]),
 ]
 """What an extra or the application brings, and where alone it is used."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import select
 import signal
@@ -28,8 +27,6 @@ from ..errors import ConfigurationError
 from ..gateway.engines import ACCESS_LOG, Plan, reload_command, written
 from .terminal import LOOPBACK, fail, log_to_stderr, until_stopped
 from .worker import GRACE
-
-logger = logging.getLogger("lumin_middleware.site.access")
 
 POLL = 0.1
 """Seconds between two looks whether all are alive."""
@@ -177,7 +174,7 @@ class _Parts:
 
 
 class _Lines:
-    """The engine's access log, each line as a line of ours: a pipe, since what is behind stderr may not be opened."""
+    """The engine's access log, on its way to stderr, which may be something that the engine cannot open itself."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path, 0o600)
@@ -187,14 +184,13 @@ class _Lines:
         self._thread.start()
 
     def _copy(self) -> None:
-        rest = b""
         while True:
             ready, _, _ = select.select([self._fd], [], [], POLL)
-            if not ready and self._over.is_set():
+            if ready:
+                sys.stderr.buffer.write(os.read(self._fd, 65_536))
+                sys.stderr.buffer.flush()
+            elif self._over.is_set():
                 return
-            *lines, rest = (rest + (os.read(self._fd, 65_536) if ready else b"")).split(b"\n")
-            for line in lines:
-                logger.info("%s", line.decode("latin-1"))
 
     def close(self) -> None:
         self._over.set()

@@ -18,7 +18,7 @@ import typer
 from ..errors import ConfigurationError, StoreUnavailable
 from ..ports import Store
 from ..stores import PostgresStore, store_from_url
-from ..stores.postgres import schema
+from ..stores.postgres_statements import schema
 from .terminal import fail, settings
 
 store = typer.Typer(help="Make a store's table, and try a store.", no_args_is_help=True)

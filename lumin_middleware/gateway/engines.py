@@ -101,8 +101,9 @@ events { worker_connections 4096; }
 http {
     server_tokens off;
     map $$request_uri $$lumin_path { "~^(?<lumin_before_query>[^?#]*)" $$lumin_before_query; }
-    log_format lumin '$$remote_addr $$request_method $$lumin_path $$status $$body_bytes_sent $$request_time';
-    access_log $log lumin;
+    log_format lumin '$$time_iso8601 INFO $$remote_addr $$request_method $$lumin_path '
+        '$$status $$body_bytes_sent $$request_time';
+    access_log $log lumin buffer=16k flush=1s;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     types { } default_type application/octet-stream;
     client_max_body_size 0; large_client_header_buffers 4 16k;

@@ -116,6 +116,7 @@ NGINX_HELD = r"""
     proxy_cache lumin_%{site};
     proxy_cache_key "$lumin_%{site}_odd$lumin_ours\n$lumin_%{site}_place\n$args\n$lumin_%{site}_handshake";
     proxy_cache_bypass $lumin_%{site}_odd; proxy_no_cache $lumin_%{site}_odd;
+    proxy_buffering on;  # without, nothing is held
     proxy_ignore_headers Cache-Control Expires Vary;  # for how long, X-Accel-Expires alone says; 401 and 403 have none
     proxy_cache_lock on; proxy_cache_lock_timeout 25ms;  # who waits looks again after this, or asks"""
 

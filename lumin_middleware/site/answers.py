@@ -305,9 +305,9 @@ class Answers(Places):
 
 
 def own_page(request: Request, config: LuminConfig) -> str:
-    """The page of this site that a request was made from, as far as it says; empty for none."""
+    """The page of this site that a request says it was made from; empty for none. It is not judged yet."""
     page = request.header(b"hx-current-url") or request.header(b"referer")
-    return return_to(page[len(config.origin) :], "") if page.startswith(f"{config.origin}/") else ""
+    return page[len(config.origin) :] if page.startswith(f"{config.origin}/") else ""
 
 
 def target(request: Request) -> str:

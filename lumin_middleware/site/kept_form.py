@@ -47,7 +47,7 @@ class KeptForm:
         action = access.here(target(request), "")
         if not fields or not action:
             return None
-        page = own_page(request, self._config) or self._config.after_login
+        page = access.return_to(own_page(request, self._config), self._config.after_login)
         kept = await self._forms.keep(Form(action, page, fields), jar)
         return kept and (f"{self.path}?name={kept[0]}", kept[1])
 

@@ -17,49 +17,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import inspect
 import math
 import os
 import re
+import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-
-TABLE = "lumin_record"
-"""The table's name where no other is given; `schema.table` is one, too."""
-
-# A key may be longer than an index takes (2,704 bytes), so a digest of it stands there.
-SCHEMA = """\
-CREATE TABLE IF NOT EXISTS {table} (key bytea PRIMARY KEY, value bytea NOT NULL, expires_at timestamptz NOT NULL);
-CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at);
-"""
-"""What makes the table, and the index by which clean-up finds what has expired."""
-
-# `clock_timestamp()` is read when a row is ours; `now()` would be the time at which we began to wait for it.
-SELECT = "SELECT value FROM {table} WHERE key = %(key)s AND expires_at > clock_timestamp()"
-CREATE = """\
-INSERT INTO {table} AS held (key, value, expires_at)
-VALUES (%(key)s, %(new)s, clock_timestamp() + %(ttl)s * interval '1 second')
-ON CONFLICT (key) DO UPDATE
-SET value = excluded.value, expires_at = clock_timestamp() + %(ttl)s * interval '1 second'
-WHERE held.expires_at <= clock_timestamp()"""
-REPLACE = """\
-UPDATE {table} SET value = %(new)s, expires_at = clock_timestamp() + %(ttl)s * interval '1 second'
-WHERE key = %(key)s AND value = %(old)s AND expires_at > clock_timestamp()"""
-DELETE = "DELETE FROM {table} WHERE key = %(key)s AND value = %(old)s AND expires_at > clock_timestamp()"
-CLEAN_UP = """\
-DELETE FROM {table} WHERE key IN (
-SELECT key FROM {table} WHERE expires_at <= clock_timestamp() LIMIT 256 FOR UPDATE SKIP LOCKED)"""
+from .postgres_connections import PATIENCE, bounded, import_psycopg
+from .postgres_statements import CLEAN_UP, CREATE, DELETE, REPLACE, SELECT, TABLE, schema
 
 CLEAN_UP_EVERY = 64
 """Swaps of one process; each adds one row at most, so that the clean-up outruns them."""
 
-# Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in a millisecond or two.
-PATIENCE = 2.0
-"""For a free connection, and for each answer. libpq's own `connect_timeout` takes no less than two."""
+# Seconds, as `PATIENCE` is.
+QUEUE = 10.0
+"""For one of our connections to become free, where the server answers: as long as people wait for a page."""
+
+DOWN = 1.0
+"""In which nobody else waits for a server that has just been found away."""
 
 IDLE = 300.0
 """Seconds after which an unused connection is closed, before most firewalls forget it."""
@@ -70,19 +49,16 @@ CONNECTIONS = 20
 ATTEMPTS = 5
 """Times that a swap is sent of which the server says that it did nothing."""
 
+_IN_USE = "PostgreSQL: all of this process's connections are in use"
+
 CURE = "give postgresql://user:password@host:5432/database"
-
-
-def schema(table: str = TABLE) -> str:
-    """The SQL that makes the table and its index, where they are not there."""
-    return SCHEMA.format(table=table, index=f"{table.rpartition('.')[2]}_expires_at")
 
 
 class _Postgres:
     """What both colours share: settings, statements, and what went wrong."""
 
     def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
-        self._psycopg = _import_psycopg()
+        self._psycopg = import_psycopg()
         self._errors = self._psycopg.errors
         try:
             found = self._psycopg.conninfo.conninfo_to_dict(url)
@@ -100,12 +76,13 @@ class _Postgres:
             text.format(table=table) for text in (SELECT, CREATE, REPLACE, DELETE, CLEAN_UP)
         )
         self._swaps = 0
+        self._down_until = float("-inf")
 
     def _options(self, connection: Any) -> dict[str, Any]:
         """The arguments of a pool that has nothing open until it is asked, and gives nothing up for long."""
         return {
             "conninfo": self._conninfo,
-            "connection_class": _bounded(connection, self._errors.OperationalError),
+            "connection_class": bounded(connection, self._errors.OperationalError),
             # A pooler between us and the server (PgBouncer) may know nothing of statements that were prepared.
             "kwargs": {"autocommit": True, "prepare_threshold": None},
             "min_size": 0,
@@ -129,6 +106,13 @@ class _Postgres:
         self._swaps += 1
         return self._swaps % CLEAN_UP_EVERY == 0
 
+    def _refuse_if_down(self) -> None:
+        if time.monotonic() < self._down_until:
+            raise StoreUnavailable("PostgreSQL: no connection was to be had a moment ago")
+
+    def _is_down(self) -> None:
+        self._down_until = time.monotonic() + DOWN
+
     def _did_nothing(self, error: Exception) -> bool:
         """Whether the server says so, and may do it when it is asked again on another connection."""
         errors = self._errors
@@ -151,7 +135,8 @@ class PostgresStore(_Postgres):
 
     def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
         super().__init__(url, table=table, connections=connections)
-        self._pools: dict[int, Any] = {}  # by process: a connection does not survive a fork
+        # By process, since a connection does not survive a fork: the pool, and who may use it at once.
+        self._pools: dict[int, tuple[Any, threading.Semaphore]] = {}
 
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -173,26 +158,28 @@ class PostgresStore(_Postgres):
                 else:
                     self._clean_up(connection)
                     return done
-            self._pool().drain()
+            self._pool()[0].drain()
         raise AssertionError("the last attempt returns or raises")
 
     def create(self) -> None:
         """Makes the table and its index, where they are not there. Raises `StoreUnavailable`."""
         try:
-            with self._pool().connection() as connection:
+            with self._pool()[0].connection() as connection:
                 connection.execute(self.schema)
         except self._psycopg.Error as error:
             raise self._trouble(error) from error
 
     def close(self) -> None:
         """Closes this process's connections."""
-        if pool := self._pools.pop(os.getpid(), None):
-            pool.close()
+        if found := self._pools.pop(os.getpid(), None):
+            found[0].close()
 
     @contextmanager
     def _held(self, key: str) -> Iterator[tuple[Any, bytes | None]]:
         """What a key holds, and the connection that said so; asked once more where kept connections have died."""
-        pool = self._pool()
+        pool, free = self._pool()
+        if not free.acquire(timeout=QUEUE):
+            raise StoreUnavailable(_IN_USE)
         try:
             connection, held = self._look(pool, key)
             try:
@@ -201,9 +188,16 @@ class PostgresStore(_Postgres):
                 pool.putconn(connection)
         except self._psycopg.Error as error:
             raise self._trouble(error) from error
+        finally:
+            free.release()
 
     def _look(self, pool: Any, key: str, *, again: bool = True) -> tuple[Any, bytes | None]:
-        connection = pool.getconn()
+        self._refuse_if_down()
+        try:
+            connection = pool.getconn()
+        except self._errors.OperationalError:
+            self._is_down()
+            raise
         try:
             row = connection.execute(self._select, {"key": _digest(key)}).fetchone()
         except BaseException as error:
@@ -220,18 +214,18 @@ class PostgresStore(_Postgres):
             with suppress(self._psycopg.Error):  # another swap tries again
                 connection.execute(self._clean)
 
-    def _pool(self) -> Any:
+    def _pool(self) -> tuple[Any, threading.Semaphore]:
         process = os.getpid()
-        pool = self._pools.get(process)
-        if pool is None:
+        found = self._pools.get(process)
+        if found is None:
             from psycopg_pool import ConnectionPool
 
             new = ConnectionPool(**self._options(self._psycopg.Connection))
             new.open()
-            pool = self._pools.setdefault(process, new)
-            if pool is not new:  # another thread was faster
+            found = self._pools.setdefault(process, (new, threading.Semaphore(self._connections)))
+            if found[0] is not new:  # another thread was faster
                 new.close()
-        return pool
+        return found
 
 
 class AsyncPostgresStore(_Postgres):
@@ -239,7 +233,7 @@ class AsyncPostgresStore(_Postgres):
 
     def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
         super().__init__(url, table=table, connections=connections)
-        self._pools: dict[asyncio.AbstractEventLoop, Any] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[Any, asyncio.Semaphore]] = {}
 
     async def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -261,17 +255,22 @@ class AsyncPostgresStore(_Postgres):
                 else:
                     await self._clean_up(connection)
                     return done
-            await (await self._pool()).drain()
+            await (await self._pool())[0].drain()
         raise AssertionError("the last attempt returns or raises")
 
     async def aclose(self) -> None:
         """Closes the running loop's connections."""
-        if pool := self._pools.pop(asyncio.get_running_loop(), None):
-            await pool.close()
+        if found := self._pools.pop(asyncio.get_running_loop(), None):
+            await found[0].close()
 
     @asynccontextmanager
     async def _held(self, key: str) -> AsyncIterator[tuple[Any, bytes | None]]:
-        pool = await self._pool()
+        pool, free = await self._pool()
+        try:
+            async with asyncio.timeout(QUEUE):
+                await free.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(_IN_USE) from None
         try:
             connection, held = await self._look(pool, key)
             try:
@@ -280,9 +279,16 @@ class AsyncPostgresStore(_Postgres):
                 await pool.putconn(connection)
         except self._psycopg.Error as error:
             raise self._trouble(error) from error
+        finally:
+            free.release()
 
     async def _look(self, pool: Any, key: str, *, again: bool = True) -> tuple[Any, bytes | None]:
-        connection = await pool.getconn()
+        self._refuse_if_down()
+        try:
+            connection = await pool.getconn()
+        except self._errors.OperationalError:
+            self._is_down()
+            raise
         try:
             row = await (await connection.execute(self._select, {"key": _digest(key)})).fetchone()
         except BaseException as error:
@@ -299,72 +305,21 @@ class AsyncPostgresStore(_Postgres):
             with suppress(self._psycopg.Error):
                 await connection.execute(self._clean)
 
-    async def _pool(self) -> Any:
+    async def _pool(self) -> tuple[Any, asyncio.Semaphore]:
         loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None:
+        found = self._pools.get(loop)
+        if found is None:
             from psycopg_pool import AsyncConnectionPool
 
             for other in [each for each in self._pools if each.is_closed()]:
                 del self._pools[other]
             new = AsyncConnectionPool(**self._options(self._psycopg.AsyncConnection))
             await new.open()
-            pool = self._pools.setdefault(loop, new)
-            if pool is not new:  # another task was faster
+            found = self._pools.setdefault(loop, (new, asyncio.Semaphore(self._connections)))
+            if found[0] is not new:  # another task was faster
                 await new.close()
-        return pool
+        return found
 
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
-
-
-def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, int, Any]:
-    """psycopg's steps towards an answer, for so long only: a server that hangs says nothing. Raises `TimeoutError`."""
-    latest, ready = time.monotonic() + seconds, None
-    try:
-        while True:
-            ready = yield (next(steps) if ready is None else steps.send(ready))
-            if not ready and time.monotonic() > latest:
-                raise TimeoutError
-    except StopIteration as done:
-        return done.value
-
-
-def _bounded(connection: Any, operational_error: Any) -> Any:
-    """psycopg's class of connections, each of whose answers must come in time."""
-
-    def too_late(self: Any) -> Any:
-        self.pgconn.finish()  # whatever comes now is nobody's answer
-        return operational_error(f"no answer within {PATIENCE:g} s")
-
-    if inspect.iscoroutinefunction(connection.wait):
-
-        class AsyncBounded(connection):  # type: ignore[misc]
-            async def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
-                try:
-                    return await super().wait(_in_time(gen, PATIENCE), *arguments, **options)
-                except TimeoutError:
-                    raise too_late(self) from None
-
-        return AsyncBounded
-
-    class Bounded(connection):  # type: ignore[misc]
-        def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
-            try:
-                return super().wait(_in_time(gen, PATIENCE), *arguments, **options)
-            except TimeoutError:
-                raise too_late(self) from None
-
-    return Bounded
-
-
-def _import_psycopg() -> Any:
-    try:
-        import psycopg
-        import psycopg_pool as _  # noqa: F401
-    except ImportError:
-        raise ConfigurationError(
-            "store", "PostgreSQL needs psycopg and its pool: pip install 'lumin-middleware[postgres]'"
-        ) from None
-    return psycopg

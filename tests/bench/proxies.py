@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +48,12 @@ def main() -> None:
         "nginx, verify held for 5 s": _asking("nginx", 5),
         "Caddy forward_auth + verify": _asking("caddy"),
         "Traefik forwardAuth + verify": _asking("traefik"),
+        "proxy --engine nginx": _engine("nginx"),
+        "proxy --engine nginx --cache 5": _engine("nginx", "--cache", "5"),
+        "proxy --engine caddy": _engine("caddy"),
         "Apache mod_auth_openidc": _apache,
+        "oauth2-proxy": _oauth2_proxy,
+        "nginx auth_request + oauth2-proxy": _nginx_oauth2_proxy,
         "express-openid-connect": _express,
     }
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -155,3 +161,66 @@ def _express(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ..
     with Program(command, folder / "log", env=environment(**_variables(site, upstream))) as program:
         program.until_it_listens(site.port)
         yield (program.process.pid,)
+
+
+OAUTH2_PROXY = "github.com/oauth2-proxy/oauth2-proxy/v7"
+
+
+def _program() -> Path:
+    """oauth2-proxy, which Go builds as a tool of the module in `peers`: two minutes the first time."""
+    if shutil.which("go") is None:
+        sys.exit("This benchmark builds oauth2-proxy with Go 1.24 or newer, and there is none on PATH.")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lumin-middleware-tests"
+    command = ["go", "build", "-mod=readonly", "-buildvcs=false", "-o", str(cache / "oauth2-proxy"), OAUTH2_PROXY]
+    subprocess.run(command, cwd=PEERS / "oauth2_proxy", check=True)
+    return cache / "oauth2-proxy"
+
+
+@contextmanager
+def _oauth2_proxy(site: Front, upstream: str, folder: Path, port: int = 0) -> Iterator[tuple[int, ...]]:
+    known = _variables(site, upstream)
+    port = port or site.port
+    options = {
+        "http-address": f"{LOOPBACK}:{port}",
+        "upstream": f"{upstream}/",
+        "provider": "oidc",
+        "oidc-issuer-url": known["ISSUER"],
+        "oidc-email-claim": "sub",
+        "client-id": known["CLIENT_ID"],
+        "client-secret": known["CLIENT_SECRET"],
+        "redirect-url": f"{site.origin}/auth/callback",
+        "proxy-prefix": "/auth",
+        "scope": "openid offline_access sign:requests",
+        "cookie-secret": secrets.token_hex(16),
+        "cookie-secure": "false",
+        "code-challenge-method": "S256",
+        "email-domain": "*",
+        "skip-provider-button": "true",
+        "reverse-proxy": "true",
+        **dict.fromkeys(("request-logging", "auth-logging", "standard-logging"), "false"),
+    }
+    command = [str(_program()), *(f"--{name}={value}" for name, value in options.items())]
+    with Program(command, folder / "oauth2-proxy.log", env=environment()) as program:
+        program.until_it_listens(port)
+        yield (program.process.pid,)
+
+
+@contextmanager
+def _nginx_oauth2_proxy(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ...]]:
+    port = free_port()
+    text = (PEERS / "oauth2_proxy" / "nginx.conf").read_text()
+    places = {"oauth2": f"{LOOPBACK}:{port}", "service": upstream.partition("//")[2]}
+    (folder / "nginx.conf").write_text(text % {**places, "address": f"{LOOPBACK}:{site.port}"})
+    command = [find("nginx"), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr"]
+    with _oauth2_proxy(site, upstream, folder, port) as asked, Program(command, folder / "nginx.log") as program:
+        program.until_it_listens(site.port)
+        yield *asked, program.process.pid
+
+
+def _engine(name: str, *options: str) -> Callable[[Front, str, Path], object]:
+    @contextmanager
+    def setup(site: Front, upstream: str, folder: Path) -> Iterator[tuple[int, ...]]:
+        with gateway(site, upstream, folder / "log", "--engine", name, *options) as program:
+            yield (program.process.pid,)
+
+    return setup

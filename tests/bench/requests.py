@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import random
 import socket
 import subprocess
 import sys
@@ -18,9 +20,12 @@ from lumin_middleware.site.relying_party import Visit
 from lumin_middleware.wsgi import LuminMiddleware as WSGIMiddleware
 
 from .measure import blocking, in_turns, run, say
-from .rig import SECRET_KEY, bare, call, config, party, scope, signed_in, starlette_session
+from .rig import SECRET_KEY, bare, call, config, party, receive, scope, send, signed_in, starlette_session
 
-MANY = 1200  # more sessions than a process keeps opened, so that each is new to it
+MANY = 1200  # sessions that take turns where nothing is remembered, so that each is new
+PEOPLE = 10_000  # who come to one worker in random order, and are remembered
+PATTERNS = [f"/p{number}/*" for number in range(1000)]
+RULES = {"public": {"public": PATTERNS}, "scoped": {"required_scopes": dict.fromkeys(PATTERNS, "templates")}}
 
 
 def main() -> None:
@@ -47,9 +52,26 @@ async def _signed_in() -> None:
         }
         for name, middleware in ours.items():
             candidates[f"ours, {name}, opened before"] = call(middleware, [scope(await signed_in(party(middleware)))])
-        cold = ours["cookie, memory"]
+        warm, cold = ours["cookie, memory"], LuminMiddleware(bare, config(session_memory=0))
+        cookie = await signed_in(party(warm))
+        neighbours = [scope(b"_ga=%d; " % number + cookie) for number in range(MANY)]
+        candidates["ours, cookie, a neighbour that changes"] = call(warm, neighbours)
+        candidates["ours, cookie, 8 KB of others"] = call(warm, [scope(cookie + b"; big=" + b"x" * 8000)])
+        people = [scope(await signed_in(party(warm))) for _ in range(PEOPLE)]
+        for each in people:
+            await warm(dict(each), receive, send)
+        candidates["ours, cookie, 10,000 people in random order"] = call(warm, random.choices(people, k=50_000))
         many = [scope(await signed_in(party(cold))) for _ in range(MANY)]
         candidates["ours, cookie, memory, never seen"] = call(cold, many)
+        for name, rules in {
+            "public": {"public": PATTERNS},
+            "scoped": {"required_scopes": dict.fromkeys(PATTERNS, "x")},
+        }.items():
+            ours[name] = LuminMiddleware(bare, config(**rules))
+            candidates[f"ours, cookie, 1,000 {name} patterns"] = call(
+                ours[name], [scope(await signed_in(party(ours[name])))]
+            )
+        gc.freeze()  # or the benchmark's own 10,000 people are looked through again and again
         costs = await in_turns(candidates)
         say(
             "An authenticated request, in process (ASGI)",
@@ -123,8 +145,8 @@ async def _api() -> None:
 async def _calls(base: str) -> None:
     middleware = LuminMiddleware(bare, config(api_url=base))
     site, world = middleware._party()
-    jar = site.cookies.jar(await signed_in(site))
-    visit = Visit(site, None, jar, await site.sessions.load(jar))
+    jar = site.parts.cookies.jar(await signed_in(site))
+    visit = Visit(site, None, jar, await site.parts.sessions.load(jar))
     client = AsyncLuminClient(visit, world.api, httpx2.URL(base), lambda *_: None)
     headers = {"Authorization": f"Bearer {await client.access_token()}"}
     async with httpx2.AsyncClient(base_url=base, transport=httpx2.AsyncHTTPTransport(retries=20)) as shared:

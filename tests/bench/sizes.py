@@ -31,9 +31,9 @@ async def _weights() -> None:
     for kind in ("cookie", "store"):
         site = party(LuminMiddleware(bare, config(sessions=kind)))
         new = session()
-        lines = site.sessions.set_cookies(new, Jar(b"", site.cookies))
+        lines = site.parts.sessions.set_cookies(new, Jar(b"", site.parts.cookies))
         sent = sum(len(line.partition(";")[0]) for line in lines)
-        record = site.sessions._seal(new.dump(), new.id)
+        record = site.parts.sessions._records._seal(new.dump(), new.id)
         print(f"  sessions={kind!r}: Set-Cookie {sum(map(len, lines))}, sent back {sent}, record {len(record)}")
         print(f"    {1_048_576 // (len(record) + 72)} sessions in a MB of store (record and key)")
 

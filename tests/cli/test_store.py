@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from lumin_middleware.cli import store as commands
 from lumin_middleware.stores import MemoryStore
-from lumin_middleware.stores.postgres import schema
+from lumin_middleware.stores.postgres_statements import schema
 from tests.postgres_server import Postgres
 from tests.stores import django_database
 from tests.stores.redis_server import RedisServer, find_binary

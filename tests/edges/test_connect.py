@@ -314,6 +314,26 @@ async def test_another_person_sees_and_ends_only_their_own(site: Site, edge: Edg
     assert await away("subjects") == [MIRA.sub]
 
 
+async def test_an_application_may_let_it_through_that_nobody_is_connected(site: Site, edge: Edge) -> None:
+    """What a handler raises that acts for somebody else: no traceback, and no sign-in that would not help."""
+    error = NotConnected("this person has not connected", f"{ORIGIN}/auth/connect")
+
+    async def raising(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    def raises(environ: Any, start_response: Any) -> Any:
+        raise error
+
+    site.app(edge).handler = raising if edge == "asgi" else raises
+    browser = site.browser(edge)
+    await browser.sign_in()
+    told = await browser.fetch("GET", "/x")
+    assert (told.status, json.loads(told.body)["reason"]) == (403, "not_connected")
+    page = await browser.navigate("/x")
+    assert (page.status, page.header("location")) == (403, None)
+    assert b"Lumin is not connected" in page.body
+
+
 # --- how it ends ----------------------------------------------------------------------------------------
 
 

@@ -33,10 +33,12 @@ def links(answer) -> list[str]:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_a_form_that_is_sent_after_the_session_ended_is_answered_with_a_page(browser, method):
+async def test_a_form_that_cannot_be_kept_is_answered_with_a_page(browser, method):
+    """One that can be is in `test_kept_forms`."""
     await browser.sign_in()
     browser.site.clock.now += 90_000
-    answer = await browser.ask(method, "/anything", FORM, b"title=Contract")
+    headers = {**FORM, "content-type": "multipart/form-data; boundary=x"}
+    answer = await browser.ask(method, "/anything", headers, b"--x--")
     assert answer.status == 401
     assert answer.header("content-type").startswith("text/html")
     assert "was not taken" in answer.body.decode()

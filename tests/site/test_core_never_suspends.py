@@ -14,7 +14,7 @@ import pytest
 
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import LoginRequired, OAuthError, ServerUnavailable
-from lumin_middleware.model import Response
+from lumin_middleware.model import Response, Wanted
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.identity import LOGOUT_EVENT
 from lumin_middleware.site.relying_party import RelyingParty, Visit
@@ -480,8 +480,8 @@ def test_a_program_is_told_where_to_ask_for_a_scope(site):
     assert refused.status == 403
     url = urlsplit(json.loads(refused.body)["login_url"])
     assert site.begin(url.path, query=url.query)["scope"] == f"{site.config.scope} templates"
-    assert run(visit.challenge(scope="templates")).status == 303
-    assert run(visit.challenge(scope="openid")).status == 303
+    assert run(visit.challenge(Wanted(("templates",)))).status == 303
+    assert run(visit.challenge(Wanted(("openid",)))).status == 303
 
 
 def test_a_scope_that_was_asked_for_and_not_given_is_not_asked_for_again_by_itself():

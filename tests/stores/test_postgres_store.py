@@ -22,7 +22,7 @@ import pytest
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.ports import Store
-from lumin_middleware.stores import AsyncPostgresStore, PostgresStore, postgres
+from lumin_middleware.stores import AsyncPostgresStore, PostgresStore, postgres, postgres_connections
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
 from tests.postgres_server import Postgres
 
@@ -272,7 +272,7 @@ def test_a_server_that_never_answers_is_unavailable(store_class: Any) -> None:
 def test_a_server_that_hangs_in_the_middle_is_unavailable(
     store: Store, sql: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "PATIENCE", 0.3)
+    monkeypatch.setattr(postgres_connections, "PATIENCE", 0.3)
     store.swap("key", None, b"value", LONG)
     ours = "SELECT pid FROM pg_stat_activity WHERE application_name = 'lumin-middleware'"
     pids = [row[0] for row in sql.execute(ours).fetchall()]

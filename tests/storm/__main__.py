@@ -47,7 +47,7 @@ async def ride_out(name: str, combination: str, server_url: str, rounds: int, re
                 assert await storm.is_alive(), f"{combination}: signed out"
                 await storm.end()
                 if storm.figures.failures:
-                    sys.stderr.write(workers.last_words())
+                    sys.stderr.write(workers.last_words(200))
                 return storm.figures
 
 

@@ -16,8 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lumin_middleware import LuminConfig, LuminMiddleware
-from lumin_middleware import client as lumin_client
+from lumin_middleware import LuminConfig, LuminMiddleware, connections
 from tests.patience import PATIENCE
 from tests.storm.clock import SharedClock
 
@@ -26,7 +25,7 @@ if database := os.environ.get("STORM_DJANGO"):
 
     django_database.add("default", django_database.on_postgres(database))
 
-lumin_client.CONNECT_TIMEOUT = PATIENCE  # thousands connect to one emulator at once; how long that takes is no matter
+connections.CONNECT_TIMEOUT = PATIENCE  # thousands connect to one emulator at once; how long that takes is no matter
 
 
 async def ask_the_api(request: Request) -> Response:

@@ -18,12 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lumin_middleware import AsyncGrants, Grants, LuminConfig, LuminError
-from lumin_middleware import client as lumin_client
+from lumin_middleware import AsyncGrants, Grants, LuminConfig, LuminError, connections
 from tests.patience import PATIENCE
 from tests.storm.clock import SharedClock
 
-lumin_client.CONNECT_TIMEOUT = PATIENCE
+connections.CONNECT_TIMEOUT = PATIENCE
 
 
 def told(token: str, status: int) -> dict[str, Any]:

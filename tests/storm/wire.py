@@ -51,6 +51,8 @@ class Connection:
 
     async def send(self, target: str, headers: Mapping[str, str], method: str = "GET") -> None:
         """Half of `get`."""
+        if self._http.our_state is h11.MUST_CLOSE:  # as after a 500, with which uvicorn gives a connection up
+            raise ConnectionResetError("the server said that it closes this connection")
         request = h11.Request(method=method, target=target, headers=[("host", "app.example.com"), *headers.items()])
         self._writer.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         await self._writer.drain()

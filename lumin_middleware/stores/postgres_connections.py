@@ -1,0 +1,73 @@
+"""psycopg's connections, each of whose answers must come in time: libpq would wait for a server that hangs for ever.
+
+psycopg is imported when it is asked for, not with this module.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator
+from typing import Any
+
+from ..errors import ConfigurationError
+
+# Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in a millisecond or two.
+PATIENCE = 2.0
+"""For a connection to be made, and for each answer. libpq's own `connect_timeout` takes no less than two."""
+
+TICK = 0.1
+"""psycopg looks up so often while it waits. Patience is counted in these, and not by the clock: an event loop that is
+late has not waited for the server."""
+
+
+def import_psycopg() -> Any:
+    """psycopg; its pool is there, too. Raises `ConfigurationError`."""
+    try:
+        import psycopg
+        import psycopg_pool as _  # noqa: F401
+    except ImportError:
+        raise ConfigurationError(
+            "store", "PostgreSQL needs psycopg and its pool: pip install 'lumin-middleware[postgres]'"
+        ) from None
+    return psycopg
+
+
+def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, int, Any]:
+    """psycopg's steps towards an answer, for so long only: a server that hangs says nothing. Raises `TimeoutError`."""
+    ticks, ready = 0, None
+    try:
+        while True:
+            ready = yield (next(steps) if ready is None else steps.send(ready))
+            ticks = 0 if ready else ticks + 1
+            if ticks * TICK > seconds:
+                raise TimeoutError
+    except StopIteration as done:
+        return done.value
+
+
+def bounded(connection: Any, operational_error: Any) -> Any:
+    """psycopg's class of connections, each of whose answers must come in time."""
+
+    def too_late(self: Any) -> Any:
+        self.pgconn.finish()  # whatever comes now is nobody's answer
+        return operational_error(f"no answer within {PATIENCE:g} s")
+
+    if inspect.iscoroutinefunction(connection.wait):
+
+        class AsyncBounded(connection):  # type: ignore[misc]
+            async def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+                try:
+                    return await super().wait(_in_time(gen, PATIENCE), TICK)
+                except TimeoutError:
+                    raise too_late(self) from None
+
+        return AsyncBounded
+
+    class Bounded(connection):  # type: ignore[misc]
+        def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
+            try:
+                return super().wait(_in_time(gen, PATIENCE), TICK)
+            except TimeoutError:
+                raise too_late(self) from None
+
+    return Bounded

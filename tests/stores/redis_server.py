@@ -151,13 +151,10 @@ class Watched:
             _, port = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.SERVICE)
         return next(server for server in self.servers if server.port == int(port))
 
-    def fail_over(self, *how: str) -> None:
-        """Makes one of the replicas the primary; the old primary lives on as a replica. Returns before it is done.
-
-        `COORDINATED`, which Valkey 9 knows: the old one lets the new one catch up first, so that nothing is lost.
-        """
+    def fail_over(self) -> None:
+        """Makes one of the replicas the primary; the old primary lives on as a replica. Returns before it is done."""
         with redis.Redis(port=self.sentinels[0].port) as client:
-            client.execute_command("SENTINEL", "FAILOVER", self.SERVICE, *how)
+            client.execute_command("SENTINEL", "FAILOVER", self.SERVICE)
 
     def _knows_all(self, sentinel: RedisServer) -> bool:
         with redis.Redis(port=sentinel.port, decode_responses=True) as client:

@@ -21,18 +21,30 @@ PAUSE = 60.0
 LIMIT = 500
 """Characters of one particular."""
 
-_ADDRESS = re.compile(r"[^\s/=&?<>\"(),;]+(?:@|%40)[^\s/=&?<>\"'(),;]+", re.IGNORECASE)
+# Whole runs are found first and looked into then: whatever a stranger sends, the time grows with its length alone.
+_WORD = re.compile(r"[^\s/=&?<>\"(),;]+")
+_ADDRESS = re.compile(r".(?:@|%40)[^\s/=&?<>\"'(),;]", re.IGNORECASE)
 
 # Long runs with digits and letters of both cases, or of nothing but hexadecimal digits: what random bytes look like,
 # and nothing that is written by hand. Client ids are UUIDs, and no secret is.
-_RANDOM = re.compile(r"(?=[\w~+%-]*[0-9])(?=[\w~+%-]*[A-Z])(?=[\w~+%-]*[a-z])[\w~+%-]{20,}|\b[0-9a-fA-F]{32,}\b")
+_RUN = re.compile(r"[\w~+%-]{20,}")
+_HEXADECIMAL = re.compile(r"\b[0-9a-fA-F]{32,}\b")
+
+
+def _no_address(word: re.Match[str]) -> str:
+    return "…@…" if _ADDRESS.search(word[0]) else word[0]
+
+
+def _no_secret(run: re.Match[str]) -> str:
+    is_random = all(re.search(kind, run[0]) for kind in ("[0-9]", "[A-Z]", "[a-z]"))
+    return "…" if is_random else _HEXADECIMAL.sub("…", run[0])
 
 
 def shown(value: object) -> str:
     """A particular as a line may hold it: quoted where it is text, without what may be a secret or an address."""
     if not isinstance(value, str | BaseException):
         return str(value)
-    text = _RANDOM.sub("…", _ADDRESS.sub("…@…", str(value)))
+    text = _RUN.sub(_no_secret, _WORD.sub(_no_address, str(value)))
     return repr(text if len(text) <= LIMIT else f"{text[:LIMIT]}…")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import time
 import tracemalloc
 import zlib
@@ -157,8 +159,9 @@ async def test_do_01_a_body_that_nobody_asked_for_is_not_read(each_site):
             assert sent[0]["status"] in (200, 303, 401, 403, 405)
 
 
-async def test_do_01_a_thousand_strangers_leave_nothing_in_memory(site):
+async def test_do_01_a_thousand_strangers_leave_nothing_in_memory(site, caplog):
     """Every cache of a process is bounded, and only a session gets in."""
+    caplog.set_level(logging.INFO, "lumin_middleware")  # pytest keeps the lines, of which each request has one at DEBUG
     for number in range(3000):
         headers = {**FETCH, "cookie": f"{SESSION}=stranger{number}; x={number}"}
         await call(site.middleware, "/x", headers=headers)
@@ -248,7 +251,7 @@ async def test_do_02_tokens_that_are_bombs_are_refused_for_little(each_site):
         if peak > 50 * MEGABYTE:
             large[name] = peak
         if name.startswith("a JWE"):
-            texts.add((answer.status_code, answer.text))
+            texts.add((answer.status_code, re.sub('<p class="reference">.*?</p>', "", answer.text)))
     assert (slow, large) == ({}, {})
     assert len(texts) == 1, "what is wrong with a JWE is nobody's to learn"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..config import LuminConfig
 from ..errors import LuminError, SessionEnded, StoreUnavailable
@@ -134,8 +134,8 @@ class Lists:
 
         await self._changed(_bucket(int(digest(subject)[:8], 16) % BUCKETS), changed)
 
-    async def _changed(self, key: str, new: Callable[[list], list]) -> list:  # type: ignore[type-arg]
-        written: list = []  # type: ignore[type-arg]
+    async def _changed(self, key: str, new: Callable[[list[Any]], list[Any]]) -> list[Any]:
+        written: list[Any] = []
 
         def sealed(raw: bytes | None) -> bytes | None:
             written[:] = new(self._read(raw, key))
@@ -145,7 +145,7 @@ class Lists:
             await change(self._world, key, sealed, self._lifetime)
         return written
 
-    async def _items(self, key: str) -> list:  # type: ignore[type-arg]
+    async def _items(self, key: str) -> list[Any]:
         """What a list holds; one that was sealed with a key that will go is sealed anew."""
         raw = await self._world.store.get(key)
         unsealed = self._sealer.unseal(raw, key) if raw else None
@@ -153,7 +153,7 @@ class Lists:
             return await self._changed(key, lambda items: items)
         return self._read(raw, key)
 
-    def _read(self, raw: bytes | None, key: str) -> list:  # type: ignore[type-arg]
+    def _read(self, raw: bytes | None, key: str) -> list[Any]:
         unsealed = self._sealer.unseal(raw, key) if raw else None
         return json.loads(unsealed.data) if unsealed else []
 

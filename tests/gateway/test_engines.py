@@ -13,6 +13,7 @@ import pytest
 
 from lumin_middleware.errors import ConfigurationError
 from lumin_middleware.gateway import engines
+from tests.certificates import self_signed
 from tests.gateway import test_gateway as scenarios
 from tests.gateway.test_gateway import Site, chatting  # noqa: F401  a fixture
 from tests.patience import PATIENCE
@@ -154,6 +155,40 @@ def test_where_the_engine_dies_everything_ends(tmp_path):
             os.kill(engine, signal.SIGKILL)
             assert program.process.wait(PATIENCE) == 1
         assert "caddy has ended" in program.said()
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+@pytest.mark.parametrize(
+    ("host", "is_trusted", "status"),
+    [("localhost", True, 200), ("localhost", False, 502), ("other.example", True, 502)],
+)
+def test_a_service_by_https_is_the_one_that_is_meant(tmp_path, engine, host, is_trusted, status):
+    programs.find(engine)
+    file = str(self_signed(tmp_path / "service.pem", host))
+    trusted = str(self_signed(tmp_path / "another.pem", "localhost")) if not is_trusted else file
+    (none := tmp_path / "none").mkdir()
+    echo = Echo()
+    with front() as site, serve(echo, ssl_certfile=file) as upstream:
+        port = upstream.rpartition(":")[2]
+        options = ["--engine", engine, "--public", "/*"]
+        variables = {"SSL_CERT_FILE": trusted, "SSL_CERT_DIR": str(none)}
+        with (
+            gateway(site, f"https://localhost:{port}", tmp_path / "log", *options, **variables),
+            site.browser() as browser,
+        ):
+            assert browser.fetch("GET", "/page").status_code == status
+    assert len(echo.seen) == (status == 200)
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+def test_a_service_below_a_path_is_for_the_built_in_engine(tmp_path, engine):
+    programs.find(engine)
+    with (
+        front() as site,
+        pytest.raises(AssertionError, match=r"--upstream: must be like"),
+        gateway(site, "http://127.0.0.1:9/base", tmp_path / "log", "--engine", engine),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

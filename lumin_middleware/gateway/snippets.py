@@ -98,7 +98,10 @@ def nginx_http(config: LuminConfig, *, auth: str, upstream: str, cache: Cache) -
         rest=nginx_cache.table(f"{own}_kind", f"{own}_rest", rest, "$lumin_cookies"),
         odd=nginx_cache.table(f"{own}_kind", f"{own}_odd", [("odd", "1")], ""),
         handshake=nginx_cache.table(
-            "$http_upgrade$http_sec_websocket_version", f"{own}_handshake", [("", "")], "$http_upgrade $http_origin"
+            "$http_upgrade$http_sec_websocket_version",
+            f"{own}_handshake",
+            [("", "")],
+            "$http_upgrade\n$http_sec_websocket_version\n$http_origin",
         ),
     )
 

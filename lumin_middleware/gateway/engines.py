@@ -145,8 +145,8 @@ def _nginx(program: str, plan: Plan) -> list[str]:
     cache = Cache(plan.cache, str(plan.folder / "held"))
     text = snippet("nginx", plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
     http = nginx_http(plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
-    (plan.folder / "lumin.conf").write_text(_for_the_service(text, plan))
-    (plan.folder / "lumin-http.conf").write_text(http)
+    (plan.folder / "lumin.conf").write_text(_for_the_service(text, plan), "utf-8")
+    (plan.folder / "lumin-http.conf").write_text(http, "utf-8")
     listen = f"{_address(plan)}{' ssl http2' if plan.certificate else ''}"
     chain, key = _certificate(plan) or ("", "")
     tls = _NGINX_TLS.substitute(chain=chain, key=key) if chain else ""
@@ -159,7 +159,7 @@ def _nginx(program: str, plan: Plan) -> list[str]:
         log=LOGS[0],
         errors=LOGS[1],
     )
-    (plan.folder / "nginx.conf").write_text(whole)
+    (plan.folder / "nginx.conf").write_text(whole, "utf-8")
     return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr"]
 
 
@@ -263,7 +263,7 @@ def _caddy(program: str, plan: Plan) -> list[str]:
     inner = "".join(f"\t\t\t\t\t{option}\n" for option in options)
     text = text.replace(f"reverse_proxy {place}\n", f"reverse_proxy {place} {{\n{inner}\t\t\t\t}}\n", 1)
     (plan.folder / "Caddyfile").write_text(
-        _CADDY.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_CADDY_LOG) + text
+        _CADDY.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_CADDY_LOG) + text, "utf-8"
     )
     return [program, "run", "--adapter", "caddyfile", "--config", str(plan.folder / "Caddyfile")]
 

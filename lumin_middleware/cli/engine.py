@@ -24,7 +24,7 @@ import typer
 
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
-from ..gateway.engines import ACCESS_LOG, Plan, reload_command, written
+from ..gateway.engines import LOGS, Plan, reload_command, without_queries, written
 from .terminal import LOOPBACK, fail, log_to_stderr, until_stopped
 from .worker import GRACE
 
@@ -89,12 +89,12 @@ class _Parts:
         self._workers: list[subprocess.Popen[bytes]] = []
         self._ended: list[float] = []
         self._front: subprocess.Popen[bytes] | None = None
-        self._log: _Lines | None = None
+        self._logs: list[_Lines] = []
         self._reload = False
 
     def start(self) -> None:
         command = written(self._engine, self._program, self._plan)
-        self._log = _Lines(self._plan.folder / ACCESS_LOG)
+        self._logs = [_Lines(self._plan.folder / name) for name in LOGS]
         self._workers = [self._worker() for _ in range(self._plan.workers)]
         folder = str(self._plan.folder)
         home = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
@@ -169,12 +169,15 @@ class _Parts:
             process.terminate()
         for process in self._workers:
             _end(process)
-        if self._log is not None:
-            self._log.close()
+        for log in self._logs:
+            log.close()
 
 
 class _Lines:
-    """The engine's access log, on its way to stderr, which may be something that the engine cannot open itself."""
+    """A log of the engine's, on its way to stderr, which may be something that the engine cannot open itself.
+
+    nginx's lines about trouble hold whole requests. What comes without an end of line is passed on when all is over.
+    """
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path, 0o600)
@@ -184,13 +187,19 @@ class _Lines:
         self._thread.start()
 
     def _copy(self) -> None:
+        begun = b""
         while True:
             ready, _, _ = select.select([self._fd], [], [], POLL)
             if ready:
-                sys.stderr.buffer.write(os.read(self._fd, 65_536))
-                sys.stderr.buffer.flush()
+                *lines, begun = (begun + os.read(self._fd, 65_536)).split(b"\n")
+                self._write(b"".join(without_queries(line) + b"\n" for line in lines))
             elif self._over.is_set():
+                self._write(without_queries(begun))
                 return
+
+    def _write(self, text: bytes) -> None:
+        sys.stderr.buffer.write(text)
+        sys.stderr.buffer.flush()
 
     def close(self) -> None:
         self._over.set()

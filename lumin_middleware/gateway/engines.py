@@ -19,13 +19,19 @@ from urllib.parse import urlsplit
 from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
-from .snippets import Cache, nginx_http, snippet
+from .snippets import Cache, nginx_http, quoted, snippet
 
 ENGINES = ("nginx", "caddy")
 """The programs, in the order in which `auto` looks for them."""
 
-ACCESS_LOG = "access.log"
-"""Where in its folder nginx writes its lines: a pipe that whoever runs it has made, and reads."""
+LOGS = ("access.log", "error.log")
+"""Where in its folder nginx writes its lines: pipes that whoever runs it has made, and reads."""
+
+USERS = ("nginx", "www-data", "http", "nobody")
+"""Who nginx is once it listens, where root starts it: the first that there is, as its packages have it."""
+
+_QUERY = re.compile(rb"""\?\S*?(?="?,?(?:\s|$))""")
+"""The query of a target, but for what ends the words of nginx around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,11 @@ def choose(engine: str) -> tuple[str, str]:
     raise ConfigurationError("engine", f"{engine} is not on PATH; pip install 'lumin-middleware[{engine}]' brings it")
 
 
+def without_queries(line: bytes) -> bytes:
+    """A line of a log without the queries of the targets in it, any of which may hold a secret."""
+    return _QUERY.sub(b"", line)
+
+
 def written(engine: str, program: str, plan: Plan) -> list[str]:
     """Writes the settings of an engine into its folder, and returns the command that runs it in the foreground."""
     plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,7 +107,7 @@ $user
 worker_processes $workers;
 pcre_jit on;
 pid nginx.pid;
-error_log stderr warn;
+error_log $errors warn;
 events { worker_connections 4096; }
 http {
     server_tokens off;
@@ -134,21 +145,44 @@ def _nginx(program: str, plan: Plan) -> list[str]:
     cache = Cache(plan.cache, str(plan.folder / "held"))
     text = snippet("nginx", plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
     http = nginx_http(plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
-    (plan.folder / "lumin.conf").write_text(_for_the_service(text, plan))
-    (plan.folder / "lumin-http.conf").write_text(http)
+    (plan.folder / "lumin.conf").write_text(_for_the_service(text, plan), "utf-8")
+    (plan.folder / "lumin-http.conf").write_text(http, "utf-8")
     listen = f"{_address(plan)}{' ssl http2' if plan.certificate else ''}"
-    tls = _NGINX_TLS.substitute(chain=plan.certificate[0], key=plan.certificate[1]) if plan.certificate else ""
-    user = "user root;" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""  # the folder is nobody else's
+    chain, key = _certificate(plan) or ("", "")
+    tls = _NGINX_TLS.substitute(chain=chain, key=key) if chain else ""
     whole = _NGINX.substitute(
-        user=user,
+        user=_user(plan.folder),
         workers=plan.workers,
         timeout=f"{plan.timeout * 1000:.0f}ms",
         listen=listen,
         tls=tls,
-        log=ACCESS_LOG,
+        log=LOGS[0],
+        errors=LOGS[1],
     )
-    (plan.folder / "nginx.conf").write_text(whole)
+    (plan.folder / "nginx.conf").write_text(whole, "utf-8")
     return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr"]
+
+
+def _user(folder: Path) -> str:
+    """Root's nginx works as somebody who may do little else. They pass through the folder, and change nothing in it."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return ""
+    import grp
+    import pwd
+
+    known = {each.pw_name: each for each in pwd.getpwall()}
+    if (user := next(filter(None, map(known.get, USERS)), None)) is None:
+        raise ConfigurationError("engine", f"nginx does not work as root, and there is none of {', '.join(USERS)}")
+    os.chown(folder, -1, user.pw_gid)
+    folder.chmod(0o710)
+    return f"user {user.pw_name} {grp.getgrgid(user.pw_gid).gr_name};"
+
+
+def _certificate(plan: Plan) -> tuple[str, str] | None:
+    if plan.certificate is None:
+        return None
+    chain, key = plan.certificate
+    return quoted("certificate", chain), quoted("certificate", key)
 
 
 def _for_the_service(text: str, plan: Plan) -> str:
@@ -159,7 +193,7 @@ def _for_the_service(text: str, plan: Plan) -> str:
         f"proxy_cookie_flags ~^(?:{'|'.join(each.decode() for each in Cookies(plan.config).markers)}) "
         + ("nosecure" if plan.config.secure else "secure")
         + " samesite=strict;",
-        f"proxy_redirect {behind.scheme}://{behind.netloc}{behind.path.rstrip('/')}/ {plan.config.origin}/;",
+        f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
     ]
     if not plan.pass_host:
         text = text.replace(f"proxy_set_header Host {site.netloc};", f"proxy_set_header Host {behind.netloc};", 1)
@@ -178,19 +212,6 @@ def _address(plan: Plan) -> str:
 
 # --- Caddy ----------------------------------------------------------------------------------------------
 
-_CADDY = Template("""{
-	admin $admin
-	persist_config off
-	$https
-	servers {
-		timeouts {
-			read_header 60s
-		}
-	}
-}
-""")
-
-
 # Without the query and the headers, any of which may hold a secret.
 _CADDY_LOG = """	log {
 		format filter {
@@ -201,6 +222,18 @@ _CADDY_LOG = """	log {
 	}
 """
 
+_CADDY = Template("""{
+	admin $admin
+	persist_config off
+	$https
+	servers {
+		timeouts {
+			read_header 60s
+		}
+	}
+$log}
+""")
+
 
 def _caddy(program: str, plan: Plan) -> list[str]:
     if plan.cache:
@@ -210,7 +243,8 @@ def _caddy(program: str, plan: Plan) -> list[str]:
     scheme, https = (
         ("http", "auto_https off") if plan.certificate is None else ("https", "auto_https disable_redirects")
     )
-    tls = f"\ttls {plan.certificate[0]} {plan.certificate[1]}\n" if plan.certificate else ""
+    certificate = _certificate(plan)
+    tls = f"\ttls {' '.join(certificate)}\n" if certificate else ""
     head = f"{scheme}://:{plan.port} {{\n\tbind {plan.host}\n{tls}{_CADDY_LOG}"
     text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}", 1)
     host = site.netloc if plan.pass_host else behind.netloc
@@ -228,7 +262,9 @@ def _caddy(program: str, plan: Plan) -> list[str]:
     place = plan.upstream.rstrip("/")
     inner = "".join(f"\t\t\t\t\t{option}\n" for option in options)
     text = text.replace(f"reverse_proxy {place}\n", f"reverse_proxy {place} {{\n{inner}\t\t\t\t}}\n", 1)
-    (plan.folder / "Caddyfile").write_text(_CADDY.substitute(admin=_admin(plan), https=https) + text)
+    (plan.folder / "Caddyfile").write_text(
+        _CADDY.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_CADDY_LOG) + text, "utf-8"
+    )
     return [program, "run", "--adapter", "caddyfile", "--config", str(plan.folder / "Caddyfile")]
 
 

@@ -83,8 +83,10 @@ NGINX_ASKED = r"""
 NGINX_KEPT = r"""
     proxy_http_version 1.1; proxy_set_header Connection "";"""
 
+# A chain of certificates may have four above the service's own; browsers meet no more than three.
 NGINX_TLS = r"""
-    proxy_ssl_server_name on; proxy_ssl_name %{upstream_host};"""
+    proxy_ssl_server_name on; proxy_ssl_name %{host};
+    proxy_ssl_verify on; proxy_ssl_verify_depth 4; proxy_ssl_trusted_certificate %{trusted};"""
 
 NGINX_NEEDS = """
 # The http block needs what 'lumin-middleware snippets nginx --part http' prints with the same options."""

@@ -8,10 +8,13 @@ they cannot disagree with them.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from string import Template
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..config import LuminConfig
 from ..errors import ConfigurationError
@@ -39,6 +42,21 @@ _ODD = "!#$%&'*+._`|~^"
 """What may stand in the name of a header beside letters, digits and dashes (RFC 9110, 5.6.2)."""
 
 
+_PLACE = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?/?")
+"""Where something is asked. With a path a proxy would make another target of each, which is none that was judged."""
+
+_UNQUOTABLE = re.compile(r'[\x00-\x1f\x7f"`\\${}]')
+"""What means something to nginx or Caddy between quotation marks as well."""
+
+_TRUSTED = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+"""Where systems keep the certificates that they trust: Debian, Red Hat, SUSE, Alpine and the BSDs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
     """That nginx holds answers of `verify`, and keeps its connections.
@@ -54,7 +72,9 @@ def snippet(program: str, config: LuminConfig, *, auth: str, upstream: str, cach
     """The settings of one program. `auth` is where `LuminMiddleware` answers, `upstream` what is protected.
 
     Raises `ConfigurationError` for a program that is not known, for routes at the top of the site, which a proxy
-    could not tell from the rest, and for a `cache` where nothing may be held, or by a program that cannot.
+    could not tell from the rest, for an address with a path, below which a proxy would ask for other targets than
+    were judged, for https to an address without a name, which nginx cannot verify, and for a `cache` where nothing may
+    be held, or by a program that cannot.
     """
     words = _words(program, config, auth, upstream, cache)
     if program == "nginx":
@@ -78,7 +98,10 @@ def nginx_http(config: LuminConfig, *, auth: str, upstream: str, cache: Cache) -
         rest=nginx_cache.table(f"{own}_kind", f"{own}_rest", rest, "$lumin_cookies"),
         odd=nginx_cache.table(f"{own}_kind", f"{own}_odd", [("odd", "1")], ""),
         handshake=nginx_cache.table(
-            "$http_upgrade$http_sec_websocket_version", f"{own}_handshake", [("", "")], "$http_upgrade $http_origin"
+            "$http_upgrade$http_sec_websocket_version",
+            f"{own}_handshake",
+            [("", "")],
+            "$http_upgrade\n$http_sec_websocket_version\n$http_origin",
         ),
     )
 
@@ -88,6 +111,11 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         raise ConfigurationError("program", f"{program!r} is not known; use one of {', '.join(PROGRAMS)}")
     if not config.prefix:
         raise ConfigurationError("redirect_uri", "needs a path of two parts, such as /auth/callback")
+    for field, url in (("auth", auth), ("upstream", upstream)):
+        if not _PLACE.fullmatch(url):
+            raise ConfigurationError(
+                field, f"must be like http://127.0.0.1:3000; below a path {program} would ask for other targets"
+            )
     if cache is not None:
         _check(program, config, cache)
     site = urlsplit(config.origin)
@@ -101,7 +129,7 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         "scheme": site.scheme,
         "prefix": config.prefix,
         "site": letters,
-    }
+    } | ({"auth_tls": _tls(auth), "upstream_tls": _tls(upstream)} if program == "nginx" else {})
     return words if cache is None else words | _kept(config, letters, auth, upstream, cache)
 
 
@@ -109,17 +137,43 @@ def _kept(config: LuminConfig, letters: str, auth: str, upstream: str, cache: Ca
     """Where each is asked by the name of connections that are kept."""
     own, behind = urlsplit(auth), urlsplit(upstream)
     return {
-        "auth_place": own.netloc,
+        "auth_place": _place(own),
         "auth_name": f"lumin_{letters}_auth",
-        "auth": f"{own.scheme}://lumin_{letters}_auth{own.path.rstrip('/')}",
-        "upstream_place": behind.netloc,
+        "auth": f"{own.scheme}://lumin_{letters}_auth",
+        "upstream_place": _place(behind),
         "upstream_name": f"lumin_{letters}_service",
-        "upstream": f"{behind.scheme}://lumin_{letters}_service{behind.path.rstrip('/')}",
-        "upstream_host": behind.hostname or "",
+        "upstream": f"{behind.scheme}://lumin_{letters}_service",
         "seconds": str(cache.seconds),
-        "folder": f"{cache.folder}-{letters}",
+        "folder": quoted("cache", f"{cache.folder}-{letters}"),
         "rules": digest(config),
     }
+
+
+def _place(url: SplitResult) -> str:
+    """Host and port: where a port is not said, nginx takes that of http for any name of its own."""
+    return url.netloc if url.port or url.scheme == "http" else f"{url.netloc.rstrip(':')}:443"
+
+
+def quoted(field: str, path: str) -> str:
+    """A path as nginx and Caddy read it. Raises `ConfigurationError` where they would read another."""
+    if _UNQUOTABLE.search(path):
+        raise ConfigurationError(field, f"{path!r} holds what the settings of nginx and Caddy cannot name")
+    return f'"{path}"'
+
+
+def _tls(url: str) -> str:
+    """What nginx needs to know whom it speaks to: by itself it looks at no certificate."""
+    where = urlsplit(url)
+    if where.scheme != "https":
+        return ""
+    host = where.hostname or ""
+    if re.fullmatch(r"[0-9.]+|.*:.*", host):
+        raise ConfigurationError("upstream", f"nginx verifies names alone; call {host} by the one in its certificate")
+    files = (ssl.get_default_verify_paths().cafile, *_TRUSTED)
+    trusted = next((file for file in files if file and os.path.isfile(file)), None)
+    if trusted is None:
+        raise ConfigurationError("upstream", "https needs a file of certificates to trust; name it in SSL_CERT_FILE")
+    return _fill(texts.NGINX_TLS, {"host": host, "trusted": quoted("upstream", trusted)})
 
 
 def _check(program: str, config: LuminConfig, cache: Cache) -> None:
@@ -146,8 +200,7 @@ def _fill(text: str, words: dict[str, str], **more: str) -> str:
 def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> str:
     unnamed = _emptied((name for name in NAMED if not name.startswith("X-Forwarded")), "    ")
     is_held = cache is not None and cache.seconds > 0
-    kept = "" if cache is None else texts.NGINX_KEPT
-    is_tls = cache is not None and words["upstream"].startswith("https:")
+    kept = ("" if cache is None else texts.NGINX_KEPT) + words["auth_tls"]
     return _fill(
         texts.NGINX,
         words,
@@ -157,10 +210,7 @@ def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> s
         needs=texts.NGINX_NEEDS if cache is not None else "",
         cookie=f"$lumin_{words['site']}_rest" if is_held else "$lumin_cookies",
         kept=kept,
-        asked=_fill(
-            texts.NGINX_HELD if is_held else texts.NGINX_ASKED, words, kept="" if cache is None else texts.NGINX_KEPT
-        ),
-        upstream_tls=_fill(texts.NGINX_TLS, words) if is_tls else "",
+        asked=_fill(texts.NGINX_HELD if is_held else texts.NGINX_ASKED, words, kept=kept),
     )
 
 

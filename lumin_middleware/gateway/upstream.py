@@ -7,6 +7,7 @@ One port and one client. It is made for passing on: nothing is parsed but the he
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from urllib.parse import urlsplit
 
 import httptools
 import httpx2
+
+from ..errors import RequestRefused
 
 Header = tuple[bytes, bytes]
 
@@ -36,6 +39,12 @@ HEAD_LIMIT = 131_072
 """Bytes that the head of an answer may have: twice what browsers take."""
 
 _BODILESS = (204, 304)
+
+_ENDS_WORD = re.compile(rb"[\x00-\x20\x7f]")
+"""What ends a method or a target (RFC 9112, 3)."""
+
+_ENDS_LINE = re.compile(rb"[\x00\r\n]")
+"""What ends a header, for one reader or another (RFC 9110, 5.5)."""
 
 
 class UpstreamTrouble(Exception):
@@ -90,9 +99,10 @@ class Upstream:
     async def send(self, request: Request) -> Answer:
         """Sends a request, once; again, where it was safe and met a kept connection that was just closed.
 
-        That is what a client may do by itself (RFC 9110, 9.2.2). Raises `UpstreamTrouble`, and what the pieces of the
-        body raise.
+        That is what a client may do by itself (RFC 9110, 9.2.2). Raises `UpstreamTrouble`, `RequestRefused` for a
+        request that would be another one on the wire, and what the pieces of the body raise.
         """
+        _check(request)
         connection = self._kept()
         if connection is not None:
             try:
@@ -134,6 +144,12 @@ class Upstream:
     def close(self) -> None:
         while self._idle:
             self._idle.pop()[1].close()
+
+
+def _check(request: Request) -> None:
+    words, lines = (request.method, request.target), map(b":".join, request.headers)
+    if any(map(_ENDS_WORD.search, words)) or any(map(_ENDS_LINE.search, lines)):
+        raise RequestRefused("bad_request", "The request holds what would end a line of it.")
 
 
 class _Connection(asyncio.Protocol):
@@ -268,6 +284,7 @@ class _Answer:
         self._more: asyncio.Future[None] | None = None
         self._complete = False
         self._is_last = False
+        self._is_surplus = False
         self._is_paused = False
         self._trouble: UpstreamTrouble | None = None
         self._closed = False
@@ -315,16 +332,24 @@ class _Answer:
     # --- what httptools says ---
 
     def on_message_begin(self) -> None:
-        self.headers = []
+        if self.begun.done():
+            self._is_last = self._is_surplus = True  # an answer that nobody asked for
+        else:
+            self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        if not self.begun.done():  # afterwards they are trailers, and no headers (RFC 9110, 6.5.1)
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._is_surplus:
+            return
         self.status = self._parser.get_status_code()
         if self.status < 200:
             return
-        self._is_last = not self._parser.should_keep_alive() or not self._is_framed()
+        # A body that a service sends where there is none would be taken for the next answer.
+        may_go_on = self._is_head or (self.status in _BODILESS and self._has_length())
+        self._is_last = may_go_on or not self._parser.should_keep_alive() or not self._is_framed()
         if self._is_head:
             self._end()
         if not self.begun.done():
@@ -342,11 +367,10 @@ class _Answer:
 
     def _is_framed(self) -> bool:
         """Whether the answer itself says where it ends (RFC 9112, 6.3)."""
-        return (
-            self._is_head
-            or self.status in _BODILESS
-            or any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
-        )
+        return self._is_head or self.status in _BODILESS or self._has_length()
+
+    def _has_length(self) -> bool:
+        return any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
 
     def _end(self) -> None:
         self._complete = True

@@ -26,6 +26,7 @@ from lumin_middleware.doctor.examination import examine
 from lumin_middleware.doctor.findings import Finding
 from lumin_middleware.doctor.settings import read
 from lumin_middleware.emulator import Client, Running, serve
+from tests.certificates import self_signed
 from tests.proxies.rig import free_port
 
 CALLBACK = "https://app.example.com/auth/callback"
@@ -391,32 +392,10 @@ def test_cors_inside_is_named(config):
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[str]:
     """An address where TLS is spoken with a certificate of our own making."""
-    import datetime
     import http.server
     import threading
 
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path / "server.pem"
-    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + certificate.public_bytes(pem))
+    file = self_signed(tmp_path / "server.pem", "localhost")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import re
 import signal
+import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lumin_middleware.errors import ConfigurationError
 from lumin_middleware.gateway import engines
+from tests.certificates import self_signed
+from tests.fakes import config
 from tests.gateway import test_gateway as scenarios
 from tests.gateway.test_gateway import Site, chatting  # noqa: F401  a fixture
 from tests.patience import PATIENCE
 from tests.proxies import programs
-from tests.proxies.rig import LOOPBACK, Browser, Echo, front, gateway, serve, told
+from tests.proxies.rig import LOOPBACK, Browser, Echo, free_port, front, gateway, serve, told
 
 SETUPS = {
     "nginx": ["--engine", "nginx"],
@@ -154,6 +158,136 @@ def test_where_the_engine_dies_everything_ends(tmp_path):
             os.kill(engine, signal.SIGKILL)
             assert program.process.wait(PATIENCE) == 1
         assert "caddy has ended" in program.said()
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+@pytest.mark.parametrize(
+    ("host", "is_trusted", "status"),
+    [("localhost", True, 200), ("localhost", False, 502), ("other.example", True, 502)],
+)
+def test_a_service_by_https_is_the_one_that_is_meant(tmp_path, engine, host, is_trusted, status):
+    programs.find(engine)
+    file = str(self_signed(tmp_path / "service.pem", host))
+    trusted = str(self_signed(tmp_path / "another.pem", "localhost")) if not is_trusted else file
+    (none := tmp_path / "none").mkdir()
+    echo = Echo()
+    with front() as site, serve(echo, ssl_certfile=file) as upstream:
+        port = upstream.rpartition(":")[2]
+        options = ["--engine", engine, "--public", "/*"]
+        variables = {"SSL_CERT_FILE": trusted, "SSL_CERT_DIR": str(none)}
+        with (
+            gateway(site, f"https://localhost:{port}", tmp_path / "log", *options, **variables),
+            site.browser() as browser,
+        ):
+            assert browser.fetch("GET", "/page").status_code == status
+    assert len(echo.seen) == (status == 200)
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+def test_a_service_below_a_path_is_for_the_built_in_engine(tmp_path, engine):
+    programs.find(engine)
+    with (
+        front() as site,
+        pytest.raises(AssertionError, match=r"--upstream: must be like"),
+        gateway(site, "http://127.0.0.1:9/base", tmp_path / "log", "--engine", engine),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+def test_no_line_about_trouble_holds_a_query(tmp_path, engine):
+    programs.find(engine)
+    options = ["--engine", engine, "--public", "/*"]
+    with front() as site, gateway(site, f"http://{LOOPBACK}:{free_port()}", tmp_path / "log", *options) as program:
+        with site.browser() as browser:
+            for query in ("?code=s3cret", '?"s3cret"', "?a?s3cret", "?s3cret,", "?s3cret/?,"):
+                headers = {"referer": f"{site.origin}/from{query}", "cookie": "a=s3cret"}
+                assert browser.fetch("GET", f"/trouble{query}", headers=headers).status_code == 502
+        assert program.stop() == 0
+    said = program.said()
+    assert said.count("/trouble") >= 5 * 2, "a line of its own says what the trouble is, beside the log of all requests"
+    assert "onnect" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        (b'request: "GET /a?code=x&state=y HTTP/1.1", host: "h"', b'request: "GET /a HTTP/1.1", host: "h"'),
+        (b'upstream: "http://h:1/a?code=x", host: "h", referrer: "http://h/?x"', None),
+        (b'request: "GET /a?" HTTP/1.1", host: "h"', None),
+        (b'request: "GET /a?x", HTTP/1.1", host: "h"', None),
+        (b'request: "GET /a?x?x cut sho', b'request: "GET /a cut sho'),
+        (b"GET /a 200", b"GET /a 200"),
+    ],
+)
+def test_a_query_is_cut_from_a_line(line, left):
+    cut = engines.without_queries(line)
+    assert left is None or cut == left
+    assert b"?" not in cut
+    assert b"x" not in cut.replace(b"http", b"").replace(b"HTTP", b"")
+    assert (b'"h"' in line) == (b'"h"' in cut)
+
+
+@pytest.mark.parametrize("cache", ["0", "5"])
+def test_roots_nginx_works_as_somebody_else(tmp_path, cache):
+    programs.find("nginx")
+    body = b"x" * 300_000
+    options = ["--engine", "nginx", "--cache", cache]
+    with (
+        front() as site,
+        serve(Echo()) as upstream,
+        gateway(site, upstream, tmp_path / "log", *options) as program,
+        site.browser() as browser,
+    ):
+        browser.sign_in()
+        assert browser.fetch("POST", "/page", content=body).json()["size"] == len(body)
+        [master] = [pid for pid in children(program.process.pid) if "cli.worker" not in command(pid)]
+        workers = {pid for pid in children(master) if "worker process" in command(pid)}
+        assert workers
+        folder = Path(re.search(r" -p (\S+)/ ", command(master))[1])
+        for pid in workers:
+            worker = os.stat(f"/proc/{pid}").st_uid
+            assert (worker == 0, worker == os.geteuid()) == (False, os.geteuid() != 0)
+        assert folder.stat().st_uid == os.geteuid(), "and nothing in it is another's to replace"
+        assert stat.S_IMODE(folder.stat().st_mode) == (0o710 if os.geteuid() == 0 else 0o700)
+        program.process.send_signal(signal.SIGHUP)
+        while any(map(is_alive, workers)):
+            threading.Event().wait(0.05)
+        assert browser.fetch("GET", "/page").status_code == 200
+        assert program.stop() == 0
+    assert "denied" not in program.said()
+
+
+NAMES = ["my certificates", "a;b", "a#b", "it's", "ü", "a{", "a$b", 'a"b', "a\\b", "a`b"]
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+@pytest.mark.parametrize("name", NAMES)
+def test_files_are_read_by_whatever_name_they_have(tmp_path, engine, name):
+    program = programs.find(engine)
+    (kept := tmp_path / name).mkdir()
+    file = str(self_signed(kept / "site.pem", "app.example.com"))
+    (folder := tmp_path / "of the engine").mkdir()
+    plan = engines.Plan(
+        config(),
+        "http://127.0.0.1:9",
+        host=LOOPBACK,
+        port=free_port(),
+        auth="http://127.0.0.1:9",
+        folder=folder,
+        cache=5 if engine == "nginx" else 0,
+        certificate=(file, file),
+    )
+    if set(name) & set('{$"\\`'):
+        with pytest.raises(ConfigurationError, match="certificate"):
+            engines.written(engine, program, plan)
+        return
+    asked = engines.written(engine, program, plan)
+    asked = [*asked, "-t"] if engine == "nginx" else [program, "validate", *asked[2:]]
+    home = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    done = subprocess.run(asked, cwd=folder, env=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,15 @@ def test_a_handshake_is_told_apart_by_its_origin(held, browser):
             assert (answer.status_code != 403) == taken, (origin, headers)  # the service itself takes none
 
 
+def test_what_makes_no_handshake_of_a_request_makes_no_room_for_one(held, browser):
+    """verify tells a handshake by its version alone, and so does what is held."""
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Origin": "https://evil.example"}
+    for path in ("/a", "/maybe"):
+        assert browser.get(path, headers=upgrade).status_code != 403
+        for version in ({"Sec-WebSocket-Version": "13"}, {"Sec-WebSocket-Version": "8"}):
+            assert browser.get(path, headers={**upgrade, **version}).status_code == 403
+
+
 def test_what_gives_the_browser_a_cookie_is_not_held(held, browser):
     assert held.asks(browser, "/a") == 1
     held.clock.advance(held.front.config().idle_timeout / 10 + 1)

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse
 
 from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.gateway.snippets import PROGRAMS, snippet
+from lumin_middleware.gateway.snippets import PROGRAMS, Cache, nginx_http, snippet
 from lumin_middleware.stores import MemoryStore
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config
@@ -459,6 +459,55 @@ def test_routes_at_the_top_of_the_site_are_refused():
     top = replace(config(), redirect_uri="https://app.example.com/callback")
     with pytest.raises(ConfigurationError, match="redirect_uri"):
         snippet("nginx", top, auth="http://a", upstream="http://b")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("field", ["auth", "upstream"])
+@pytest.mark.parametrize(
+    "after", ["/base", "/base/", "//", "/%2e", "/ x", "?x", "#x", ";return 200", " x", "{x}", ":x"]
+)
+def test_an_address_of_which_other_targets_would_be_made_is_refused(program, field, after):
+    where = {"auth": "http://127.0.0.1:8001", "upstream": "http://127.0.0.1:3000"}
+    where[field] += after
+    with pytest.raises(ConfigurationError, match=field):
+        snippet(program, config(), **where)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("url", ["127.0.0.1:3000", "ftp://a", "http://", "http://a:b@c", "unix:/a", "http://a\n"])
+def test_what_is_no_address_is_refused(program, url):
+    with pytest.raises(ConfigurationError, match="upstream"):
+        snippet(program, config(), auth="http://a", upstream=url)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("url", ["http://a", "http://a/", "https://a-b.example:8443", "http://[::1]:3000"])
+def test_an_address_is_taken(program, url):
+    assert url.rstrip("/") in snippet(program, config(), auth="http://b", upstream=url)
+
+
+@pytest.mark.parametrize("cache", [None, Cache(0), Cache(5)])
+@pytest.mark.parametrize("upstream", ["https://service.example", "http://service.example"])
+@pytest.mark.parametrize("auth", ["https://auth.example", "http://auth.example"])
+def test_nginx_speaks_https_to_none_but_whom_it_means(auth, upstream, cache):
+    text = snippet("nginx", config(), auth=auth, upstream=upstream, cache=cache)
+    assert text.count("proxy_pass http") == 4
+    for block in text.split("proxy_pass ")[1:]:
+        inside = block.partition("}")[0]
+        assert inside.startswith("https:") == ("proxy_ssl_verify on;" in inside) == ("_certificate " in inside)
+        name = ("service" if "service" in inside.partition(";")[0] else "auth") + ".example"
+        assert inside.startswith("http:") or f"proxy_ssl_server_name on; proxy_ssl_name {name};" in inside
+    if cache is not None:
+        http = nginx_http(config(), auth=auth, upstream=upstream, cache=cache)
+        for url in (auth, upstream):
+            scheme, _, host = url.partition("://")
+            assert f"{{ server {host}{':443' if scheme == 'https' else ''}; " in http
+
+
+@pytest.mark.parametrize("url", ["https://127.0.0.1:3000", "https://[::1]"])
+def test_nginx_can_verify_no_address(url):
+    with pytest.raises(ConfigurationError, match="names"):
+        snippet("nginx", config(), auth="http://a", upstream=url)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

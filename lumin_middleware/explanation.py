@@ -111,7 +111,12 @@ def _request(config: LuminConfig, method: str, target: str, headers: Sequence[tu
     async def receive() -> Mapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    return read(scope, receive, config.callback_path)  # type: ignore[arg-type]
+    request = read(scope, receive, config.callback_path)  # type: ignore[arg-type]
+    return dataclasses.replace(request, body=_no_body)
+
+
+async def _no_body() -> bytes:
+    return b""
 
 
 async def _signed_in(party: RelyingParty, scope: Sequence[str], now: float) -> str:

@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r".(?:@|%40)[^\s/=&?<>\"'(),;]", re.IGNORECASE)
 # Long runs with digits and letters of both cases, or of nothing but hexadecimal digits: what random bytes look like,
 # and nothing that is written by hand. Client ids are UUIDs, and no secret is.
 _RUN = re.compile(r"[\w~+%-]{20,}")
-_HEXADECIMAL = re.compile(r"\b[0-9a-fA-F]{32,}\b")
+_HEXADECIMAL = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{32,}")
 
 
 def _no_address(word: re.Match[str]) -> str:
@@ -42,7 +42,7 @@ def _no_secret(run: re.Match[str]) -> str:
 
 def shown(value: object) -> str:
     """A particular as a line may hold it: quoted where it is text, without what may be a secret or an address."""
-    if not isinstance(value, str | BaseException):
+    if isinstance(value, int | float):
         return str(value)
     text = _RUN.sub(_no_secret, _WORD.sub(_no_address, str(value)))
     return repr(text if len(text) <= LIMIT else f"{text[:LIMIT]}…")
@@ -80,12 +80,14 @@ class Seldom:
         self._pause = pause
         self._said_at: dict[str, float] = {}
 
-    def say(self, code: str, *, about: str = "", **particulars: object) -> None:
-        """As `say`; things that are `about` something else are told apart."""
+    def say(self, code: str, *, about: str = "", **particulars: object) -> bool:
+        """As `say`, and whether it was said; things that are `about` something else are told apart."""
         now = self._clock()
         if not 0 <= now - self._said_at.get(code + about, float("-inf")) < self._pause:
             self._said_at[code + about] = now
             say(code, **particulars)
+            return True
+        return False
 
 
 def once(clock: Callable[[], float]) -> Seldom:

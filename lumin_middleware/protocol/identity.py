@@ -241,7 +241,7 @@ def _require_dates(
     clock = f"by this machine's clock ({int(now)}); compare it with the server's"
     if "exp" in dates and dates["exp"] + tolerance <= now:
         raise bad_token(f"expired {now - dates['exp']:.0f} s ago {clock} (exp)")
-    for name in ("iat", "nbf"):
+    for name in ("iat", "nbf", "auth_time"):
         if name in dates and dates[name] - tolerance > now:
             raise bad_token(f"is of a time that is {dates[name] - now:.0f} s ahead {clock} ({name})")
     if age is not None and dates["iat"] + age + tolerance < now:

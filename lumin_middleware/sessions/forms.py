@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import LuminConfig
 from ..errors import StoreUnavailable
-from ..journal import say
+from ..journal import Seldom
 from ..ports import World
 from .cookies import Cookies, Jar
 from .marks import Budget
@@ -51,19 +51,20 @@ class Forms:
         self._cookies = cookies
         self._sealer = Sealer(config.keys, "form", world.clock)
         self._budget = Budget(FORMS_LIMIT, world.clock)
+        self._seldom = Seldom(world.clock)
 
     async def keep(self, form: Form, jar: Jar[Any]) -> tuple[str, list[str]] | None:
         """The form's name and the `Set-Cookie` values that go with it; None where there is no room for it now."""
         secret = self._world.token(SECRET_BYTES)
         data = json.dumps([form.action, form.page, form.fields], separators=(",", ":")).encode()
         if not self._budget.spend(len(data)):
-            say("form_not_kept")
+            self._seldom.say("form_not_kept")
             return None
         try:
             sealed = self._sealer.seal(data, secret).encode()
             await self._world.store.swap(_key(secret), None, sealed, FORM_LIFETIME)
         except StoreUnavailable:
-            say("form_not_kept")
+            self._seldom.say("form_not_kept")
             return None
         name = digest(secret)[:16]
         others = [each for each in jar.ours if each.startswith(self._cookies.form)]  # newest last (RFC 6265, 5.4)

@@ -22,7 +22,9 @@ async def admitted(claims: Mapping[str, Any], config: LuminConfig) -> dict[str, 
     if admit is None:
         return kept_claims(claims, config)
     if not callable(admit):
-        if not names(admit, verified_email(claims)):
+        # An ID token says whether the address was verified; Lumin's `user/info` knows no other kind.
+        vouched = claims.get("email_verified") if "iss" in claims else True
+        if not vouched or not names(admit, verified_email(claims)):
             raise _refused()
         return kept_claims(claims, config)
     try:
@@ -47,7 +49,7 @@ def _refused(sentence: str = "") -> RequestRefused:
 
 def names(patterns: Sequence[str], address: str | None) -> bool:
     """Whether one of these patterns names an address. Only ASCII letters are alike in both cases."""
-    if address is None or address.count("@") != 1:
+    if address is None or address.count("@") != 1 or address.startswith("@"):
         return False
     address = _lower(address)
     return any(

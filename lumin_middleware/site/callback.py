@@ -209,8 +209,10 @@ class Callback:
         """The login is over, and nobody was signed in by it."""
         if isinstance(error, NotSetUp) or (isinstance(error, OAuthError) and error.error in NOT_SET_UP):
             refused = error.error if isinstance(error, NotSetUp) else error
-            if error is refused or refused.error != "invalid_client":  # of which the token endpoint tells itself
-                self._alarm.refused(refused, "authorization endpoint" if error is refused else "token endpoint")
+            where = "authorization endpoint" if error is refused else "token endpoint"
+            is_told = error is not refused and refused.error == "invalid_client"  # by whoever asked the token endpoint
+            # What comes from the authorization endpoint comes by a browser, and is told as seldom as it is logged.
+            if not is_told and self._alarm.refused(refused, where):
                 self._world.tell(ClientRejected(reason=refused.error, at=self._world.clock()))
             status = 502 if error is not refused else 400
             content = sign_in_pages.not_set_up(self._answers.login_path)

@@ -32,9 +32,9 @@ class Alarm:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._seldom = Seldom(clock)  # anybody can begin a sign-in that fails
 
-    def refused(self, error: OAuthError, where: str) -> None:
-        """The server refused the site at one of its endpoints."""
-        self._seldom.say(error.error, where=where, error=error)
+    def refused(self, error: OAuthError, where: str) -> bool:
+        """The server refused the site at one of its endpoints. Whether that was told now."""
+        return self._seldom.say(error.error, where=where, error=error)
 
     def astray(self, path: str, expected: str) -> None:
         """An answer of the server came to another path than the callback's."""

@@ -158,6 +158,7 @@ def _about(request: Request, method: str, target: str) -> Request:
         path=unquote_to_bytes(raw_path.encode("latin-1", "replace")).decode("utf-8", "surrogateescape"),
         raw_path=raw_path,
         query=query,
+        body=None,  # a proxy keeps that of the request, and may name its length all the same
         # A handshake reaches us as an ordinary request, but with this header, which no page can leave out.
         websocket=any(name == b"sec-websocket-version" for name, _ in request.headers),
     )

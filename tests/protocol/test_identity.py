@@ -157,6 +157,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "iat of last week": {"iat": NOW - 604_800},
     "iat older than a login": {"iat": NOW - ID_TOKEN_AGE - TOLERANCE - 1},
     "auth_time text": {"auth_time": "today"},
+    "auth_time future": {"auth_time": NOW + TOLERANCE + 1},
     "iat future": {"iat": NOW + TOLERANCE + 1},
     "iat text": {"iat": str(NOW)},
     "iat not a number": {"iat": float("nan")},

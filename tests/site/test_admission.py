@@ -37,6 +37,9 @@ def test_a_verified_address_that_is_named_may(patterns):
     [
         (["*@example.com"], {"email_verified": False}),
         (["*@example.com"], {"email_verified": "no"}),
+        (["*@example.com"], {"email_verified": None}),
+        (["*@example.com"], {"email_verified": ""}),
+        (["*@example.com"], {"email": "@example.com"}),
         (["*@example.com"], {"email": None}),
         (["*@example.com"], {"email": "ann@sub.example.com"}),
         (["*@example.com"], {"email": "ann@notexample.com"}),

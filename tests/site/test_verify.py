@@ -699,9 +699,13 @@ def test_what_is_unknown_is_not_the_question_itself():
     assert (asked.known, asked.marked, asked.redirects) == (False, False, False)
 
 
+OF_A_BODY = ("content-type", "content-length")
+"""What a form is kept by; of a question there is no body."""
+
+
 def test_what_an_answer_depends_on_is_what_a_proxy_is_told_to_ask_with():
     """Whatever `site` reads of a request, but what names it and what belongs to routes that no proxy asks about."""
     source = "".join(path.read_text("utf-8") for path in Path(verify.__file__).parent.glob("*.py"))
-    read = set(re.findall(r'header\(b"([a-z-]+)"\)', source)) - {"x-csrf", "if-none-match", "upgrade"}
+    read = set(re.findall(r'header\(b"([a-z-]+)"\)', source)) - {"x-csrf", "if-none-match", "upgrade", *OF_A_BODY}
     naming = {"x-forwarded-method", "x-original-method", *(name.decode() for name in NAMING)}
     assert read - naming <= {name.lower() for name in READ}

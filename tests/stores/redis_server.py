@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import redis
 
+from tests.bound import popen
 from tests.patience import PATIENCE
 
 
@@ -99,7 +100,7 @@ class RedisServer:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         command = [sys.executable, "-I", "-S", "-c", BOUND, *self._command, *arguments, *self._options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert process.stdout is not None
         for line in process.stdout:
             if re.search("accept connections (at|unix)|monitor master", line):  # by Redis 6; by 7 and Valkey

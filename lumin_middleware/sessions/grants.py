@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..config import LuminConfig
@@ -32,6 +33,10 @@ BUCKETS = 64
 
 LISTED_LIMIT = 100
 """Grants of one person, the newest: names and workspaces are few."""
+
+RESERVED = 300.0
+"""Seconds in which a grant that is listed must begin: those whose place it takes are revoked at Lumin before, each
+with a timeout of seconds."""
 
 
 class Listed(NamedTuple):
@@ -63,6 +68,14 @@ class GrantRecords(StoreSessions):
         if self._remaining(session.began) <= 0:
             raise SessionEnded("the grant is past its lifetime", "expired")
 
+    async def reserve(self, grant: Session) -> Record:
+        """The place of a grant that begins with `replace`, unless it was ended before. Raises `StoreUnavailable`."""
+        return Record(await self._records.reserve(grant.id, RESERVED), grant)
+
+    async def is_gone(self, grant_id: str) -> bool:
+        """Whether there is no grant of this id, and none is about to begin. Raises `StoreUnavailable`."""
+        return await self._records.raw(grant_id) is None
+
     async def opened(self, grant_id: str) -> Session | None:
         """The grant of this id, if there is one; what was sealed with a key that will go is sealed anew."""
         raw = await self._records.raw(grant_id)
@@ -93,18 +106,23 @@ class Lists:
         self._lifetime = config.grant_lifetime or FOREVER
 
     async def add(self, subject: str, listed: Listed) -> list[Listed]:
-        """Puts a grant in the place of those of its name and workspace; those, and whom the list has no room for."""
-        out: list[Listed] = []
+        """Those of its name and workspace, and whom the list has no room for: they stay until they have ended.
+
+        Raises `StoreUnavailable`.
+        """
+        replaced: list[Listed] = []
 
         def changed(found: list[Listed]) -> list[Listed]:
             kept = [each for each in found if (each.name, each.workspace) != (listed.name, listed.workspace)]
             kept = [*kept, listed][-LISTED_LIMIT:]
-            out[:] = [each for each in found if each not in kept]
-            return kept
+            replaced[:] = [each for each in found if each not in kept]
+            return [*found, listed]
 
-        await self._change(_key(subject), changed)
         await self._change_bucket(subject, present=True)
-        return out
+        await self._change(_key(subject), changed)
+        if subject not in await self._items(_bucket_of(subject)):  # the last grant went in between
+            await self._change_bucket(subject, present=True)
+        return replaced
 
     async def remove(self, subject: str, grant_ids: Iterable[str]) -> None:
         """Takes grants off the list, and the person with the last one. Raises `StoreUnavailable`."""
@@ -132,7 +150,7 @@ class Lists:
         def changed(subjects: list[str]) -> list[str]:
             return [*(each for each in subjects if each != subject), *([subject] if present else [])]
 
-        await self._changed(_bucket(int(digest(subject)[:8], 16) % BUCKETS), changed)
+        await self._changed(_bucket_of(subject), changed)
 
     async def _changed(self, key: str, new: Callable[[list[Any]], list[Any]]) -> list[Any]:
         written: list[Any] = []
@@ -166,6 +184,10 @@ def _bucket(number: int) -> str:
     return f"subjects:{number}"
 
 
+def _bucket_of(subject: str) -> str:
+    return _bucket(int(digest(subject)[:8], 16) % BUCKETS)
+
+
 class Granted:
     """The grants of one site: kept, found, renewed, revoked."""
 
@@ -177,22 +199,31 @@ class Granted:
         self._token_endpoint = token_endpoint
 
     async def keep(self, subject: str, name: str, workspace: str | None, grant: Session) -> None:
-        """Keeps a new grant, and ends those whose place it takes. Raises `StoreUnavailable`; nothing is kept then."""
-        await self._records.begin(grant)
+        """Keeps a new grant, and ends those whose place it takes. Raises `StoreUnavailable`; nothing is kept then.
+
+        Wherever it stops, what lives is listed: the old ones until they have ended, and the new one before it begins.
+        """
+        reserved = await self._records.reserve(grant)
         try:
             replaced = await self._lists.add(subject, Listed(grant.id, name, workspace, grant.began))
+            for each in replaced:
+                await self._end(each)
+            if replaced:
+                await self._lists.remove(subject, [each.id for each in replaced])
+            if not await self._records.replace(reserved, grant):
+                raise StoreUnavailable("the new grant was ended, or took too long, before it began")
         except LuminError:
-            await self._records.end(grant.id, grant.began)
+            with suppress(StoreUnavailable):  # in this order, since it may have begun although the store says no
+                await self._records.end(grant.id, grant.began)
+                await self._lists.remove(subject, [grant.id])
             raise
         note(self._world, Connected.of(grant), name=name)
-        for each in replaced:
-            await self._end(each)
 
     async def of(self, subject: str) -> list[tuple[Listed, Session]]:
         """Somebody's grants, oldest first. Those that are over are taken off the list. Raises `StoreUnavailable`."""
         listed = await self._lists.of(subject)
         found = [(each, await self._records.opened(each.id)) for each in listed]
-        if gone := [each.id for each, grant in found if grant is None]:
+        if gone := [each.id for each, grant in found if grant is None and await self._records.is_gone(each.id)]:
             await self._lists.remove(subject, gone)
         return [(each, grant) for each, grant in found if grant is not None]
 
@@ -226,8 +257,7 @@ class Granted:
         """Ends somebody's grants of this name and workspace, here and at Lumin; how many. Raises `StoreUnavailable`."""
         gone = [each for each in await self._lists.of(subject) if each.is_called(name, workspace)]
         ended = [await self._end(each) for each in gone]
-        if gone:
-            await self._lists.remove(subject, [each.id for each in gone])
+        await self._lists.remove(subject, [each.id for each in gone])  # without any, what a failure left of the person
         return sum(ended)
 
     async def _end(self, listed: Listed) -> bool:

@@ -91,6 +91,13 @@ class Records:
         raw = self._seal(session.dump(), session.id)
         return await self._store.swap(self._key(session.id), record.raw, raw, lifetime)
 
+    async def reserve(self, session_id: str, lifetime: float) -> bytes:
+        """What holds the place of a first record for that long, and reads as ended. Raises `StoreUnavailable`."""
+        raw = self._seal(_ENDED, session_id)
+        if not await self._store.swap(self._key(session_id), None, raw, lifetime):
+            raise StoreUnavailable("a new session's id is taken, so the store does not keep its contract")
+        return raw
+
     async def end(self, session_id: str, lifetime: float | None) -> Session | None:
         """Puts the end mark there for that long; with None the record goes. Raises `StoreUnavailable`.
 

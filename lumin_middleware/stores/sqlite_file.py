@@ -14,6 +14,7 @@ newer.
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import tempfile
 import threading
@@ -41,6 +42,7 @@ SELECT = "SELECT value, expires_at FROM record WHERE key = ?"
 CLEAN_UP = "DELETE FROM record WHERE rowid IN (SELECT rowid FROM record WHERE expires_at <= :now LIMIT 256)"
 CLEAN_UP_EVERY = 64  # writes; each adds one row at most, so that the clean-up outruns them
 
+NAME = "PRAGMA user_version"  # at random: an inode's number soon belongs to another file
 ALL = "SELECT key, value, expires_at FROM record"
 FOREVER = 1e18  # epoch seconds
 TAKEN = """
@@ -182,11 +184,11 @@ class SQLiteFile:
             with _files_lock, self._reading.lock, self._writing.lock:
                 if self._is_in_place():  # another thread was here
                     return
-                rows = self._rows()
+                name, rows = self._held()
                 private_directory(os.path.dirname(self._path))
                 identity = _make(self._path)
                 self._close()
-                taken = _take(self._path, self._identity, rows)
+                taken = _take(self._path, name, rows)
                 if (self._path, identity) not in _files:
                     _files[self._path, identity] = _files.pop((self._path, self._identity), self)
                 self._identity = identity
@@ -199,12 +201,13 @@ class SQLiteFile:
         said = f"{taken} records were put back" if rows is not None else "what it held is lost to this process"
         say("store_file_replaced", path=self._path, outcome=said)
 
-    def _rows(self) -> list[tuple[bytes, bytes, float]] | None:
-        """What the old file holds; None where nothing of it is open."""
+    def _held(self) -> tuple[int, list[tuple[bytes, bytes, float]] | None]:
+        """The old file's name and what it holds; None where nothing of it is open."""
         for connection in (self._reading, self._writing):
             if connection.is_open:
-                return connection.cursor().execute(ALL).fetchall()
-        return None
+                (name,) = connection.cursor().execute(NAME).fetchone()
+                return name, connection.cursor().execute(ALL).fetchall()
+        return 0, None
 
 
 _files: dict[tuple[str, tuple[int, int]], SQLiteFile] = {}
@@ -244,7 +247,7 @@ def _make(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _take(path: str, old: tuple[int, int], rows: list[tuple[bytes, bytes, float]] | None) -> int:
+def _take(path: str, old: int, rows: list[tuple[bytes, bytes, float]] | None) -> int:
     """Puts the rows of an old file into the one at `path`, once, whoever comes with them. How many are new there."""
     if not rows:
         return 0
@@ -268,6 +271,7 @@ def _create(path: str) -> None:
             if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
                 raise ConfigurationError("store", f"{path}: this file system cannot share memory; name a local disk")
             connection.executescript(SCHEMA)
+            connection.execute(f"{NAME} = {secrets.randbits(31)}")
         os.chmod(new, 0o600)
         for log in (f"{path}-wal", f"{path}-shm"):  # of a file that was deleted; SQLite would play it back
             with suppress(FileNotFoundError):

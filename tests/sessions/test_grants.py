@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from lumin_middleware.errors import SessionEnded
+from lumin_middleware.errors import SessionEnded, StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
-from lumin_middleware.sessions.grants import BUCKETS, FOREVER, LISTED_LIMIT, GrantRecords, Listed, Lists
+from lumin_middleware.sessions import grants
+from lumin_middleware.sessions.grants import (
+    BUCKETS,
+    FOREVER,
+    LISTED_LIMIT,
+    RESERVED,
+    Granted,
+    GrantRecords,
+    Listed,
+    Lists,
+)
 from lumin_middleware.sessions.records import Record, Records
 from tests.fakes import Store, World
 from tests.fakes import config as make_config
@@ -51,6 +62,8 @@ async def test_a_name_and_a_workspace_have_one_grant(lists: Lists) -> None:
     assert await lists.add("mira", listed(2, name="night")) == []
     assert await lists.add("mira", listed(3, workspace="ws")) == []
     assert await lists.add("mira", listed(4)) == [listed(1)]
+    assert [each.id for each in await lists.of("mira")] == ["id-1", "id-2", "id-3", "id-4"]
+    await lists.remove("mira", ["id-1"])  # as it has ended
     assert [each.id for each in await lists.of("mira")] == ["id-2", "id-3", "id-4"]
 
 
@@ -58,6 +71,7 @@ async def test_a_list_is_bounded_and_says_what_it_pushes_out(lists: Lists) -> No
     for number in range(LISTED_LIMIT):
         assert await lists.add("mira", listed(number, name=f"n{number}")) == []
     assert await lists.add("mira", listed(500, name="one more")) == [listed(0, name="n0")]
+    await lists.remove("mira", ["id-0"])
     assert len(await lists.of("mira")) == LISTED_LIMIT
 
 
@@ -112,3 +126,175 @@ async def test_a_session_s_record_is_no_grant(config: Any, world: World) -> None
     session = grant_of(world)
     await Records(config, world).replace(Record(None, session), session, 600)
     assert await GrantRecords(config, world).opened(session.id) is None
+
+
+# --- a store that fails in the middle -------------------------------------------------------------------
+
+
+class Lumin:
+    """Stands for the token endpoint, and knows whose tokens were revoked."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    async def revoke(self, tokens: TokenSet) -> None:
+        assert tokens.refresh_token is not None
+        self.revoked.add(tokens.refresh_token)
+
+
+class Failing(Store):
+    """Which fails from its so-manieth call on, for so many calls; those it `answers_late` it has done all the same."""
+
+    left: float = float("inf")
+    failures: float = 0
+    answers_late = False
+
+    async def _do(self, step: str, action: Any) -> Any:
+        self.left -= 1
+        if self.left > 0 or self.left <= -self.failures:
+            return await super()._do(step, action)
+        if self.answers_late:
+            action()
+        raise StoreUnavailable(f"{step} fails")
+
+
+class Person:
+    """Connects as `sign_in` does: whatever is not kept is revoked at Lumin. The records that live are `alive`."""
+
+    def __init__(self, config: Any) -> None:
+        self.clock = Clock()
+        self.store = Failing(self.clock, [])
+        self.lumin = Lumin()
+        metadata: Any = None
+        endpoint: Any = self.lumin
+        self.granted, self.elsewhere = (
+            Granted(config, World(self.store, None, self.clock), metadata, endpoint) for process in range(2)
+        )
+        self.records = GrantRecords(config, World(self.store, None, self.clock))
+        self.ids: list[str] = []
+
+    async def connect(self, grant_id: str, name: str = "default") -> bool:
+        tokens = TokenSet("access", self.clock() + 3600, 3600, ("openid",), grant_id)
+        grant = Session(grant_id, 0, self.clock(), self.clock(), tokens, {"sub": "mira"})
+        self.ids.append(grant_id)
+        try:
+            await self.granted.keep("mira", name, None, grant)
+        except StoreUnavailable:
+            await self.lumin.revoke(tokens)
+            return False
+        return True
+
+    async def listed(self) -> set[str]:
+        return {each.id for each, _ in await self.granted.of("mira")}
+
+    async def alive(self) -> set[str]:
+        return {each for each in self.ids if await self.records.opened(each) is not None}
+
+    def fail(self, call: float, failures: float, *, answers_late: bool = False) -> None:
+        self.store.left, self.store.failures, self.store.answers_late = call, failures, answers_late
+
+    def heal(self) -> bool:
+        """Whether the store has failed since."""
+        failed = self.store.left <= 0
+        self.store.left = float("inf")
+        return failed
+
+
+CALLS = range(1, 26)
+"""Connecting in the place of another asks the store so often, or less."""
+
+FAILURES = [1, float("inf")]
+"""One call fails, or all from there on, those that clean up among them."""
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("failures", FAILURES)
+@pytest.mark.parametrize("others", [0, 1, 3])
+@pytest.mark.parametrize("call", CALLS)
+async def test_wherever_connecting_fails_what_lives_is_listed_and_can_be_ended(
+    config: Any, call: int, others: int, failures: float, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grants, "LISTED_LIMIT", 4)
+    person = Person(config)
+    for number in range(others):
+        assert await person.connect(f"other-{number}", f"n{number}")
+    if others:
+        assert await person.connect("old")
+    person.fail(call, failures, answers_late=late)
+    connected = await person.connect("new")
+    if not person.heal():
+        assert connected
+        assert call > 1
+    alive, listed = await person.alive(), await person.listed()
+    assert alive == listed
+    if not (late and failures > 1):  # what the store has done and then hides, nobody can take back
+        assert listed.isdisjoint(person.lumin.revoked)
+        assert ("new" in alive) == connected
+        assert connected == ("new" not in person.lumin.revoked)
+    assert {each for each in person.ids if each.startswith("other")} <= listed
+    assert await person.granted.subjects() == ["mira"] or not listed
+    assert await person.granted.revoke("mira") >= len(listed)
+    assert (await person.alive(), await person.listed(), await person.granted.subjects()) == (set(), set(), [])
+    assert alive <= person.lumin.revoked
+    person.clock.now += RESERVED
+    assert person.store.entries() == {}
+
+
+async def test_the_calls_are_all_of_them(config: Any) -> None:
+    person = Person(config)
+    assert await person.connect("old")
+    person.fail(CALLS[-1], 1)
+    assert await person.connect("new")
+    assert not person.heal()
+
+
+@pytest.mark.parametrize("failures", FAILURES)
+@pytest.mark.parametrize("call", CALLS)
+async def test_wherever_a_revocation_fails_what_lives_is_listed_and_the_next_ends_it(
+    config: Any, call: int, failures: float
+) -> None:
+    person = Person(config)
+    for name in ("a", "b", "c"):
+        assert await person.connect(name, name)
+    person.fail(call, failures)
+    with suppress(StoreUnavailable):
+        await person.granted.revoke("mira")
+    person.heal()
+    alive = await person.alive()
+    assert await person.listed() == alive
+    assert alive.isdisjoint(person.lumin.revoked)
+    await person.granted.revoke("mira")
+    assert (await person.alive(), await person.granted.subjects()) == (set(), [])
+    assert person.lumin.revoked == {"a", "b", "c"}
+    assert person.store.entries() == {}
+
+
+async def test_whoever_looks_while_another_connects_takes_nothing_off_the_list(config: Any) -> None:
+    for step in ("swap subjects", "swap grants", "get subjects", "swap grant"):
+        person = Person(config)
+        person.store.before[step] = lambda person=person: person.elsewhere.of("mira")  # type: ignore[misc]
+        assert await person.connect("new")
+        assert await person.listed() == {"new"}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_revocation_while_somebody_connects_misses_nothing_that_lives(config: Any, call: int) -> None:
+    person = Person(config)
+    assert await person.connect("old")
+    do, count = person.store._do, 0
+
+    async def counted(step: str, action: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == call:
+            await person.elsewhere.revoke("mira")
+        return await do(step, action)
+
+    person.store._do = counted  # type: ignore[method-assign]
+    connected = await person.connect("new")
+    person.store._do = do  # type: ignore[method-assign]
+    alive = await person.alive()
+    assert await person.listed() == alive
+    assert alive.isdisjoint(person.lumin.revoked)
+    assert connected or alive == set()
+    assert set(await person.granted.subjects()) == ({"mira"} if alive else set())

@@ -21,6 +21,7 @@ import pytest
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.stores import SQLiteStore, sqlite_file
 from lumin_middleware.stores.contract import Opener, SharedStoreContract
+from lumin_middleware.stores.sqlite_file import SQLiteFile
 from tests.patience import PATIENCE
 
 from .clock import NOW, Clock
@@ -275,6 +276,24 @@ def test_what_a_worker_wrote_that_started_meanwhile_is_newer(store: SQLiteStore,
         assert (new.get("theirs"), new.get("ours")) == (b"new", b"old")
         assert store.swap("ours", b"old", None, LONG)
         assert new.get("ours") is None
+
+
+def test_a_file_in_the_inode_of_an_earlier_one_is_another_file(store: SQLiteStore, path: Path) -> None:
+    insert = "INSERT INTO record (key, value, expires_at) VALUES (:key, x'00', 9e9)"
+    first = store._file._identity
+    one, two = (SQLiteFile(str(path), first) for process in range(2))
+    one.write(insert, {"key": b"before", "now": 0})
+    two.read(b"before")
+    delete(path, "all of it")
+    assert one.read(b"before") == two.read(b"before") == (b"\0", 9e9)
+    delete(path, "all of it")
+    one.write(insert, {"key": b"since", "now": 0})
+    delete(path, "all of it")
+    one._identity = first  # which the system gave to the file that was just deleted
+    assert two.read(b"before") == (b"\0", 9e9)
+    assert one.read(b"since") == two.read(b"since") == (b"\0", 9e9)
+    one.close()
+    two.close()
 
 
 def test_what_was_open_nowhere_is_lost_and_the_log_says_so(

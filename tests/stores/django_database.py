@@ -13,6 +13,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 APP = "lumin_middleware.stores.django"
 
+NONE = "django.db.backends.dummy"
+"""What Django makes of a default database that nobody has named."""
+
 
 def configure() -> None:
     """Django, with the app of the store, whoever has set it up before."""
@@ -28,7 +31,7 @@ def configure() -> None:
 def add(alias: str, database: dict[str, Any]) -> None:
     """A database under a name of its own; its tables are made already."""
     configure()
-    if alias not in connections.settings:
+    if connections.settings.get(alias, {}).get("ENGINE", NONE) == NONE:
         connections.settings[alias] = connections.configure_settings({"default": {}, alias: database})[alias]
 
 

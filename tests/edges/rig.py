@@ -78,6 +78,8 @@ class Browser:
         self.edge = edge
         self.jar: dict[str, str] = {}
         self.story: list[tuple[Any, ...]] = []
+        self.references: list[tuple[str, str]] = []
+        """The reason and the reference of each page that has them."""
 
     async def ask(self, method: str, target: bytes | str, headers: Headers, body: bytes = b"") -> Raw:
         sent = encoded(headers)
@@ -87,6 +89,7 @@ class Browser:
         answer = await self.site.request(self.edge, target, method=method, headers=sent, body=body)
         self._keep(answer)
         self.story.append(self._told(method, answer))
+        self.references += REFERENCE.findall(answer.body.decode("latin-1"))
         return answer
 
     async def navigate(self, target: bytes | str, **headers: str) -> Raw:
@@ -135,6 +138,9 @@ class Browser:
         text = re.sub(r"(?<=login-)[0-9a-f]{16}", "ID", text)
         text = re.sub(r"(?<= · )[0-9A-F]{4}-[0-9A-F]{4}(?=</p>)", "REFERENCE", text.replace("Â·", "·"))
         return re.sub(r"(?<![\w-])[\w.-]{22,}", "RANDOM", text)
+
+
+REFERENCE = re.compile(r'class="reference">(\w+) \S+ ([0-9A-F]{4}-[0-9A-F]{4})</p>')
 
 
 class Lumin:

@@ -520,7 +520,7 @@ _TROUBLE = (
     Reason(
         "ends_unknown",
         *(WARNING, None),
-        "The store is not available: sessions, and connections of sessions, that were ended elsewhere go on.",
+        "The store is not available: sessions, their connections, and grants that were ended elsewhere go on.",
         "Look at the store; with `strict_logout` requests wait for it instead.",
     ),
     Reason(

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httptools
-import httpx2
 
+from ..connections import tls_context
 from ..errors import RequestRefused
 
 Header = tuple[bytes, bytes]
@@ -91,7 +91,7 @@ class Upstream:
     def __init__(self, url: str, timeout: float) -> None:
         parts = urlsplit(url)
         self._host = parts.hostname or ""
-        self._ssl: ssl.SSLContext | None = httpx2.create_ssl_context() if parts.scheme == "https" else None
+        self._ssl: ssl.SSLContext | None = tls_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
         self._timeout = timeout
         self._idle: deque[tuple[float, _Connection]] = deque()

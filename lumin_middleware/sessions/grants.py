@@ -250,7 +250,7 @@ class Granted:
         try:
             return (await self._records.newest(grant)).session
         except StoreUnavailable as error:  # which a token that lives outlasts
-            self._records.warn("The store is not available; grants that were revoked elsewhere go on", error)
+            self._records.warn("ends_unknown", error)
             return grant
 
     async def revoke(self, subject: str, name: str | None = None, workspace: str | None = None) -> int:

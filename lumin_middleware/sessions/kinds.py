@@ -69,9 +69,8 @@ class CookieSessions(Sessions):
         if unsealed is None:
             return None
         session = Session.load(unsealed.data, unsealed.sealed_at)
-        size = OPENED_COST + len(unsealed.data) * (
-            1 if unsealed.data.isascii() else 4
-        )  # bytes of a character (PEP 393)
+        width = 1 if unsealed.data.isascii() else 4  # bytes of a character (PEP 393)
+        size = OPENED_COST + len(unsealed.data) * width
         return Opened(session, session.id, record_key(session.id), unsealed.newest_key, size)
 
     async def begin(self, session: Session) -> None:

@@ -298,3 +298,12 @@ async def test_a_revocation_while_somebody_connects_misses_nothing_that_lives(co
     assert alive.isdisjoint(person.lumin.revoked)
     assert connected or alive == set()
     assert set(await person.granted.subjects()) == ({"mira"} if alive else set())
+
+
+async def test_a_store_that_is_away_does_not_end_a_grant_whose_token_lives() -> None:
+    person = Person(make_config())
+    assert await person.connect("a-grant")
+    [(_, grant)] = await person.granted.of("mira")
+    person.fail(1, 100)
+    assert await person.granted.fresh(grant) == grant
+    assert person.heal()

@@ -36,24 +36,22 @@ def _between_commas(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
-def _ages_by_path(text: str) -> dict[str, float]:
+def _by_path(text: str, must: str) -> dict[str, str]:
     found = {}
     for item in _between_commas(text):
-        pattern, equals, age = item.partition("=")
+        pattern, equals, value = item.partition("=")
         if not equals:
-            raise ValueError(f"{item!r} must name seconds, as '/pay/*=300' does")
-        found[pattern.strip()] = _seconds(age.strip())
+            raise ValueError(f"{item!r} must name {must}")
+        found[pattern.strip()] = value.strip()
     return found
+
+
+def _ages_by_path(text: str) -> dict[str, float]:
+    return {path: _seconds(age) for path, age in _by_path(text, "seconds, as '/pay/*=300' does").items()}
 
 
 def _scopes_by_path(text: str) -> dict[str, str]:
-    found = {}
-    for item in _between_commas(text):
-        pattern, equals, scope = item.partition("=")
-        if not equals:
-            raise ValueError(f"{item!r} must name scopes, as '/sign/*=sign:requests' does")
-        found[pattern.strip()] = scope.strip()
-    return found
+    return _by_path(text, "scopes, as '/sign/*=sign:requests' does")
 
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

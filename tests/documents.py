@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from lumin_middleware import LuminConfig, config
+from lumin_middleware import reasons as _reasons
 from lumin_middleware.environment import ENVIRONMENT
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
 
@@ -29,13 +30,7 @@ and by which rule. No line at any level holds a token, a code, a secret, a cooki
 
 ## Levels
 
-| level | when |
-|---|---|
-| CRITICAL | nobody can sign in |
-| ERROR | something is lost |
-| WARNING | somebody does not answer, or a setting is doubtful |
-| INFO | somebody signed in, signed out, was refused, goes round in circles |
-| DEBUG | each request |
+{levels}
 
 | code | level | status |
 |---|---|---|
@@ -48,7 +43,8 @@ def reasons() -> str:
         f"| [`{reason.code}`](#{reason.code}) | {logging.getLevelName(reason.level)} | {reason.status or ''} |"
         for reason in REASONS.values()
     )
-    return _ABOUT + "\n".join(rows) + "\n" + "".join(_sections())
+    _, start, table = (_reasons.__doc__ or "").partition("| level ")
+    return _ABOUT.format(levels=(start + table).strip()) + "\n".join(rows) + "\n" + "".join(_sections())
 
 
 def _sections() -> Iterator[str]:

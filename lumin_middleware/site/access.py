@@ -97,9 +97,13 @@ class Rules:
     def ruling(self, request: Request) -> Ruling:
         """The rule for this request, and which patterns it is by. Raises `RequestRefused` for a trick."""
         rule = self.rule(request)
-        found = self._readings(request, others=bool(rule.scope))
-        if rule.scope:
-            return Ruling(rule, _named("required_scopes", self._scoped.find(found)), found)
+        needs = bool(rule.scope) or rule.max_age is not None
+        found = self._readings(request, others=needs)
+        if needs:
+            patterns = self._scoped.find(found)
+            scoped = _named("required_scopes", filter(self._scopes.__contains__, patterns))
+            aged = _named("required_auth_age", filter(self._ages.__contains__, patterns))
+            return Ruling(rule, " and ".join(filter(None, (scoped, aged))), found)
         public = sorted({pattern for path in found for pattern in self._public.find(path)})
         optional = sorted({pattern for path in found for pattern in self._open.find(path)} - set(public))
         named = " and ".join(filter(None, (_named("public", public), _named("optional", optional))))

@@ -640,3 +640,16 @@ def test_several_accept_headers_are_one_list():
 )
 def test_only_our_own_pages_are_of_our_origin(headers, expected):
     assert is_same_origin(request(headers=headers), ORIGIN) is expected
+
+
+@pytest.mark.parametrize(
+    ("path", "by"),
+    [
+        ("/pay/now", "required_auth_age '/pay/*'"),
+        ("/sign/x", "required_scopes '/sign/*'"),
+        ("/both", "required_scopes '/both' and required_auth_age '/both'"),
+    ],
+)
+def test_what_a_path_needs_is_named_with_its_setting(path, by):
+    rules = Rules(["/pay/*"], [], {"/sign/*": "a", "/both": "b"}, "", {"/pay/*": 300, "/both": 60})
+    assert rules.ruling(request(path)).by == by

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..config import LuminConfig
@@ -157,6 +157,10 @@ class Logins:
         """The `Set-Cookie` values that leave nothing of a login."""
         name = self.name(state)
         return [self._cookies.delete(name), *self._past.forget(name, jar)]
+
+    def forget_rivals(self, names: Iterable[str]) -> list[str]:
+        """The same for logins by their short names."""
+        return [self._cookies.delete(self._cookies.login + name) for name in names]
 
     # --- cookies ---
 

@@ -76,11 +76,13 @@ class Marks:
 
     # --- two at once ---
 
-    async def in_use(self, names: Iterable[str]) -> list[str]:
-        """Those of these logins, by their short names, that were used and of which nobody knows yet what comes."""
+    async def rivals(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Of these logins, by their short names: those that were used and of which nobody knows yet what comes, and
+        those by which somebody was signed in, though the browser that has them did not know it yet."""
         with suppress(StoreUnavailable):
-            return [name for name in names if await self._read(name) == USED]
-        return []
+            found = [(name, await self._read(name)) for name in names]
+            return [name for name, mark in found if mark == USED], [name for name, mark in found if mark == DONE]
+        return [], []
 
     async def win(self, state: str, rivals: Iterable[str]) -> bool:
         """Says that somebody is signed in, and of `rivals`, by their short names, as well: it is the same browser.

@@ -102,8 +102,9 @@ class Callback:
             session, cookies = await self._world.shield(
                 lambda: self._sign_in.sign_in(code, jar), undo=lambda made: self._sign_in.undo(code, made[0])
             )
-        except Overtaken:
-            return await self._lead_to(errand, self._logins.forget(state, jar))
+        except Overtaken as overtaken:
+            over = [*self._logins.forget(state, jar), *self._logins.forget_rivals(overtaken.by)]
+            return await self._lead_to(errand, over)
         except LuminError as error:
             return await self._failed(request, jar, code.transaction, error)
         cookies += [*self._logins.forget(state, jar), self._logins.tries.count(session, jar)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
@@ -25,7 +25,12 @@ from .set_up import KeyWatch, NotSetUp
 
 
 class Overtaken(LuminError):
-    """The browser was signed in by another login, while this one's code was redeemed; its session is over."""
+    """The browser was signed in by another login, and by this one it is not. `by` are the short names of such as had
+    done so before: if their answers were lost, they would stand in the way of the next login, too."""
+
+    def __init__(self, by: Iterable[str] = ()) -> None:
+        super().__init__("another sign-in of this browser was completed at the same time")
+        self.by = tuple(by)
 
 
 class SignIn:
@@ -57,7 +62,10 @@ class SignIn:
         Raises `Overtaken`, `LuminError`.
         """
         state = code.transaction.state
-        rivals = await self._marks.in_use(self._logins.rivals(state, jar))
+        rivals, done = await self._marks.rivals(self._logins.rivals(state, jar))
+        if done:
+            await self._marks.ended(state, VOID)  # nobody is signed in by this one, which others may still meet
+            raise Overtaken(done)
         try:
             with self._world.telemetry.span("lumin.sign_in"):
                 session, cookies = await self._session(code, jar)
@@ -67,7 +75,7 @@ class SignIn:
         if not await self._marks.win(state, rivals):
             # A browser keeps one of the two cookies. Nobody would ever end the session of the other one.
             await self._account.sign_out(session)
-            raise Overtaken("another sign-in of this browser was completed at the same time")
+            raise Overtaken
         await self._keys.look()
         note(self._world, SignedIn.of(session, scope=session.tokens.scope))
         return session, cookies

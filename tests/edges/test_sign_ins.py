@@ -301,6 +301,29 @@ async def test_a_twin_of_a_callback_that_came_to_nothing_begins_again(site, brow
     assert answer.header("location") == "/page"
 
 
+async def test_a_callback_that_left_before_the_answer_of_another_leaves_no_second_session(site, browser):
+    urls = [site.emulator.sign_in(await browser.begin(page)) for page in ("/one", "/two")]
+    early = site.browser(browser.edge)
+    early.jar = dict(browser.jar)
+    assert (await browser.navigate(urls[0])).header("location") == "/one"
+    answer = await early.navigate(urls[1])
+    assert (answer.status, answer.header("location")) == (303, "/two")
+    assert site.config.session_cookie not in answer.set_cookies
+    assert codes_sent(site) == 1
+    assert await browser.subject()
+
+
+async def test_a_sign_in_whose_answer_was_lost_stands_in_the_way_of_one_and_no_more(site, browser):
+    urls = [site.emulator.sign_in(await browser.begin(page)) for page in ("/one", "/two")]
+    jar = dict(browser.jar)
+    await browser.navigate(urls[0])
+    browser.jar = jar  # nothing of that answer came
+    assert (await browser.navigate(urls[1])).header("location") == "/two"
+    assert await browser.subject() is None
+    await browser.navigate(site.emulator.sign_in(await browser.begin("/two")))
+    assert await browser.subject()
+
+
 # --- who it is ------------------------------------------------------------------------------------------
 
 

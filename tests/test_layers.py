@@ -116,6 +116,8 @@ EDGE = (
         "gateway.access_log",
         "gateway.incoming",
         "gateway.relay",
+        "gateway.messages",
+        "gateway.http1",
         "gateway.upstream",
         "gateway.gateway",
         "gateway.snippet_texts",

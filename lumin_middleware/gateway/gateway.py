@@ -29,8 +29,9 @@ from ..site.verify import Proxies, identity_headers, require_subject
 from . import incoming
 from .access_log import client_address, shown
 from .forwarding import Forwarding, Header
+from .messages import Request, UpstreamTrouble
 from .relay import BROKEN, close, relay
-from .upstream import CONNECT_TIMEOUT, Request, Upstream, UpstreamTrouble
+from .upstream import CONNECT_TIMEOUT, Upstream
 
 WATCHED_AFTER = 0.1
 """Seconds until it is looked whether the client is still there: most answers are through by then."""

@@ -1,27 +1,18 @@
 """The service behind the gateway: requests go to it as they came, and its answers come back piece by piece.
 
-One port and one client. It is made for passing on: nothing is parsed but the head of an answer and its framing
-(httptools), nothing is kept but idle connections, and no byte of a target or a header is another on the other side.
+One port and one client. Nothing is kept but idle connections.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import httptools
-
 from ..connections import tls_context
-from ..errors import RequestRefused
-
-Header = tuple[bytes, bytes]
+from .http1 import Connection
+from .messages import Answer, Closed, Request, UpstreamTrouble, check
 
 CONNECT_TIMEOUT = 5.0
 """Seconds until the service must have taken a connection: it is near."""
@@ -31,58 +22,6 @@ KEEPALIVE = 2.0
 
 KEPT = 100
 """Unused connections that are kept."""
-
-BUFFERED = 65_536
-"""Bytes of an answer that wait for the browser before no more are read."""
-
-HEAD_LIMIT = 131_072
-"""Bytes that the head of an answer may have: twice what browsers take."""
-
-_BODILESS = (204, 304)
-
-_ENDS_WORD = re.compile(rb"[\x00-\x20\x7f]")
-"""What ends a method or a target (RFC 9112, 3)."""
-
-_ENDS_LINE = re.compile(rb"[\x00\r\n]")
-"""What ends a header, for one reader or another (RFC 9110, 5.5)."""
-
-
-class UpstreamTrouble(Exception):
-    """The service gave no answer, or no whole one. `late` says that it took too long."""
-
-    late = False
-
-
-class UpstreamLate(UpstreamTrouble):
-    """The service took too long."""
-
-    late = True
-
-
-class _Closed(UpstreamTrouble):
-    """A connection was closed before anything of the answer came."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What goes to the service: target and headers byte by byte, and the pieces of the body if there is one."""
-
-    method: bytes
-    target: bytes
-    headers: list[Header]
-    body: AsyncIterator[bytes] | None = None
-
-
-class Answer(Protocol):
-    """An answer whose body is still on its way. It must be closed."""
-
-    status: int
-    headers: list[Header]
-
-    def pieces(self) -> AsyncIterator[bytes]:
-        """The pieces of the body as they come. Raises `UpstreamTrouble` where it breaks off."""
-
-    def close(self) -> None: ...
 
 
 class Upstream:
@@ -94,7 +33,7 @@ class Upstream:
         self._ssl: ssl.SSLContext | None = tls_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
         self._timeout = timeout
-        self._idle: deque[tuple[float, _Connection]] = deque()
+        self._idle: deque[tuple[float, Connection]] = deque()
 
     async def send(self, request: Request) -> Answer:
         """Sends a request, once; again, where it was safe and met a kept connection that was just closed.
@@ -102,17 +41,17 @@ class Upstream:
         That is what a client may do by itself (RFC 9110, 9.2.2). Raises `UpstreamTrouble`, `RequestRefused` for a
         request that would be another one on the wire, and what the pieces of the body raise.
         """
-        _check(request)
+        check(request)
         connection = self._kept()
         if connection is not None:
             try:
                 return await connection.exchange(request)
-            except _Closed:
+            except Closed:
                 if request.method not in (b"GET", b"HEAD") or request.body is not None:
                     raise
         return await (await self._connect()).exchange(request)
 
-    def _kept(self) -> _Connection | None:
+    def _kept(self) -> Connection | None:
         oldest = asyncio.get_running_loop().time() - KEEPALIVE
         while self._idle:
             since, connection = self._idle.pop()
@@ -121,19 +60,19 @@ class Upstream:
             connection.close()
         return None
 
-    def keep(self, connection: _Connection) -> None:
+    def _keep(self, connection: Connection) -> None:
         """Takes a connection back that may be used again."""
         now = asyncio.get_running_loop().time()
         while self._idle and (len(self._idle) >= KEPT or self._idle[0][0] <= now - KEEPALIVE):
             self._idle.popleft()[1].close()
         self._idle.append((now, connection))
 
-    async def _connect(self) -> _Connection:
+    async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self, self._timeout), self._host, self._port, ssl=self._ssl
+                    lambda: Connection(self._keep, self._timeout), self._host, self._port, ssl=self._ssl
                 )
         except TimeoutError:
             raise UpstreamTrouble(f"no connection within {CONNECT_TIMEOUT:g} s") from None
@@ -144,266 +83,3 @@ class Upstream:
     def close(self) -> None:
         while self._idle:
             self._idle.pop()[1].close()
-
-
-def _check(request: Request) -> None:
-    words, lines = (request.method, request.target), map(b":".join, request.headers)
-    if any(map(_ENDS_WORD.search, words)) or any(map(_ENDS_LINE.search, lines)):
-        raise RequestRefused("bad_request", "The request holds what would end a line of it.")
-
-
-class _Connection(asyncio.Protocol):
-    """One connection, and the one exchange that is on it."""
-
-    def __init__(self, upstream: Upstream, timeout: float) -> None:
-        self._upstream = upstream
-        self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._answer: _Answer | None = None
-        self.is_open = False
-
-    # --- what asyncio says ---
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self.is_open = True
-
-    def data_received(self, data: bytes) -> None:
-        if self._answer is None:  # nobody has asked
-            self.close()
-        else:
-            self._answer.feed(data)
-
-    def eof_received(self) -> None:
-        return None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_open = False
-        self._writable.set()
-        if self._answer is not None:
-            self._answer.lost(exc)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    # --- an exchange ---
-
-    async def exchange(self, request: Request) -> Answer:
-        self._answer = answer = _Answer(self, is_head=request.method == b"HEAD")
-        is_sized = any(name == b"content-length" for name, _ in request.headers)
-        lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *map(b": ".join, request.headers)]
-        if request.body is not None and not is_sized:
-            lines.append(b"transfer-encoding: chunked")
-        self._transport.write(b"\r\n".join(lines) + b"\r\n\r\n")
-        sending = None
-        try:
-            if request.body is not None:
-                sending = asyncio.ensure_future(self._send_body(request.body, answer, is_chunked=not is_sized))
-                await asyncio.wait([sending, answer.begun], return_when=asyncio.FIRST_COMPLETED)
-                if sending.done() and not answer.begun.done():
-                    sending.result()
-            await self._begun(answer)
-        except BaseException:
-            if sending is not None and not sending.done():
-                sending.cancel()
-            self.close()
-            raise
-        answer.sending = sending
-        return answer
-
-    async def _begun(self, answer: _Answer) -> None:
-        timer = self._loop.call_later(self._timeout, answer.fail, UpstreamLate(f"no answer within {self._timeout:g} s"))
-        try:
-            await answer.begun
-        finally:
-            timer.cancel()
-
-    async def _send_body(self, body: AsyncIterator[bytes], answer: _Answer, *, is_chunked: bool) -> None:
-        try:
-            await self._send_pieces(body, answer, is_chunked=is_chunked)
-        except Exception as error:
-            if not answer.begun.done():
-                raise
-            answer.fail(UpstreamTrouble(f"the request broke off after its answer had begun: {error!r}"))
-
-    async def _send_pieces(self, body: AsyncIterator[bytes], answer: _Answer, *, is_chunked: bool) -> None:
-        async for piece in body:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
-            if not self._writable.is_set():
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        await self._writable.wait()
-                except TimeoutError:
-                    answer.fail(UpstreamLate(f"a piece of the request was not taken within {self._timeout:g} s"))
-                    return
-            if not self.is_open:
-                return  # what it has answered before it hung up counts
-        if is_chunked:
-            self._transport.write(b"0\r\n\r\n")
-
-    def pause_reading(self) -> None:
-        with suppress(RuntimeError):
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        with suppress(RuntimeError):
-            self._transport.resume_reading()
-
-    def over(self, *, may_be_used_again: bool) -> None:
-        self._answer = None
-        if may_be_used_again and self.is_open:
-            self._upstream.keep(self)
-        else:
-            self.close()
-
-    def close(self) -> None:
-        self._answer = None
-        self.is_open = False
-        self._transport.abort()
-
-
-class _Answer:
-    """An answer, which httptools reads into here."""
-
-    def __init__(self, connection: _Connection, *, is_head: bool) -> None:
-        self.status = 0
-        self.headers: list[Header] = []
-        self.begun: asyncio.Future[None] = connection._loop.create_future()
-        self.sending: asyncio.Future[None] | None = None
-        self._connection = connection
-        self._is_head = is_head
-        self._parser = httptools.HttpResponseParser(self)
-        self._size = 0
-        self._pieces: deque[bytes] = deque()
-        self._buffered = 0
-        self._more: asyncio.Future[None] | None = None
-        self._complete = False
-        self._is_last = False
-        self._is_surplus = False
-        self._is_paused = False
-        self._trouble: UpstreamTrouble | None = None
-        self._closed = False
-
-    # --- what the connection says ---
-
-    def feed(self, data: bytes) -> None:
-        if self._complete:
-            self._is_last = True  # more than was asked for: whose that is, nobody knows
-            return
-        if not self.begun.done() and (size := self._size + len(data)) > HEAD_LIMIT + BUFFERED:
-            self.fail(UpstreamTrouble(f"the head of the answer has {size} bytes"))
-            return
-        self._size += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.fail(UpstreamTrouble("the service changed the protocol"))
-        except httptools.HttpParserError as error:
-            if not self._complete:
-                self.fail(UpstreamTrouble(f"the answer is not HTTP: {error!r}"))
-            self._is_last = True
-        if self._buffered > BUFFERED and not self._is_paused:
-            self._is_paused = True
-            self._connection.pause_reading()
-
-    def lost(self, error: Exception | None) -> None:
-        self._is_last = True
-        if self._complete:
-            return
-        if self.begun.done() and error is None and not self._is_framed():
-            self._end()
-        elif self._size:
-            self.fail(UpstreamTrouble(f"the answer was cut short: {error!r}"))
-        else:
-            self.fail(_Closed(f"the connection was closed: {error!r}"))
-
-    def fail(self, trouble: UpstreamTrouble) -> None:
-        self._is_last = self._complete = True
-        self._trouble = self._trouble or trouble
-        if not self.begun.done():
-            self.begun.set_exception(trouble)
-        self._wake()
-
-    # --- what httptools says ---
-
-    def on_message_begin(self) -> None:
-        if self.begun.done():
-            self._is_last = self._is_surplus = True  # an answer that nobody asked for
-        else:
-            self.headers = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.begun.done():  # afterwards they are trailers, and no headers (RFC 9110, 6.5.1)
-            self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self._is_surplus:
-            return
-        self.status = self._parser.get_status_code()
-        if self.status < 200:
-            return
-        # A body that a service sends where there is none would be taken for the next answer.
-        may_go_on = self._is_head or (self.status in _BODILESS and self._has_length())
-        self._is_last = may_go_on or not self._parser.should_keep_alive() or not self._is_framed()
-        if self._is_head:
-            self._end()
-        if not self.begun.done():
-            self.begun.set_result(None)
-
-    def on_body(self, body: bytes) -> None:
-        if not self._complete:
-            self._pieces.append(body)
-            self._buffered += len(body)
-            self._wake()
-
-    def on_message_complete(self) -> None:
-        if self.status >= 200:
-            self._end()
-
-    def _is_framed(self) -> bool:
-        """Whether the answer itself says where it ends (RFC 9112, 6.3)."""
-        return self._is_head or self.status in _BODILESS or self._has_length()
-
-    def _has_length(self) -> bool:
-        return any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
-
-    def _end(self) -> None:
-        self._complete = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
-
-    # --- what the gateway asks ---
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        while True:
-            while self._pieces:
-                piece = self._pieces.popleft()
-                self._buffered -= len(piece)
-                yield piece
-            if self._trouble is not None:
-                raise self._trouble
-            if self._complete:
-                return
-            if self._is_paused:
-                self._is_paused = False
-                self._connection.resume_reading()
-            self._more = self._connection._loop.create_future()
-            await self._more
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        is_sent = self.sending is None or self.sending.done()
-        if self.sending is not None and not self.sending.done():
-            self.sending.cancel()
-        is_read = self._complete and not self._pieces and not self._is_paused
-        self._connection.over(may_be_used_again=is_sent and is_read and not self._is_last and self._trouble is None)

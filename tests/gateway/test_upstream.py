@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from unittest.mock import Mock
 
 import pytest
 
 from lumin_middleware.errors import RequestRefused
-from lumin_middleware.gateway.upstream import Header, Request, Upstream
+from lumin_middleware.gateway.http1 import HEAD_LIMIT, Connection
+from lumin_middleware.gateway.messages import Header, Request, UpstreamTrouble
+from lumin_middleware.gateway.upstream import Upstream
 from tests.patience import PATIENCE
 
 T = TypeVar("T")
@@ -156,3 +159,29 @@ def refused(place: str, text: bytes) -> None:
 
     with pytest.raises(RequestRefused):
         asyncio.run(before(send, NEXT))
+
+
+async def answered(*segments: bytes) -> tuple[int, bytes]:
+    """What is made of an answer that comes in these segments, as asyncio hands them on."""
+    connection = Connection(lambda kept: None, PATIENCE)
+    connection.connection_made(Mock())
+    asked = asyncio.ensure_future(connection.exchange(Request(b"GET", b"/", [])))
+    await asyncio.sleep(0)
+    for segment in segments:
+        connection.data_received(segment)
+    answer = await asked
+    return answer.status, b"".join([piece async for piece in answer.pieces()])
+
+
+async def test_an_answer_may_come_with_its_body_in_one_segment_however_large():
+    body = b"x" * 4 * HEAD_LIMIT  # event loops read a quarter of a megabyte at once
+    sent = head(200, (b"content-length", b"%d" % len(body))) + body
+    assert await answered(sent) == (200, body)
+    assert await answered(sent[:20], sent[20:]) == (200, body)
+
+
+@pytest.mark.parametrize("name", [b"x", b"set-cookie"])
+async def test_a_head_that_does_not_end_is_trouble(name):
+    line = b"%b: %b\r\n" % (name, b"v" * 8000)
+    with pytest.raises(UpstreamTrouble, match="head of the answer"):
+        await answered(b"HTTP/1.1 200 OK\r\n", *[line] * (HEAD_LIMIT // 8000 + 2))

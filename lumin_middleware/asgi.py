@@ -11,7 +11,7 @@ import inspect
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
@@ -28,7 +28,8 @@ from .runtime.bodies import AsgiBody
 from .runtime.event_loop import AsyncWorld
 from .runtime.passage import MARK, Passage
 from .runtime.startup import NotSetUp, is_being_served, require_way_out
-from .site.relying_party import RelyingParty, Visit
+from .site.relying_party import RelyingParty
+from .site.visit import Visit
 from .stores import NamedStore
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -97,12 +98,22 @@ class LuminMiddleware:
             except LuminError as error:
                 await NotSetUp(error)(scope, receive, send)
                 return
-            outcome = await party.handle(read(scope, receive, self.config.callback_path, self._root_path))
+            headers, cookie = _apart(scope["headers"])
+            if _is_plain(scope, self._root_path):
+                visit = party.at_once(scope["path"], cookie, lambda: self._read(scope, receive))
+                if visit is not None:
+                    await Passage(visit, world, scope, send, headers).run(self.app, receive)
+                    return
+            outcome = await party.handle(self._read(scope, receive))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
-                await Passage(outcome, world, scope, send, _as_specified(scope, outcome.request)).run(app, receive)
+                changed = _as_specified(scope, outcome.request)
+                await Passage(outcome, world, scope, send, headers, changed).run(app, receive)
             else:
                 await deliver(outcome, world, scope, receive, send)
+
+    def _read(self, scope: Scope, receive: Receive) -> Request:
+        return read(scope, receive, self.config.callback_path, self._root_path)
 
     # --- once for each loop ---
 
@@ -209,9 +220,22 @@ def _root_path(app: object) -> str:
     return ""
 
 
+def _is_plain(scope: Scope, root_path: str) -> bool:
+    """Whether a request is written so plainly that its path and its cookies say it all (`AtOnce`)."""
+    raw = scope.get("raw_path")
+    return (
+        raw is not None
+        and raw.decode("latin-1") == scope["path"]
+        and not scope.get("root_path")
+        and not root_path
+        and b"state=" not in scope.get("query_string", b"")
+        and scope["type"] == "http"
+    )
+
+
 def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
     """The request that a scope is, with what only we may say left out."""
-    headers, cookie = _apart(list(scope["headers"]))
+    headers, cookie = _apart(scope["headers"])
     raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
     path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
     if mount and path[:1] == "/" and not f"{path}/".startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
@@ -232,8 +256,9 @@ def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = ""
     )
 
 
-def _apart(came: list[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def _apart(came: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers without cookies and without those that only we may set; and the cookies, joined."""
+    came = list(came)
     names = [item[0] for item in came]
     at_once = b"\n".join(names).lower()  # which tells much sooner than a look at each name
     if b"x-auth" not in at_once and b"x_auth" not in at_once:

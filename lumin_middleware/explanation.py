@@ -23,7 +23,8 @@ from .ports import Answer, run
 from .reasons import REASONS, Reason
 from .runtime.event_loop import DirectStore
 from .runtime.telemetry import Silent
-from .site.relying_party import RelyingParty, Visit
+from .site.relying_party import RelyingParty
+from .site.visit import Visit
 from .stores import MemoryStore
 
 T = TypeVar("T")

@@ -26,7 +26,8 @@ from .runtime.bodies import WsgiBody
 from .runtime.startup import not_set_up, require_way_out
 from .runtime.threads import ThreadWorld
 from .site import pages
-from .site.relying_party import RelyingParty, Visit
+from .site.relying_party import RelyingParty
+from .site.visit import Visit
 from .stores import NamedStore
 
 if TYPE_CHECKING:

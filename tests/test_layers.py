@@ -77,6 +77,8 @@ CORE = (
     "site.kept_form",
     "site.callback",
     "site.connect",
+    "site.visit",
+    "site.at_once",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""

@@ -125,7 +125,7 @@ SHOWN = {
     "sessions.grants.Listed": {"name", "workspace", "connected_at"},
     "site.people.SignedIn": {"name", "began"},
     "sessions.records.Record": {"session"},
-    "sessions.sessions.Carried": {"session", "stale", "outdated", "until"},
+    "sessions.sessions.Carried": {"session", "stale", "outdated", "until", "seen"},
     "sessions.sessions.Settled": {"carried"},
     "sessions.sessions.Opened": {"session", "key", "newest_key", "size", "settled"},
     "sessions.sealing.Unsealed": {"sealed_at", "newest_key"},

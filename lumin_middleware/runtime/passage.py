@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from operator import is_
 from typing import Any
 
 from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
@@ -20,7 +19,7 @@ from ..errors import ANSWERED, LuminError
 from ..model import Session, Wanted
 from ..protocol.claims import verified_email
 from ..site import pages
-from ..site.relying_party import Visit
+from ..site.visit import Visit
 from .answering import deny, raw_headers, respond
 from .event_loop import AsyncWorld
 
@@ -43,6 +42,7 @@ MARK = "lumin_middleware"
 
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
+_NO_CHANGE: Mapping[str, Any] = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
@@ -92,38 +92,34 @@ class Passage:
     _handed_back = 0
     _held: list[Message] = []
 
-    def __init__(self, visit: Visit, world: AsyncWorld, scope: Scope, send: Send, changed: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        visit: Visit,
+        world: AsyncWorld,
+        scope: Scope,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+        changed: Mapping[str, Any] = _NO_CHANGE,
+    ) -> None:
         self._visit = visit
         self._world = world
-        self._scope = self._passed = scope
+        self._scope = scope
         self._send = send
+        self._headers = headers
         self._changed = changed
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
-        client = self._client()
-        self._passed = self._scope_for_app(client)
-        self._before = [*self._passed.values()]
+        visit = self._visit
+        client = None if visit.session is None else self._client(visit)
+        passed = self._passed = self._scope_for_app(client)
+        self._before = [*passed.values()]
         try:
-            await self._serve(app, receive)
-        finally:
-            self._hand_back()
-            self._passed = self._scope  # which ends the circle of client and passage: there is nothing to collect
-            self._before = []
-            if client is not None:
-                client.close()
-            if self._watch is not None:
-                self._watch.close()
-        if self._watch is not None and self._watch.over and not self._complete:
-            await self._send(_LAST_WORDS[self._scope["type"]])
-
-    async def _serve(self, app: ASGIApp, receive: Receive) -> None:
-        try:
-            await app(self._passed, self._receive(receive), self.send)
+            await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._held:
-                await self._release_or_answer(self._visit.failed, receive)
+                await self._release_or_answer(visit.failed, receive)
         except ANSWERED as error:
             if self._started:
                 raise
@@ -134,11 +130,18 @@ class Passage:
         except BaseException:
             await self._release()
             raise
+        finally:
+            self._hand_back()
+            self._passed = self._scope  # which ends the circle of client and passage: there is nothing to collect
+            if client is not None:
+                client.close()
+            if self._watch is not None:
+                self._watch.close()
+        if self._watch is not None and self._watch.over and not self._complete:
+            await self._send(_LAST_WORDS[self._scope["type"]])
 
-    def _receive(self, receive: Receive) -> Receive:
-        """ASGI's `receive`; of a handshake it is noted whether the application has begun it."""
-        if self._scope["type"] != "websocket":
-            return receive
+    def _watched(self, receive: Receive) -> Receive:
+        """ASGI's `receive` of a handshake, of which it is noted whether the application has begun it."""
 
         async def watched() -> Message:
             self._connected = True
@@ -168,11 +171,9 @@ class Passage:
         for message in held:
             await self._pass(message)
 
-    def _client(self) -> AsyncLuminClient | None:
-        if self._visit.session is None:
-            return None
+    def _client(self, visit: Visit) -> AsyncLuminClient:
         world = self._world
-        return AsyncLuminClient(self._visit, world.api, world.api_url, Challenge, self._blocking)
+        return AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
 
     def _blocking(self, holder: Visit) -> LuminClient:
         return self._world.blocking_client(holder, Challenge)
@@ -181,10 +182,11 @@ class Passage:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
         passed: dict[str, Any] = {**scope, **self._changed}
-        headers = passed["headers"] = list(visit.request.headers)
+        passed["headers"] = headers = self._headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
-        passed["state"] = {**(scope.get("state") or {}), "lumin": client}
+        state = scope.get("state")
+        passed["state"] = {**state, "lumin": client} if state else {"lumin": client}
         if (session := visit.session) is None:  # whom another middleware has found stays
             passed.setdefault("user", _NOBODY)
             passed.setdefault("auth", _NO_CREDENTIALS)
@@ -200,11 +202,12 @@ class Passage:
         By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
         """
         scope, passed = self._scope, self._passed
-        if len(passed) != len(self._before) or not all(map(is_, passed.values(), self._before)):
+        values = [*passed.values()]
+        if values != self._before:
             for name, value in passed.items():
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
-            self._before = [*passed.values()]
+            self._before = values
         state = passed.get("state")
         if state and len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")

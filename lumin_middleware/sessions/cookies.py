@@ -65,6 +65,25 @@ class Cookies:
         """The jar of a `Cookie` header."""
         return Jar(header, self)
 
+    def part(self, header: bytes) -> tuple[bytes, bytes] | None:
+        """The session's value and the header without it, where it stands as browsers write it.
+
+        That is what the careful way finds, too, if the rest is not marked (`are_marked`).
+        """
+        before, name, after = header.partition(self.plainly)
+        if not name or (before and before[-2:] != b"; "):
+            return None
+        value, semicolon, after = after.partition(b";")
+        rest = before[:-2] + semicolon + after if before else after
+        return value.strip(_SEPARATORS), rest.strip(_SEPARATORS)
+
+    def are_marked(self, others: bytes) -> bool:
+        """Whether there may be one of ours among these cookies; each of ours has a marker in its name."""
+        for marker in self.markers:  # noqa: SIM110  of which there are one or two, and each request asks
+            if marker in others:
+                return True
+        return False
+
     def set(self, name: str, value: str, max_age: float) -> str:
         return f"{name}={value}; Max-Age={int(max_age)}{self.attributes}"
 
@@ -122,7 +141,7 @@ class Jar(Generic[T]):
     def _read(self) -> tuple[dict[str, bytes | None], bytes]:
         if self._found is None:
             names, header = self._cookies, self.header
-            self._found = _alone(header, names) or (_each(header, names) if _any(header, names) else ({}, header))
+            self._found = _alone(header, names) or (_each(header, names) if names.are_marked(header) else ({}, header))
         return self._found
 
     @property
@@ -150,21 +169,16 @@ class Jar(Generic[T]):
         return {name: value for name, value in self.ours.items() if name.startswith(self._cookies.login)}
 
 
-def _any(header: bytes, names: Cookies) -> bool:
-    return any(marker in header for marker in names.markers)
-
-
 def _alone(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes] | None:
     """What `_each` finds where the session's cookie is the only one of ours and stands as browsers write it; or None.
 
     Most headers are like this, and it takes a look at each byte instead of one at each cookie.
     """
-    before, name, after = header.partition(names.plainly)
-    if not name or (before and not before.endswith(b"; ")) or _any(before, names) or _any(after, names):
+    parted = names.part(header)
+    if parted is None or names.are_marked(parted[1]):
         return None
-    value, semicolon, after = after.partition(b";")
-    rest = before[:-2] + semicolon + after if before else after
-    return {names.session: value.strip(_SEPARATORS)}, rest.strip(_SEPARATORS)
+    value, rest = parted
+    return {names.session: value}, rest
 
 
 def _each(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes]:

@@ -25,7 +25,7 @@ class CookieSessions(Sessions):
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         super().__init__(config, world, cookies)
         self._sealer = Sealer(config.keys, "session", world.clock)
-        self._ask = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
+        self._asks = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
 
     async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
         opened = self._open(jar)
@@ -47,11 +47,11 @@ class CookieSessions(Sessions):
         stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
         if stale or outdated:
             return Carried(newest, stale, outdated)
-        return self._settle(opened, jar, raw, session)
+        return self._settle(opened, jar.value, raw, session)
 
     async def _ask_store(self, opened: Opened) -> bytes | None:
         """The record, where it must be looked for."""
-        if not self._ask and opened.newest_key:
+        if not self._asks and opened.newest_key:
             return None
         try:
             return await self._world.store.get(opened.key)
@@ -103,6 +103,8 @@ class CookieSessions(Sessions):
 
 class StoreSessions(Sessions):
     """The cookie holds a handle, the session's id; the record in the store is the session."""
+
+    _asks = True
 
     async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
         opened = self._open(jar)

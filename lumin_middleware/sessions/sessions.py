@@ -31,6 +31,8 @@ class Carried:
     """Whether it was sealed with a key that will go."""
     until: float = field(default=0.0, compare=False)
     """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
+    seen: bool = field(default=False, compare=False)
+    """Whether it is known already that it came back (`Tries.saw`)."""
 
 
 class Settled(NamedTuple):
@@ -38,6 +40,8 @@ class Settled(NamedTuple):
 
     raw: bytes | None
     carried: Carried
+    size: int
+    """Bytes that this costs beside the cookie."""
 
     def __repr__(self) -> str:
         return f"Settled(…, {self.carried!r})"
@@ -54,6 +58,13 @@ class Opened:
     newest_key: bool
     size: int
     settled: Settled | None = None
+    others: bytes = field(default=b"", repr=False)
+    """The cookies that came beside it lately, none of which is ours."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes of it all."""
+        return self.size + len(self.others) + (self.settled.size if self.settled else 0)
 
 
 OPENED_COST = 1200
@@ -70,11 +81,15 @@ class Sessions(ABC):
         self._handle_sealer = Sealer(config.keys, "handle", world.clock)
         self._records = Records(config, world)
         self._opened: Memo[Opened] = Memo(config.session_memory)
+        self._glance = getattr(world.store, "glance", None)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
         self._seldom = Seldom(world.clock)
 
     # --- what differs ---
+
+    _asks: bool
+    """Whether the store is asked about a session in which nothing falls due."""
 
     @abstractmethod
     async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
@@ -166,19 +181,23 @@ class Sessions(ABC):
         return self._cookies.write_session(self._value(session), max_age, jar.ours)
 
     def _open(self, jar: Jar[Opened]) -> Opened | None:
-        """What the cookies hold. Equal values are opened once, whatever stands beside them in a header."""
+        """What the cookies hold."""
         if jar.opened is None:
             for value in jar.session_values():
-                opened = self._opened.get(value)
-                if opened is None and (opened := self._unseal(value)) is not None:
-                    self._opened.put(value, opened, opened.size)
-                    self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
-                if opened is not None:
+                if (opened := self._opened.get(value) or self._open_new(value)) is not None:
                     jar.opened, jar.value = opened, value
                     break
         return jar.opened
 
-    def _settle(self, opened: Opened, jar: Jar[Opened], raw: bytes | None, session: Session) -> Carried:
+    def _open_new(self, value: bytes) -> Opened | None:
+        """What a cookie holds. Equal values are opened once, whatever stands beside them in a header."""
+        opened = self._unseal(value)
+        if opened is not None:
+            self._opened.put(value, opened, opened.weight)
+            self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
+        return opened
+
+    def _settle(self, opened: Opened, value: bytes, raw: bytes | None, session: Session) -> Carried:
         """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
         until = min(
             session.seen + min(self._slide, self._config.idle_timeout),
@@ -188,11 +207,50 @@ class Sessions(ABC):
         if until <= self._clock():
             return Carried(session, stale=False)
         carried = Carried(session, stale=False, until=until)
-        opened.settled = Settled(raw, carried)
+        own = 0 if session is opened.session else OPENED_COST + len(raw or b"")
+        opened.settled = Settled(raw, carried, own + len(raw or b""))
         if raw is not None:
-            own = 0 if session is opened.session else OPENED_COST + len(raw)
-            self._opened.put(jar.value, opened, opened.size + len(raw) + own)
+            self._opened.put(value, opened, opened.weight)
         return carried
+
+    # --- what need not be asked ---
+
+    def at_once(self, header: bytes) -> tuple[Carried, bytes] | None:
+        """The session in a `Cookie` header, and the header without it, where all is well by one look; else None.
+
+        So it is where `load` would find the same with nobody to wait for and nothing to write: the cookie is as
+        browsers write it, nothing falls due, and the record is what it was when that was last looked into, or there
+        is none. None says nothing about the session. Raises `StoreUnavailable`.
+        """
+        parted = self._cookies.part(header)
+        if parted is None:
+            return None
+        value, others = parted
+        opened = self._opened.get(value)
+        if opened is None:
+            opened = None if self._cookies.are_marked(others) else self._open_new(value)
+        if opened is None or not self._are_others(others, opened, value):
+            return None
+        raw = None
+        if self._asks:
+            if self._glance is None:
+                return None
+            raw = self._glance(opened.key)
+        carried = self._unchanged(opened, raw)
+        if carried is None and raw is None and opened.newest_key and opened.session is not None:
+            carried = self._settle(opened, value, None, opened.session)
+        return (carried, others) if carried is not None and carried.until else None
+
+    def _are_others(self, others: bytes, opened: Opened, value: bytes) -> bool:
+        """Whether these cookies are none of ours. Of those that came lately that is known."""
+        if others != opened.others:
+            if self._cookies.are_marked(others):
+                return False
+            is_larger = len(others) > len(opened.others)
+            opened.others = others
+            if is_larger:
+                self._opened.put(value, opened, opened.weight)
+        return True
 
     # --- a session that only the store has ---
 
@@ -225,7 +283,7 @@ class Sessions(ABC):
             await self._rewrite(raw, session)
         if slides or outdated or not opened.newest_key:
             return Carried(session, slides or not opened.newest_key, outdated)
-        return self._settle(opened, jar, raw, session)
+        return self._settle(opened, jar.value, raw, session)
 
     def _unchanged(self, opened: Opened, raw: bytes | None) -> Carried | None:
         """What a cookie was found to carry, where neither time nor its record can have changed that."""

@@ -24,7 +24,7 @@ from ..model import NOTHING, Request, Response, Session, TokenSet, Wanted
 from ..runtime import passage
 from ..sessions.cookies import Cookies
 from ..site import pages
-from ..site.relying_party import Visit
+from ..site.visit import Visit
 
 API = httpx2.URL(LuminConfig.api_url)
 
@@ -111,6 +111,10 @@ class FakeLumin:
         """
         return _Wsgi(app, self) if parameters(app) == 2 else _Asgi(app, self)
 
+    def at_once(self, path: str, cookie: bytes, read: Callable[[], Request]) -> _Visit:
+        """The same for a request that is written plainly."""
+        return _Visit(self, read())
+
     async def handle(self, request: Request) -> _Visit:
         """Whoever comes may pass: what `RelyingParty` decides for the edges."""
         return _Visit(self, request)
@@ -144,8 +148,6 @@ def _first(responses: Answers, method: str, path: str) -> Any:
 
 class _Visit(Visit):
     """A request that passes, whatever it brings."""
-
-    __slots__ = ("_fake",)
 
     def __init__(self, fake: FakeLumin, request: Request | None = None) -> None:
         request = request or Request("GET", "/", "/", "", [])

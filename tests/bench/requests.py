@@ -16,7 +16,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from lumin_middleware import LuminMiddleware
 from lumin_middleware.client import AsyncLuminClient
-from lumin_middleware.site.relying_party import Visit
+from lumin_middleware.site.visit import Visit
 from lumin_middleware.wsgi import LuminMiddleware as WSGIMiddleware
 
 from .measure import blocking, in_turns, run, say

@@ -12,6 +12,8 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
@@ -38,6 +40,11 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 # Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _NOBODY = ("",)
+_name = itemgetter(0)
+
+COMMON_HEADERS = 64
+"""Headers of a request that is like others. What has more is looked at one by one, and so not remembered."""
+
 _NO_CHANGE: Mapping[str, Any] = {}
 
 
@@ -99,8 +106,8 @@ class LuminMiddleware:
                 await NotSetUp(error)(scope, receive, send)
                 return
             headers, cookie = _apart(scope["headers"])
-            if _is_plain(scope, self._root_path):
-                visit = party.at_once(scope["path"], cookie, lambda: self._read(scope, receive))
+            if kind == "http" and not self._root_path and _is_plain(scope):
+                visit = party.at_once(scope["path"], cookie, (self._read, scope, receive))
                 if visit is not None:
                     await Passage(visit, world, scope, send, headers).run(self.app, receive)
                     return
@@ -220,17 +227,13 @@ def _root_path(app: object) -> str:
     return ""
 
 
-def _is_plain(scope: Scope, root_path: str) -> bool:
+def _is_plain(scope: Scope) -> bool:
     """Whether a request is written so plainly that its path and its cookies say it all (`AtOnce`)."""
     raw = scope.get("raw_path")
-    return (
-        raw is not None
-        and raw.decode("latin-1") == scope["path"]
-        and not scope.get("root_path")
-        and not root_path
-        and b"state=" not in scope.get("query_string", b"")
-        and scope["type"] == "http"
-    )
+    if raw is None or raw.decode("latin-1") != scope["path"] or scope.get("root_path"):
+        return False
+    query = scope.get("query_string")
+    return not query or b"state=" not in query
 
 
 def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
@@ -258,18 +261,24 @@ def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = ""
 
 def _apart(came: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers without cookies and without those that only we may set; and the cookies, joined."""
-    came = list(came)
-    names = [item[0] for item in came]
-    at_once = b"\n".join(names).lower()  # which tells much sooner than a look at each name
-    if b"x-auth" not in at_once and b"x_auth" not in at_once:
-        if names.count(b"cookie") == 1:
-            _, cookie = came.pop(names.index(b"cookie"))
-            return came, cookie
-        if b"cookie" not in names:
-            return came, b""
-    cookies = [value for name, value in came if name == b"cookie" and value]
-    left = [item for item in came if item[0] != b"cookie" and not _IDENTITY_HEADER.match(item[0])]
+    left = list(came)
+    position = _cookie_at(tuple(map(_name, left))) if len(left) <= COMMON_HEADERS else None
+    if position is not None:
+        return left, left.pop(position)[1]
+    cookies = [value for name, value in left if name == b"cookie" and value]
+    left = [item for item in left if item[0] != b"cookie" and not _IDENTITY_HEADER.match(item[0])]
     return left, b"; ".join(cookies)
+
+
+@lru_cache(maxsize=128)
+def _cookie_at(names: tuple[bytes, ...]) -> int | None:
+    """Where among headers of these names the cookies are, if that is all to know of them; else None.
+
+    What visits a site sends its headers in a few orders.
+    """
+    if names.count(b"cookie") != 1 or any(map(_IDENTITY_HEADER.match, names)):
+        return None
+    return names.index(b"cookie")
 
 
 def _as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:

@@ -10,18 +10,18 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import AsyncLuminClient, LuminClient
 from ..errors import ANSWERED, LuminError
-from ..model import Session, Wanted
-from ..protocol.claims import verified_email
+from ..model import Wanted
 from ..site import pages
 from ..site.visit import Visit
 from .answering import deny, raw_headers, respond
 from .event_loop import AsyncWorld
+from .user import LuminCredentials, LuminUser
 
 WATCH_PAUSE = 15.0
 """Seconds between two looks whether a session that is served for long was ended in another process."""
@@ -43,42 +43,8 @@ MARK = "lumin_middleware"
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
 _NO_CHANGE: Mapping[str, Any] = {}
+_NOTHING: list[Any] = []
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
-
-
-class LuminUser(BaseUser):
-    """Who is signed in, as Starlette's authentication has it."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def is_authenticated(self) -> bool:
-        return True
-
-    @property
-    def display_name(self) -> str:
-        claims = self._session.claims
-        return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
-
-    @property
-    def identity(self) -> str:
-        return str(self._session.claims.get("sub") or "")
-
-
-class LuminCredentials(AuthCredentials):
-    """What somebody who is signed in may do: that, and their scopes. The list is made when somebody asks."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "scopes":
-            raise AttributeError(name)
-        self.scopes = ["authenticated", *self._session.tokens.scope]
-        return self.scopes
 
 
 class Passage:
@@ -111,7 +77,12 @@ class Passage:
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         visit = self._visit
-        client = None if visit.session is None else self._client(visit)
+        world = self._world
+        client = (
+            None
+            if visit.session is None
+            else AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
+        )
         passed = self._passed = self._scope_for_app(client)
         self._before = [*passed.values()]
         try:
@@ -131,14 +102,17 @@ class Passage:
             await self._release()
             raise
         finally:
-            self._hand_back()
-            self._passed = self._scope  # which ends the circle of client and passage: there is nothing to collect
-            if client is not None:
-                client.close()
-            if self._watch is not None:
-                self._watch.close()
+            self._over(client)
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
+
+    def _over(self, client: AsyncLuminClient | None) -> None:
+        self._hand_back()
+        self._passed, self._before = self._scope, _NOTHING  # no circle of client and passage is left to collect
+        if client is not None:
+            client.close()
+        if self._watch is not None:
+            self._watch.close()
 
     def _watched(self, receive: Receive) -> Receive:
         """ASGI's `receive` of a handshake, of which it is noted whether the application has begun it."""
@@ -169,11 +143,7 @@ class Passage:
     async def _release(self) -> None:
         held, self._held = self._held, []
         for message in held:
-            await self._pass(message)
-
-    def _client(self, visit: Visit) -> AsyncLuminClient:
-        world = self._world
-        return AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
+            await (self.send(message) if self._started else self._send(self._begun(message)))
 
     def _blocking(self, holder: Visit) -> LuminClient:
         return self._world.blocking_client(holder, Challenge)
@@ -181,7 +151,7 @@ class Passage:
     def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
-        passed: dict[str, Any] = {**scope, **self._changed}
+        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else dict(scope)
         passed["headers"] = headers = self._headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
@@ -203,7 +173,11 @@ class Passage:
         """
         scope, passed = self._scope, self._passed
         values = [*passed.values()]
-        if values != self._before:
+        try:
+            is_changed = values != self._before
+        except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
+            is_changed = True
+        if is_changed:
             for name, value in passed.items():
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
@@ -224,29 +198,33 @@ class Passage:
             return self._send(message)
         if self._held or (message["type"] == "http.response.start" and message["status"] == 500):
             return self._hold(message)
-        return self._pass(message)
+        return self._send(self._begun(message) if message["type"] in _FIRST_WORDS else message)
 
     async def _hold(self, message: Message) -> None:
         self._held = [*self._held, message]
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             await self._release()
 
-    def _pass(self, message: Message) -> Awaitable[None]:
-        if not self._started and message["type"] in _FIRST_WORDS:
-            visit = self._visit
-            self._started = True
-            self._hand_back()
-            if visit.session is not None:
-                is_long, is_open = _look(message)
-                if cookies := visit.set_cookies():
-                    message = _with_cookies(message, cookies)
-                elif is_open:
-                    message = {**message, "headers": [*message.get("headers", ()), *_PRIVATE]}
-                if is_long:
-                    self._watch = Watch(visit, self._world)
-        elif self._watch is not None:
-            self._complete = _is_last(message)
-        return self._send(message)
+    def _begun(self, message: Message) -> Message:
+        """The first message of an answer, with what is ours."""
+        visit = self._visit
+        self._started = True
+        self._hand_back()
+        if visit.session is None:
+            return message
+        headers = message.get("headers", ())
+        is_open, is_long = message["type"] == "http.response.start", message["type"] == "websocket.accept"
+        for name, value in headers:
+            lowered = name.lower()
+            if lowered == b"content-type":
+                is_long = is_long or bytes(value[:17]).lower() == b"text/event-stream"
+            elif lowered in _OF_CACHING:
+                is_open = False
+        if is_long:
+            self._watch = Watch(visit, self._world)
+        if cookies := visit.set_cookies():
+            return _with_cookies(message, cookies)
+        return {**message, "headers": [*headers, *_PRIVATE]} if is_open else message
 
 
 class Watch:
@@ -277,20 +255,6 @@ class Watch:
 
 _PRIVATE = raw_headers([pages.PRIVATE])
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
-
-
-def _look(message: Message) -> tuple[bool, bool]:
-    """Whether what begins here may be long, and whether it left open who may keep it."""
-    if message["type"] == "websocket.accept":
-        return True, False
-    is_long, is_open = False, True
-    for name, value in message.get("headers", ()):
-        lowered = name.lower()
-        if lowered == b"content-type":
-            is_long = bytes(value[:17]).lower() == b"text/event-stream"
-        elif lowered in _OF_CACHING:
-            is_open = False
-    return is_long, is_open
 
 
 def _is_last(message: Message) -> bool:

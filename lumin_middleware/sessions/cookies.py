@@ -30,7 +30,7 @@ _COUNTS = {b"%d" % count for count in range(2, PIECES_LIMIT + 1)}
 DELETIONS_LIMIT = 20
 """Cookies that one answer deletes, however many a browser brings."""
 
-_SEPARATORS = b" \t"
+SEPARATORS = b" \t"
 """What may stand around a cookie (RFC 6265, 4.2.1, and RFC 9110, 5.6.3). Python's own idea of white space is wider."""
 
 _UNSEEN = bytes({*range(0x21), *range(0x7F, 0x100)})
@@ -66,16 +66,17 @@ class Cookies:
         return Jar(header, self)
 
     def part(self, header: bytes) -> tuple[bytes, bytes] | None:
-        """The session's value and the header without it, where it stands as browsers write it.
+        """The session's cookie and the others, where the first `name=` of ours stands as browsers write it; else None.
 
-        That is what the careful way finds, too, if the rest is not marked (`are_marked`).
+        Nothing is proved by this: the value may hold what no value of ours does, and the others may be marked.
         """
         before, name, after = header.partition(self.plainly)
         if not name or (before and before[-2:] != b"; "):
             return None
         value, semicolon, after = after.partition(b";")
-        rest = before[:-2] + semicolon + after if before else after
-        return value.strip(_SEPARATORS), rest.strip(_SEPARATORS)
+        if not semicolon:
+            return value, before[:-2]
+        return (value, before + after[1:]) if after[:1] == b" " else None
 
     def are_marked(self, others: bytes) -> bool:
         """Whether there may be one of ours among these cookies; each of ours has a marker in its name."""
@@ -178,17 +179,17 @@ def _alone(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], byte
     if parted is None or names.are_marked(parted[1]):
         return None
     value, rest = parted
-    return {names.session: value}, rest
+    return {names.session: value.rstrip(SEPARATORS)}, rest.strip(SEPARATORS)
 
 
 def _each(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes]:
     ours: dict[str, bytes | None] = {}
     rest = []
     for pair in header.split(b";"):
-        name, equals, value = pair.strip(_SEPARATORS).partition(b"=")
+        name, equals, value = pair.strip(SEPARATORS).partition(b"=")
         if equals and names.ours.fullmatch(name):
             key = name.decode()
             ours[key] = value if ours.get(key, value) == value else None
         elif not names.withheld.fullmatch(name.strip(_UNSEEN)):
             rest.append(pair)
-    return ours, b";".join(rest).strip(_SEPARATORS)
+    return ours, b";".join(rest).strip(SEPARATORS)

@@ -11,9 +11,10 @@ from ..errors import SessionEnded, StoreUnavailable
 from ..model import Session
 from ..ports import World
 from .cookies import Cookies, Jar
+from .opened import OPENED_COST, Carried, Opened
 from .records import Record, record_key
 from .sealing import Sealer
-from .sessions import OPENED_COST, Carried, Opened, Sessions
+from .sessions import Sessions
 
 HANDLE_LIMIT = 200
 """Characters of a sealed handle: they have 134, and a sealed session 300 at the least."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
@@ -12,63 +10,14 @@ from ..events import StoreTrouble
 from ..journal import Seldom
 from ..model import Session
 from ..ports import World
-from .cookies import Cookies, Jar
+from .cookies import SEPARATORS, Cookies, Jar
 from .due import due_from
 from .memo import Memo
+from .opened import OPENED_COST, Carried, Opened, Settled
 from .records import Record, Records, record_key
 from .sealing import Sealer
 
 ID_BYTES = 24  # 192 bits; OWASP ASVS 5, 7.2.3 asks for 128
-
-
-@dataclass(slots=True)
-class Carried:
-    """The session of a request, and whether the browser's copy must be written again."""
-
-    session: Session
-    stale: bool
-    outdated: bool = field(default=False, compare=False)
-    """Whether it was sealed with a key that will go."""
-    until: float = field(default=0.0, compare=False)
-    """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
-    seen: bool = field(default=False, compare=False)
-    """Whether it is known already that it came back (`Tries.saw`)."""
-
-
-class Settled(NamedTuple):
-    """What a cookie means until `carried.until`, as long as its record is `raw`."""
-
-    raw: bytes | None
-    carried: Carried
-    size: int
-    """Bytes that this costs beside the cookie."""
-
-    def __repr__(self) -> str:
-        return f"Settled(…, {self.carried!r})"
-
-
-@dataclass(slots=True)
-class Opened:
-    """What is known of a cookie: the session that it holds, or in a store its id; where its record is; and by which
-    key it was sealed. `size` is the bytes that all this costs."""
-
-    session: Session | None
-    session_id: str = field(repr=False)
-    key: str
-    newest_key: bool
-    size: int
-    settled: Settled | None = None
-    others: bytes = field(default=b"", repr=False)
-    """The cookies that came beside it lately, none of which is ours."""
-
-    @property
-    def weight(self) -> int:
-        """Bytes of it all."""
-        return self.size + len(self.others) + (self.settled.size if self.settled else 0)
-
-
-OPENED_COST = 1200
-"""Bytes that an opened session costs beside its text: some 25 Python objects."""
 
 
 class Sessions(ABC):
@@ -215,7 +164,7 @@ class Sessions(ABC):
 
     # --- what need not be asked ---
 
-    def at_once(self, header: bytes) -> tuple[Carried, bytes] | None:
+    def at_once(self, header: bytes, now: float) -> tuple[Carried, bytes] | None:
         """The session in a `Cookie` header, and the header without it, where all is well by one look; else None.
 
         So it is where `load` would find the same with nobody to wait for and nothing to write: the cookie is as
@@ -227,30 +176,37 @@ class Sessions(ABC):
             return None
         value, others = parted
         opened = self._opened.get(value)
+        if opened is None or opened.others != others:
+            opened = self._beside(opened, value, others)
         if opened is None:
-            opened = None if self._cookies.are_marked(others) else self._open_new(value)
-        if opened is None or not self._are_others(others, opened, value):
             return None
         raw = None
         if self._asks:
             if self._glance is None:
                 return None
             raw = self._glance(opened.key)
-        carried = self._unchanged(opened, raw)
-        if carried is None and raw is None and opened.newest_key and opened.session is not None:
-            carried = self._settle(opened, value, None, opened.session)
-        return (carried, others) if carried is not None and carried.until else None
+        settled = opened.settled
+        if settled is not None and settled.raw == raw and now < settled.carried.until:
+            return settled.carried, opened.others
+        return self._proved(opened, value) if raw is None else None
 
-    def _are_others(self, others: bytes, opened: Opened, value: bytes) -> bool:
-        """Whether these cookies are none of ours. Of those that came lately that is known."""
-        if others != opened.others:
-            if self._cookies.are_marked(others):
-                return False
-            is_larger = len(others) > len(opened.others)
-            opened.others = others
-            if is_larger:
-                self._opened.put(value, opened, opened.weight)
-        return True
+    def _beside(self, opened: Opened | None, value: bytes, others: bytes) -> Opened | None:
+        """What a cookie holds beside which others come that are not known to be none of ours."""
+        if self._cookies.are_marked(others):
+            return None
+        if opened is None and (opened := self._open_new(value)) is None:
+            return None
+        before, opened.others = opened.others, others.strip(SEPARATORS)
+        if len(opened.others) > len(before):
+            self._opened.put(value, opened, opened.weight)
+        return opened
+
+    def _proved(self, opened: Opened, value: bytes) -> tuple[Carried, bytes] | None:
+        """What a cookie carries that no record says anything about."""
+        if opened.session is None or not opened.newest_key:
+            return None
+        carried = self._settle(opened, value, None, opened.session)
+        return (carried, opened.others) if carried.until else None
 
     # --- a session that only the store has ---
 

@@ -9,13 +9,10 @@ here, nothing is renewed, written or begun, and no line is logged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..errors import StoreUnavailable
-from ..journal import is_detailed
-from ..model import Request
+from ..journal import DETAILS, is_logged
 from .access import Rules
-from .visit import Party, Passing
+from .visit import Came, Party, Passing
 
 
 class AtOnce:
@@ -32,19 +29,20 @@ class AtOnce:
         self._unsaved = parts.renewal.unsaved
         self._clock = parts.world.clock
 
-    def __call__(self, path: str, cookie: bytes, read: Callable[[], Request]) -> Passing | None:
+    def __call__(self, path: str, cookie: bytes, came: Came) -> Passing | None:
         """The visit of a request that may pass; None where that takes a closer look.
 
         It is about a plain request, no handshake: its path came as it is and without a mount, and its query holds no
-        answer of the server's (`state=`). `read` reads the request, if anybody ever asks for it.
+        answer of the server's (`state=`). Of what `came` the request is read, if anybody ever asks for it.
         """
-        rule = None if path.startswith(self._below) or is_detailed() else self._rule(path)
+        rule = None if path.startswith(self._below) or is_logged(DETAILS) else self._rule(path)
         if rule is None:
             return None
         if rule.public:
-            return Passing(self._party, None, self._jar(cookie).rest, read)
+            return Passing(self._party, None, self._jar(cookie).rest, came)
+        now = self._clock()
         try:
-            found = self._session(cookie)
+            found = self._session(cookie, now)
         except StoreUnavailable:
             return None
         if found is None:
@@ -53,9 +51,9 @@ class AtOnce:
         session = carried.session
         if session.id in self._unsaved:
             return None
-        if (rule.scope or rule.max_age is not None) and not rule.is_met_by(session, self._clock()):
+        if (rule.scope or rule.max_age is not None) and not rule.is_met_by(session, now):
             return None
         if not carried.seen:
             self._saw(session)
             carried.seen = True
-        return Passing(self._party, carried, others, read)
+        return Passing(self._party, carried, others, came)

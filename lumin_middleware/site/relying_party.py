@@ -20,7 +20,7 @@ from ..model import NOTHING, Request, Response, Session, Wanted
 from ..ports import World
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
-from ..sessions.sessions import Opened
+from ..sessions.opened import Opened
 from . import access, pages
 from .access import Rule, Rules, is_navigation
 from .account import Account, Route
@@ -36,6 +36,7 @@ from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
 from .visit import Visit
+
 
 class RelyingParty:
     """A site that signs people in with Lumin."""

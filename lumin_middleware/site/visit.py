@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import ClientMisused, InsufficientScope, LoginRequired, LuminError
 from ..model import NOTHING, Request, Response, Session, Wanted
 from ..sessions.cookies import Jar
-from ..sessions.sessions import Carried, Opened
+from ..sessions.opened import Carried, Opened
 from .api_proxy import ApiCall
 from .parts import Parts
 
@@ -31,6 +31,10 @@ class Party(Protocol):
     def failure(self, request: Request, error: LuminError) -> Response: ...
 
 
+Came = tuple[Callable[..., Request], *tuple[Any, ...]]
+"""What reads a request, and of what."""
+
+
 class Visit:
     """A request that goes on to the application."""
 
@@ -40,13 +44,10 @@ class Visit:
     call: ApiCall | None = None
     """The call to the API that takes the application's place."""
 
-    request: Request
-    """What came."""
-
     cookie: bytes
     """The `Cookie` header as the application may see it."""
 
-    _jar: Jar[Opened]
+    _came: Came
 
     def __init__(self, party: Party, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
         self._party = party
@@ -55,6 +56,16 @@ class Visit:
         self.request = request
         self.cookie = jar.rest
         self.session = carried.session if carried else None
+
+    @cached_property
+    def request(self) -> Request:
+        """What came."""
+        read, *of = self._came
+        return read(*of)
+
+    @cached_property
+    def _jar(self) -> Jar[Opened]:
+        return self._party.parts.cookies.jar(self.request.cookie)
 
     @property
     def until(self) -> float:
@@ -112,17 +123,9 @@ class Visit:
 class Passing(Visit):
     """A visit of which nothing but its path and its cookies was looked at: the request is read when somebody asks."""
 
-    def __init__(self, party: Party, carried: Carried | None, cookie: bytes, read: Callable[[], Request]) -> None:
+    def __init__(self, party: Party, carried: Carried | None, cookie: bytes, came: Came) -> None:
         self._party = party
         self._carried = carried
-        self._read = read
+        self._came = came
         self.cookie = cookie
         self.session = None if carried is None else carried.session
-
-    @cached_property
-    def request(self) -> Request:
-        return self._read()
-
-    @cached_property
-    def _jar(self) -> Jar[Opened]:
-        return self._party.parts.cookies.jar(self.request.cookie)

@@ -23,6 +23,7 @@ CORE = (
     "model",
     "ports",
     "checks",
+    "field_texts",
     "authorization_server",
     "environment",
     "config",

@@ -95,7 +95,7 @@ class LuminConfig:
     """Where sessions live: sealed in the cookie, or in the store with a handle in the cookie."""
     store: str | Store | AsyncStore = field(default="local", repr=False)  # a URL may hold a password
     """A store object, or a URL: `local`, `memory://`, `sqlite:///path`, `redis://…`, `redis+sentinel://…`,
-    `redis+cluster://…`, `postgresql://…`, `django`."""
+    `redis+cluster://…`, `postgresql://…`, `dynamodb://…`, `django`."""
     public: Sequence[str] = ()
     """Paths that nobody needs to sign in for: `/healthz` is that path, `/static/*` all below `/static/`.
 

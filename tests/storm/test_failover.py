@@ -24,7 +24,7 @@ from tests.storm.wire import Connection
 REQUESTS = 100
 """At each expiry, over a quarter as many kept connections."""
 
-# So that a primary takes nothing any more which its next one does not have: the server that is promoted leaves it first.
+# So that a primary takes nothing which its next one does not have: the server that is promoted leaves it first.
 CAREFUL = ("--min-replicas-to-write", "2")
 
 

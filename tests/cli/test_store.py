@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_each_store_is_checked(kind: str, tmp_path: Path) -> None:
     else:
         assert invoke("check", {"memory": "memory://", "sqlite": f"sqlite://{tmp_path}/store"}[kind]).exit_code == 0
     if kind == "sqlite":
-        with sqlite3.connect(tmp_path / "store") as connection:
+        with closing(sqlite3.connect(tmp_path / "store")) as connection:
             assert connection.execute("SELECT count(*) FROM record").fetchone() == (0,)
 
 

@@ -109,6 +109,7 @@ EDGE = (
         "runtime.answering",
         "runtime.startup",
         "runtime.bodies",
+        "runtime.scopes",
         "runtime.user",
         "runtime.passage",
         "runtime.wsgi_passage",

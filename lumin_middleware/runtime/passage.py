@@ -222,7 +222,7 @@ class Passage:
                 is_open = False
         if is_long:
             self._watch = Watch(visit, self._world)
-        if cookies := visit.set_cookies():
+        if visit.writes and (cookies := visit.set_cookies()):
             return _with_cookies(message, cookies)
         return {**message, "headers": [*headers, *_PRIVATE]} if is_open else message
 

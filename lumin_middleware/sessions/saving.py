@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Collection
 from contextlib import suppress
 
 from ..errors import SessionEnded, StoreUnavailable
@@ -38,7 +38,7 @@ class Saving:
         self._sessions = sessions
         self._token_endpoint = token_endpoint
         self._unsaved: OrderedDict[str, Session] = OrderedDict()
-        self.unsaved: Container[str] = self._unsaved
+        self.unsaved: Collection[str] = self._unsaved
         """The ids of sessions that this process remembers."""
 
     async def save(self, record: Record, renewed: Session) -> Session:

@@ -9,6 +9,8 @@ here, nothing is renewed, written or begun, and no line is logged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..errors import StoreUnavailable
 from ..journal import DETAILS, is_logged
 from .access import Rules
@@ -16,13 +18,14 @@ from .visit import Came, Party, Passing
 
 
 class AtOnce:
-    """Lets requests of one site pass. `below` is where the site's own routes are."""
+    """Lets requests of one site pass. The site's own routes are `below` a folder, and `is_own` knows them."""
 
-    def __init__(self, party: Party, rules: Rules, below: str) -> None:
+    def __init__(self, party: Party, rules: Rules, below: str, is_own: Callable[[str], bool]) -> None:
         parts = party.parts
         self._party = party
         self._rule = rules.plainly
         self._below = below
+        self._is_own = is_own
         self._session = parts.sessions.at_once
         self._jar = parts.cookies.jar
         self._saw = parts.logins.tries.saw
@@ -35,7 +38,9 @@ class AtOnce:
         It is about a plain request, no handshake: its path came as it is and without a mount, and its query holds no
         answer of the server's (`state=`). Of what `came` the request is read, if anybody ever asks for it.
         """
-        rule = None if path.startswith(self._below) or is_logged(DETAILS) else self._rule(path)
+        if (path.startswith(self._below) and self._is_own(path)) or is_logged(DETAILS):
+            return None
+        rule = self._rule(path)
         if rule is None:
             return None
         if rule.public:
@@ -49,7 +54,7 @@ class AtOnce:
             return None
         carried, others = found
         session = carried.session
-        if session.id in self._unsaved:
+        if self._unsaved and session.id in self._unsaved:
             return None
         if (rule.scope or rule.max_age is not None) and not rule.is_met_by(session, now):
             return None

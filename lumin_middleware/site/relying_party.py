@@ -68,7 +68,7 @@ class RelyingParty:
         self._kept_form = KeptForm(parts, self._login)
         self._routes[self._kept_form.path] = self._kept_form
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
-        self.at_once = AtOnce(self, self._rules, self._below)
+        self.at_once = AtOnce(self, self._rules, self._below, self._may_be_own)
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""
@@ -92,6 +92,9 @@ class RelyingParty:
             if self._verify.concerns(request):
                 return await self._verify(request, jar)
         return await self.admit(request, jar, self._rules.rule(request))
+
+    def _may_be_own(self, path: str) -> bool:
+        return path in self._routes or self._api_proxy.concerns(path) or path.startswith(f"{self._below}verify/")
 
     def by(self, request: Request) -> str:
         """What decides about a request: a route of ours, or which patterns; in words."""

@@ -47,6 +47,9 @@ class Visit:
     cookie: bytes
     """The `Cookie` header as the application may see it."""
 
+    writes = False
+    """Whether the answer may have cookies of ours to carry."""
+
     _came: Came
 
     def __init__(self, party: Party, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
@@ -56,6 +59,7 @@ class Visit:
         self.request = request
         self.cookie = jar.rest
         self.session = carried.session if carried else None
+        self.writes = carried is not None and carried.stale
 
     @cached_property
     def request(self) -> Request:
@@ -81,7 +85,9 @@ class Visit:
         try:
             if self.session is None:
                 raise LoginRequired("nobody is signed in")
-            self.session = await self._party.parts.renewal.fresh(self.session, rejected=rejected)
+            session = await self._party.parts.renewal.fresh(self.session, rejected=rejected)
+            self.writes = self.writes or session is not self.session
+            self.session = session
         except LuminError as error:
             self.failed = error
             raise

@@ -129,6 +129,16 @@ def test_whoever_is_signed_in_passes_at_once(kind, path, around):
     assert found.cookie == b"; ".join(part.strip(b"; ") for part in around if part)
 
 
+@pytest.mark.parametrize("callback", ["/callback", "/auth/callback", "/a/b/callback"])
+def test_wherever_our_routes_are_the_others_pass_at_once(callback):
+    site = Site(sessions="cookie", redirect_uri=f"https://app.example.com{callback}", cookie_name="lumin")
+    below = callback.removesuffix("callback")
+    assert site.at_once(site.asked("/page")) is not None
+    assert site.at_once(site.asked(f"{below}page")) is not None
+    for own in ("callback", "login", "session", "verify", "verify/x"):
+        assert site.at_once(site.asked(f"{below}{own}")) is None
+
+
 def test_a_cookie_that_was_never_seen_proves_itself_at_once():
     site = Site(sessions="cookie")
     site.steps.clear()

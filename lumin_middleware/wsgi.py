@@ -78,7 +78,11 @@ class LuminMiddleware:
         try:
             party, world = self._party()
         except LuminError as error:
-            return _answer(not_set_up(error, environ.get("HTTP_ACCEPT", "")), environ, start_response)
+            return _answer(
+                not_set_up(error, environ.get("HTTP_ACCEPT", ""), environ.get("HTTP_ACCEPT_LANGUAGE", "")),
+                environ,
+                start_response,
+            )
         outcome = run(party.handle(_read(environ)))
         if isinstance(outcome, Response):
             return _answer(outcome, environ, start_response)

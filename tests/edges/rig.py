@@ -140,7 +140,7 @@ class Browser:
         return re.sub(r"(?<![\w-])[\w.-]{22,}", "RANDOM", text)
 
 
-REFERENCE = re.compile(r'class="reference">(\w+) \S+ ([0-9A-F]{4}-[0-9A-F]{4})</p>')
+REFERENCE = re.compile(r'class="reference">[^<]*?(\w+) \S+ ([0-9A-F]{4}-[0-9A-F]{4})</p>')
 
 
 class Lumin:

@@ -116,10 +116,14 @@ legend { padding: 0 }
 .choice > span { min-width: 0 }
 [type=checkbox], [type=radio] { flex: none; width: 1.25rem; height: 1.25rem; margin: .15rem 0 0;
   accent-color: var(--link) }
-.field { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1rem 0 .6rem }
+.field { display: flex; flex-wrap: wrap; gap: .6rem }
+form > .main { margin-top: .6rem }
+.field > .main { margin: 0 }
+.card > form { margin-top: 1rem }
 .field > label { flex: 1 1 12rem; min-width: 0 }
 .field > button { align-self: flex-end }
-[type=text] { display: block; width: 100%; min-height: 2.9rem; padding: .55rem .9rem; border: 1px solid var(--edge);
+input:not([type=hidden], [type=checkbox], [type=radio]) { display: block; width: 100%; min-height: 2.9rem;
+  padding: .55rem .9rem; border: 1px solid var(--edge);
   border-radius: .55rem; background: transparent; color: inherit; font: inherit }
 .rows { padding: 0; list-style: none }
 .rows li { padding: .65rem 0; border-bottom: 1px solid var(--line) }

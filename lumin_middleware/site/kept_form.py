@@ -71,7 +71,7 @@ class KeptForm:
         found = _NAME.fullmatch(request.query)
         form = await self._forms.take(found[1], jar) if found else None
         if form is None:
-            return self._answers.tell(request, 404, "form_gone", Draft("form_gone"))
+            return self._answers.tell(request, 404, "form_gone", GONE)
         # Where the application sends a browser next is its own affair, and browsers hold a form to that as well.
         answer = self._answers.page(request, 200, _page(form), form_action="'self' https: http:")
         answer.headers += pages.set_cookies([self._forms.forget(found[1])] if found else [])
@@ -84,6 +84,9 @@ def _fields(body: bytes) -> list[tuple[str, str]]:
         return parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict")
     except ValueError:
         return []
+
+
+GONE = Draft("form_gone")
 
 
 def _page(form: Form) -> Draft:

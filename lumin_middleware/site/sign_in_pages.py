@@ -50,9 +50,13 @@ def not_recent(go_on: str, again: str) -> Draft:
     return Draft("not_recent", links=(("sign_in_again", again), ("without", go_on)))
 
 
+_NO_GRANT = {"": "no_grant.text", "another_person": "no_grant.another"}
+"""What is said otherwise where a grant was to come of it."""
+
+
 def not_connected(why: str, said: str, go_on: str, again: str) -> Draft:
     """No grant came of it, for a reason, or because the person did not want it; or `said` is the site's sentence."""
-    text = (f"{why}.text" if why else "no_grant.text", "no_grant.end")
+    text = (_NO_GRANT.get(why, f"{why}.text"), "no_grant.end")
     return Draft("no_grant", text=text, said=said, links=(("without", go_on), ("try_again", again)))
 
 

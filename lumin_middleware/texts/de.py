@@ -79,6 +79,7 @@ TEXTS = {
     "haben:",
     "no_grant.title": "Nicht verbunden",
     "no_grant.text": "Sie haben es nicht erlaubt.",
+    "no_grant.another": "Sie sind hier als eine Person angemeldet und haben es als eine andere erlaubt.",
     "no_grant.end": "Sonst hat sich nichts geändert.",
     "scope.openid": "Ihren Namen und Ihre E-Mail-Adresse sehen",
     "scope.offline_access": "In Ihrer Abwesenheit weiterarbeiten",

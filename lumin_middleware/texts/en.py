@@ -43,6 +43,7 @@ TEXTS = {
     "kept_back.text": "You are still signed in. The page needs a permission that you did not give:",
     "no_grant.title": "Not connected",
     "no_grant.text": "You did not allow it.",
+    "no_grant.another": "You are signed in here as one person, and allowed it as another.",
     "no_grant.end": "Nothing else has changed.",
     "scope.openid": "See your name and e-mail address",
     "scope.offline_access": "Go on while you are away",

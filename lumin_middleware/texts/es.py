@@ -77,6 +77,7 @@ TEXTS = {
     "kept_back.text": "Su sesión sigue abierta. La página necesita un permiso que usted no dio:",
     "no_grant.title": "Sin conectar",
     "no_grant.text": "Usted no lo permitió.",
+    "no_grant.another": "Aquí tiene iniciada la sesión como una persona, y lo permitió como otra.",
     "no_grant.end": "No ha cambiado nada más.",
     "scope.openid": "Ver su nombre y su correo electrónico",
     "scope.offline_access": "Continuar mientras usted no está",

@@ -78,6 +78,7 @@ TEXTS = {
     "kept_back.text": "Vous êtes toujours connecté. La page a besoin d’une autorisation que vous n’avez pas donnée :",
     "no_grant.title": "Non relié",
     "no_grant.text": "Vous ne l’avez pas permis.",
+    "no_grant.another": "Vous êtes connecté ici comme une personne, et l’avez permis comme une autre.",
     "no_grant.end": "Rien d’autre n’a changé.",
     "scope.openid": "Voir votre nom et votre adresse e-mail",
     "scope.offline_access": "Continuer en votre absence",

@@ -68,6 +68,7 @@ TEXTS = {
     "kept_back.text": "サインインしたままです。このページには、許可されなかった次の許可が必要です。",
     "no_grant.title": "接続していません",
     "no_grant.text": "許可されませんでした。",
+    "no_grant.another": "ここでのサインインとは別の方として許可されました。",
     "no_grant.end": "そのほかに変更はありません。",
     "scope.openid": "名前とメールアドレスの表示",
     "scope.offline_access": "不在の間の継続利用",

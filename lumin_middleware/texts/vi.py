@@ -76,6 +76,7 @@ TEXTS = {
     "kept_back.text": "Bạn vẫn đang đăng nhập. Trang này cần một quyền mà bạn chưa cấp:",
     "no_grant.title": "Chưa kết nối",
     "no_grant.text": "Bạn đã không cho phép.",
+    "no_grant.another": "Bạn đăng nhập ở đây với tư cách một người, nhưng lại cho phép với tư cách một người khác.",
     "no_grant.end": "Không có gì khác thay đổi.",
     "scope.openid": "Xem tên và địa chỉ email của bạn",
     "scope.offline_access": "Tiếp tục khi bạn vắng mặt",

@@ -98,6 +98,7 @@ ul { padding-inline-start: 1.2rem }
 a { color: var(--link) }
 small, .soft, .detail, .reference { color: var(--soft); font-size: .875rem }
 .reference { margin: 1.4rem 0 0 }
+.reference span { display: inline-block }
 code { font-size: .9em }
 .actions { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.4rem 0 0 }
 form { margin: 0 }
@@ -117,8 +118,7 @@ legend { padding: 0 }
 [type=checkbox], [type=radio] { flex: none; width: 1.25rem; height: 1.25rem; margin: .15rem 0 0;
   accent-color: var(--link) }
 .field { display: flex; flex-wrap: wrap; gap: .6rem }
-form > .main { margin-top: .6rem }
-.field > .main { margin: 0 }
+input:not([type=hidden]) + .main { margin-top: .6rem }
 .card > form { margin-top: 1rem }
 .field > label { flex: 1 1 12rem; min-width: 0 }
 .field > button { align-self: flex-end }
@@ -127,6 +127,7 @@ input:not([type=hidden], [type=checkbox], [type=radio]) { display: block; width:
   border-radius: .55rem; background: transparent; color: inherit; font: inherit }
 .rows { padding: 0; list-style: none }
 .rows li { padding: .65rem 0; border-bottom: 1px solid var(--line) }
+.rows li:last-child { border: 0 }
 .split { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: center; gap: .3rem 1rem }
 .split > span { flex: 1 1 9rem; min-width: 0 }
 @media (max-width: 30rem) { main { padding: .75rem } .card { padding: 1.25rem } .actions > * { flex: 1 1 auto }
@@ -262,8 +263,8 @@ def html(page: Page) -> str:
     if actions := list(_actions(page)):
         parts.append(f'<div class="actions">{"".join(actions)}</div>')
     if page.reference:
-        told = f"{page.footnote} {page.reason} · {page.reference}".strip()
-        parts.append(f'<p class="reference">{escape(told)}</p>')
+        told = f"<span>{escape(page.reason)} · {escape(page.reference)}</span>"  # not parted where a line ends
+        parts.append(f'<p class="reference">{escape(page.footnote)} {told}</p>')
     if page.script:
         parts.append(f"<script>{page.script}</script>")
     title = f"{page.title} · {page.look.app_name}" if page.look.app_name else page.title

@@ -91,7 +91,7 @@ def story(page: Page, origin: str) -> Iterator[str]:
     yield "demo-signed-at-lumin"
     page.get_by_role("link", name="Back to the application").click()
     page.get_by_role("link", name="Sign in").click()
-    expect(page.get_by_text("signed", exact=True)).to_be_visible()
+    expect(page.get_by_text("signed", exact=True).last).to_be_visible()
     yield "demo-signed"
     page.evaluate(
         "document.querySelector('input').removeAttribute('required'); document.querySelector('input').value = ''"

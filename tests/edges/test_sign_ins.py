@@ -49,7 +49,7 @@ def failed(url: str, error: str, description: str = "") -> str:
 
 
 def links(answer: Raw) -> dict[str, str]:
-    found = re.findall(r'<a href="([^"]*)">([^<]*)</a>', answer.body.decode())
+    found = re.findall(r'<a [^>]*href="([^"]*)"[^>]*>([^<]*)</a>', answer.body.decode())
     return {unescape(words): unescape(target) for target, words in found}
 
 

@@ -26,6 +26,7 @@ CORE = (
     *(f"texts.{language}" for language in ("en", "de", "es", "fr", "ja", "vi")),
     "texts",
     "checks",
+    "field_texts",
     "authorization_server",
     "environment",
     "config",
@@ -88,7 +89,7 @@ EDGE = (
     *("stores.django.apps", "stores.django.models", "stores.django.store"),
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
-    *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
+    *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.dynamodb"),
     *(
         "stores.postgres_connections",
         "stores.postgres_statements",

@@ -71,7 +71,8 @@ class LuminMiddleware:
         try:
             party, world = self._party()
         except LuminError as error:
-            return answer(not_set_up(error, environ.get("HTTP_ACCEPT", "")), environ, start_response)
+            said = not_set_up(error, environ.get("HTTP_ACCEPT", ""), environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+            return answer(said, environ, start_response)
         visit: Visit | None = None
         if (path := _plain_path(environ)) is not None:
             visit = party.at_once(path, environ.get("HTTP_COOKIE", "").encode("latin-1"), (_read, environ))

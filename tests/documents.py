@@ -11,7 +11,9 @@ from lumin_middleware import LuminConfig
 from lumin_middleware import reasons as _reasons
 from lumin_middleware.environment import ENVIRONMENT
 from lumin_middleware.field_texts import field_texts
+from lumin_middleware.look import document
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
+from lumin_middleware.texts.en import TEXTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -119,7 +121,34 @@ def _default(field: dataclasses.Field[object]) -> str:
     return f"`{', '.join(field.default) if isinstance(field.default, tuple) else field.default}`"
 
 
-GENERATED = {"docs/reasons.md": reasons, "docs/settings.md": settings}
+_TEXTS = """# Texts
+
+The texts of our pages by their keys, in English, as [`texts=`](pages.md) changes them or gives them in another
+language. What stands in braces is filled in. Reasons that say the same share a text. This page is generated from
+`lumin_middleware/texts/`.
+
+| key | text |
+|---|---|
+"""
+
+
+def texts() -> str:
+    """`docs/texts.md`."""
+    return _TEXTS + "".join(f"| `{key}` | {text} |\n" for key, text in TEXTS.items())
+
+
+def example_page() -> str:
+    """`examples/page.html`: the look of our pages, for applications that import nothing of it."""
+    made = document("$title", "\n<h1>$title</h1>\n$body\n")
+    return made.replace("<style>", '<link rel="icon" href="data:,"><style>\n', 1) + "\n"
+
+
+GENERATED = {
+    "docs/reasons.md": reasons,
+    "docs/settings.md": settings,
+    "docs/texts.md": texts,
+    "examples/page.html": example_page,
+}
 """Each page, and what it is."""
 
 

@@ -138,7 +138,9 @@ SHOWN = {
     "site.verify.Question": {"request", "known", "marked", "redirects", "scope", "yes", "hold"},
     "site.api_proxy.Head": {"status"},
     "site.api_proxy.ApiCall": {"method", "path"},
-    "site.pages.Page": set(),
+    "look.Look": {"app_name", "app_url", "accent", "logo"},
+    "look.Page": set(),
+    "site.pages.Draft": set(),
 }
 """The fields that a value's `repr` may show: none that could hold a token, a code, a cookie, a query or a claim. The
 values among them (`session`, `request`, …) are in this list themselves."""

@@ -77,6 +77,7 @@ def routes() -> list[Any]:
     return [
         path("auth/authenticate", begin, name="oidc_authentication_init"),
         path("auth/callback", back, name="oidc_authentication_callback"),
+        path("auth/logout", views.OIDCLogoutView.as_view(), name="oidc_logout"),
     ]
 
 

@@ -72,7 +72,7 @@ compare: .venv/dev
 .venv/dev: pyproject.toml | .venv/bin/python
 	@echo "Installing everything into .venv …"
 	@.venv/bin/pip install --quiet --upgrade pip
-	@.venv/bin/pip install --quiet --group dev --editable '.[cli,postgres,redis]'
+	@.venv/bin/pip install --quiet --group dev --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@ .venv/demo
 
 # From PATH, or the newest of that version that pyenv has.
@@ -82,7 +82,7 @@ compare: .venv/dev
 	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \
 		grep . || command -v python3.$* || { echo "there is no Python 3.$*" >&2; exit 1; })" -m venv .venv-3.$*
 	@.venv-3.$*/bin/pip install --quiet --upgrade pip
-	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,postgres,redis]'
+	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@
 
 .venv-lowest/dev: pyproject.toml tests/lowest.py
@@ -90,5 +90,5 @@ compare: .venv/dev
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m tests.lowest >.venv-lowest/constraints.txt
 	@.venv-lowest/bin/pip install --quiet --upgrade pip
-	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --group lowest --editable '.[cli,postgres,redis]'
+	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --group lowest --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@

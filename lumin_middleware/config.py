@@ -19,6 +19,7 @@ from .authorization_server import LUMIN as LUMIN
 from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
 from .events import Listener
+from .field_texts import WithFields
 from .ports import AsyncStore, Store
 
 Admit = Callable[[dict[str, Any]], Any]
@@ -94,7 +95,7 @@ class LuminConfig:
     """Where sessions live: sealed in the cookie, or in the store with a handle in the cookie."""
     store: str | Store | AsyncStore = field(default="local", repr=False)  # a URL may hold a password
     """A store object, or a URL: `local`, `memory://`, `sqlite:///path`, `redis://…`, `redis+sentinel://…`,
-    `redis+cluster://…`, `postgresql://…`, `django`."""
+    `redis+cluster://…`, `postgresql://…`, `dynamodb://…`, `django`."""
     public: Sequence[str] = ()
     """Paths that nobody needs to sign in for: `/healthz` is that path, `/static/*` all below `/static/`.
 
@@ -304,5 +305,7 @@ class LuminConfig:
             name = environment.variable(error.field)
             raise ConfigurationError(error.field, f"{error.problem} (from {name})" if name else error.problem) from None
 
+
+LuminConfig.__doc__ = WithFields(LuminConfig.__doc__)  # type: ignore[assignment]
 
 SETTINGS = tuple(item.name for item in fields(LuminConfig))

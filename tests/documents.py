@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import logging
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
-from lumin_middleware import LuminConfig, config
+from lumin_middleware import LuminConfig
 from lumin_middleware import reasons as _reasons
 from lumin_middleware.environment import ENVIRONMENT
+from lumin_middleware.field_texts import field_texts
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
 
 ROOT = Path(__file__).parent.parent
@@ -100,24 +98,13 @@ _UNITS = {
 def settings() -> str:
     """`docs/settings.md`: the fields of `LuminConfig` with the texts that stand below them."""
     variables = {setting: (f"`{name}`", _UNITS[read.__name__]) for name, (setting, read) in ENVIRONMENT.items()}
-    texts = _texts_of_fields()
+    texts = field_texts(LuminConfig)
     rows, sections = [], []
     for field in dataclasses.fields(LuminConfig):
         variable, unit = variables.get(field.name, ("-", "a function"))
         rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
         sections.append(f"\n### {field.name}\n\n{texts[field.name]}\n")
     return _SETTINGS + "\n".join(rows) + "\n" + "".join(sections)
-
-
-def _texts_of_fields() -> dict[str, str]:
-    tree = ast.parse(inspect.getsource(config))
-    body = next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == "LuminConfig").body
-    return {
-        statement.target.id: inspect.cleandoc(text.value.value)
-        for statement, text in pairwise(body)
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    }
 
 
 def _default(field: dataclasses.Field[object]) -> str:

@@ -23,6 +23,7 @@ CORE = (
     "model",
     "ports",
     "checks",
+    "field_texts",
     "authorization_server",
     "environment",
     "config",
@@ -85,7 +86,7 @@ EDGE = (
     *("stores.django.apps", "stores.django.models", "stores.django.store"),
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
-    *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory"),
+    *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.dynamodb"),
     *(
         "stores.postgres_connections",
         "stores.postgres_statements",

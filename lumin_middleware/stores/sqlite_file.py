@@ -189,8 +189,6 @@ class SQLiteFile:
                 identity = _make(self._path)
                 self._close()
                 taken = _take(self._path, name, rows)
-                if (self._path, identity) not in _files:
-                    _files[self._path, identity] = _files.pop((self._path, self._identity), self)
                 self._identity = identity
         except ConfigurationError as error:
             raise StoreUnavailable(error.problem) from error
@@ -210,7 +208,8 @@ class SQLiteFile:
         return 0, None
 
 
-_files: dict[tuple[str, tuple[int, int]], SQLiteFile] = {}
+# By path: whatever lies there is one store, and a second `SQLiteFile` of it would drop the locks of the first.
+_files: dict[str, SQLiteFile] = {}
 _files_lock = threading.Lock()
 
 
@@ -222,7 +221,7 @@ def open_file(path: str) -> SQLiteFile:
         path = os.path.join(os.path.realpath(directory), name)
         with _files_lock:
             identity = _make(path)
-            return _files.setdefault((path, identity), SQLiteFile(path, identity))
+            return _files.setdefault(path, SQLiteFile(path, identity))
     except OSError as error:
         if error.errno in (EACCES, ENOENT, ENOTDIR, EPERM, EROFS):
             raise ConfigurationError("store", f"{path}: {error.strerror}; name a place to write to") from error

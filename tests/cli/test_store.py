@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lumin_middleware.stores import MemoryStore
 from lumin_middleware.stores.postgres_statements import schema
 from tests.postgres_server import Postgres
 from tests.stores import django_database
+from tests.stores.dynamodb_server import CREDENTIALS, DynamoDBServer
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.stores.test_django_store import on_sqlite
 
@@ -46,6 +48,17 @@ def test_the_table_is_made_and_the_store_then_checked(url: str) -> None:
         assert connection.execute("SELECT key, value FROM lumin_record").fetchall() == [(b"theirs", b"value")]
 
 
+def test_a_table_of_dynamodb_is_made_and_checked(tmp_path: Path) -> None:
+    with DynamoDBServer(tmp_path) as server:
+        url = f"dynamodb://checked?endpoint={server.endpoint}"
+        assert run("store", "check", url, **CREDENTIALS).returncode == 1
+        made = run("store", "create", url, **CREDENTIALS)
+        assert (made.returncode, made.stdout) == (0, "The table checked is there.\n")
+        checked = run("store", "check", url, **CREDENTIALS)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert checked.stdout.count("ok ") == 10
+
+
 def test_the_sql_is_what_the_store_makes_and_the_documents_show() -> None:
     shown = run("store", "create", "--sql").stdout
     assert shown == schema()
@@ -63,7 +76,7 @@ def test_each_store_is_checked(kind: str, tmp_path: Path) -> None:
     else:
         assert invoke("check", {"memory": "memory://", "sqlite": f"sqlite://{tmp_path}/store"}[kind]).exit_code == 0
     if kind == "sqlite":
-        with sqlite3.connect(tmp_path / "store") as connection:
+        with closing(sqlite3.connect(tmp_path / "store")) as connection:
             assert connection.execute("SELECT count(*) FROM record").fetchone() == (0,)
 
 

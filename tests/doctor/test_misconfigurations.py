@@ -8,6 +8,7 @@ import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,9 @@ def test_nothing_is_left_behind(config, lumin, tmp_path):
     list(examine(config()))
     assert len(lumin.emulator.signature_requests) == before
     assert lumin.emulator.reuse_events == 0
-    with sqlite3.connect(f"{tmp_path}/store.sqlite3") as connection:
+    with closing(sqlite3.connect(f"{tmp_path}/store.sqlite3")) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert all(connection.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,) for name in tables)
-    connection.close()
 
 
 # --- what is not ----------------------------------------------------------------------------------------

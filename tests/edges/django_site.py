@@ -19,14 +19,22 @@ from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from lumin_middleware.django import LuminBackend
 from lumin_middleware.protocol.claims import verified_email
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
+from tests.stores.django_database import on_postgres
 
+DATABASE, USER = os.environ["DJANGO_DATABASE"], os.environ["DJANGO_USER"]
+# It has no migrations, so PostgreSQL would miss the tables of `auth` that it refers to.
+PEOPLE = ["tests.edges.django_people"] if USER.startswith("django_people.") else []
 settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tests.edges.django_people"],
-    AUTH_USER_MODEL=os.environ["DJANGO_USER"],
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", *PEOPLE],
+    AUTH_USER_MODEL=USER,
     LOGIN_URL="/auth/login",
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DJANGO_DATABASE"]}},
+    DATABASES={
+        "default": on_postgres(DATABASE)
+        if DATABASE.startswith("postgres:")
+        else {"ENGINE": "django.db.backends.sqlite3", "NAME": DATABASE}
+    },
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
     MIDDLEWARE=["lumin_middleware.django.UserMiddleware"],
     AUTHENTICATION_BACKENDS=[os.environ["DJANGO_BACKEND"], "django.contrib.auth.backends.ModelBackend"],

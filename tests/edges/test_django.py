@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -56,12 +57,18 @@ def _site(
             assert running.said().count("Traceback") == running.said().count("PermissionDenied: ")
 
 
-@pytest.fixture(scope="module", params=["asgi", "wsgi"])
+@pytest.fixture(
+    scope="module", params=[("asgi", "PostgreSQL"), ("wsgi", "PostgreSQL"), ("wsgi", "SQLite")], ids=" ".join
+)
 def site(
     request: pytest.FixtureRequest, emulated: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    database = str(tmp_path_factory.mktemp("django") / "db.sqlite3")
-    yield from _site(emulated, database, request.param)
+    edge, kind = request.param
+    if kind == "PostgreSQL":
+        database = request.getfixturevalue("postgres").new_database(f"site_{uuid.uuid4().hex}")
+    else:
+        database = str(tmp_path_factory.mktemp("django") / "db.sqlite3")
+    yield from _site(emulated, database, edge)
 
 
 @pytest.fixture(params=["any", "by address"])

@@ -111,21 +111,25 @@ class RedisServer:
 
 
 class Watched:
-    """A primary, two replicas, and the Sentinels that watch them: `SERVICE` is what these call it."""
+    """A primary, two replicas, and the Sentinels that watch them: `SERVICE` is what these call it.
+
+    `options` are those of the three servers.
+    """
 
     SERVICE = "sessions"
 
-    def __init__(self, binary: str, *, sentinels: int = 3) -> None:
+    def __init__(self, binary: str, *, sentinels: int = 3, options: tuple[str, ...] = ()) -> None:
         self._binary = binary
+        self._options = ("--repl-diskless-sync-delay", "0", *options)
         self._number = sentinels
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             enter = stack.enter_context
-            primary = enter(RedisServer(self._binary))
-            follow = ("--replicaof", f"127.0.0.1 {primary.port}", "--repl-diskless-sync-delay", "0")
-            self.servers = [primary, *(enter(RedisServer(self._binary, *follow)) for _ in range(2))]
+            primary = enter(RedisServer(self._binary, *self._options))
+            options = (*self._options, "--replicaof", f"127.0.0.1 {primary.port}")
+            self.servers = [primary, *(enter(RedisServer(self._binary, *options)) for _ in range(2))]
             watch = (
                 f"sentinel monitor {self.SERVICE} 127.0.0.1 {primary.port} {self._number // 2 + 1}\n"
                 f"sentinel down-after-milliseconds {self.SERVICE} 1000\n"

@@ -269,13 +269,21 @@ def test_what_a_worker_wrote_that_started_meanwhile_is_newer(store: SQLiteStore,
     for key in ("theirs", "ours"):
         store.swap(key, None, b"old", LONG)
     path.unlink()
-    with closing(SQLiteStore(path)) as new:
-        assert new.get("theirs") is None
-        assert new.swap("theirs", None, b"new", LONG)
-        assert (store.get("theirs"), store.get("ours")) == (b"new", b"old")
-        assert (new.get("theirs"), new.get("ours")) == (b"new", b"old")
-        assert store.swap("ours", b"old", None, LONG)
-        assert new.get("ours") is None
+    assert run(SWAP, path, "theirs", "", "new").stdout == "True\n"
+    assert (store.get("theirs"), store.get("ours")) == (b"new", b"old")
+    assert store.swap("ours", b"old", None, LONG)
+    assert store.get("ours") is None
+
+
+def test_one_process_has_a_file_open_once_whichever_store_was_made_when(store: SQLiteStore, path: Path) -> None:
+    store.swap("key", None, b"old", LONG)
+    path.unlink()
+    with closing(SQLiteStore(path)) as later:  # makes the file, which is empty until somebody goes over to it
+        assert (later.get("key"), store.get("key")) == (b"old", b"old")
+        assert later.swap("key", b"old", b"new", LONG)
+        assert store.get("key") == b"new"
+        path.unlink()
+        assert (later.get("key"), store.get("key")) == (b"new", b"new")
 
 
 def test_a_file_in_the_inode_of_an_earlier_one_is_another_file(store: SQLiteStore, path: Path) -> None:

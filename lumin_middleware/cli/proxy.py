@@ -53,8 +53,8 @@ Cache = Annotated[
 Certificate = Annotated[
     str | None,
     typer.Option(
-        help="The file of a certificate's chain, for nginx or Caddy. For Caddy alone: auto, which gets one from a public"
-        " authority, or internal, from an authority of its own."
+        help="The file of a certificate's chain, for nginx or Caddy. For Caddy alone: auto, which gets one from a"
+        " public authority, or internal, from an authority of its own."
     ),
 ]
 CertificateKey = Annotated[str | None, typer.Option(help="The file of its key.")]

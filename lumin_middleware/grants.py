@@ -137,6 +137,7 @@ class Grants(_Grants):
             yield client
         finally:
             client.close()
+            run(parts.grants.finish())
 
     def subjects(self) -> list[str]:
         """Everybody who has connected. Whose grant Lumin has ended may still be among them."""
@@ -205,6 +206,7 @@ class AsyncGrants(_Grants):
             yield client
         finally:
             client.close()
+            await parts.grants.finish()
 
     async def subjects(self) -> list[str]:
         """See `Grants.subjects`."""

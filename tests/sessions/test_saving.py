@@ -250,3 +250,30 @@ async def test_none_is_remembered_longer_than_its_session_may_live(workers, proc
     workers.server.answer = workers.server.grant
     await process.renewal.fresh(second)
     assert list(process.renewal.saving._unsaved) == [second.id]
+
+
+# --- the end of a process ---
+
+
+async def test_what_is_unsaved_when_a_process_ends_is_saved_then(workers, process):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    renewed = await process.renewal.fresh(session)
+    workers.store.fails = set()
+    await process.parts.finish()
+    assert await workers.recorded(session) == renewed
+    assert not process.renewal.unsaved
+
+
+async def test_what_cannot_be_saved_even_then_is_said_once_and_nobody_waits_long(workers, process, caplog):
+    sessions = [await workers.sign_in() for _ in range(5)]
+    workers.clock.advance(3600)
+    workers.server.answer = workers.server.grant
+    workers.store.fails = {"swap session"}
+    for session in sessions:
+        await process.renewal.fresh(session)
+    asked = len(workers.store.steps)
+    await process.parts.finish()
+    assert caplog.text.count("sessions_not_saved") == 1
+    assert "sessions=5" in caplog.text
+    assert len(workers.store.steps) <= asked + 2

@@ -9,7 +9,7 @@ ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_
 	tests/edges/test_servers.py tests/cli
 WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py
 
-.PHONY: demo test test-versions test-lowest check fmt docs bench
+.PHONY: demo test test-versions test-lowest check fmt docs bench compare
 
 demo: .venv/demo
 	@.venv/bin/lumin-middleware demo
@@ -55,6 +55,11 @@ docs: .venv/dev
 bench: .venv/dev
 	@.venv/bin/python -m tests.bench
 
+# The same beside what others use: docs/figures.md. Ten minutes, after what has to be built.
+compare: .venv/dev
+	@.venv/bin/pip install --quiet --group compare
+	@.venv/bin/python -m tests.compare
+
 .venv/bin/python:
 	@$(PYTHON) -m venv .venv
 
@@ -67,7 +72,7 @@ bench: .venv/dev
 .venv/dev: pyproject.toml | .venv/bin/python
 	@echo "Installing everything into .venv …"
 	@.venv/bin/pip install --quiet --upgrade pip
-	@.venv/bin/pip install --quiet --group dev --editable '.[cli,postgres,redis]'
+	@.venv/bin/pip install --quiet --group dev --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@ .venv/demo
 
 # From PATH, or the newest of that version that pyenv has.
@@ -77,7 +82,7 @@ bench: .venv/dev
 	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \
 		grep . || command -v python3.$* || { echo "there is no Python 3.$*" >&2; exit 1; })" -m venv .venv-3.$*
 	@.venv-3.$*/bin/pip install --quiet --upgrade pip
-	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,postgres,redis]'
+	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@
 
 .venv-lowest/dev: pyproject.toml tests/lowest.py
@@ -85,5 +90,5 @@ bench: .venv/dev
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m tests.lowest >.venv-lowest/constraints.txt
 	@.venv-lowest/bin/pip install --quiet --upgrade pip
-	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --group lowest --editable '.[cli,postgres,redis]'
+	@.venv-lowest/bin/pip install --quiet --constraint .venv-lowest/constraints.txt --group lowest --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@

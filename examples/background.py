@@ -27,9 +27,8 @@ FORM = """<form method="post" action="/send"><input name="title" aria-label="Tit
 <button class="main">Send tonight</button></form>
 <form method="post" action="/auth/disconnect"><button>Do nothing more for me</button></form>
 <form method="post" action="/auth/logout"><button>Sign out</button></form>"""
-CONNECT = (
-    """<p>May this site send it for you while you are away?</p><a class="button" href="/auth/connect">Allow it</a>"""
-)
+CONNECT = """<p>May this site send it for you while you are away?</p>
+<a class="button main" href="/auth/connect">Allow it</a>"""
 DOCUMENT, WEEK = "https://www.w3.org/WAI/ER/tests/xhtml/testfiles/resources/pdf/dummy.pdf", 604_800  # seconds
 
 

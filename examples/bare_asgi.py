@@ -46,7 +46,9 @@ async def site(scope: Any, receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     status, headers, body = 200, [(b"content-type", b"text/html; charset=utf-8")], b""
     if scope["path"] == "/":
-        body = page("Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in</a>')
+        body = page(
+            "Something to sign", '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>'
+        )
     elif scope["method"] == "POST":
         await send_title(scope, receive)
         status, headers = 303, [(b"location", b"/requests")]

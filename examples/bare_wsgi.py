@@ -43,7 +43,9 @@ def send(environ: dict[str, Any]) -> None:
 def site(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     status, headers, body = "200 OK", [("Content-Type", "text/html; charset=utf-8")], b""
     if environ["PATH_INFO"] == "/":
-        body = page("Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in</a>')
+        body = page(
+            "Something to sign", '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>'
+        )
     elif environ["REQUEST_METHOD"] == "POST":
         send(environ)
         status, headers = "303 See Other", [*headers, ("Location", "/requests")]

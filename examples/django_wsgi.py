@@ -25,7 +25,7 @@ def page(title: str, body: str, status: int = 200) -> HttpResponse:
 
 
 def welcome(request: HttpRequest) -> HttpResponse:
-    return page("Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in</a>')
+    return page("Something to sign", '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>')
 
 
 def requests(request: HttpRequest) -> HttpResponse:

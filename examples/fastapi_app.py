@@ -37,7 +37,7 @@ app.add_middleware(LuminMiddleware, config=replace(LuminConfig.from_env(), publi
 
 @app.get("/")
 async def welcome() -> Response:
-    return page("Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in</a>')
+    return page("Something to sign", '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>')
 
 
 @app.get("/requests")

@@ -25,7 +25,7 @@ def page(title: str, body: str, status: int = 200) -> Response[str]:
 
 @get("/", sync_to_thread=False)
 def welcome() -> Response[str]:
-    return page("Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in</a>')
+    return page("Something to sign", '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>')
 
 
 @get("/requests")

@@ -28,7 +28,7 @@ def page(title: str, body: str, status: int = 200) -> Response:
 
 @app.get("/")
 async def welcome() -> Response:
-    return page("Something to sign", '<p>Send it to yourself.</p><a class="button" href="/requests">Sign in</a>')
+    return page("Something to sign", '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>')
 
 
 @app.get("/requests")

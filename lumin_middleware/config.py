@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from . import checks, environment
+from . import checks, environment, texts
 from .authorization_server import LUMIN as LUMIN
 from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
 from .events import Listener
+from .field_texts import WithFields
+from .look import Page
 from .ports import AsyncStore, Store
 
 Admit = Callable[[dict[str, Any]], Any]
@@ -94,7 +97,7 @@ class LuminConfig:
     """Where sessions live: sealed in the cookie, or in the store with a handle in the cookie."""
     store: str | Store | AsyncStore = field(default="local", repr=False)  # a URL may hold a password
     """A store object, or a URL: `local`, `memory://`, `sqlite:///path`, `redis://…`, `redis+sentinel://…`,
-    `redis+cluster://…`, `postgresql://…`, `django`."""
+    `redis+cluster://…`, `postgresql://…`, `dynamodb://…`, `django`."""
     public: Sequence[str] = ()
     """Paths that nobody needs to sign in for: `/healthz` is that path, `/static/*` all below `/static/`.
 
@@ -161,6 +164,21 @@ class LuminConfig:
     on_event: Listener | None = field(default=None, repr=False)
     """A function, plain or `async`, that is told what happened (`lumin_middleware.events`). No request waits for it."""
 
+    app_name: str | None = None
+    """What this site is called, at the head of our pages and in their titles."""
+    app_url: str | None = None
+    """Where that name leads: a path of this site, or a URL."""
+    accent: str | None = None
+    """The colour of the main button of our pages, `#rrggbb`. What stands on it, and what of it can be read in light and
+    in dark, follows from it."""
+    logo: str | None = None
+    """A picture before the name: a path of this site, which must be public, an https URL, or a `data:image/…` URL."""
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Languages and texts of your own for our pages: a language's tag to texts by their keys (`docs/pages.md`)."""
+    pages: Callable[[Page], str | tuple[str, str]] | None = None
+    """A function that is given a page of ours as data, and returns its HTML, or that and the fetch directives of its
+    Content-Security-Policy, which else is `default-src 'self'`. Where it fails, our own page is sent."""
+
     def __post_init__(self) -> None:
         checks.credential("client_id", self.client_id)
         checks.credential("client_secret", self.client_secret)
@@ -189,6 +207,7 @@ class LuminConfig:
         checks.size("session_memory", self.session_memory)
         object.__setattr__(self, "admit", checks.admission("admit", self.admit))
         checks.function("on_event", self.on_event)
+        self._check_pages()
         if self.after_logout is None:
             object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
         for name in ("after_login", "after_logout"):
@@ -243,6 +262,20 @@ class LuminConfig:
         checks.seconds("renew_before", self.renew_before, 0, 86_400)
         checks.seconds("timeout", self.timeout, 0.1, 120)
         checks.seconds("api_timeout", self.api_timeout, 0.1, 3600)
+
+    def _check_pages(self) -> None:
+        checks.line("app_name", self.app_name)
+        checks.place("app_url", self.app_url)
+        object.__setattr__(self, "accent", checks.colour("accent", self.accent))
+        checks.picture("logo", self.logo)
+        if self.logo and not self.app_name:
+            raise ConfigurationError("logo", "needs app_name, for whoever does not see it")
+        if self.app_url and not self.app_name:
+            raise ConfigurationError("app_url", "has an effect only with app_name")
+        texts.table(self.texts)
+        checks.function("pages", self.pages)
+        if inspect.iscoroutinefunction(self.pages):
+            raise ConfigurationError("pages", "is an async function; a page is made at once, use a plain one")
 
     # --- what follows from the redirect URI ---
 
@@ -304,5 +337,7 @@ class LuminConfig:
             name = environment.variable(error.field)
             raise ConfigurationError(error.field, f"{error.problem} (from {name})" if name else error.problem) from None
 
+
+LuminConfig.__doc__ = WithFields(LuminConfig.__doc__)  # type: ignore[assignment]
 
 SETTINGS = tuple(item.name for item in fields(LuminConfig))

@@ -118,6 +118,10 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
     "LUMIN_TIMEOUT": ("timeout", _seconds),
     "LUMIN_API_TIMEOUT": ("api_timeout", _seconds),
     "LUMIN_ADMIT": ("admit", _listed),
+    "LUMIN_APP_NAME": ("app_name", str),
+    "LUMIN_APP_URL": ("app_url", str),
+    "LUMIN_ACCENT": ("accent", str),
+    "LUMIN_LOGO": ("logo", str),
 }
 """Each environment variable, the setting that it gives, and how its text is read."""
 

@@ -241,6 +241,16 @@ _SIGN_INS = (
         *("Signing you in …", "Another tab of this browser is signing in. This page goes on by itself in a moment."),
     ),
     Reason(
+        "form_gone",
+        *(DEBUG, 404),
+        "A form that was kept was asked for once more, by another browser, or after ten minutes.",
+        _NOTHING,
+        *(
+            "Your form is not here any more",
+            "It was shown already, came from another browser, or waited over ten minutes. Please fill it in anew.",
+        ),
+    ),
+    Reason(
         "prefetch",
         *(DEBUG, 400),
         "A browser asked for the callback ahead of the person.",
@@ -695,6 +705,12 @@ _DOUBTFUL = (
         *(WARNING, None),
         "A logout token was refused.",
         _TOKEN,
+    ),
+    Reason(
+        "page_failed",
+        *(ERROR, None),
+        "`pages` raised an error, or returned no HTML; our own page was sent in its place.",
+        "Mend the function.",
     ),
     Reason(
         "listener_failed",

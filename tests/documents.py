@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import logging
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
-from lumin_middleware import LuminConfig, config
+from lumin_middleware import LuminConfig
 from lumin_middleware import reasons as _reasons
 from lumin_middleware.environment import ENVIRONMENT
+from lumin_middleware.field_texts import field_texts
+from lumin_middleware.look import document
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
+from lumin_middleware.texts.en import TEXTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -100,24 +100,13 @@ _UNITS = {
 def settings() -> str:
     """`docs/settings.md`: the fields of `LuminConfig` with the texts that stand below them."""
     variables = {setting: (f"`{name}`", _UNITS[read.__name__]) for name, (setting, read) in ENVIRONMENT.items()}
-    texts = _texts_of_fields()
+    texts = field_texts(LuminConfig)
     rows, sections = [], []
     for field in dataclasses.fields(LuminConfig):
         variable, unit = variables.get(field.name, ("-", "a function"))
         rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
         sections.append(f"\n### {field.name}\n\n{texts[field.name]}\n")
     return _SETTINGS + "\n".join(rows) + "\n" + "".join(sections)
-
-
-def _texts_of_fields() -> dict[str, str]:
-    tree = ast.parse(inspect.getsource(config))
-    body = next(each for each in tree.body if isinstance(each, ast.ClassDef) and each.name == "LuminConfig").body
-    return {
-        statement.target.id: inspect.cleandoc(text.value.value)
-        for statement, text in pairwise(body)
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    }
 
 
 def _default(field: dataclasses.Field[object]) -> str:
@@ -132,7 +121,34 @@ def _default(field: dataclasses.Field[object]) -> str:
     return f"`{', '.join(field.default) if isinstance(field.default, tuple) else field.default}`"
 
 
-GENERATED = {"docs/reasons.md": reasons, "docs/settings.md": settings}
+_TEXTS = """# Texts
+
+The texts of our pages by their keys, in English, as [`texts=`](pages.md) changes them or gives them in another
+language. What stands in braces is filled in. Reasons that say the same share a text. This page is generated from
+`lumin_middleware/texts/`.
+
+| key | text |
+|---|---|
+"""
+
+
+def texts() -> str:
+    """`docs/texts.md`."""
+    return _TEXTS + "".join(f"| `{key}` | {text} |\n" for key, text in TEXTS.items())
+
+
+def example_page() -> str:
+    """`examples/page.html`: the look of our pages, for applications that import nothing of it."""
+    made = document("$title", "\n<h1>$title</h1>\n$body\n")
+    return made.replace("<style>", '<link rel="icon" href="data:,"><style>\n', 1) + "\n"
+
+
+GENERATED = {
+    "docs/reasons.md": reasons,
+    "docs/settings.md": settings,
+    "docs/texts.md": texts,
+    "examples/page.html": example_page,
+}
 """Each page, and what it is."""
 
 

@@ -310,6 +310,33 @@ WRONG = [
     ("after_login", ""),
     ("after_login", "/a b"),
     ("after_logout", "/bye\r\nX: y"),
+    ("app_name", ""),
+    ("app_name", " "),
+    ("app_name", 7),
+    ("app_name", "x" * 81),
+    ("app_name", "two\nlines"),
+    ("app_url", "javascript:alert(1)"),
+    ("app_url", "//evil.example"),
+    ("app_url", "http://elsewhere.example/"),
+    ("app_url", "/without-a-name"),
+    ("accent", "red"),
+    ("accent", "#12345"),
+    ("accent", "#1234567"),
+    ("accent", "#ggg"),
+    ("accent", "#fff;}"),
+    ("accent", 0xFF6600),
+    ("logo", "logo.svg"),
+    ("logo", "//evil.example/logo.svg"),
+    ("logo", "http://cdn.example.com/logo.svg"),
+    ("logo", "http://localhost/logo.svg"),
+    ("logo", "data:text/html,x"),
+    ("logo", "data:image/png;base64," + "A" * 40_000),
+    ("logo", "https://cdn.example.com/a b"),
+    ("logo", "https://cdn.example.com;script-src/x"),
+    ("logo", "/without-a-name.svg"),
+    ("texts", "de"),
+    ("texts", {"de": {"x": "y"}}),
+    ("pages", "page.html"),
     ("trusted_proxies", "127.0.0.1"),
     ("trusted_proxies", 7),
     ("trusted_proxies", ["proxy.example"]),
@@ -508,3 +535,44 @@ def test_help_shows_no_secret_of_the_environment(monkeypatch):
     monkeypatch.setenv("LUMIN_CLIENT_SECRET", "hunter2")
     assert "hunter2" not in pydoc.render_doc(LuminConfig)
     assert "hunter2" not in str(inspect.signature(LuminConfig.from_env))
+
+
+# --- pages ---
+
+
+@pytest.mark.parametrize("accent", ["#f60", "#FF6600", "#ff6600"])
+def test_a_colour_is_written_in_one_way(accent):
+    assert config(accent=accent).accent == "#ff6600"
+
+
+@pytest.mark.parametrize(
+    "logo",
+    [
+        "/logo.svg",
+        "https://cdn.example.com:8443/a.png?v=1",
+        "data:image/svg+xml,%3Csvg/%3E",
+        "data:image/png;base64,AA==",
+    ],
+)
+def test_a_logo_stands_beside_a_name(logo):
+    assert config(logo=logo, app_name="Tool hire", app_url="/").logo == logo
+    assert "app_name" in refused(logo=logo).problem
+
+
+def test_pages_are_made_at_once():
+    async def later(page: object) -> str:
+        return ""
+
+    assert "async" in refused(pages=later).problem
+
+
+def test_the_name_of_a_site_may_come_from_the_environment():
+    said = {"LUMIN_APP_NAME": "Tool hire, north", "LUMIN_APP_URL": "/", "LUMIN_ACCENT": "#f60", "LUMIN_LOGO": "/l.svg"}
+    needed = {
+        "LUMIN_CLIENT_ID": "x",
+        "LUMIN_CLIENT_SECRET": "y",
+        "LUMIN_REDIRECT_URI": "https://app.example.com/auth/callback",
+        "LUMIN_SECRET_KEY": KEY.hex(),
+    }
+    found = LuminConfig.from_env({**needed, **said})
+    assert (found.app_name, found.app_url, found.accent, found.logo) == ("Tool hire, north", "/", "#ff6600", "/l.svg")

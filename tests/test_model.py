@@ -125,9 +125,9 @@ SHOWN = {
     "sessions.grants.Listed": {"name", "workspace", "connected_at"},
     "site.people.SignedIn": {"name", "began"},
     "sessions.records.Record": {"session"},
-    "sessions.sessions.Carried": {"session", "stale", "outdated", "until"},
-    "sessions.sessions.Settled": {"carried"},
-    "sessions.sessions.Opened": {"session", "key", "newest_key", "size", "settled"},
+    "sessions.opened.Carried": {"session", "stale", "outdated", "until", "seen"},
+    "sessions.opened.Settled": {"carried"},
+    "sessions.opened.Opened": {"session", "key", "newest_key", "size", "settled"},
     "sessions.sealing.Unsealed": {"sealed_at", "newest_key"},
     "sessions.pauses.Pause": {"number", "seconds", "until"},
     "sessions.index.Entry": {"began", "has_sid"},
@@ -138,7 +138,9 @@ SHOWN = {
     "site.verify.Question": {"request", "known", "marked", "redirects", "scope", "yes", "hold"},
     "site.api_proxy.Head": {"status"},
     "site.api_proxy.ApiCall": {"method", "path"},
-    "site.pages.Page": set(),
+    "look.Look": {"app_name", "app_url", "accent", "logo"},
+    "look.Page": set(),
+    "site.pages.Draft": set(),
 }
 """The fields that a value's `repr` may show: none that could hold a token, a code, a cookie, a query or a claim. The
 values among them (`session`, `request`, …) are in this list themselves."""

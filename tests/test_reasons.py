@@ -22,7 +22,7 @@ LEVELS = {
     logging.ERROR: {
         *("no_id_token", "bad_id_token", "bad_token_response", "bad_user_info", "token_refused", "no_keys"),
         *("bad_discovery", "not_saved", "session_forgotten", "not_this_sessions", "id_token_left_aside"),
-        *("client_misused", "listener_failed", "admit_failed"),
+        *("client_misused", "listener_failed", "admit_failed", "page_failed"),
     },
     logging.WARNING: {
         *("server_unavailable", "store_unavailable", "server_error", "temporarily_unavailable", "sign_in_trouble"),
@@ -38,7 +38,7 @@ LEVELS = {
     },
     logging.DEBUG: {
         *("no_session", "expired", "ended", "renewed", "method_not_allowed", "waiting", "prefetch"),
-        *("session_renewed", "adopted", "began", "ours", "passed"),
+        *("session_renewed", "adopted", "began", "ours", "passed", "form_gone"),
     },
 }
 """The levels, as `docs/reasons.md` has them; whatever is nowhere here is INFO."""

@@ -20,7 +20,7 @@ from ..emulator import DEMO_CLIENT, Running, serve
 from .emulator import environment
 from .terminal import LOOPBACK, PORT, fail, is_set, listen, registered_port, settings, until_stopped
 
-EXAMPLE = "examples.starlette_app:app"
+EXAMPLE = "examples.demo:app"
 
 
 def demo(

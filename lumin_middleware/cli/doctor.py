@@ -7,18 +7,20 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from ..config import LuminConfig
 from ..doctor.application import application
-from ..doctor.examination import examine
+from ..doctor.examination import Looking, examine
 from ..doctor.findings import Finding
 from ..doctor.settings import read
 from .terminal import fail
 
-_MARKS = {"ok": "ok", "doubtful": "DOUBTFUL", "wrong": "WRONG"}
+_MARKS = {"ok": ("ok", "green"), "doubtful": ("DOUBTFUL", "yellow"), "wrong": ("WRONG", "bold red")}
 
 
 def doctor(
@@ -32,26 +34,35 @@ def doctor(
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
     loaded = _load(app) if app else None
-    config, findings = read()
-    if not as_json:
-        for finding in findings:
-            _tell(finding)
-    for finding in _rest(config, loaded):
-        findings.append(finding)
-        if not as_json:
-            _tell(finding)
     if as_json:
+        findings = list(_findings(loaded))
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
-        _sum_up(findings)
+        findings = _live(loaded)
     if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(1)
 
 
-def _rest(config: LuminConfig | None, app: Any) -> Any:
+def _findings(app: Any, looking: Looking = lambda what: None) -> Iterator[Finding]:
+    config, findings = read()
+    yield from findings
     if config is not None:
-        return examine(config, app)
-    return application(app, None) if app is not None else ()
+        yield from examine(config, app, looking)
+    elif app is not None:
+        yield from application(app, None)
+
+
+def _live(app: Any) -> list[Finding]:
+    """The findings, each told as it is made; below them, at a terminal, what is looked at."""
+    console = Console(highlight=False, soft_wrap=True)
+    findings = []
+    with console.status("") as status:
+        for finding in _findings(app, lambda what: status.update(f"Looking at {what} …")):
+            findings.append(finding)
+            console.print(_told(finding))
+    wrong, doubtful = (sum(finding.level == level for finding in findings) for level in ("wrong", "doubtful"))
+    console.print(f"\n{len(findings)} findings: {wrong} wrong, {doubtful} doubtful.")
+    return findings
 
 
 def _load(name: str) -> Any:
@@ -68,15 +79,10 @@ def _load(name: str) -> Any:
     return value
 
 
-def _tell(finding: Finding) -> None:
-    typer.echo(f"{_MARKS[finding.level]:9}{finding.check}: {finding.what}")
-    if finding.why:
-        typer.echo(f"         why: {finding.why}")
-    if finding.cure:
-        typer.echo(f"         cure: {finding.cure}")
-
-
-def _sum_up(findings: list[Finding]) -> None:
-    wrong = sum(finding.level == "wrong" for finding in findings)
-    doubtful = sum(finding.level == "doubtful" for finding in findings)
-    typer.echo(f"\n{len(findings)} findings: {wrong} wrong, {doubtful} doubtful.")
+def _told(finding: Finding) -> Text:
+    mark, style = _MARKS[finding.level]
+    text = Text.assemble((f"{mark:9}", style), f"{finding.check}: {finding.what}")
+    for name, said in (("why", finding.why), ("cure", finding.cure)):
+        if said:
+            text.append(f"\n{'':9}").append(f"{name}: ", "dim").append(said)
+    return text

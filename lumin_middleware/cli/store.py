@@ -17,7 +17,7 @@ import typer
 
 from ..errors import ConfigurationError, StoreUnavailable
 from ..ports import Store
-from ..stores import PostgresStore, store_from_url
+from ..stores import DynamoDBStore, PostgresStore, store_from_url
 from ..stores.postgres_statements import schema
 from .terminal import fail, settings
 
@@ -39,16 +39,16 @@ THREADS, TURNS = 8, 10
 
 
 @store.command()
-def create(url: URL = "", sql: Annotated[bool, typer.Option("--sql", help="Only print the SQL.")] = False) -> None:
-    """Make the table in PostgreSQL, if it is not there. Other stores need nothing; Django's has a migration."""
+def create(url: URL = "", sql: Annotated[bool, typer.Option("--sql", help="Print PostgreSQL's SQL.")] = False) -> None:
+    """Make the table in PostgreSQL or DynamoDB, if it is not there. Other stores need none; Django has a migration."""
     if sql:
         typer.echo(schema(), nl=False)
         return
     url = url or _from_environment()
-    if not url.startswith(("postgresql://", "postgres://")):
-        fail("Only PostgreSQL needs a table to be made; a Django site makes its own with `manage.py migrate`.")
+    if not url.startswith(("postgresql://", "postgres://", "dynamodb://")):
+        fail("Only PostgreSQL and DynamoDB need a table; a Django site makes its own with `manage.py migrate`.")
     with _opened(url) as opened:
-        assert isinstance(opened, PostgresStore)
+        assert isinstance(opened, (PostgresStore, DynamoDBStore))
         opened.create()
         typer.echo(f"The table {opened.table} is there.")
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..config import LuminConfig
 from . import application, client, metadata, network, settings, stores
 from .findings import Finding
 
+Looking = Callable[[str], None]
+"""Is told what is looked at next."""
 
-def examine(config: LuminConfig, app: Any = None) -> Iterator[Finding]:
+
+def examine(config: LuminConfig, app: Any = None, looking: Looking = lambda what: None) -> Iterator[Finding]:
     """Each finding as it is made."""
+    looking("the settings")
     for check in (settings.redirect_uri, settings.secrets, settings.scope, network.proxies, network.names):
         yield from check(config)
+    looking("the authorization server")
     reached = True
     for finding in network.server(config):
         reached = reached and not (finding.check == network.SERVER and finding.level == "wrong")
         yield finding
     if reached:
-        yield from _server(config)
+        yield from _server(config, looking)
+    looking("the API")
     yield from network.api(config)
+    looking("the store")
     yield from stores.store(config)
     if app is not None:
+        looking("the application")
         yield from application.application(app, config)
 
 
-def _server(config: LuminConfig) -> Iterator[Finding]:
+def _server(config: LuminConfig, looking: Looking) -> Iterator[Finding]:
     document = metadata.document(config)
     yield from metadata.discovery(config, document)
     server = metadata.resolved(config, document)
@@ -34,5 +42,6 @@ def _server(config: LuminConfig) -> Iterator[Finding]:
         yield from client.unresolved(config)
         return
     yield from metadata.keys(config, server)
+    looking("the client")
     yield from client.known(config, server)
     yield from client.secret(config, server)

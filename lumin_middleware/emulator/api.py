@@ -17,7 +17,7 @@ from .clock import Clock
 from .endpoints import bearer_token
 from .grants import Grant, Grants
 from .pages import error_page
-from .registry import User, Workspace
+from .registry import Client, User, Workspace
 from .signature_requests import Invalid
 from .signing_api import SigningApi
 from .workspace_api import WorkspaceApi
@@ -32,11 +32,17 @@ class Api:
     """Everything below `/v1`, and the links that it hands out."""
 
     def __init__(
-        self, grants: Grants, clock: Clock, base: str, users: Mapping[str, User], workspaces: Mapping[str, Workspace]
+        self,
+        grants: Grants,
+        clock: Clock,
+        base: str,
+        clients: Mapping[str, Client],
+        users: Mapping[str, User],
+        workspaces: Mapping[str, Workspace],
     ) -> None:
         self.grants = grants
         self._files = SignedUrls(clock, base)
-        self.signing = SigningApi(clock, base, self._files)
+        self.signing = SigningApi(clock, base, self._files, clients)
         self.workspace = WorkspaceApi(clock, base, self._files, users, workspaces)
         table: Table = [
             ("GET", "/user/info", self.user_info, PROFILE),

@@ -99,7 +99,7 @@ class Emulator:
         )
         self._token_endpoint = TokenEndpoint(self.clients, self.grants, self._signer, id_tokens=id_token)
         self._logout = LogoutEndpoint(self.clients, self.grants, self._signer, self._sign_ins, backchannel_transport)
-        self._api = Api(self.grants, self._clock, self.base, self.users, self.workspaces)
+        self._api = Api(self.grants, self._clock, self.base, self.clients, self.users, self.workspaces)
         self.app: ASGIApp = self._build()
 
     def _build(self) -> ASGIApp:

@@ -1,62 +1,26 @@
 """What a person sees: small pages without scripts or anything from elsewhere, marked as the emulator's.
 
-Every value passes through `html.escape`. The Content-Security-Policy allows this one style sheet, by its
-hash, and forms that lead back here or, through redirects, to the client's callback.
+They look as all pages of ours do (`look`), and speak English: they are for whoever develops. Every value passes through
+`html.escape`. The Content-Security-Policy allows forms that lead back here or, through redirects, to the client's
+callback. Every page has a way on.
 """
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse
 
+from ..look import document, policy
 from .authorization_request import AuthorizationRequest
 from .grants import Grant
 from .registry import SCOPES, Client, User, Workspace
 
-_STYLE = """
-:root { color-scheme: light dark; --ground: #eef1f4; --card: #fff; --ink: #1b2430; --soft: #566273; --line: #d5dce4;
-  --accent: #1d5fd1; --on-accent: #fff; --mark: #fff3cd; --mark-ink: #664d03; }
-@media (prefers-color-scheme: dark) { :root { --ground: #10151c; --card: #1a212b; --ink: #e8edf3; --soft: #a3b0c0;
-  --line: #344050; --accent: #8ab4ff; --on-accent: #0c1a33; --mark: #3b3110; --mark-ink: #ffe08a; } }
-* { box-sizing: border-box; }
-body { margin: 0; min-height: 100vh; background: var(--ground); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-.mark { background: var(--mark); color: var(--mark-ink); padding: .6rem 1rem; text-align: center; font-size: .875rem; }
-main { max-width: 28rem; margin: 2.5rem auto; padding: 0 1rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: .75rem; padding: 1.5rem; }
-h1 { font-size: 1.375rem; line-height: 1.25; margin: 0 0 .75rem; }
-h2 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
-p { margin: 0 0 1rem; }
-p:last-child { margin-bottom: 0; }
-a { color: var(--accent); }
-.soft, small { color: var(--soft); font-size: .875rem; }
-button { display: block; width: 100%; min-height: 2.9rem; margin: .6rem 0 0; padding: .6rem 1rem; border-radius: .5rem;
-  border: 1px solid var(--line); background: transparent; color: inherit; font: inherit; cursor: pointer; }
-button.person { text-align: left; }
-button.person small { display: block; }
-button.main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); font-weight: 600; }
-button:hover { border-color: var(--accent); }
-:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-fieldset { border: 0; margin: 0; padding: 0; }
-legend { padding: 0; }
-label { display: flex; gap: .75rem; align-items: flex-start; padding: .55rem 0; border-bottom: 1px solid var(--line); }
-label small { display: block; }
-label.plain { border: 0; }
-input { flex: none; width: 1.15rem; height: 1.15rem; margin: .2rem 0 0; accent-color: var(--accent); }
-code { font-size: .875em; }
-ul { list-style: none; padding: 0; margin: 0 0 1.5rem; }
-li { padding: .5rem 0; border-bottom: 1px solid var(--line); }
-li small { display: block; }
-form > button.away { margin-top: 1.5rem; border-style: dashed; }
-@media (max-width: 30rem) { main { margin: 1rem auto; } .card { padding: 1.1rem; } }
-""".strip()
+_MARK = '<header class="mark"><strong>Lumin emulator</strong> — for development only</header>'
 
-_STYLE_HASH = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_HOME = '<div class="actions"><a class="button main" href="/">To the emulator itself</a></div>'
 
 
 def _form_target(uri: str) -> str:
@@ -71,25 +35,14 @@ def _form_target(uri: str) -> str:
 
 
 def _page(title: str, body: str, *, status: int = 200, leads_to: Iterable[str] = ()) -> HTMLResponse:
-    targets = " ".join(["'self'", *map(_form_target, leads_to)])
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action {targets}; "
-        "frame-ancestors 'none'; base-uri 'none'"
-    )
-    html = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)} · Lumin emulator</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head>\n<body>"
-        '<div class="mark"><strong>Lumin emulator</strong> — for development only</div>\n'
-        f'<main><div class="card"><h1>{escape(title)}</h1>\n{body}\n</div></main></body></html>\n'
-    )
     headers = {
-        "Content-Security-Policy": policy,
+        "Content-Security-Policy": policy(form_action=" ".join(["'self'", *map(_form_target, leads_to)])),
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
-    return HTMLResponse(html, status, headers)
+    content = f"<h1>{escape(title)}</h1>{body}"
+    return HTMLResponse(document(f"{title} · Lumin emulator", content, above=_MARK), status, headers)
 
 
 def _form(action: str, challenge: str, fields: str) -> str:
@@ -115,8 +68,9 @@ def sign_in_page(request: AuthorizationRequest, users: Iterable[User], challenge
         _form(
             "login",
             challenge,
-            "".join(_person(user, first=index == 0) for index, user in enumerate(people))
-            + '<button class="away" name="deny" value="yes">Cancel</button>',
+            '<div class="stack">'
+            + "".join(_person(user, first=index == 0) for index, user in enumerate(people))
+            + '</div><div class="actions"><button name="deny" value="yes">Cancel</button></div>',
         )
     )
     return _page("Sign in", body, leads_to=[request.redirect_uri])
@@ -124,7 +78,7 @@ def sign_in_page(request: AuthorizationRequest, users: Iterable[User], challenge
 
 def _scope_box(scope: str) -> str:
     return (
-        f'<label><input type="checkbox" name="scope" value="{escape(scope)}" checked><span>'
+        f'<label class="choice"><input type="checkbox" name="scope" value="{escape(scope)}" checked><span>'
         f"{escape(SCOPES.get(scope, scope))}<small><code>{escape(scope)}</code></small></span></label>"
     )
 
@@ -132,7 +86,7 @@ def _scope_box(scope: str) -> str:
 def _workspace_box(workspace: Workspace, *, first: bool) -> str:
     checked = " checked" if first else ""
     return (
-        f'<label class="plain"><input type="radio" name="workspace" value="{escape(workspace.id)}"{checked}><span>'
+        f'<label class="choice"><input type="radio" name="workspace" value="{escape(workspace.id)}"{checked}><span>'
         f"{escape(workspace.name)}</span></label>"
     )
 
@@ -153,10 +107,10 @@ def consent_page(
         "consent",
         challenge,
         f"<fieldset><legend>It will be able to:</legend>{boxes}</fieldset>{_workspace_choice(workspaces)}"
-        '<label class="plain"><input type="checkbox" '
+        '<label class="choice"><input type="checkbox" '
         'name="remember" value="yes"><span>Do not ask again for this application</span></label>'
-        '<button class="main" name="allow" value="yes" autofocus>Allow</button>'
-        '<button name="deny" value="yes">Deny</button>',
+        '<div class="actions"><button class="main" name="allow" value="yes" autofocus>Allow</button>'
+        '<button name="deny" value="yes">Deny</button></div>',
     )
     return _page(f"Allow {request.client.name}?", body, leads_to=[request.redirect_uri])
 
@@ -174,7 +128,7 @@ def form_post_page(redirect_uri: str, parameters: Mapping[str, str]) -> HTMLResp
 
 def error_page(error: str, description: str, status: int = 400) -> HTMLResponse:
     """For faults that must not reach a callback, such as an unknown client or redirect URI."""
-    body = f"<p>{escape(description)}</p><p class=soft><code>{escape(error)}</code></p>"
+    body = f'<p>{escape(description)}</p><p class="soft"><code>{escape(error)}</code></p>{_HOME}'
     return _page("This request cannot go on", body, status=status)
 
 
@@ -183,26 +137,33 @@ def sign_out_page(user: User, challenge: str, leads_to: str | None) -> HTMLRespo
     body = f"<p>You are signed in as <strong>{escape(user.name)}</strong>.</p>" + _form(
         "logout",
         challenge,
-        '<button class="main" name="confirm" value="yes" autofocus>Sign out</button>'
-        '<button name="deny" value="yes">Stay signed in</button>',
+        '<div class="actions"><button class="main" name="confirm" value="yes" autofocus>Sign out</button>'
+        '<button name="deny" value="yes">Stay signed in</button></div>',
     )
     return _page("Sign out?", body, leads_to=[leads_to] if leads_to else [])
 
 
 def still_signed_in_page() -> HTMLResponse:
-    return _page("Nothing has changed", '<p class="soft">You can close this window.</p>')
+    return _page("Nothing has changed", f'<p class="soft">You can close this window.</p>{_HOME}')
 
 
 def signed_out_page() -> HTMLResponse:
-    return _page("You are signed out", '<p class="soft">You can close this window.</p>')
+    return _page("You are signed out", f'<p class="soft">You can close this window.</p>{_HOME}')
 
 
-def signing_page(title: str, name: str, *, signed: bool) -> HTMLResponse:
-    """Where a signing link leads."""
+def signing_page(title: str, name: str, *, signed: bool, back: str) -> HTMLResponse:
+    """Where a signing link leads. `back` is where the application that asked for it is."""
+    back = escape(back or "/")
     if signed:
-        return _page("Signed", f"<p><strong>{escape(name)}</strong> has signed “{escape(title)}”.</p>")
-    button = '<form method="post"><button class="main" autofocus>Sign</button></form>'
-    return _page(title, f"<p>For <strong>{escape(name)}</strong> to sign.</p>{button}")
+        done = f"<p><strong>{escape(name)}</strong> has signed “{escape(title)}”.</p>"
+        link = f'<a class="button main" href="{back}">Back to the application</a>'
+        return _page("Signed", f'{done}<div class="actions">{link}</div>')
+    return _page(
+        title,
+        f"<p>For <strong>{escape(name)}</strong> to sign.</p>"
+        '<form method="post"><div class="actions"><button class="main" autofocus>Sign</button>'
+        f'<a class="button" href="{back}">Not now</a></div></form>',
+    )
 
 
 def _grant(number: int, grant: Grant, clients: Mapping[str, Client], workspaces: Mapping[str, Workspace]) -> str:
@@ -213,7 +174,8 @@ def _grant(number: int, grant: Grant, clients: Mapping[str, Client], workspaces:
         f"<li>{escape(grant.user.name)}<small>{escape(clients[grant.client_id].name)}"
         f"{f' · {escape(where.name)}' if where else ''}{lasting}</small>"
         f"<small><code>{escape(' '.join(grant.scope))}</code></small>"
-        f'<form method="post" action="grants/revoke"><button name="grant" value="{number}">Revoke</button></form></li>'
+        '<form method="post" action="grants/revoke"><div class="actions">'
+        f'<button name="grant" value="{number}">Revoke</button></div></form></li>'
     )
 
 
@@ -235,10 +197,11 @@ def home_page(
     )
     people = "".join(f"<li>{escape(user.name)}<small>{escape(user.email)}</small></li>" for user in users.values())
     body = (
-        f"<ul><li>Authorization server<small><code>{escape(base)}</code></small></li>"
+        f'<ul class="rows"><li>Authorization server<small><code>{escape(base)}</code></small></li>'
         f"<li>API<small><code>{escape(base)}/v1</code></small></li></ul>"
-        f"<h2>Applications</h2><ul>{applications}</ul><h2>People</h2><ul>{people}</ul>"
-        f"<h2>What they have allowed</h2><ul>{allowed or '<li>Nothing yet.</li>'}</ul>"
+        f'<h2>Applications</h2><ul class="rows">{applications}</ul>'
+        f'<h2>People</h2><ul class="rows">{people}</ul>'
+        f'<h2>What they have allowed</h2><ul class="rows">{allowed or "<li>Nothing yet.</li>"}</ul>'
         '<p><a href=".well-known/openid-configuration">OpenID configuration</a> · '
         '<a href="oauth2/sessions/logout">Sign out</a></p>'
     )

@@ -6,8 +6,10 @@ Times are epoch milliseconds. In a multipart body `signers` and `viewers` are JS
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +20,7 @@ from .clock import Clock
 from .grants import Grant
 from .pages import error_page, signing_page
 from .pdf import pdf
+from .registry import Client
 from .signature_requests import (
     FINAL,
     Invalid,
@@ -41,6 +44,8 @@ class Link:
 
     request: SignatureRequest
     signer: Signer
+    back: str
+    """Where the application is that asked for it; empty where it is in no browser."""
     ends: float | None = None
     opened: bool = False
 
@@ -48,7 +53,8 @@ class Link:
 class SigningApi:
     """`/signature_requests`, `/signature_request/…`, and the pages of signers."""
 
-    def __init__(self, clock: Clock, base: str, files: SignedUrls) -> None:
+    def __init__(self, clock: Clock, base: str, files: SignedUrls, clients: Mapping[str, Client]) -> None:
+        self._clients = clients
         self.clock = clock
         self.base = base
         self.signature_requests: dict[str, SignatureRequest] = {}
@@ -140,7 +146,7 @@ class SigningApi:
     async def signing_link(self, http: Request, grant: Grant) -> Response:
         found, signer, _ = await self._signer(http, grant)
         link = secrets.token_urlsafe(24)
-        self._links[link] = Link(found, signer)
+        self._links[link] = Link(found, signer, self._back(grant))
         return JSONResponse(
             {"view_url": f"{self.base}/sign/{link}", "signer_email": signer.email_address, "status": signer.status}
         )
@@ -153,7 +159,7 @@ class SigningApi:
             raise Invalid(f"expiry: must be {MIN_EXPIRY} to {MAX_EXPIRY} milliseconds")
         session = secrets.token_urlsafe(24)
         ends = self._now() + expiry
-        self._links[session] = Link(found, signer, ends / 1000)
+        self._links[session] = Link(found, signer, self._back(grant), ends / 1000)
         return JSONResponse(
             {
                 "sign_url": f"{self.base}/embed?session={session}",
@@ -171,6 +177,13 @@ class SigningApi:
         if signer is None:
             raise Invalid("signer_email: not a signer of this request")
         return found, signer, data
+
+    def _back(self, grant: Grant) -> str:
+        """The top of the site whose application this is."""
+        for uri in self._clients[grant.client_id].redirect_uris:
+            if (parts := urlsplit(uri)).scheme in ("http", "https"):
+                return f"{parts.scheme}://{parts.netloc}/"
+        return ""
 
     async def sign(self, http: Request) -> Response:
         """The page behind a signing link."""
@@ -191,7 +204,9 @@ class SigningApi:
             return error_page("not_found", "There is nothing to sign here.", 404)
         if http.method == "POST":
             link.request.approve(link.signer.email_address)
-        return signing_page(link.request.title, link.signer.name, signed=link.signer.status == "APPROVED")
+        return signing_page(
+            link.request.title, link.signer.name, signed=link.signer.status == "APPROVED", back=link.back
+        )
 
     async def file(self, http: Request, grant: Grant) -> Response:
         found = self._mine(http, grant)

@@ -22,12 +22,11 @@ from ..config import LuminConfig
 from ..errors import ConfigurationError, RequestRefused
 from ..journal import say
 from ..model import Response
-from ..reasons import REASONS
 from ..runtime.answering import respond
-from ..site import pages
 from ..site.verify import Proxies, identity_headers, require_subject
 from . import incoming
 from .access_log import client_address, shown
+from .answers import Answers
 from .forwarding import Forwarding, Header
 from .messages import Request, UpstreamTrouble
 from .relay import BROKEN, close, relay
@@ -66,6 +65,7 @@ class Gateway:
         self._forwarding = Forwarding(config, host, str(self._url))
         self._pass_user_headers = pass_user_headers
         self._proxies = Proxies(config.trusted_proxies)
+        self._answers = Answers(config)
         self._patience = timeout
         self._upstream = Upstream(str(self._url), timeout)
         self._client = httpx2.AsyncClient(  # for WebSockets, each of which has a connection of its own
@@ -83,14 +83,14 @@ class Gateway:
                     incoming.check(scope)
                     await self._http(scope, receive, send)
                 except RequestRefused as error:
-                    await respond(_refused(error, scope), scope, send)
+                    await respond(self._answers.refused(error, scope), scope, send)
             case "websocket":
                 await receive()
                 try:
                     incoming.check(scope)
                     await self._websocket(scope, receive, send)
                 except RequestRefused as error:
-                    await _deny(_refused(error, scope), scope, send)
+                    await _deny(self._answers.refused(error, scope), scope, send)
             case "lifespan":
                 await self._lifespan(receive, send)
 
@@ -140,7 +140,7 @@ class Gateway:
         try:
             answer = await self._upstream.send(request)
         except UpstreamTrouble as error:
-            await respond(_trouble(error, scope, late=error.late), scope, send)
+            await respond(self._answers.trouble(error, scope, late=error.late), scope, send)
             return
         try:
             passed = self._forwarding.down(answer.headers)
@@ -177,7 +177,7 @@ class Gateway:
         except (httpx2.TransportError, ExceptionGroup) as error:
             if not accepted:
                 late = isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
-                await _deny(_trouble(error, scope, late=late), scope, send)
+                await _deny(self._answers.trouble(error, scope, late=late), scope, send)
                 return
             if isinstance(error, ExceptionGroup) and error.split((httpx2.TransportError, ProtocolError, OSError))[1]:
                 raise
@@ -232,32 +232,6 @@ async def _deny(response: Response, scope: Scope, send: Send) -> None:
         await respond(response, scope, send, "websocket.http.response")
     else:
         await send(close(BROKEN))
-
-
-# --- what we say ourselves ------------------------------------------------------------------------------
-
-
-def _trouble(error: Exception, scope: Scope, *, late: bool) -> Response:
-    """The answer for an upstream that gives none: 504 when it is late, else 502 (RFC 9110, 15.6)."""
-    status, reason = (504, "upstream_timeout") if late else (502, "upstream_unavailable")
-    say(reason, path=shown(scope), error=repr(error))
-    return _told(scope, status, reason, REASONS[reason].title, REASONS[reason].person)
-
-
-def _refused(error: RequestRefused, scope: Scope) -> Response:
-    answer = _told(scope, error.status, error.reason, "This request was refused", str(error))
-    if error.status != 403:  # nobody knows where in the bytes of its connection such a request ends
-        answer.headers.append(("Connection", "close"))
-    if error.status == 405:
-        answer.headers.append(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
-    return answer
-
-
-def _told(scope: Scope, status: int, reason: str, title: str, text: str) -> Response:
-    accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
-    if b"text/html" in accept.lower():
-        return pages.page(status, pages.Page(title, text))
-    return pages.problem(status, reason, title, detail=text)
 
 
 def _upstream_url(upstream: str) -> httpx2.URL:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import secrets
 import ssl
 from collections.abc import MutableMapping
 from urllib.request import getproxies
@@ -38,20 +39,21 @@ class NotSetUp:
                 await send({"type": "lifespan.startup.failed", "message": str(self._error)})
                 raise self._error  # servers have heard; test clients go by this
             case "http":
-                accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
-                await respond(not_set_up(self._error, accept.decode("latin-1")), scope, send)
+                asked = [pages.accepted(scope["headers"], name) for name in (b"accept", b"accept-language")]
+                await respond(not_set_up(self._error, *asked), scope, send)
             case "websocket":
                 await deny(not_set_up(self._error), scope, receive, send)
 
 
-def not_set_up(error: LuminError, accept: str = "") -> Response:
+def not_set_up(error: LuminError, accept: str = "", accept_language: str = "") -> Response:
     """The answer of a site that cannot serve; the log says why."""
-    say("cannot_serve", error=error)
+    reference = pages.reference(secrets.token_hex(4))
+    say("cannot_serve", error=error, ref=reference)
     reason = REASONS["cannot_serve"]
     headers = [("Retry-After", "5")] if isinstance(error, StoreUnavailable) else []
     if "text/html" in accept.lower():
-        page = pages.Page(reason.title, reason.person, reason=reason.code)
-        return pages.page(error.status_hint, page, headers=headers)
+        draft = pages.Draft(reason.code, links=[("try_again", "")], reason=reason.code, reference=reference)
+        return pages.NOBODYS.page(accept_language, error.status_hint, draft, headers=headers)
     return pages.problem(error.status_hint, error.reason, reason.title, headers=headers)
 
 

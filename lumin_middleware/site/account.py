@@ -12,7 +12,7 @@ from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.index import Entry, by_subject
-from ..sessions.sessions import Carried, Opened
+from ..sessions.opened import Carried, Opened
 from . import pages
 from .access import accepts_html, is_same_origin
 from .back_channel import BackChannelLogout
@@ -102,7 +102,7 @@ class Account:
         """`GET logout`: a page with a button. `POST logout`: signed out here, and at Lumin as far as it can be."""
         if request.method in ("GET", "HEAD"):
             signed_in = await self._sessions.current(jar)
-            return self._answers.logout_page() if signed_in else self._answers.signed_out()
+            return self._answers.logout_page(request) if signed_in else self._answers.signed_out(request)
         if request.method != "POST":
             return self._answers.method_not_allowed("GET, HEAD, POST")
         self._require_same_origin(request)

@@ -1,17 +1,16 @@
-"""How each failure is told: the status, the words, and to whom.
+"""How each failure is told: the status, which page, and to whom.
 
-The words are data. A person gets a page that says what to do next and nothing that helps an attacker; a program
-gets the same as a problem with a `reason` from a fixed list; the log gets the particulars.
+A person gets a page that says what to do next and nothing that helps an attacker; a program gets the same as a problem
+with a `reason` from a fixed list; the log gets the particulars.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from logging import DEBUG
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ..config import LuminConfig
@@ -27,10 +26,12 @@ from ..events import AccessRefused, Event, Loop, ServerTrouble, SignInFailed, St
 from ..model import Request, Response
 from ..ports import World
 from ..protocol import oauth
-from ..reasons import FAILED, REASONS, REFUSED, Reason
+from ..reasons import REASONS, Reason
 from ..sessions.records import digest
+from ..texts.en import KEYS, TEXTS
 from . import pages
 from .access import accepts_html, is_navigation, is_page, percent_encoded, return_to
+from .pages import Draft, permissions
 
 _HOST = re.compile(r"[a-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](?::[0-9]{1,5})?")
 
@@ -46,24 +47,7 @@ _SAID = {
 
 _OF_ADMISSION = ("not_admitted", "admit_failed")
 
-_NOT_COMPLETED = "The sign-in cannot be completed at the moment. Please try again."
-
-# What a person reads who cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
-_NOT_SENT = (
-    "You are not signed in any more",
-    "What you sent was not taken. Sign in, and you come back to the page that you sent it from; send it again there.",
-)
-_KEPT = (
-    "You are not signed in any more",
-    "What you sent was not taken, but it is kept for ten minutes. Sign in, and you are asked whether to send it then.",
-)
-_FRAMED = ("Sign in to go on", "This part of the page needs a sign-in.")
-
-_LOOP = (
-    "The browser refuses cookies, or an extension removes them.",
-    "The site was opened under another name, or with http instead of https, than it signs in with.",
-    "The clock of the server or of this device is wrong.",
-)
+_LOOP = ("loop.cookies", "loop.name", "loop.clock")
 
 
 def why(error: LuminError) -> Reason:
@@ -97,13 +81,35 @@ class Answers(Places):
     def __init__(self, config: LuminConfig, world: World) -> None:
         super().__init__(config)
         self._world = world
+        self._pages = pages.Pages(config)
+        self.home = config.app_url or config.after_login
+        """Where a person can always go on."""
+
+    def page(
+        self,
+        request: Request,
+        status: int,
+        content: Draft,
+        *,
+        form_action: str = "'self'",
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Response:
+        """A page of this site for whoever made this request, which always has a way on."""
+        if not content.links and content.button is None:
+            content = replace(content, links=self._ways_on(request, status))
+        languages = pages.languages(request)
+        return self._pages.page(languages, status, content, form_action=form_action, headers=headers)
+
+    def _ways_on(self, request: Request, status: int) -> tuple[tuple[str, str], ...]:
+        """Where there is nothing better: the same once more, where that may help, and the start page."""
+        again = (("try_again", ""),) if status >= 500 and request.method in ("GET", "HEAD") else ()
+        return (*again, ("home", self.home))
 
     # --- what the log hears ---
 
     def _reference(self, request: Request, reason: Reason, status: int, **particulars: object) -> str:
         """A name for this answer, which its page shows; where it is worth a line of its own, the line is written."""
-        name = digest(self._world.token(8))[:8].upper()
-        reference = f"{name[:4]}-{name[4:]}"
+        reference = pages.reference(digest(self._world.token(8)))
         if reason.level > DEBUG:  # what is not is in the line that each request has
             event = self._event(request, reason.code, status, particulars.get("cause", ""))
             asked = {"method": request.method, "path": request.path, "status": status}
@@ -142,11 +148,17 @@ class Answers(Places):
         if request.header(b"hx-request"):
             headers.append(("HX-Redirect", login_url))
         if may_be_page and is_page(request):
-            title, text = _KEPT if kept else _NOT_SENT if request.method not in ("GET", "HEAD") else _FRAMED
-            content = pages.Page(
-                title, text, links=(("Sign in", login_url),), framed=True, reason=told.code, reference=reference
+            # They cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
+            name = "kept" if kept else "not_sent" if request.method not in ("GET", "HEAD") else "no_session"
+            content = Draft(
+                name,
+                text=("framed.text",) if name == "no_session" else (),
+                links=(("sign_in", login_url),),
+                framed=True,
+                reason=told.code,
+                reference=reference,
             )
-            return pages.page(401, content, headers=headers)
+            return self.page(request, 401, content, headers=headers)
         return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
 
     def not_recent(self, request: Request, max_age: float, *, may_be_page: bool) -> Response:
@@ -159,15 +171,9 @@ class Answers(Places):
         told = REASONS["insufficient_user_authentication"]
         reference = self._reference(request, told, 401)
         if may_be_page and is_page(request):
-            content = pages.Page(
-                told.title,
-                told.person,
-                links=(("Sign in", login_url),),
-                framed=True,
-                reason=told.code,
-                reference=reference,
-            )
-            return pages.page(401, content, headers=headers)
+            links = (("sign_in", login_url),)
+            content = Draft(told.code, links=links, framed=True, reason=told.code, reference=reference)
+            return self.page(request, 401, content, headers=headers)
         return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
 
     def not_connected(self, request: Request) -> Response:
@@ -186,25 +192,32 @@ class Answers(Places):
         challenge = [("WWW-Authenticate", oauth.challenge(error=reason.code, scope=error.scope))]
         reference = self._reference(request, reason, 403, scope=error.scope)
         if accepts_html(request):
-            text = f"{reason.person.removesuffix('.')}: {error.scope}."
-            links = [("Give it", login_url)] if login_url else [("Go on without it", self._config.after_login)]
-            content = pages.Page(reason.title, text, links=links, reason=reason.code, reference=reference)
-            return pages.page(403, content, headers=challenge)
+            content = Draft(
+                reason.code,
+                text=("missing.text",),
+                points=permissions(error.scope),
+                links=(*([("allow", login_url)] if login_url else []), ("without", self._config.after_login)),
+                reason=reason.code,
+                reference=reference,
+            )
+            return self.page(request, 403, content, headers=challenge)
         return pages.problem(403, reason.code, reason.title, headers=challenge, scope=error.scope, login_url=login_url)
 
     def looping(self, request: Request, again: str) -> Response:
         """The sign-ins of this browser lead nowhere."""
         host = self.other_host(request)
-        named = f"The site was opened at {host}, but it signs in at {self._config.origin}. Open it there."
-        points = (named, *_LOOP) if host else _LOOP
-        return self._page(request, "loop", links=(("Try again", again),), points=points)
-
-    def _page(self, request: Request, code: str, **content: Any) -> Response:
-        """The page of a reason, in its words."""
-        reason = REASONS[code]
-        reference = self._reference(request, reason, status := reason.status or 200)
-        page = pages.Page(reason.title, reason.person, reason=code, reference=reference, **content)
-        return pages.page(status, page)
+        points = ("loop.host", *_LOOP) if host else _LOOP
+        reason = REASONS["loop"]
+        reference = self._reference(request, reason, status := reason.status or 400)
+        content = Draft(
+            "loop",
+            points=points,
+            values={"host": host, "origin": self._config.origin},
+            links=(("try_again", again),),
+            reason="loop",
+            reference=reference,
+        )
+        return self.page(request, status, content)
 
     def host(self, request: Request) -> str:
         """The `Host` that a request names, to be shown and never used; empty where it could not be one."""
@@ -219,33 +232,45 @@ class Answers(Places):
     # --- something went wrong ---
 
     def failure(
-        self, request: Request, error: LuminError, *, return_to: str = "", points: tuple[str, ...] = ()
+        self,
+        request: Request,
+        error: LuminError,
+        *,
+        return_to: str = "",
+        points: tuple[str, ...] = (),
+        values: Mapping[str, str] | None = None,
     ) -> Response:
         """The answer to an error of the request, the server, or the store; `return_to` is where a new login leads."""
         at_callback = request.path == self._config.callback_path
         reason = why(error)
-        status, title, text = error.status_hint, reason.title, reason.person
+        status = error.status_hint
+        name, text = reason.code if reason.title and reason.person else "server_error", ""
         headers: list[tuple[str, str]] = []
         match error:
             case OAuthError():
                 status = reason.status or 400
             case RequestRefused():
                 status = error.status
-                if reason.code in _OF_ADMISSION:
-                    text = str(error)
-                else:
-                    title, text = (FAILED, REASONS["sign_in_failed"].person) if at_callback else (REFUSED, str(error))
+                if at_callback and reason.code not in _OF_ADMISSION:
+                    name = "sign_in_failed"  # whatever it was, the next step is the same
             case ServerUnavailable():
                 headers.append(("Retry-After", str(max(math.ceil(error.retry_after), 1))))
             case StoreUnavailable():
                 headers.append(("Retry-After", "5"))
-                text = _NOT_COMPLETED if at_callback else text
-        detail = error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else ""
+                text = "not_completed.text" if at_callback else ""
         again = self.login_to(return_to or self._config.after_login)
-        links = [("Start again", again)] if at_callback else []
+        links = [("start_again", again)] if at_callback else []
         if links and reason.code in ("access_denied", "not_admitted"):  # the server may remember whom it is to be
-            links.append(("As somebody else", f"{again}&prompt=login"))
-        content = pages.Page(title, text, points, detail, links)
+            links.append(("sign_in_as_another", f"{again}&prompt=login"))
+        content = Draft(
+            name,
+            text=(text,) if text else (),
+            values=values or {},
+            said=said_by_the_site(error),
+            points=points,
+            detail=error.error_description[:DETAIL_LIMIT] if isinstance(error, OAuthError) else "",
+            links=links,
+        )
         return self.tell(request, status, reason.code, content, headers, error=error)
 
     def tell(
@@ -253,15 +278,16 @@ class Answers(Places):
         request: Request,
         status: int,
         reason: str,
-        content: pages.Page,
+        content: Draft,
         headers: Iterable[tuple[str, str]] = (),
         **particulars: object,
     ) -> Response:
         """The page for a person; for a program a problem of the same title. The log hears the `particulars`."""
         reference = self._reference(request, REASONS[reason], status, **particulars)
         if not self._wants_page(request):
-            return pages.problem(status, reason, content.title, headers=headers)
-        return pages.page(status, replace(content, reason=reason, reference=reference), headers=headers)
+            title = TEXTS[KEYS.get(key := content.title or f"{content.name}.title", key)].format_map(content.values)
+            return pages.problem(status, reason, title, headers=headers)
+        return self.page(request, status, replace(content, reason=reason, reference=reference), headers=headers)
 
     def method_not_allowed(self, allow: str) -> Response:
         """405 (RFC 9110, 15.5.6)."""
@@ -273,12 +299,10 @@ class Answers(Places):
 
     # --- logout ---
 
-    def logout_page(self) -> Response:
+    def logout_page(self, request: Request) -> Response:
         """The page with the button: a GET signs nobody out."""
-        content = pages.Page(
-            "Sign out?", "You will be signed out of this site in this browser.", button=("Sign out", self.logout_path)
-        )
-        return pages.page(200, content, form_action=self._form_action())
+        content = Draft("logout", button=("sign_out", self.logout_path), links=(("stay", self.home),))
+        return self.page(request, 200, content, form_action=self._form_action())
 
     def _form_action(self) -> str:
         # Browsers hold a form to this through redirects as well, and a logout may go on to the server.
@@ -294,14 +318,19 @@ class Answers(Places):
         if not self._wants_page(request):
             self._reference(request, reason, 503, error=error)
             return pages.problem(503, error.reason, reason.person)
-        content = pages.Page(reason.title, reason.person, links=(("Sign in", self.login_path),))
+        content = Draft(reason.code, links=(("sign_in", self.login_path),))
         return self.tell(request, 503, reason.code, content, error=error)
 
-    def signed_out(self) -> Response:
+    def signed_out(self, request: Request) -> Response:
         """The page for whoever is not signed in any more."""
-        again = (("Sign in", self.login_path), ("Sign in as somebody else", f"{self.login_path}?prompt=login"))
-        reason = REASONS["signed_out"]
-        return pages.page(200, pages.Page(reason.title, reason.person, links=again))
+        again = (("sign_in", self.login_path), ("sign_in_as_another", f"{self.login_path}?prompt=login"))
+        return self.page(request, 200, Draft("signed_out", links=again))
+
+
+def said_by_the_site(error: LuminError) -> str:
+    """The sentence that the site's own `admit` has for the person; empty where ours is said."""
+    own = isinstance(error, RequestRefused) and error.reason == "not_admitted"
+    return str(error) if own and str(error) != REASONS["not_admitted"].person else ""
 
 
 def own_page(request: Request, config: LuminConfig) -> str:

@@ -20,10 +20,11 @@ from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.marks import DONE, USED
+from ..sessions.opened import Opened
 from ..sessions.records import digest
-from ..sessions.sessions import Opened
 from . import pages, sign_in_pages
 from .access import is_navigation, is_prefetch
+from .answers import said_by_the_site
 from .login import Login
 from .parts import Parts
 from .set_up import Alarm, NotSetUp
@@ -140,7 +141,7 @@ class Callback:
             say("another_person")
             return_to = await self._long_pages.find(errand.return_to)
             content = sign_in_pages.another_person(session, return_to, self._answers.login_to(return_to))
-            answer = pages.page(200, content)
+            answer = self._answers.page(request, 200, content)
         elif missing := _missing(session, errand):
             answer = self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)))
         elif not self._is_recent(session, errand):
@@ -196,7 +197,7 @@ class Callback:
         errand = transaction.errand
         return_to = await self._long_pages.find(errand.return_to)
         if errand.grant:
-            content = sign_in_pages.not_connected("", return_to, self._answers.connect_to(return_to, errand.grant))
+            content = sign_in_pages.not_connected("", "", return_to, self._answers.connect_to(return_to, errand.grant))
         else:
             again = f"{self._answers.login_to(return_to)}&ask={self._logins.ask(tuple(errand.needed.split()))}"
             content = sign_in_pages.permission_not_given(errand.needed, self._config.after_login, again)
@@ -222,8 +223,9 @@ class Callback:
             return_to = await self._long_pages.find(transaction.errand.return_to)
             if transaction.errand.grant and isinstance(error, RequestRefused):
                 again = self._answers.connect_to(return_to, transaction.errand.grant)
-                content = sign_in_pages.not_connected(str(error), return_to, again)
-                answer = self._answers.tell(request, error.status, error.reason, content)
+                why, said = error.reason, said_by_the_site(error)
+                content = sign_in_pages.not_connected(why, said, return_to, again)
+                answer = self._answers.tell(request, error.status, why, content)
             else:
                 answer = self._answers.failure(request, error, return_to=return_to)
         answer.headers += pages.set_cookies(self._logins.forget(transaction.state, jar))
@@ -255,8 +257,8 @@ class Callback:
     ) -> Response:
         """A login that this browser did not begin, or no longer knows; nothing follows by itself."""
         error = RequestRefused("unknown_login", "This sign-in is unknown, was used, or took too long.")
-        hints = sign_in_pages.unknown_login(errand, self._answers.host(request), self._config.origin)
-        answer = self._answers.failure(request, error, return_to=return_to, points=hints)
+        hints, named = sign_in_pages.unknown_login(errand, self._answers.host(request), self._config.origin)
+        answer = self._answers.failure(request, error, return_to=return_to, points=hints, values=named)
         answer.headers += pages.set_cookies(self._logins.forget(state, jar) if self._logins.is_own(state, jar) else [])
         return answer
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from ..config import LuminConfig
 from ..model import Request, Response
 from ..sessions.cookies import Jar
 from ..sessions.forms import FORM_LIMIT, Form
-from ..sessions.sessions import Opened
+from ..sessions.opened import Opened
 from . import access, pages
 from .access import is_page, is_prefetch, is_same_origin
 from .answers import own_page, target
 from .login import Login
+from .pages import Draft
 from .parts import Parts
 
 _NAME = re.compile(r"name=([0-9a-f]{16})")
@@ -71,9 +71,9 @@ class KeptForm:
         found = _NAME.fullmatch(request.query)
         form = await self._forms.take(found[1], jar) if found else None
         if form is None:
-            return pages.page(404, _gone(self._config))
+            return self._answers.tell(request, 404, "form_gone", GONE)
         # Where the application sends a browser next is its own affair, and browsers hold a form to that as well.
-        answer = pages.page(200, _page(form), form_action="'self' https: http:")
+        answer = self._answers.page(request, 200, _page(form), form_action="'self' https: http:")
         answer.headers += pages.set_cookies([self._forms.forget(found[1])] if found else [])
         return answer
 
@@ -86,18 +86,8 @@ def _fields(body: bytes) -> list[tuple[str, str]]:
         return []
 
 
-def _page(form: Form) -> pages.Page:
-    return pages.Page(
-        "Your form was kept",
-        "You sent it after your session had ended. Send it now, or go back to its page; it is not kept any longer.",
-        button=("Send it now", form.action),
-        fields=form.fields,
-        links=(("Do not send it", form.page),),
-    )
+GONE = Draft("form_gone")
 
 
-def _gone(config: LuminConfig) -> pages.Page:
-    text = (
-        "It was shown already, comes from another browser, or waited for more than ten minutes. Please fill it in anew."
-    )
-    return pages.Page("Your form is not here any more", text, links=(("Go on", config.after_login),))
+def _page(form: Form) -> Draft:
+    return Draft("form", button=("send", form.action), fields=form.fields, links=(("do_not_send", form.page),))

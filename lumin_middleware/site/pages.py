@@ -1,51 +1,24 @@
 """What we say ourselves: a page for a person, `application/problem+json` (RFC 9457) for a program.
 
-One template, nothing from elsewhere, no script but by its hash, every word escaped. Nothing that we say is stored by
-anybody.
+What decides says which page, by the keys of its words (`texts`); here they become words in the language that the
+request asks for, and the site's own function may make the HTML of them. Nothing that we say is stored by anybody, and
+so no page needs `Vary: Accept-Language`, which is for caches (RFC 9110, 12.5.5).
 """
 
 from __future__ import annotations
 
-import hashlib
+import inspect
 import json
 import re
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
 
-from ..model import Response
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #16181d; --soft: #5b6270; --paper: #f4f5f7; --card: #fff; --line: #e2e5ea;
-  --accent: #1f5eff; --on-accent: #fff }
-@media (prefers-color-scheme: dark) { :root { --ink: #eceef2; --soft: #a3abba; --paper: #101216; --card: #191c22;
-  --line: #2b303a; --accent: #7aa2ff; --on-accent: #0b1020 } }
-* { box-sizing: border-box }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.25rem; background: var(--paper);
-  color: var(--ink); font: 1rem/1.55 system-ui, sans-serif }
-main { width: 100%; max-width: 27rem; padding: 2rem; background: var(--card); border: 1px solid var(--line);
-  border-radius: .9rem }
-h1 { margin: 0 0 .6rem; font-size: 1.35rem; line-height: 1.25 }
-p, ul { margin: 0 0 1rem; overflow-wrap: anywhere }
-ul { padding-left: 1.2rem; color: var(--soft) }
-.detail { color: var(--soft); font-size: .875rem }
-.reference { margin: 1.4rem 0 0; color: var(--soft); font-size: .75rem }
-.actions { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.4rem 0 0 }
-a, button { font: inherit; font-weight: 600; padding: .6rem 1.1rem; border-radius: .55rem; cursor: pointer;
-  text-decoration: none; border: 1px solid var(--line); background: transparent; color: inherit }
-a:first-child, button { border-color: var(--accent); background: var(--accent); color: var(--on-accent) }
-a:focus-visible, button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-form { margin: 0 }
-"""
-
-
-def _hash(text: str) -> str:
-    """What allows an inline text (Content Security Policy Level 3, 2.3.1)."""
-    return b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-_STYLE_HASH = _hash(STYLE)
+from .. import look
+from ..config import LuminConfig
+from ..journal import say
+from ..look import Look, Page
+from ..model import Request, Response
+from ..texts import Words
 
 NO_STORE = ("Cache-Control", "no-store")
 
@@ -57,86 +30,157 @@ SAFETY = (
 
 _SAFETY_OF_FORMS = tuple((name, "same-origin" if name == "Referrer-Policy" else value) for name, value in SAFETY)
 
+OWN_POLICY = "default-src 'self'"
+"""What a page that the site makes may load, unless it says so itself."""
+
+# What a policy of one's own may hold (Content Security Policy Level 3, 2.2.1), so that it ends no header.
+_POLICY = re.compile(r"[\x20-\x2B\x2D-\x7E]+")
+
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Page:
-    """The words of a page. They are for whoever sees it, so that its `repr` holds none."""
+class Draft:
+    """A page that is to be said: which one, and what its words stand for. No word of any language."""
 
-    title: str
-    text: str
+    name: str
+    """Its title is the text `<name>.title`."""
+    text: Sequence[str] = ()
+    """The keys of its sentences; by default `<name>.text` alone."""
+    title: str = ""
+    """The key of its title, where it is not the page's own."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """What the names in the texts stand for."""
+    said: str = ""
+    """A sentence of the site's own, in place of the text."""
     points: Sequence[str] = ()
+    """The keys of what is listed."""
     detail: str = ""
-    """What the server or the request said; somebody else's words."""
+    """What the server said; somebody else's words."""
     links: Sequence[tuple[str, str]] = ()
-    """(words, where they lead); the first is the main one."""
+    """(the key of the words behind `do.`, where they lead); the first is the main one."""
     button: tuple[str, str] | None = None
-    """(words, where it posts to)."""
+    """(the key of the words behind `do.`, where it posts to)."""
     fields: Sequence[tuple[str, str]] = ()
     """What it posts, unseen."""
     script: str = ""
     """Ours, and never with anybody's words in it."""
     framed: bool = False
-    """Whether it may stand in a frame of this site; its links then lead the whole window."""
+    """Whether it may stand in a frame of this site."""
     reason: str = "ours"
-    """Why it is shown (`reasons`)."""
     reference: str = ""
-    """What its line in the log has, too."""
 
 
-def page(
-    status: int, content: Page, *, form_action: str = "'self'", headers: Iterable[tuple[str, str]] = ()
-) -> Response:
-    """A page for a person. `form_action` says where its form, and what that redirects to, may lead."""
-    script = f"script-src 'sha256-{_hash(content.script)}'; " if content.script else ""
-    ancestors = "'self'" if content.framed else "'none'"
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; {script}form-action {form_action}; "
-        f"base-uri 'none'; frame-ancestors {ancestors}"
-    )
-    body = _html(content).encode("utf-8", "replace")
-    return Response(
-        status,
-        [
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("Content-Security-Policy", policy),
-            # Without a referrer a browser says "null" for the origin that a form is sent from (Fetch Standard, 3.2).
-            *(_SAFETY_OF_FORMS if content.button else SAFETY),
-            *headers,
-        ],
-        body,
-        reason=content.reason,
-        reference=content.reference,
-    )
+def permissions(scope: str) -> tuple[str, ...]:
+    """The keys of what scopes are in words."""
+    return tuple(f"scope.{token}" for token in scope.split())
 
 
-def _html(content: Page) -> str:
-    parts = [f"<h1>{escape(content.title)}</h1>", f"<p>{escape(content.text)}</p>"]
-    if content.points:
-        parts.append("<ul>" + "".join(f"<li>{escape(point)}</li>" for point in content.points) + "</ul>")
-    if content.detail:
-        parts.append(f'<p class="detail">{escape(content.detail)}</p>')
-    window = ' target="_top"' if content.framed else ""
-    actions = [f'<a href="{escape(target)}"{window}>{escape(words)}</a>' for words, target in content.links]
-    if content.button:
-        words, target = content.button
-        hidden = (
-            f'<input type="hidden" name="{escape(name)}" value="{escape(text)}">' for name, text in content.fields
+class Pages:
+    """The pages of one site, or of nobody's where its settings are not known."""
+
+    def __init__(self, config: LuminConfig | None = None) -> None:
+        self._words = Words(config.texts if config else {})
+        self._look = (
+            Look(config.app_name or "", config.app_url or "", config.accent or "", config.logo or "")
+            if config
+            else look.PLAIN
         )
-        form = f'<form method="post" action="{escape(target)}">{"".join(hidden)}<button>{escape(words)}</button></form>'
-        actions.insert(0, form)
-    if actions:
-        parts.append(f'<div class="actions">{"".join(actions)}</div>')
-    if content.reference:
-        parts.append(f'<p class="reference">{escape(content.reason)} · {escape(content.reference)}</p>')
-    if content.script:
-        parts.append(f"<script>{content.script}</script>")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(content.title)}</title><style>{STYLE}</style></head>"
-        f"<body><main>{''.join(parts)}</main></body></html>"
-    )
+        self._own = config.pages if config else None
+
+    def page(
+        self,
+        accept_language: str,
+        status: int,
+        draft: Draft,
+        *,
+        form_action: str = "'self'",
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Response:
+        """A page for a person. `form_action` says where its form, and what that redirects to, may lead."""
+        content = self._in_words(draft, status, self._words.language(accept_language))
+        html, policy = self._made_by_the_site(content, form_action) or (
+            look.html(content),
+            look.policy(
+                self._look.style,
+                script=content.script,
+                images=self._look.images,
+                form_action=form_action,
+                framed=content.framed,
+            ),
+        )
+        body = html.encode("utf-8", "replace")
+        return Response(
+            status,
+            [
+                ("Content-Type", "text/html; charset=utf-8"),
+                ("Content-Length", str(len(body))),
+                ("Content-Security-Policy", policy),
+                # Without a referrer a browser says "null" for the origin that a form is sent from (Fetch, 3.2).
+                *(_SAFETY_OF_FORMS if content.button else SAFETY),
+                *headers,
+            ],
+            body,
+            reason=draft.reason,
+            reference=draft.reference,
+        )
+
+    def _in_words(self, draft: Draft, status: int, language: str) -> Page:
+        def words(key: str) -> str:
+            return self._words.say(language, key, draft.values)
+
+        return Page(
+            status=status,
+            language=language,
+            title=words(draft.title or f"{draft.name}.title"),
+            text=draft.said or " ".join(map(words, draft.text or (f"{draft.name}.text",))),
+            points=tuple(map(words, draft.points)),
+            detail=draft.detail,
+            links=tuple((words(f"do.{key}"), target) for key, target in draft.links),
+            button=(words(f"do.{draft.button[0]}"), draft.button[1]) if draft.button else None,
+            fields=tuple(draft.fields),
+            script=draft.script,
+            framed=draft.framed,
+            reason=draft.reason,
+            reference=draft.reference,
+            footnote=words("footnote") if draft.reference else "",
+            look=self._look,
+        )
+
+    def _made_by_the_site(self, content: Page, form_action: str) -> tuple[str, str] | None:
+        """The HTML that the site's own function makes, and its policy; None where it makes none."""
+        if self._own is None or content.script:  # a page with a script works by itself, and is gone at once
+            return None
+        try:
+            made = self._own(content)
+        except Exception as error:  # noqa: BLE001  whatever it is, the person gets a page
+            say("page_failed", error=type(error).__name__, status=content.status, shown=content.reason)
+            return None
+        html, policy = made if isinstance(made, tuple) and len(made) == 2 else (made, OWN_POLICY)
+        if not (isinstance(html, str) and html.strip() and isinstance(policy, str) and _POLICY.fullmatch(policy)):
+            if inspect.iscoroutine(made):
+                made.close()
+            say("page_failed", error=f"returned {type(made).__name__}", status=content.status, shown=content.reason)
+            return None
+        # The first of two directives of one name counts (Content Security Policy Level 3, 2.2.1): ours.
+        return html, f"{look.bounds(form_action=form_action, framed=content.framed)}; {policy}"
+
+
+NOBODYS = Pages()
+"""Pages where no site's settings are known."""
+
+
+def reference(digits: str) -> str:
+    """The name of an answer, of hexadecimal digits, as people can read it out."""
+    return f"{digits[:4]}-{digits[4:8]}".upper()
+
+
+def languages(request: Request) -> str:
+    """What a request says of languages; a header that came in parts is one list (RFC 9110, 5.3)."""
+    return accepted(request.headers, b"accept-language")
+
+
+def accepted(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
+    """The value of a header that is a list, however often it came."""
+    return b",".join(value for each, value in headers if each == name).decode("latin-1")
 
 
 def problem(

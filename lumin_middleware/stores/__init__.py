@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .dynamodb import DynamoDBStore as DynamoDBStore
 from .local import local_store as local_store
 from .memory import MemoryStore as MemoryStore
 from .named import NamedStore as NamedStore

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from ..errors import ConfigurationError
 from ..ports import AsyncStore, Store
+from . import dynamodb
 from .local import local_store
 from .memory import MemoryStore
 from .postgres import AsyncPostgresStore, PostgresStore
@@ -17,7 +18,8 @@ from .sqlite import SQLiteStore
 
 CHOICES = (
     "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, "
-    "redis+sentinel://host:26379,host:26379/service, redis+cluster://host:6379,host:6379, postgresql://… or django"
+    "redis+sentinel://host:26379,host:26379/service, redis+cluster://host:6379,host:6379, postgresql://…, "
+    "dynamodb://table?region=… or django"
 )
 
 REDIS = {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
@@ -41,6 +43,7 @@ def store_opener(
     | `memory://` | a new `MemoryStore` |
     | `sqlite:///path` | `SQLiteStore("/path")`; the path is absolute, and percent-encoded |
     | `postgresql://…` | `PostgresStore` or `AsyncPostgresStore`, in libpq's words |
+    | `dynamodb://table?region=…&endpoint=…` | `DynamoDBStore`; boto3 finds what is not given |
     | `django`, `django://alias` | `DjangoStore`: the site's own database, or the one of that alias |
     | `redis://…`, `rediss://…`, `unix://…` | `RedisStore` or `AsyncRedisStore`, in redis-py's words |
     | `redis+sentinel://host:26379,host:26379/service` | the same, led to the primary; `rediss+…` with TLS |
@@ -60,6 +63,8 @@ def store_opener(
             return _unopened(AsyncRedisStore(url) if asynchronous else RedisStore(url))
         case "postgresql" | "postgres", "://", _:
             return _unopened(AsyncPostgresStore(url) if asynchronous else PostgresStore(url))
+        case "dynamodb", "://", _:
+            return _unopened(dynamodb.from_url(url, clock))
         case "django", "" | "://", alias:
             return partial(_django_store, alias or "default", clock)
     raise ConfigurationError("store", f"is no URL of a store; {CHOICES}")

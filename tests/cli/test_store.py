@@ -17,6 +17,7 @@ from lumin_middleware.stores import MemoryStore
 from lumin_middleware.stores.postgres_statements import schema
 from tests.postgres_server import Postgres
 from tests.stores import django_database
+from tests.stores.dynamodb_server import CREDENTIALS, DynamoDBServer
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.stores.test_django_store import on_sqlite
 
@@ -45,6 +46,17 @@ def test_the_table_is_made_and_the_store_then_checked(url: str) -> None:
         assert checked.stdout.count("ok ") == 10
         assert "It keeps the contract" in checked.stdout
         assert connection.execute("SELECT key, value FROM lumin_record").fetchall() == [(b"theirs", b"value")]
+
+
+def test_a_table_of_dynamodb_is_made_and_checked(tmp_path: Path) -> None:
+    with DynamoDBServer(tmp_path) as server:
+        url = f"dynamodb://checked?endpoint={server.endpoint}"
+        assert run("store", "check", url, **CREDENTIALS).returncode == 1
+        made = run("store", "create", url, **CREDENTIALS)
+        assert (made.returncode, made.stdout) == (0, "The table checked is there.\n")
+        checked = run("store", "check", url, **CREDENTIALS)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert checked.stdout.count("ok ") == 10
 
 
 def test_the_sql_is_what_the_store_makes_and_the_documents_show() -> None:

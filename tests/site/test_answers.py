@@ -152,7 +152,8 @@ def test_403_says_which_scope_is_missing():
     assert (content["scope"], content["login_url"]) == ("templates workspaces.read", "/auth/login?ask=x")
     for_person = ANSWERS.insufficient_scope(asked(headers=NAVIGATION), error, "/auth/login?ask=x")
     assert (for_person.status, header(for_person, "WWW-Authenticate")) == (403, challenge)
-    assert "templates workspaces.read" in text_of(for_person)
+    words = ["View and manage templates", "See the workspace that you signed in with"]
+    assert re.findall("<li>([^<]*)</li>", text_of(for_person)) == words
     assert 'href="/auth/login?ask=x"' in text_of(for_person)
 
 
@@ -222,9 +223,11 @@ def test_a_failure_leaves_one_line_at_the_level_of_its_reason(error, status, cap
 
 def test_elsewhere_than_at_the_callback_a_refusal_says_what_was_wrong():
     error = RequestRefused("bad_path", "The path is a trick.")
-    assert "The path is a trick." in text_of(ANSWERS.failure(asked("/x", headers=NAVIGATION), error))
+    here = text_of(ANSWERS.failure(asked("/x", headers=NAVIGATION), error))
+    assert REASONS["bad_path"].person in here
+    assert "The path is a trick." not in here, "these are words for programs"
     assert "Start again" not in text_of(ANSWERS.failure(asked("/x", headers=NAVIGATION), error))
-    assert "The path is a trick." not in text_of(ANSWERS.failure(asked(CALLBACK, headers=NAVIGATION), error))
+    assert REASONS["bad_path"].person not in text_of(ANSWERS.failure(asked(CALLBACK, headers=NAVIGATION), error))
 
 
 @pytest.mark.parametrize(
@@ -297,8 +300,8 @@ def test_a_host_that_is_not_the_site_s_is_told_from_the_site_s_own(host):
 
 def test_what_is_said_of_a_failure_can_be_added_to():
     error = RequestRefused("unknown_login", "x")
-    page = text_of(ANSWERS.failure(asked(CALLBACK, headers=NAVIGATION), error, points=("One <b>cause</b>.",)))
-    assert "<li>One &lt;b&gt;cause&lt;/b&gt;.</li>" in page
+    page = text_of(ANSWERS.failure(asked(CALLBACK, headers=NAVIGATION), error, points=("loop.cookies",)))
+    assert "<li>The browser refuses cookies, or an extension removes them.</li>" in page
 
 
 def test_whoever_was_denied_may_come_as_somebody_else():
@@ -332,14 +335,14 @@ def test_another_method_is_told_which_it_may_be():
     ],
 )
 def test_the_logout_page_has_a_button_that_may_lead_as_far_as_the_logout_does(changes, form_action):
-    response = Answers(config(**changes), WORLD).logout_page()
+    response = Answers(config(**changes), WORLD).logout_page(asked(headers=NAVIGATION))
     assert response.status == 200
     assert f"form-action {form_action};" in header(response, "Content-Security-Policy")
     assert '<form method="post" action="/auth/logout">' in text_of(response)
 
 
 def test_who_is_signed_out_may_sign_in():
-    response = ANSWERS.signed_out()
+    response = ANSWERS.signed_out(asked(headers=NAVIGATION))
     assert response.status == 200
     assert 'href="/auth/login"' in text_of(response)
 

@@ -1,138 +1,181 @@
-"""What we say is inert, is stored by nobody, and is the same to people and to programs."""
+"""What we say is stored by nobody, is in the words of whoever asks, and is the same to people and to programs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from base64 import b64encode
-from html.parser import HTMLParser
+import logging
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumin_middleware.model import Response
+from lumin_middleware.look import Page
 from lumin_middleware.site.pages import (
+    NOBODYS,
     SAFETY,
-    STYLE,
-    Page,
+    Draft,
+    Pages,
+    accepted,
     document,
     empty,
-    page,
+    permissions,
     problem,
     redirect,
+    reference,
     set_cookies,
     with_cookies,
 )
-from tests.fakes import any_text, header, hostile, json_values
+from tests.fakes import any_text, config, header, hostile, json_values
+
+FULL = Draft(
+    "another_person",
+    title="another_person.named",
+    values={"name": "Ann"},
+    points=("loop.cookies", "scope.sign:requests", "scope.acme:x"),
+    detail="Detail",
+    links=(("go_on_as", "/go"), ("home", "/")),
+    button=("sign_out", "/out"),
+    reason="loop",
+    reference="1234-ABCD",
+)
 
 
-class Parsed(HTMLParser):
-    """A page as a browser reads it."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: dict[str, list[str]] = {}
-        self._open: list[str] = []
-        self.feed(response.body.decode())
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(dict(attrs)) == len(attrs)
-        self.tags.append((tag, dict(attrs)))
-        if tag != "meta":
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.setdefault(self._open[-1], []).append(data)
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
+def site(**settings: Any) -> Pages:
+    return Pages(config(**settings))
 
 
-NASTY = [
-    "<script>alert(1)</script>",
-    "\"'><img src=x onerror=y>",
-    "</title></style></main>",
-    "&lt;b&gt; &amp;",
-    "{}%s",
-    "`",
-]
-FULL = Page("Title", "Text", ("one", "two"), "Detail", (("Main", "/main?a=1&b=2"), ("Other", "/other")), ("Go", "/go"))
+def text(pages: Pages, language: str = "", draft: Draft = FULL, status: int = 200) -> str:
+    return pages.page(language, status, draft).body.decode()
 
 
-def test_a_page_shows_what_it_is_given():
-    found = Parsed(page(403, FULL))
-    assert found.words["title"] == found.words["h1"] == ["Title"]
-    assert found.words["p"] == ["Text", "Detail"]
-    assert found.words["li"] == ["one", "two"]
-    assert found.words["a"] == ["Main", "Other"]
-    assert [attrs["href"] for attrs in found.of("a")] == ["/main?a=1&b=2", "/other"]
-    assert found.of("form") == [{"method": "post", "action": "/go"}]
-    assert found.words["button"] == ["Go"]
-    assert found.of("html") == [{"lang": "en"}]
+def test_a_page_is_in_the_words_that_the_request_asks_for():
+    english, german = text(NOBODYS), text(NOBODYS, "de-AT, en;q=0.5")
+    assert '<html lang="en">' in english
+    assert "<h1>You are Ann now</h1>" in english
+    assert "<li>Create and view signature requests</li><li>acme:x</li>" in english
+    assert "tell whoever runs this site: <span>loop · 1234-ABCD</span>" in english
+    assert '<html lang="de">' in german
+    assert "<h1>Sie sind jetzt Ann</h1>" in german
+    assert "Signaturanfragen erstellen und ansehen" in german
+    assert ">Weiter als Ann</a>" in german
 
 
-def test_a_page_shows_no_more_than_it_is_given():
-    found = Parsed(page(200, Page("Title", "Text")))
-    tags = [tag for tag, _ in found.tags]
-    assert tags == ["html", "head", "meta", "meta", "title", "style", "body", "main", "h1", "p"]
+def test_a_header_that_came_in_parts_is_one_list():
+    headers = [(b"accept-language", b"it"), (b"x", b"y"), (b"accept-language", b"ja")]
+    assert accepted(headers, b"accept-language") == "it,ja"
 
 
-@pytest.mark.parametrize("nasty", NASTY)
-def test_every_word_is_inert(nasty):
-    found = Parsed(page(200, Page(nasty, nasty, (nasty,), nasty, ((nasty, nasty),), (nasty, nasty))))
-    assert [tag for tag, _ in found.tags] == [
-        tag for tag, _ in Parsed(page(200, Page(*"abc", "d", (("e", "f"),), ("g", "h")))).tags
-    ]
-    for tag in ("h1", "li", "a", "button", "title"):
-        assert "".join(found.words[tag]) == nasty
-    assert found.of("a") == [{"href": nasty}]
-    assert found.of("form") == [{"method": "post", "action": nasty}]
+def test_permissions_are_scopes():
+    assert permissions("openid sign:requests") == ("scope.openid", "scope.sign:requests")
+    assert permissions("") == ()
 
 
-@hostile
-@given(*[any_text] * 4)
-def test_any_words_make_a_page(title, text, point, target):
-    response = page(400, Page(title, text, (point,), f"so {text}", ((title, target),), (point, target)))
-    found = Parsed(response)
-    assert len(found.tags) == len(Parsed(page(400, Page("a", "b", ("c",), "d", (("e", "f"),), ("g", "h")))).tags)
-    assert header(response, "Content-Length") == str(len(response.body))
+def test_a_reference_can_be_read_out():
+    assert reference("0a1b2c3d4e") == "0A1B-2C3D"
 
 
-def test_a_page_runs_nothing_and_loads_nothing():
-    response = page(200, FULL, form_action="'self' https://lumin.example", headers=[("X-More", "1")])
-    digest = b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    assert header(response, "Content-Security-Policy") == (
-        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self' https://lumin.example; "
-        "base-uri 'none'; frame-ancestors 'none'"
+def test_a_site_has_its_name_its_colour_and_its_logo():
+    pages = site(app_name="Tool hire", app_url="/", accent="#F60", logo="https://cdn.example.com/logo.svg")
+    answer = pages.page("", 200, FULL)
+    body = answer.body.decode()
+    assert '<p class="site"><img src="https://cdn.example.com/logo.svg" alt=""><a href="/">Tool hire</a></p>' in body
+    assert "#ff6600" in body
+    assert "img-src https://cdn.example.com;" in header(answer, "Content-Security-Policy")
+    assert "img-src" not in header(site(app_name="Tool hire").page("", 200, FULL), "Content-Security-Policy")
+
+
+def test_a_site_has_texts_of_its_own():
+    pages = site(texts={"pt-BR": {"another_person.named": "Agora você é {name}"}})
+    assert "Agora você é Ann" in text(pages, "pt")
+
+
+# --- a site's own function ---
+
+
+def test_a_site_makes_its_own_pages_of_the_page_as_data():
+    seen: list[Page] = []
+
+    def mine(page: Page) -> str:
+        seen.append(page)
+        return f"<!doctype html><title>{page.title}</title>"
+
+    answer = site(pages=mine, app_name="Tool hire").page("de", 403, FULL, headers=[("X-More", "1")])
+    assert answer.body == b"<!doctype html><title>Sie sind jetzt Ann</title>"
+    assert (answer.status, header(answer, "X-More")) == (403, "1")
+    assert header(answer, "Content-Length") == str(len(answer.body))
+    for name, value in SAFETY[:1]:
+        assert header(answer, name) == value
+    (page,) = seen
+    assert (page.status, page.language, page.reason, page.reference) == (403, "de", "loop", "1234-ABCD")
+    assert page.button == ("Abmelden", "/out")
+    assert page.look.app_name == "Tool hire"
+    assert "Ann" not in repr(page)
+
+
+def test_the_policy_of_a_page_of_a_site_is_its_own_but_for_forms_and_frames():
+    plain = site(pages=lambda page: "<p>").page("", 200, FULL, form_action="'self' https://lumin.example")
+    assert header(plain, "Content-Security-Policy") == (
+        "form-action 'self' https://lumin.example; base-uri 'none'; frame-ancestors 'none'; default-src 'self'"
     )
-    assert Parsed(response).words["style"] == [STYLE]
-    body = response.body.decode()
-    assert not re.search(r"(?i)<script|\bsrc=|@import|url\(| on\w+=|style=", body)
-    assert header(response, "X-More") == "1"
-    assert header(response, "Content-Type") == "text/html; charset=utf-8"
-    assert "form-action 'self';" in header(page(200, FULL), "Content-Security-Policy")
+    policy = "default-src 'none'; style-src https://cdn.example.com; form-action *; frame-ancestors *"
+    said = header(site(pages=lambda page: ("<p>", policy)).page("", 200, FULL), "Content-Security-Policy")
+    assert said == f"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; {policy}"  # the first counts
 
 
-def test_a_script_of_ours_is_allowed_by_its_hash_and_no_other():
-    response = page(200, Page("Title", "Text", script="close()"))
-    digest = b64encode(hashlib.sha256(b"close()").digest()).decode()
-    assert f"script-src 'sha256-{digest}';" in header(response, "Content-Security-Policy")
-    assert Parsed(response).words["script"] == ["close()"]
-    assert "script-src" not in header(page(200, FULL), "Content-Security-Policy")
+async def _later(page: Page) -> str:
+    return "<p>"
 
 
-ANSWERS = [page(200, FULL), problem(401, "no_session", "Sign in"), document(200, {}), redirect("/x"), empty(200)]
+def _raises(page: Page) -> str:
+    raise LookupError("secret")
 
 
-@pytest.mark.parametrize("response", ANSWERS, ids=["page", "problem", "document", "redirect", "empty"])
+@pytest.mark.parametrize(
+    "mine",
+    [
+        _raises,
+        lambda page: None,
+        lambda page: "",
+        lambda page: " ",
+        lambda page: b"<p>",
+        lambda page: ("<p>", None),
+        lambda page: ("<p>", ""),
+        lambda page: ("<p>", "default-src 'self'\r\nX-Evil: 1"),
+        lambda page: ("<p>", "default-src 'self', script-src *"),
+        lambda page: ("<p>", "x", "y"),
+        lambda page: _later(page),
+    ],
+)
+def test_where_the_sites_function_fails_our_page_is_sent_and_the_log_says_so(mine, caplog):
+    answer = site(pages=mine).page("", 403, FULL)
+    assert answer.body == text(NOBODYS).encode()
+    assert "style-src 'sha256-" in header(answer, "Content-Security-Policy")
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.message.startswith("page_failed:")
+    assert "secret" not in caplog.text
+    assert record.exc_info is None
+
+
+def test_a_page_that_works_by_a_script_is_ours():
+    answer = site(pages=_raises).page("", 200, Draft("popup", script="close()"))
+    assert b"<script>close()</script>" in answer.body
+
+
+# --- headers ---
+
+ANSWERS = {
+    "page": NOBODYS.page("", 200, FULL),
+    "own": site(pages=lambda page: "<form>").page("", 200, FULL),
+    "problem": problem(401, "no_session", "Sign in"),
+    "document": document(200, {}),
+    "redirect": redirect("/x"),
+    "empty": empty(200),
+}
+
+
+@pytest.mark.parametrize("response", ANSWERS.values(), ids=ANSWERS)
 def test_nobody_stores_it_and_nobody_is_told_where_it_was(response):
     assert header(response, "Cache-Control") == "no-store"
     assert header(response, "Referrer-Policy") == ("same-origin" if b"<form" in response.body else "no-referrer")
@@ -233,6 +276,5 @@ def test_all_else_of_the_application_stays_in_its_order():
 
 
 def test_pages_share_nothing():
-    first: Any = page(200, FULL)
-    first.headers.clear()
-    assert page(200, FULL).headers
+    NOBODYS.page("", 200, FULL).headers.clear()
+    assert NOBODYS.page("", 200, FULL).headers

@@ -14,9 +14,20 @@ from lumin_middleware.emulator import serve
 from tests.foreign.fixtures import start_oidc_provider
 from tests.postgres_server import Postgres
 from tests.site_rig import CLIENT
+from tests.stores.dynamodb_server import DynamoDBServer
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.storm.clock import SharedClock
-from tests.storm.rig import COMBINATIONS, Emulated, Figures, Foreign, Grantor, Storm, environment, new_database
+from tests.storm.rig import (
+    COMBINATIONS,
+    Emulated,
+    Figures,
+    Foreign,
+    Grantor,
+    Storm,
+    environment,
+    new_database,
+    new_table,
+)
 from tests.storm.server import Uvicorn
 
 HEAD = ("server", "sessions + store", "expiries", "sent", "failed", "renewals", "reuse events", "p50 ms", "p99 ms")
@@ -70,11 +81,24 @@ def main() -> int:
     failed = False
     write_row(HEAD)
     write_row(["---"] * len(HEAD))
-    with RedisServer(binary) as redis, Postgres() as postgres:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        RedisServer(binary) as redis,
+        Postgres() as postgres,
+        DynamoDBServer(Path(directory)) as dynamodb,
+    ):
+
+        def where(kind: str, combination: str) -> str:
+            match kind:
+                case "postgres" | "django":
+                    return new_database(postgres, combination)
+                case "dynamodb":
+                    return new_table(dynamodb)
+            return redis.url
+
         for name in ("emulator", "oidc-provider"):
             for combination in arguments.only or COMBINATIONS:
-                in_database = COMBINATIONS[combination][1] in ("postgres", "django")
-                url = new_database(postgres, combination) if in_database else redis.url
+                url = where(COMBINATIONS[combination][1], combination)
                 found = asyncio.run(ride_out(name, combination, url, arguments.rounds, arguments.requests))
                 failed |= bool(found.failures or found.reuse_events) or set(found.renewals) != {1}
                 cells = [name, combination, arguments.rounds, found.sent, len(found.failures), sum(found.renewals)]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.site_rig import Clock, Site
+from tests.stores.dynamodb_server import DynamoDBServer
 from tests.stores.redis_server import RedisServer, find_binary
-from tests.storm.rig import COMBINATIONS, new_database
+from tests.storm.rig import COMBINATIONS, new_database, new_table
 from tests.storm.sites import ask_the_api, store
 
 
@@ -34,7 +35,15 @@ def server_url(combination: str, request: pytest.FixtureRequest) -> str:
     kind = COMBINATIONS[combination][1]
     if kind in ("postgres", "django"):
         return new_database(request.getfixturevalue("postgres"), combination)
+    if kind == "dynamodb":
+        return new_table(request.getfixturevalue("dynamodb_server"))
     return str(request.getfixturevalue("redis_server").url) if kind == "redis" else ""
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoDBServer]:
+    with DynamoDBServer(tmp_path_factory.mktemp("dynalite")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import pytest
+
 from lumin_middleware.emulator import Emulator
 from lumin_middleware.stores import PostgresStore
+from lumin_middleware.stores.dynamodb import from_url
 from tests.fakes import CookieJar
 from tests.foreign.fixtures import ForeignServer
 from tests.postgres_server import Postgres
 from tests.site_rig import CLIENT, FETCH, NAVIGATION, REDIRECT_URI
 from tests.stores import django_database
+from tests.stores.dynamodb_server import CREDENTIALS, DynamoDBServer
 from tests.storm.clock import SharedClock
 from tests.storm.server import Uvicorn
 from tests.storm.wire import Answer, Connection
@@ -34,6 +38,7 @@ COMBINATIONS = {
     "store + Redis": ("store", "redis"),
     "store + PostgreSQL": ("store", "postgres"),
     "store + Django": ("store", "django"),
+    "store + DynamoDB": ("store", "dynamodb"),
 }
 """The sessions and the stores that the storm is made with."""
 
@@ -125,6 +130,17 @@ def new_database(server: Postgres, combination: str) -> str:
     return url
 
 
+def new_table(server: DynamoDBServer) -> str:
+    """The URL of a table of its own."""
+    url = f"dynamodb://storm_{secrets.token_hex(8)}?endpoint={server.endpoint}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        with closing(from_url(url, time.time)) as store:
+            store.create()
+    return url
+
+
 def environment(grantor: Grantor, directory: Path, combination: str, server_url: str, timeout: float) -> dict[str, str]:
     """What the workers are told. `directory` is theirs alone, `server_url` is the Redis or the database of the store,
     `timeout` is the config's.
@@ -133,6 +149,7 @@ def environment(grantor: Grantor, directory: Path, combination: str, server_url:
     files = {"local": "local", "sqlite": f"sqlite://{directory}/sessions/store.sqlite3", "django": "django"}
     return {
         **grantor.environment(),
+        **(CREDENTIALS if store == "dynamodb" else {}),
         "LUMIN_REDIRECT_URI": REDIRECT_URI,
         "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
         "LUMIN_SESSIONS": sessions,

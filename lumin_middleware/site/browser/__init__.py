@@ -7,17 +7,13 @@ from pathlib import Path
 
 from ...model import Request, Response
 from ...sessions.cookies import Jar
-from ...sessions.sessions import Opened
-from .. import pages
+from ...sessions.opened import Opened
 from ..answers import Answers
+from ..pages import Draft
 
 # A channel reaches this site's pages only, and reaches them also where a page on the way to the sign-in has cut the
 # popup off from whoever opened it (HTML Standard, Cross-Origin-Opener-Policy).
-_LANDED = pages.Page(
-    "You can close this window",
-    "What you began goes on in the other one.",
-    script='new BroadcastChannel("lumin").postMessage("signed in");close()',
-)
+LANDED = Draft("popup", script='new BroadcastChannel("lumin").postMessage("signed in");close()')
 
 
 class BrowserFile:
@@ -47,4 +43,4 @@ class Popup:
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         if request.method not in ("GET", "HEAD"):
             return self._answers.method_not_allowed("GET, HEAD")
-        return pages.page(200, _LANDED)
+        return self._answers.page(request, 200, LANDED)

@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
+REDIS ?= 6.0.0 6.4.0 7.4.1
 
 # Bytecode is kept: the tests start hundreds of programs, each of which would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
@@ -18,7 +19,7 @@ ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_
 WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py
 NO_BROWSER = --ignore tests/site/test_lumin_js.py
 
-.PHONY: demo test test-versions test-lowest check fmt docs bench compare
+.PHONY: demo test test-versions test-redis test-lowest check fmt docs bench compare
 
 demo: .venv/demo
 	@.venv/bin/lumin-middleware demo
@@ -31,6 +32,12 @@ test-versions: $(PYTHONS:%=test-%)
 
 test-3.%: .venv-3.%/dev
 	@.venv-3.$*/bin/$(PYTEST) $(NO_BROWSER) $(IN_PROCESS) $(ONE_OF_EACH)
+
+# The stores on Redis with each redis-py between the oldest, which test-lowest has, and the newest.
+test-redis: $(REDIS:%=test-redis-%)
+
+test-redis-%: .venv/redis-%
+	@PYTHONPATH=.venv/redis-$* .venv/bin/$(PYTEST) $(patsubst %,tests/stores/test_%.py,redis_store redis_failover)
 
 # The oldest of each dependency that pyproject.toml lets in, and an application of that age.
 test-lowest: .venv-lowest/dev
@@ -84,15 +91,22 @@ compare: .venv/dev
 	@.venv/bin/pip install --quiet --group dev --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@ .venv/demo
 
-# From PATH, or the newest of that version that pyenv has.
+# The newest of that version that pyenv has, or the one of PATH: where it is.
+python-3.%:
+	@ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | grep . || \
+		command -v python3.$* || { echo "There is no Python 3.$* here: pyenv has none, nor is it on PATH." >&2; exit 1; }
+
 .PRECIOUS: .venv-3.%/dev
 .venv-3.%/dev: pyproject.toml
 	@echo "Installing everything into .venv-3.$* …"
-	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \
-		grep . || command -v python3.$* || { echo "there is no Python 3.$*" >&2; exit 1; })" -m venv .venv-3.$*
+	@python=$$($(MAKE) --silent --no-print-directory python-3.$*) && "$$python" -m venv .venv-3.$*
 	@.venv-3.$*/bin/pip install --quiet --upgrade pip
 	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@
+
+.PRECIOUS: .venv/redis-%
+.venv/redis-%: | .venv/dev
+	@.venv/bin/pip install --quiet --no-deps --target $@ redis==$*
 
 .venv-lowest/dev: pyproject.toml tests/lowest.py
 	@echo "Installing the oldest of everything into .venv-lowest …"

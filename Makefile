@@ -9,7 +9,7 @@ ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_
 	tests/edges/test_servers.py tests/cli
 WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py
 
-.PHONY: demo test test-versions test-lowest check fmt docs bench
+.PHONY: demo test test-versions test-lowest check fmt docs bench compare
 
 demo: .venv/demo
 	@.venv/bin/lumin-middleware demo
@@ -54,6 +54,11 @@ docs: .venv/dev
 
 bench: .venv/dev
 	@.venv/bin/python -m tests.bench
+
+# The same beside what others use: docs/figures.md. Ten minutes, after what has to be built.
+compare: .venv/dev
+	@.venv/bin/pip install --quiet --group compare
+	@.venv/bin/python -m tests.compare
 
 .venv/bin/python:
 	@$(PYTHON) -m venv .venv

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
 from weakref import WeakKeyDictionary, ref
 
 from starlette.types import Message, Receive, Scope, Send
@@ -24,21 +22,16 @@ from .model import Request
 from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
-from .runtime.bodies import AsgiBody
 from .runtime.event_loop import AsyncWorld
 from .runtime.passage import MARK, Passage
+from .runtime.scopes import apart, as_specified, is_plain, read
 from .runtime.startup import NotSetUp, is_being_served, require_way_out
-from .site.relying_party import RelyingParty, Visit
+from .site.relying_party import RelyingParty
+from .site.visit import Visit
 from .stores import NamedStore
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
-
-# Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
-_IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
-_NOBODY = ("",)
-_NO_CHANGE: Mapping[str, Any] = {}
-
 
 # --- the middleware -------------------------------------------------------------------------------------
 
@@ -83,12 +76,8 @@ class LuminMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if self._not_set_up is not None:
-            await self._not_set_up(scope, receive, send)
-        elif kind == "lifespan":
-            await self._lifespan(scope, receive, send)
-        elif kind not in ("http", "websocket"):
-            await self.app(scope, receive, send)
+        if kind not in ("http", "websocket") or self._not_set_up is not None:
+            await self._besides(scope, receive, send)
         elif MARK in scope:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
         else:
@@ -97,12 +86,31 @@ class LuminMiddleware:
             except LuminError as error:
                 await NotSetUp(error)(scope, receive, send)
                 return
-            outcome = await party.handle(read(scope, receive, self.config.callback_path, self._root_path))
+            headers, cookie = apart(scope["headers"])
+            if kind == "http" and not self._root_path and is_plain(scope):
+                visit = party.at_once(scope["path"], cookie, (self._read, scope, receive))
+                if visit is not None:
+                    await Passage(visit, world, scope, send, headers).run(self.app, receive)
+                    return
+            outcome = await party.handle(self._read(scope, receive))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
-                await Passage(outcome, world, scope, send, _as_specified(scope, outcome.request)).run(app, receive)
+                changed = as_specified(scope, outcome.request)
+                await Passage(outcome, world, scope, send, headers, changed).run(app, receive)
             else:
                 await deliver(outcome, world, scope, receive, send)
+
+    async def _besides(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is no request, and every message where the site cannot serve."""
+        if self._not_set_up is not None:
+            await self._not_set_up(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _read(self, scope: Scope, receive: Receive) -> Request:
+        return read(scope, receive, self.config.callback_path, self._root_path)
 
     # --- once for each loop ---
 
@@ -191,9 +199,6 @@ def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Stor
     return NamedStore(store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
 
 
-# --- translating ----------------------------------------------------------------------------------------
-
-
 def _root_path(app: object) -> str:
     """The prefix that an application takes off each path by itself, also inside others.
 
@@ -207,57 +212,3 @@ def _root_path(app: object) -> str:
             return found
         app = getattr(app, "app", None)
     return ""
-
-
-def read(scope: Scope, receive: Receive, callback_path: str, root_path: str = "") -> Request:
-    """The request that a scope is, with what only we may say left out."""
-    headers, cookie = _apart(list(scope["headers"]))
-    raw, mount = scope.get("raw_path"), scope.get("root_path") or root_path
-    path, raw_path = scope["path"], raw.decode("latin-1") if raw else quote(scope["path"])
-    if mount and path[:1] == "/" and not f"{path}/".startswith(f"{mount}/") and callback_path.startswith(f"{mount}/"):
-        # Some servers leave the mount out of the path. That it is ours is known from the redirect URI alone.
-        path, raw_path = mount + path, quote(mount) + raw_path
-    return Request(
-        scope.get("method", "GET"),
-        path,
-        raw_path,
-        scope.get("query_string", b"").decode("latin-1"),
-        headers,
-        cookie,
-        mount,
-        root_path,
-        scope["type"] == "websocket",
-        (scope.get("client") or _NOBODY)[0],
-        AsgiBody(receive),
-    )
-
-
-def _apart(came: list[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """The headers without cookies and without those that only we may set; and the cookies, joined."""
-    names = [item[0] for item in came]
-    at_once = b"\n".join(names).lower()  # which tells much sooner than a look at each name
-    if b"x-auth" not in at_once and b"x_auth" not in at_once:
-        if names.count(b"cookie") == 1:
-            _, cookie = came.pop(names.index(b"cookie"))
-            return came, cookie
-        if b"cookie" not in names:
-            return came, b""
-    cookies = [value for name, value in came if name == b"cookie" and value]
-    left = [item for item in came if item[0] != b"cookie" and not _IDENTITY_HEADER.match(item[0])]
-    return left, b"; ".join(cookies)
-
-
-def _as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:
-    """What of the scope is another for the application, which must take the mount off where we did to judge.
-
-    A path is passed on as it came. But where the server left the mount out and the path holds it all the same
-    (`/static/app/x` below `/app`), some frameworks would cut it there; it gets the mount at its beginning, as the
-    specification has it; unless it goes by a root path of its own.
-    """
-    if (
-        request.path == scope["path"]
-        or request.mount not in scope["path"]
-        or request.root_path not in ("", request.mount)
-    ):
-        return _NO_CHANGE
-    return {"path": request.path, "raw_path": request.raw_path.encode("latin-1")}

@@ -133,7 +133,10 @@ class AsyncLuminClient(_Client):
         challenge: Callable[[Any, Wanted], Any],
         make_blocking: Callable[[Any], LuminClient] | None = None,
     ) -> None:
-        super().__init__(holder, http, api_url, challenge)
+        self._holder = holder  # written out, since each request makes one
+        self._http = http
+        self._api_url = api_url
+        self._challenge = challenge
         self._make_blocking = make_blocking
         self._blocking: LuminClient | None = None
 
@@ -150,7 +153,7 @@ class AsyncLuminClient(_Client):
         return self._blocking
 
     def close(self) -> None:
-        super().close()
+        self._holder = None
         if self._blocking is not None:
             self._blocking.close()
 

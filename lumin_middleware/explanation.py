@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from .asgi import read
 from .config import AuthorizationServer, LuminConfig
 from .errors import ServerUnavailable
 from .events import Event
@@ -22,8 +21,10 @@ from .model import AuthorizationCode, Request, Session, TokenSet
 from .ports import Answer, run
 from .reasons import REASONS, Reason
 from .runtime.event_loop import DirectStore
+from .runtime.scopes import read
 from .runtime.telemetry import Silent
-from .site.relying_party import RelyingParty, Visit
+from .site.relying_party import RelyingParty
+from .site.visit import Visit
 from .stores import MemoryStore
 
 T = TypeVar("T")

@@ -60,9 +60,16 @@ def say(code: str, **particulars: object) -> None:
     logger.log(reason.level, "%s", " ".join(words))
 
 
+is_logged = logger.isEnabledFor
+"""Whether there are lines of a level."""
+
+DETAILS = logging.DEBUG
+"""The level at which each request leaves a line."""
+
+
 def is_detailed() -> bool:
     """Whether each request leaves a line."""
-    return logger.isEnabledFor(logging.DEBUG)
+    return is_logged(DETAILS)
 
 
 def trace(code: str, method: str, path: str, status: int | None, by: str, more: str) -> None:

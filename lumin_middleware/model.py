@@ -130,15 +130,12 @@ class Session:
     @classmethod
     def load(cls, data: bytes, seen: float) -> Self:
         """The session that `dump` wrote. Raises `ValueError` or `KeyError` for anything else."""
-        item = json.loads(data)
-        tokens = TokenSet(
-            access_token=item["access"],
-            expires_at=item["expires"],
-            lifetime=item["life"],
-            scope=_scope(item["scope"]),
-            refresh_token=item["refresh"],
-            id_token=item["idt"],
-        )
+        text = data.decode("utf-8", "surrogatepass")
+        item, end = _DECODER.raw_decode(text)
+        if end != len(text):
+            raise ValueError("more than one value")
+        access, refresh, id_token = item["access"], item["refresh"], item["idt"]
+        tokens = TokenSet(access, item["expires"], item["life"], _scope(item["scope"]), refresh, id_token)
         claims = {intern(name): value for name, value in item["claims"].items()}  # the names are in every session
         return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"), item.get("auth"))
 
@@ -216,6 +213,10 @@ _CHECKED = object()
 def _scope(text: str) -> tuple[str, ...]:
     """The scopes that are written like this, of which one site has a few and its sessions have the same."""
     return tuple(text.split())
+
+
+_DECODER = json.JSONDecoder()
+"""Reads what `_json` wrote: with nothing around it and in one encoding, for which `json.loads` would look each time."""
 
 
 def _json(value: object) -> bytes:

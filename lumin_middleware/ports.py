@@ -65,7 +65,11 @@ class Store(Protocol):
 
 
 class AsyncStore(Protocol):
-    """The same two verbs, awaited, and the same contract. `aclose()` is the optional `close()`."""
+    """The same two verbs, awaited, and the same contract. `aclose()` is the optional `close()`.
+
+    What the core is given may have a `glance` besides: `get` for whoever cannot wait, where it never waits and takes
+    microseconds; None where it may.
+    """
 
     async def get(self, key: str) -> bytes | None:
         """As `Store.get`."""

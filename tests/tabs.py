@@ -33,6 +33,9 @@ class Browser(httpx2.AsyncClient):
     `lumin` are the origins of the authorization server, the first of which has its authorization endpoint.
     """
 
+    origin = ORIGIN
+    """Where the site is."""
+
     def __init__(self, transports: dict[str, httpx2.AsyncBaseTransport], lumin: tuple[str, ...], **more: Any) -> None:
         self.lumin = lumin
         super().__init__(mounts=transports, headers=NAVIGATION, **more)
@@ -89,11 +92,11 @@ class Tab:
     @property
     def has_arrived(self) -> bool:
         """Whether it shows the page that it wanted."""
-        return self.url == urljoin(ORIGIN, self.wanted) and self.shown.status_code == 200
+        return self.url == urljoin(self.browser.origin, self.wanted) and self.shown.status_code == 200
 
     async def go(self, url: str = "") -> None:
         """Goes to an address, or to the page that it wants, and as far as it is sent from there."""
-        self.url = urljoin(ORIGIN, url or self.wanted)
+        self.url = urljoin(self.browser.origin, url or self.wanted)
         await asyncio.sleep(random.random() * WAY)
         await self._follow(await self.browser.get(self.url))
 

@@ -46,6 +46,7 @@ CORE = (
     "sessions.memo",
     "sessions.due",
     "sessions.records",
+    "sessions.opened",
     "sessions.sessions",
     "sessions.kinds",
     "sessions.tries",
@@ -81,6 +82,8 @@ CORE = (
     "site.kept_form",
     "site.callback",
     "site.connect",
+    "site.visit",
+    "site.at_once",
     "site.relying_party",
 )
 """What decides, bottom to top: a wing may import the wings before it, a file the files before it."""
@@ -109,7 +112,10 @@ EDGE = (
         "runtime.answering",
         "runtime.startup",
         "runtime.bodies",
+        "runtime.scopes",
+        "runtime.user",
         "runtime.passage",
+        "runtime.wsgi_passage",
         "runtime.api_calls",
     ),
     "lookup",

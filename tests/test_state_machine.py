@@ -357,7 +357,11 @@ class Sessions(RuleBasedStateMachine):
 
     async def visit(self, process: Process, cookie: Cookie) -> Response | Seen:
         """A request whose application asks the API, and again with another token when it was refused."""
-        visit = await process.party.handle(request("/", headers=FETCH, cookie=cookie.header))
+        asked = request("/", headers=FETCH, cookie=cookie.header)
+        await process.party.parts.world.give_way()
+        visit = process.party.at_once(asked.path, asked.cookie, (lambda: asked,))
+        if visit is None:
+            visit = await process.party.handle(asked)
         if isinstance(visit, Response):
             return visit
         taken, rejected, error = False, None, None

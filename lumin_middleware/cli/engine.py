@@ -97,7 +97,8 @@ class _Parts:
         self._logs = [_Lines(self._plan.folder / name) for name in LOGS]
         self._workers = [self._worker() for _ in range(self._plan.workers)]
         folder = str(self._plan.folder)
-        home = {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
+        # Certificates that Caddy was given stay where it keeps them: authorities give few.
+        home = {} if self._plan.issuer else {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
         self._front = subprocess.Popen(  # noqa: S603  the program that was asked for
             command, cwd=folder, stdin=subprocess.DEVNULL, env={**os.environ, **home}, start_new_session=True
         )

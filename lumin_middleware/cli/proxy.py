@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from ..config import LuminConfig
 from ..errors import ConfigurationError
-from ..gateway.engines import Plan, choose
+from ..gateway.engines import ISSUERS, Plan, choose
 from .engine import run
 from .terminal import LOOPBACK, PORT, fail, listen, log_to_stderr, registered_port, settings, until_stopped
 
@@ -23,41 +24,60 @@ OPTIONS = {name: name for name in ("upstream", "public", "optional", "engine", "
 GRACE = 10  # seconds that requests in flight have once the gateway is told to stop
 
 
+# --- options --------------------------------------------------------------------------------------------
+
+Upstream = Annotated[str, typer.Option(help="The service behind the sign-in, as http://127.0.0.1:5173.")]
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help=f"The port. Default: the callback's on http, else {PORT}.")
+]
+Public = Annotated[list[str], typer.Option(help="Paths that need no sign-in, as '/static/*'; may be repeated.")]
+Optional = Annotated[list[str], typer.Option(help="Paths that are served with or without one; may be repeated.")]
+Api = Annotated[
+    list[str], typer.Option(help="Calls to Lumin's API that pages may make, as 'GET /user/info'; may be repeated.")
+]
+PassUserHeaders = Annotated[
+    bool, typer.Option("--pass-user-headers", help="Tell the service who it is, as X-Auth-Request-User and kin.")
+]
+PassHost = Annotated[
+    bool, typer.Option("--pass-host/--own-host", help="Whether it sees this site's name as Host, or its own.")
+]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds until its answer must have begun.")]
+Engine = Annotated[
+    str, typer.Option(help="What stands in front: nginx, caddy, builtin, or auto, the first of them that is there.")
+]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that sign people in behind nginx or Caddy.")]
+Cache = Annotated[
+    int, typer.Option(help="Seconds for which nginx holds who may pass; a sign-out elsewhere is felt later.")
+]
+Certificate = Annotated[
+    str | None,
+    typer.Option(
+        help="The file of a certificate's chain, for nginx or Caddy. For Caddy alone: auto, which gets one from a"
+        " public authority, or internal, from an authority of its own."
+    ),
+]
+CertificateKey = Annotated[str | None, typer.Option(help="The file of its key.")]
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+
 def proxy(
-    upstream: Annotated[str, typer.Option(help="The service behind the sign-in, as http://127.0.0.1:5173.")],
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = LOOPBACK,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help=f"The port. Default: the callback's on http, else {PORT}.")
-    ] = None,
-    public: Annotated[
-        list[str] | None, typer.Option(help="Paths that need no sign-in, as '/static/*'; may be repeated.")
-    ] = None,
-    optional: Annotated[
-        list[str] | None, typer.Option(help="Paths that are served with or without one; may be repeated.")
-    ] = None,
-    api: Annotated[
-        list[str] | None,
-        typer.Option(help="Calls to Lumin's API that pages may make, as 'GET /user/info'; may be repeated."),
-    ] = None,
-    pass_user_headers: Annotated[
-        bool, typer.Option("--pass-user-headers", help="Tell the service who it is, as X-Auth-Request-User and kin.")
-    ] = False,
-    pass_host: Annotated[
-        bool, typer.Option("--pass-host/--own-host", help="Whether it sees this site's name as Host, or its own.")
-    ] = True,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds until its answer must have begun.")] = 60,
-    engine: Annotated[
-        str, typer.Option(help="What stands in front: nginx, caddy, builtin, or auto, the first of them that is there.")
-    ] = "builtin",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that sign people in behind nginx or Caddy.")] = 1,
-    cache: Annotated[
-        int,
-        typer.Option(help="Seconds for which nginx holds who may pass; a sign-out elsewhere is felt later."),
-    ] = 0,
-    certificate: Annotated[
-        str | None, typer.Option(help="The file of a certificate's chain, for nginx or Caddy.")
-    ] = None,
-    certificate_key: Annotated[str | None, typer.Option(help="The file of its key.")] = None,
+    upstream: Upstream,
+    host: Host = LOOPBACK,
+    port: Port = None,
+    public: Public = [],  # noqa: B006  Typer makes a list of its own of it
+    optional: Optional = [],  # noqa: B006
+    api: Api = [],  # noqa: B006
+    pass_user_headers: PassUserHeaders = False,
+    pass_host: PassHost = True,
+    timeout: Timeout = 60,
+    engine: Engine = "builtin",
+    workers: Workers = 1,
+    cache: Cache = 0,
+    certificate: Certificate = None,
+    certificate_key: CertificateKey = None,
 ) -> None:
     """Put a sign-in before any HTTP service, as a process of its own.
 
@@ -65,55 +85,79 @@ def proxy(
     and Caddy carry much more, and come from PATH or with the extras of these names.
     """
     config = settings()
-    changes: dict[str, Any] = {
-        "public": (*config.public, *(public or ())),
-        "optional": (*config.optional, *(optional or ())),
-        "api_proxy": (*config.api_proxy, *(api or ())),
+    rules: dict[str, Any] = {
+        "public": (*config.public, *public),
+        "optional": (*config.optional, *optional),
+        "api_proxy": (*config.api_proxy, *api),
     }
-    try:
-        config = replace(config, **changes)
+    with _named_after_options():
+        plan = Plan(
+            replace(config, **rules),
+            upstream,
+            host=host,
+            port=registered_port() if port is None else port,
+            cache=cache,
+            workers=workers,
+            timeout=timeout,
+            pass_user_headers=pass_user_headers,
+            pass_host=pass_host,
+            **_certificate(certificate, certificate_key),
+        )
         name, program = choose(engine)
-        if name != "builtin":
-            plan = Plan(
-                config,
-                upstream,
-                host=host,
-                port=registered_port() if port is None else port,
-                cache=cache,
-                workers=workers,
-                timeout=timeout,
-                pass_user_headers=pass_user_headers,
-                pass_host=pass_host,
-                certificate=_certificate(certificate, certificate_key),
-            )
-            run(name, program, plan, changes)
-            return
-        if cache or workers > 1 or certificate:
-            raise ConfigurationError("engine", "builtin takes no --cache, --workers or --certificate")
-        app = _gateway(upstream, config, pass_user_headers=pass_user_headers, pass_host=pass_host, timeout=timeout)
+        if name == "builtin":
+            _run_built_in(plan)
+        else:
+            run(name, program, plan, rules)
+
+
+@contextmanager
+def _named_after_options() -> Iterator[None]:
+    """What is wrong is said, by the option that it is about where there is one, and ends the command."""
+    try:
+        yield
     except ConfigurationError as error:
         option = OPTIONS.get(error.field)
         fail(f"--{option}: {error.problem}" if option else f"The environment's settings cannot be used: {error}")
+
+
+def _certificate(chain: str | None, key: str | None) -> dict[str, Any]:
+    """The part of a plan that is about certificates."""
+    if chain in ISSUERS:
+        if key is not None:
+            raise ConfigurationError("certificate", f"{chain} needs no --certificate-key")
+        return {"issuer": chain}
+    if (chain is None) != (key is None):
+        raise ConfigurationError("certificate", "needs --certificate-key, and the other way round")
+    return {"certificate": (os.path.abspath(chain), os.path.abspath(key))} if chain and key else {}
+
+
+# --- the built-in engine --------------------------------------------------------------------------------
+
+
+def _run_built_in(plan: Plan) -> None:
+    if plan.cache or plan.workers > 1 or plan.certificate or plan.issuer:
+        raise ConfigurationError("engine", "builtin takes no --cache, --workers or --certificate")
+    app = _gateway(plan)
     log_to_stderr()
-    with until_stopped(), listen(registered_port() if port is None else port, host) as listener:
-        typer.echo(f"{config.origin}/ signs people in and passes them on to {upstream}. Ctrl-C stops it.")
+    with until_stopped(), listen(plan.port, plan.host) as listener:
+        typer.echo(f"{plan.config.origin}/ signs people in and passes them on to {plan.upstream}. Ctrl-C stops it.")
         _serve(app, listener)
 
 
-def _certificate(chain: str | None, key: str | None) -> tuple[str, str] | None:
-    if (chain is None) != (key is None):
-        raise ConfigurationError("certificate", "needs --certificate-key, and the other way round")
-    return (os.path.abspath(chain), os.path.abspath(key)) if chain and key else None
-
-
-def _gateway(upstream: str, config: LuminConfig, **options: Any) -> Any:
+def _gateway(plan: Plan) -> Any:
     from ..asgi import LuminMiddleware
     from ..gateway.access_log import AccessLog
     from ..gateway.gateway import Gateway
     from ..site.verify import Proxies
 
-    app = LuminMiddleware(Gateway(upstream, config, **options), config)
-    return AccessLog(app, Proxies(config.trusted_proxies))
+    gateway = Gateway(
+        plan.upstream,
+        plan.config,
+        pass_user_headers=plan.pass_user_headers,
+        pass_host=plan.pass_host,
+        timeout=plan.timeout,
+    )
+    return AccessLog(LuminMiddleware(gateway, plan.config), Proxies(plan.config.trusted_proxies))
 
 
 def _serve(app: Any, listener: socket.socket) -> None:

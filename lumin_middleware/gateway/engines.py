@@ -1,7 +1,7 @@
 """A real proxy in front, run as one with what it asks: nginx or Caddy, with settings of ours in a folder of its own.
 
-Nothing here starts anything: what to run, and what its settings say. They are those that `snippets` writes, with what
-a whole program needs around them.
+Nothing here starts an engine: what to run, and what its settings say. They are those that `snippets` writes, with
+what a whole program needs around them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from .snippets import Cache, nginx_http, quoted, snippet
 ENGINES = ("nginx", "caddy")
 """The programs, in the order in which `auto` looks for them."""
 
+ISSUERS = ("auto", "internal")
+"""Who may give Caddy a certificate that is no file: a public authority (ACME, RFC 8555), or Caddy's own."""
+
 LOGS = ("access.log", "error.log")
 """Where in its folder nginx writes its lines: pipes that whoever runs it has made, and reads."""
 
@@ -37,7 +41,8 @@ _QUERY = re.compile(rb"""\?\S*?(?="?,?(?:\s|$))""")
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A proxy at `host` and `port` before the service at `upstream`, asking our workers at `auth`. `cache` and
-    `timeout` are in seconds; `certificate` is the files of a chain and its key."""
+    `timeout` are in seconds; `certificate` is the files of a chain and its key, or `issuer`, one of `ISSUERS`, gives
+    one."""
 
     config: LuminConfig
     upstream: str
@@ -51,6 +56,7 @@ class Plan:
     pass_user_headers: bool = False
     pass_host: bool = True
     certificate: tuple[str, str] | None = None
+    issuer: str = ""
 
 
 def find(engine: str) -> str | None:
@@ -96,7 +102,8 @@ def reload_command(engine: str, program: str, plan: Plan) -> list[str]:
     if engine == "nginx":
         return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr", "-s", "reload"]
     config = str(plan.folder / "Caddyfile")
-    return [program, "reload", "--adapter", "caddyfile", "--config", config, "--address", _admin(plan)]
+    # Without force it reads no files anew where its own settings are the same.
+    return [program, "reload", "--force", "--adapter", "caddyfile", "--config", config, "--address", _admin(plan)]
 
 
 # --- nginx ----------------------------------------------------------------------------------------------
@@ -123,8 +130,7 @@ http {
     proxy_connect_timeout 5s; proxy_send_timeout $timeout; proxy_read_timeout $timeout;
     include lumin-http.conf;
     server {
-        listen $listen;
-$tls
+        $listen
         include lumin.conf;
         error_page 502 504 @lumin_down;
         location @lumin_down {
@@ -136,31 +142,43 @@ $tls
 }
 """)
 
-_NGINX_TLS = Template("""        ssl_certificate $chain;
+_NGINX_TLS = Template("""
+        ssl_certificate $chain;
         ssl_certificate_key $key;
         ssl_protocols TLSv1.2 TLSv1.3;""")
 
+_HTTP2 = (1, 25, 1)
+"""Since when nginx has a directive of its own for HTTP/2, and warns of the word in `listen`."""
+
 
 def _nginx(program: str, plan: Plan) -> list[str]:
+    if plan.issuer:
+        raise ConfigurationError("certificate", f"nginx gets none by {plan.issuer}; Caddy does, or give a file")
     cache = Cache(plan.cache, str(plan.folder / "held"))
     text = snippet("nginx", plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
     http = nginx_http(plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
     (plan.folder / "lumin.conf").write_text(_for_the_service(text, plan), "utf-8")
     (plan.folder / "lumin-http.conf").write_text(http, "utf-8")
-    listen = f"{_address(plan)}{' ssl http2' if plan.certificate else ''}"
-    chain, key = _certificate(plan) or ("", "")
-    tls = _NGINX_TLS.substitute(chain=chain, key=key) if chain else ""
     whole = _NGINX.substitute(
         user=_user(plan.folder),
         workers=plan.workers,
         timeout=f"{plan.timeout * 1000:.0f}ms",
-        listen=listen,
-        tls=tls,
+        listen=_listen(program, plan),
         log=LOGS[0],
         errors=LOGS[1],
     )
     (plan.folder / "nginx.conf").write_text(whole, "utf-8")
     return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr"]
+
+
+def _listen(program: str, plan: Plan) -> str:
+    if (files := _certificate(plan)) is None:
+        return f"listen {_address(plan)};"
+    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stderr  # noqa: S603  the engine
+    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", said)
+    knows = found is not None and tuple(map(int, found.groups())) >= _HTTP2
+    where = f"listen {_address(plan)} ssl; http2 on;" if knows else f"listen {_address(plan)} ssl http2;"
+    return where + _NGINX_TLS.substitute(chain=files[0], key=files[1])
 
 
 def _user(folder: Path) -> str:
@@ -238,34 +256,48 @@ $log}
 def _caddy(program: str, plan: Plan) -> list[str]:
     if plan.cache:
         raise ConfigurationError("cache", "Caddy holds no answers; nginx does")
-    site, behind = urlsplit(plan.config.origin), urlsplit(plan.upstream)
     text = snippet("caddy", plan.config, auth=plan.auth, upstream=plan.upstream)
-    scheme, https = (
-        ("http", "auto_https off") if plan.certificate is None else ("https", "auto_https disable_redirects")
+    https, head = _caddy_site(plan)
+    text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}{_CADDY_LOG}", 1)
+    place = plan.upstream.rstrip("/")
+    inner = "".join(f"\t\t\t\t\t{option}\n" for option in _caddy_service(plan))
+    text = text.replace(f"reverse_proxy {place}\n", f"reverse_proxy {place} {{\n{inner}\t\t\t\t}}\n", 1)
+    (plan.folder / "Caddyfile").write_text(
+        _CADDY.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_CADDY_LOG) + text, "utf-8"
     )
-    certificate = _certificate(plan)
-    tls = f"\ttls {' '.join(certificate)}\n" if certificate else ""
-    head = f"{scheme}://:{plan.port} {{\n\tbind {plan.host}\n{tls}{_CADDY_LOG}"
-    text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}", 1)
-    host = site.netloc if plan.pass_host else behind.netloc
+    return [program, "run", "--adapter", "caddyfile", "--config", str(plan.folder / "Caddyfile")]
+
+
+def _caddy_site(plan: Plan) -> tuple[str, str]:
+    """What its settings say of https in general, and the beginning of those of the site."""
+    bind = f"\tbind {plan.host}\n"
+    if plan.issuer:
+        site = urlsplit(plan.config.origin)
+        if site.scheme != "https":
+            raise ConfigurationError("certificate", f"{plan.issuer} is for a site by https; the redirect URI is not")
+        # Its own root goes into no system's list of those that are trusted.
+        https = f"auto_https disable_redirects\n\tskip_install_trust\n\thttps_port {plan.port}"
+        tls = "\ttls internal\n" if plan.issuer == "internal" else ""
+        return https, f"https://{site.hostname}:{plan.port} {{\n{bind}{tls}"
+    if files := _certificate(plan):
+        return "auto_https disable_redirects", f"https://:{plan.port} {{\n{bind}\ttls {' '.join(files)}\n"
+    return "auto_https off", f"http://:{plan.port} {{\n{bind}"
+
+
+def _caddy_service(plan: Plan) -> list[str]:
+    """How the service is asked, and what it learns."""
+    site, behind = urlsplit(plan.config.origin), urlsplit(plan.upstream)
     options = [
-        f"header_up Host {host}",
+        f"header_up Host {site.netloc if plan.pass_host else behind.netloc}",
         f"header_up X-Forwarded-Host {site.netloc}",
         f"header_up X-Forwarded-Proto {site.scheme}",
         "flush_interval -1",
     ]
     if not plan.pass_user_headers:
         options += ["header_up -X-Auth-Request-*"]
-    options += [f"transport http {{\n\t\t\t\t\t\tresponse_header_timeout {plan.timeout:g}s\n\t\t\t\t\t}}"]
-    if behind.scheme == "https":
-        options[-1] = options[-1].replace("{\n", "{\n\t\t\t\t\t\ttls\n", 1)
-    place = plan.upstream.rstrip("/")
-    inner = "".join(f"\t\t\t\t\t{option}\n" for option in options)
-    text = text.replace(f"reverse_proxy {place}\n", f"reverse_proxy {place} {{\n{inner}\t\t\t\t}}\n", 1)
-    (plan.folder / "Caddyfile").write_text(
-        _CADDY.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_CADDY_LOG) + text, "utf-8"
-    )
-    return [program, "run", "--adapter", "caddyfile", "--config", str(plan.folder / "Caddyfile")]
+    tls = "\t\t\t\t\t\ttls\n" if behind.scheme == "https" else ""
+    timeout = f"\t\t\t\t\t\tresponse_header_timeout {plan.timeout:g}s\n"
+    return [*options, f"transport http {{\n{tls}{timeout}\t\t\t\t\t}}"]
 
 
 def _admin(plan: Plan) -> str:

@@ -24,7 +24,7 @@ from ..ports import run
 from ..reasons import REASONS
 from ..site import api_proxy
 from ..site.api_proxy import ApiCall, Head
-from ..site.relying_party import Visit
+from ..site.visit import Visit
 from .answering import respond
 
 if TYPE_CHECKING:

@@ -37,6 +37,14 @@ THREADS = 20
 # can neither read nor overwrite each other's.
 
 
+def _glance(store: Store, site: str) -> Callable[[str], bytes | None] | None:
+    """`ports.AsyncStore.glance` of a store, if it never makes anybody wait."""
+    if getattr(store, "blocking", True) and not getattr(store, "instant_get", False):
+        return None
+    get = store.get
+    return lambda key: get(key + site)
+
+
 class DirectStore:
     """A synchronous store whose verbs never wait, called as it is."""
 
@@ -44,6 +52,7 @@ class DirectStore:
         self._store = store
         self._site = f"@{site}"
         self.local = getattr(store, "local", False)
+        self.glance = _glance(store, self._site)
 
     async def get(self, key: str) -> bytes | None:
         return self._store.get(key + self._site)
@@ -61,6 +70,7 @@ class ThreadedStore:
         self._limiter = anyio.CapacityLimiter(THREADS)
         self.local = getattr(store, "local", False)
         self._direct = getattr(store, "instant_get", False)
+        self.glance = _glance(store, self._site)
 
     async def get(self, key: str) -> bytes | None:
         if self._direct:  # the way to a thread and back takes 50 µs

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from operator import is_
 from typing import Any
 
-from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import AsyncLuminClient, LuminClient
 from ..errors import ANSWERED, LuminError
-from ..model import Session, Wanted
-from ..protocol.claims import verified_email
+from ..model import Wanted
 from ..site import pages
-from ..site.relying_party import Visit
+from ..site.visit import Visit
 from .answering import deny, raw_headers, respond
 from .event_loop import AsyncWorld
+from .user import LuminCredentials, LuminUser
 
 WATCH_PAUSE = 15.0
 """Seconds between two looks whether a session that is served for long was ended in another process."""
@@ -43,42 +42,9 @@ MARK = "lumin_middleware"
 
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
+_NO_CHANGE: Mapping[str, Any] = {}
+_NOTHING: list[Any] = []
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
-
-
-class LuminUser(BaseUser):
-    """Who is signed in, as Starlette's authentication has it."""
-
-    __slots__ = ("_session",)
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def is_authenticated(self) -> bool:
-        return True
-
-    @property
-    def display_name(self) -> str:
-        claims = self._session.claims
-        return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
-
-    @property
-    def identity(self) -> str:
-        return str(self._session.claims.get("sub") or "")
-
-
-class LuminCredentials(AuthCredentials):
-    """What somebody who is signed in may do: that, and their scopes. The list is made when somebody asks."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __getattr__(self, name: str) -> Any:
-        if name != "scopes":
-            raise AttributeError(name)
-        self.scopes = ["authenticated", *self._session.tokens.scope]
-        return self.scopes
 
 
 class Passage:
@@ -92,38 +58,39 @@ class Passage:
     _handed_back = 0
     _held: list[Message] = []
 
-    def __init__(self, visit: Visit, world: AsyncWorld, scope: Scope, send: Send, changed: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        visit: Visit,
+        world: AsyncWorld,
+        scope: Scope,
+        send: Send,
+        headers: list[tuple[bytes, bytes]],
+        changed: Mapping[str, Any] = _NO_CHANGE,
+    ) -> None:
         self._visit = visit
         self._world = world
-        self._scope = self._passed = scope
+        self._scope = scope
         self._send = send
+        self._headers = headers
         self._changed = changed
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
-        client = self._client()
-        self._passed = self._scope_for_app(client)
-        self._before = [*self._passed.values()]
+        visit = self._visit
+        world = self._world
+        client = (
+            None
+            if visit.session is None
+            else AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
+        )
+        passed = self._passed = self._scope_for_app(client)
+        self._before = [*passed.values()]
         try:
-            await self._serve(app, receive)
-        finally:
-            self._hand_back()
-            self._passed = self._scope  # which ends the circle of client and passage: there is nothing to collect
-            self._before = []
-            if client is not None:
-                client.close()
-            if self._watch is not None:
-                self._watch.close()
-        if self._watch is not None and self._watch.over and not self._complete:
-            await self._send(_LAST_WORDS[self._scope["type"]])
-
-    async def _serve(self, app: ASGIApp, receive: Receive) -> None:
-        try:
-            await app(self._passed, self._receive(receive), self.send)
+            await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._held:
-                await self._release_or_answer(self._visit.failed, receive)
+                await self._release_or_answer(visit.failed, receive)
         except ANSWERED as error:
             if self._started:
                 raise
@@ -134,11 +101,21 @@ class Passage:
         except BaseException:
             await self._release()
             raise
+        finally:
+            self._over(client)
+        if self._watch is not None and self._watch.over and not self._complete:
+            await self._send(_LAST_WORDS[self._scope["type"]])
 
-    def _receive(self, receive: Receive) -> Receive:
-        """ASGI's `receive`; of a handshake it is noted whether the application has begun it."""
-        if self._scope["type"] != "websocket":
-            return receive
+    def _over(self, client: AsyncLuminClient | None) -> None:
+        self._hand_back()
+        self._passed, self._before = self._scope, _NOTHING  # no circle of client and passage is left to collect
+        if client is not None:
+            client.close()
+        if self._watch is not None:
+            self._watch.close()
+
+    def _watched(self, receive: Receive) -> Receive:
+        """ASGI's `receive` of a handshake, of which it is noted whether the application has begun it."""
 
         async def watched() -> Message:
             self._connected = True
@@ -166,13 +143,7 @@ class Passage:
     async def _release(self) -> None:
         held, self._held = self._held, []
         for message in held:
-            await self._pass(message)
-
-    def _client(self) -> AsyncLuminClient | None:
-        if self._visit.session is None:
-            return None
-        world = self._world
-        return AsyncLuminClient(self._visit, world.api, world.api_url, Challenge, self._blocking)
+            await (self.send(message) if self._started else self._send(self._begun(message)))
 
     def _blocking(self, holder: Visit) -> LuminClient:
         return self._world.blocking_client(holder, Challenge)
@@ -180,11 +151,12 @@ class Passage:
     def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
-        passed: dict[str, Any] = {**scope, **self._changed}
-        headers = passed["headers"] = list(visit.request.headers)
+        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else dict(scope)
+        passed["headers"] = headers = self._headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
-        passed["state"] = {**(scope.get("state") or {}), "lumin": client}
+        state = scope.get("state")
+        passed["state"] = {**state, "lumin": client} if state else {"lumin": client}
         if (session := visit.session) is None:  # whom another middleware has found stays
             passed.setdefault("user", _NOBODY)
             passed.setdefault("auth", _NO_CREDENTIALS)
@@ -200,11 +172,16 @@ class Passage:
         By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
         """
         scope, passed = self._scope, self._passed
-        if len(passed) != len(self._before) or not all(map(is_, passed.values(), self._before)):
+        values = [*passed.values()]
+        try:
+            is_changed = values != self._before
+        except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
+            is_changed = True
+        if is_changed:
             for name, value in passed.items():
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
-            self._before = [*passed.values()]
+            self._before = values
         state = passed.get("state")
         if state and len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")
@@ -221,29 +198,33 @@ class Passage:
             return self._send(message)
         if self._held or (message["type"] == "http.response.start" and message["status"] == 500):
             return self._hold(message)
-        return self._pass(message)
+        return self._send(self._begun(message) if message["type"] in _FIRST_WORDS else message)
 
     async def _hold(self, message: Message) -> None:
         self._held = [*self._held, message]
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             await self._release()
 
-    def _pass(self, message: Message) -> Awaitable[None]:
-        if not self._started and message["type"] in _FIRST_WORDS:
-            visit = self._visit
-            self._started = True
-            self._hand_back()
-            if visit.session is not None:
-                is_long, is_open = _look(message)
-                if cookies := visit.set_cookies():
-                    message = _with_cookies(message, cookies)
-                elif is_open:
-                    message = {**message, "headers": [*message.get("headers", ()), *_PRIVATE]}
-                if is_long:
-                    self._watch = Watch(visit, self._world)
-        elif self._watch is not None:
-            self._complete = _is_last(message)
-        return self._send(message)
+    def _begun(self, message: Message) -> Message:
+        """The first message of an answer, with what is ours."""
+        visit = self._visit
+        self._started = True
+        self._hand_back()
+        if visit.session is None:
+            return message
+        headers = message.get("headers", ())
+        is_open, is_long = message["type"] == "http.response.start", message["type"] == "websocket.accept"
+        for name, value in headers:
+            lowered = name.lower()
+            if lowered == b"content-type":
+                is_long = is_long or bytes(value[:17]).lower() == b"text/event-stream"
+            elif lowered in _OF_CACHING:
+                is_open = False
+        if is_long:
+            self._watch = Watch(visit, self._world)
+        if visit.writes and (cookies := visit.set_cookies()):
+            return _with_cookies(message, cookies)
+        return {**message, "headers": [*headers, *_PRIVATE]} if is_open else message
 
 
 class Watch:
@@ -274,20 +255,6 @@ class Watch:
 
 _PRIVATE = raw_headers([pages.PRIVATE])
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
-
-
-def _look(message: Message) -> tuple[bool, bool]:
-    """Whether what begins here may be long, and whether it left open who may keep it."""
-    if message["type"] == "websocket.accept":
-        return True, False
-    is_long, is_open = False, True
-    for name, value in message.get("headers", ()):
-        lowered = name.lower()
-        if lowered == b"content-type":
-            is_long = bytes(value[:17]).lower() == b"text/event-stream"
-        elif lowered in _OF_CACHING:
-            is_open = False
-    return is_long, is_open
 
 
 def _is_last(message: Message) -> bool:

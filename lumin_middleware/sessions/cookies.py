@@ -30,7 +30,7 @@ _COUNTS = {b"%d" % count for count in range(2, PIECES_LIMIT + 1)}
 DELETIONS_LIMIT = 20
 """Cookies that one answer deletes, however many a browser brings."""
 
-_SEPARATORS = b" \t"
+SEPARATORS = b" \t"
 """What may stand around a cookie (RFC 6265, 4.2.1, and RFC 9110, 5.6.3). Python's own idea of white space is wider."""
 
 _UNSEEN = bytes({*range(0x21), *range(0x7F, 0x100)})
@@ -64,6 +64,26 @@ class Cookies:
     def jar(self, header: bytes) -> Jar[Any]:
         """The jar of a `Cookie` header."""
         return Jar(header, self)
+
+    def part(self, header: bytes) -> tuple[bytes, bytes] | None:
+        """The session's cookie and the others, where the first `name=` of ours stands as browsers write it; else None.
+
+        Nothing is proved by this: the value may hold what no value of ours does, and the others may be marked.
+        """
+        before, name, after = header.partition(self.plainly)
+        if not name or (before and before[-2:] != b"; "):
+            return None
+        value, semicolon, after = after.partition(b";")
+        if not semicolon:
+            return value, before[:-2]
+        return (value, before + after[1:]) if after[:1] == b" " else None
+
+    def are_marked(self, others: bytes) -> bool:
+        """Whether there may be one of ours among these cookies; each of ours has a marker in its name."""
+        for marker in self.markers:  # noqa: SIM110  of which there are one or two, and each request asks
+            if marker in others:
+                return True
+        return False
 
     def set(self, name: str, value: str, max_age: float) -> str:
         return f"{name}={value}; Max-Age={int(max_age)}{self.attributes}"
@@ -122,7 +142,7 @@ class Jar(Generic[T]):
     def _read(self) -> tuple[dict[str, bytes | None], bytes]:
         if self._found is None:
             names, header = self._cookies, self.header
-            self._found = _alone(header, names) or (_each(header, names) if _any(header, names) else ({}, header))
+            self._found = _alone(header, names) or (_each(header, names) if names.are_marked(header) else ({}, header))
         return self._found
 
     @property
@@ -150,31 +170,26 @@ class Jar(Generic[T]):
         return {name: value for name, value in self.ours.items() if name.startswith(self._cookies.login)}
 
 
-def _any(header: bytes, names: Cookies) -> bool:
-    return any(marker in header for marker in names.markers)
-
-
 def _alone(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes] | None:
     """What `_each` finds where the session's cookie is the only one of ours and stands as browsers write it; or None.
 
     Most headers are like this, and it takes a look at each byte instead of one at each cookie.
     """
-    before, name, after = header.partition(names.plainly)
-    if not name or (before and not before.endswith(b"; ")) or _any(before, names) or _any(after, names):
+    parted = names.part(header)
+    if parted is None or names.are_marked(parted[1]):
         return None
-    value, semicolon, after = after.partition(b";")
-    rest = before[:-2] + semicolon + after if before else after
-    return {names.session: value.strip(_SEPARATORS)}, rest.strip(_SEPARATORS)
+    value, rest = parted
+    return {names.session: value.rstrip(SEPARATORS)}, rest.strip(SEPARATORS)
 
 
 def _each(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes]:
     ours: dict[str, bytes | None] = {}
     rest = []
     for pair in header.split(b";"):
-        name, equals, value = pair.strip(_SEPARATORS).partition(b"=")
+        name, equals, value = pair.strip(SEPARATORS).partition(b"=")
         if equals and names.ours.fullmatch(name):
             key = name.decode()
             ours[key] = value if ours.get(key, value) == value else None
         elif not names.withheld.fullmatch(name.strip(_UNSEEN)):
             rest.append(pair)
-    return ours, b";".join(rest).strip(_SEPARATORS)
+    return ours, b";".join(rest).strip(SEPARATORS)

@@ -11,9 +11,10 @@ from ..errors import SessionEnded, StoreUnavailable
 from ..model import Session
 from ..ports import World
 from .cookies import Cookies, Jar
+from .opened import OPENED_COST, Carried, Opened
 from .records import Record, record_key
 from .sealing import Sealer
-from .sessions import OPENED_COST, Carried, Opened, Sessions
+from .sessions import Sessions
 
 HANDLE_LIMIT = 200
 """Characters of a sealed handle: they have 134, and a sealed session 300 at the least."""
@@ -25,7 +26,7 @@ class CookieSessions(Sessions):
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         super().__init__(config, world, cookies)
         self._sealer = Sealer(config.keys, "session", world.clock)
-        self._ask = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
+        self._asks = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
 
     async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
         opened = self._open(jar)
@@ -47,11 +48,11 @@ class CookieSessions(Sessions):
         stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
         if stale or outdated:
             return Carried(newest, stale, outdated)
-        return self._settle(opened, jar, raw, session)
+        return self._settle(opened, jar.value, raw, session)
 
     async def _ask_store(self, opened: Opened) -> bytes | None:
         """The record, where it must be looked for."""
-        if not self._ask and opened.newest_key:
+        if not self._asks and opened.newest_key:
             return None
         try:
             return await self._world.store.get(opened.key)
@@ -103,6 +104,8 @@ class CookieSessions(Sessions):
 
 class StoreSessions(Sessions):
     """The cookie holds a handle, the session's id; the record in the store is the session."""
+
+    _asks = True
 
     async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
         opened = self._open(jar)

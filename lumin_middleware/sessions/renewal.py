@@ -111,13 +111,14 @@ class Renewal:
         self._metadata = metadata
         self._pauses = Pauses(world)
         self._saving = Saving(world, sessions, token_endpoint)
+        self.unsaved = self._saving.unsaved
         self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
         self._seldom = Seldom(world.clock)  # each session would meet what is wrong with our own settings
 
     def is_due(self, session: Session, *, settled: bool = False) -> bool:
         """Whether `fresh` has anything to do; of a `settled` session it is known that its time has not come."""
-        return session.id in self._saving or (not settled and self._due(session, None) is not Due.LATER)
+        return session.id in self.unsaved or (not settled and self._due(session, None) is not Due.LATER)
 
     async def fresh(self, session: Session, *, rejected: str | None = None) -> Session:
         """The session with an access token that can be used; `rejected` is one that the API did not take.
@@ -127,7 +128,7 @@ class Renewal:
         that trouble.
         """
         when = self._due(session, rejected)  # 1
-        if when is Due.LATER and session.id not in self._saving:
+        if when is Due.LATER and session.id not in self.unsaved:
             return session
         if session.tokens.refresh_token is None:
             if self._is_alive(session, rejected):
@@ -198,7 +199,7 @@ class Renewal:
                 raise StoreUnavailable("the lease was lost before it was used")
             return await self._redeem(record, server, lease)  # 6, 7
         finally:
-            if session.id not in self._saving:  # nobody else may go on before it is saved
+            if session.id not in self.unsaved:  # nobody else may go on before it is saved
                 await lease.release()  # 8
 
     async def _prepare(self, session: Session) -> AuthorizationServer:

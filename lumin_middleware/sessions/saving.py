@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
+from collections.abc import Collection
 from contextlib import suppress
 
 from ..errors import SessionEnded, StoreUnavailable
@@ -37,9 +38,8 @@ class Saving:
         self._sessions = sessions
         self._token_endpoint = token_endpoint
         self._unsaved: OrderedDict[str, Session] = OrderedDict()
-
-    def __contains__(self, session_id: str) -> bool:
-        return session_id in self._unsaved
+        self.unsaved: Collection[str] = self._unsaved
+        """The ids of sessions that this process remembers."""
 
     async def save(self, record: Record, renewed: Session) -> Session:
         """Puts it where the record is, and returns it or a newer one. Raises `SessionEnded`: the end wins.

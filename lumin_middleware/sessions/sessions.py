@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
@@ -12,52 +10,14 @@ from ..events import StoreTrouble
 from ..journal import Seldom
 from ..model import Session
 from ..ports import World
-from .cookies import Cookies, Jar
+from .cookies import SEPARATORS, Cookies, Jar
 from .due import due_from
 from .memo import Memo
+from .opened import OPENED_COST, Carried, Opened, Settled
 from .records import Record, Records, record_key
 from .sealing import Sealer
 
 ID_BYTES = 24  # 192 bits; OWASP ASVS 5, 7.2.3 asks for 128
-
-
-@dataclass(slots=True)
-class Carried:
-    """The session of a request, and whether the browser's copy must be written again."""
-
-    session: Session
-    stale: bool
-    outdated: bool = field(default=False, compare=False)
-    """Whether it was sealed with a key that will go."""
-    until: float = field(default=0.0, compare=False)
-    """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
-
-
-class Settled(NamedTuple):
-    """What a cookie means until `carried.until`, as long as its record is `raw`."""
-
-    raw: bytes | None
-    carried: Carried
-
-    def __repr__(self) -> str:
-        return f"Settled(…, {self.carried!r})"
-
-
-@dataclass(slots=True)
-class Opened:
-    """What is known of a cookie: the session that it holds, or in a store its id; where its record is; and by which
-    key it was sealed. `size` is the bytes that all this costs."""
-
-    session: Session | None
-    session_id: str = field(repr=False)
-    key: str
-    newest_key: bool
-    size: int
-    settled: Settled | None = None
-
-
-OPENED_COST = 1200
-"""Bytes that an opened session costs beside its text: some 25 Python objects."""
 
 
 class Sessions(ABC):
@@ -70,11 +30,15 @@ class Sessions(ABC):
         self._handle_sealer = Sealer(config.keys, "handle", world.clock)
         self._records = Records(config, world)
         self._opened: Memo[Opened] = Memo(config.session_memory)
+        self._glance = getattr(world.store, "glance", None)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
         self._seldom = Seldom(world.clock)
 
     # --- what differs ---
+
+    _asks: bool
+    """Whether the store is asked about a session in which nothing falls due."""
 
     @abstractmethod
     async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
@@ -166,19 +130,23 @@ class Sessions(ABC):
         return self._cookies.write_session(self._value(session), max_age, jar.ours)
 
     def _open(self, jar: Jar[Opened]) -> Opened | None:
-        """What the cookies hold. Equal values are opened once, whatever stands beside them in a header."""
+        """What the cookies hold."""
         if jar.opened is None:
             for value in jar.session_values():
-                opened = self._opened.get(value)
-                if opened is None and (opened := self._unseal(value)) is not None:
-                    self._opened.put(value, opened, opened.size)
-                    self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
-                if opened is not None:
+                if (opened := self._opened.get(value) or self._open_new(value)) is not None:
                     jar.opened, jar.value = opened, value
                     break
         return jar.opened
 
-    def _settle(self, opened: Opened, jar: Jar[Opened], raw: bytes | None, session: Session) -> Carried:
+    def _open_new(self, value: bytes) -> Opened | None:
+        """What a cookie holds. Equal values are opened once, whatever stands beside them in a header."""
+        opened = self._unseal(value)
+        if opened is not None:
+            self._opened.put(value, opened, opened.weight)
+            self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
+        return opened
+
+    def _settle(self, opened: Opened, value: bytes, raw: bytes | None, session: Session) -> Carried:
         """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
         until = min(
             session.seen + min(self._slide, self._config.idle_timeout),
@@ -188,11 +156,57 @@ class Sessions(ABC):
         if until <= self._clock():
             return Carried(session, stale=False)
         carried = Carried(session, stale=False, until=until)
-        opened.settled = Settled(raw, carried)
+        own = 0 if session is opened.session else OPENED_COST + len(raw or b"")
+        opened.settled = Settled(raw, carried, own + len(raw or b""))
         if raw is not None:
-            own = 0 if session is opened.session else OPENED_COST + len(raw)
-            self._opened.put(jar.value, opened, opened.size + len(raw) + own)
+            self._opened.put(value, opened, opened.weight)
         return carried
+
+    # --- what need not be asked ---
+
+    def at_once(self, header: bytes, now: float) -> tuple[Carried, bytes] | None:
+        """The session in a `Cookie` header, and the header without it, where all is well by one look; else None.
+
+        So it is where `load` would find the same with nobody to wait for and nothing to write: the cookie is as
+        browsers write it, nothing falls due, and the record is what it was when that was last looked into, or there
+        is none. None says nothing about the session. Raises `StoreUnavailable`.
+        """
+        parted = self._cookies.part(header)
+        if parted is None:
+            return None
+        value, others = parted
+        opened = self._opened.get(value)
+        if opened is None or opened.others != others:
+            opened = self._beside(opened, value, others)
+        if opened is None:
+            return None
+        raw = None
+        if self._asks:
+            if self._glance is None:
+                return None
+            raw = self._glance(opened.key)
+        settled = opened.settled
+        if settled is not None and settled.raw == raw and now < settled.carried.until:
+            return settled.carried, opened.others
+        return self._proved(opened, value) if raw is None else None
+
+    def _beside(self, opened: Opened | None, value: bytes, others: bytes) -> Opened | None:
+        """What a cookie holds beside which others come that are not known to be none of ours."""
+        if self._cookies.are_marked(others):
+            return None
+        if opened is None and (opened := self._open_new(value)) is None:
+            return None
+        before, opened.others = opened.others, others.strip(SEPARATORS)
+        if len(opened.others) > len(before):
+            self._opened.put(value, opened, opened.weight)
+        return opened
+
+    def _proved(self, opened: Opened, value: bytes) -> tuple[Carried, bytes] | None:
+        """What a cookie carries that no record says anything about."""
+        if opened.session is None or not opened.newest_key:
+            return None
+        carried = self._settle(opened, value, None, opened.session)
+        return (carried, opened.others) if carried.until else None
 
     # --- a session that only the store has ---
 
@@ -225,7 +239,7 @@ class Sessions(ABC):
             await self._rewrite(raw, session)
         if slides or outdated or not opened.newest_key:
             return Carried(session, slides or not opened.newest_key, outdated)
-        return self._settle(opened, jar, raw, session)
+        return self._settle(opened, jar.value, raw, session)
 
     def _unchanged(self, opened: Opened, raw: bytes | None) -> Carried | None:
         """What a cookie was found to carry, where neither time nor its record can have changed that."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import RequestRefused
-from ..model import Request
+from ..model import Request, Session
 from .patterns import Narrow, Wide
 from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, seen
 
@@ -34,6 +34,12 @@ class Rule:
     scope: tuple[str, ...] = ()
     max_age: float | None = None
     """Seconds since the person signed in at the server, at most."""
+
+    def is_met_by(self, session: Session, now: float) -> bool:
+        """Whether somebody who is signed in may pass. `now` is in epoch seconds."""
+        return set(self.scope) <= set(session.tokens.scope) and (
+            self.max_age is None or session.is_recent(self.max_age, now)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +87,9 @@ class Rules:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
         path = request.path
         if path == request.raw_path and not request.mount and not request.root_path:
-            if (decided := self._decided.get(path)) is not None:
-                return decided
-            if is_plain(path):
-                return self._remembered(path, self._of(path))
+            rule = self.plainly(path)
+            if rule is not None:
+                return rule
         refuse_tricks(request)
         own, others = seen(request, self._callback_path)
         if is_ambiguous(request):
@@ -93,6 +98,13 @@ class Rules:
             return self._required(readings([*own, *others], mounts(request, self._callback_path))) or PROTECTED
         foreign = mounts(request, self._callback_path, foreign=True)
         return self._rule(readings(own, foreign), readings(others, foreign) if self._needs else ())
+
+    def plainly(self, path: str) -> Rule | None:
+        """The rule for a path that came as it is, without a mount, and has no reading but itself; None for others."""
+        decided = self._decided.get(path)
+        if decided is None and is_plain(path):
+            decided = self._remembered(path, self._of(path))
+        return decided
 
     def ruling(self, request: Request) -> Ruling:
         """The rule for this request, and which patterns it is by. Raises `RequestRefused` for a trick."""

@@ -12,7 +12,7 @@ from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.index import Entry, by_subject
-from ..sessions.sessions import Carried, Opened
+from ..sessions.opened import Carried, Opened
 from . import pages
 from .access import accepts_html, is_same_origin
 from .back_channel import BackChannelLogout

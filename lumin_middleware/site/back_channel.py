@@ -12,8 +12,8 @@ from ..model import Request, Response, TokenSet
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.index import Entry, Index
+from ..sessions.opened import Opened
 from ..sessions.records import digest
-from ..sessions.sessions import Opened
 from . import pages
 from .parts import Parts
 

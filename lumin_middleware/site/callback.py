@@ -20,8 +20,8 @@ from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.marks import DONE, USED
+from ..sessions.opened import Opened
 from ..sessions.records import digest
-from ..sessions.sessions import Opened
 from . import pages, sign_in_pages
 from .access import is_navigation, is_prefetch
 from .answers import said_by_the_site

@@ -10,7 +10,7 @@ from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
-from ..sessions.sessions import Opened
+from ..sessions.opened import Opened
 from . import access, pages
 from .access import accepts_html, is_navigation, is_prefetch, is_same_origin
 from .answers import target

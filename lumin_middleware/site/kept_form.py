@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from ..model import Request, Response
 from ..sessions.cookies import Jar
 from ..sessions.forms import FORM_LIMIT, Form
-from ..sessions.sessions import Opened
+from ..sessions.opened import Opened
 from . import access, pages
 from .access import is_page, is_prefetch, is_same_origin
 from .answers import own_page, target

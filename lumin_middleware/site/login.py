@@ -13,7 +13,7 @@ from ..model import Errand, Request, Response
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
-from ..sessions.sessions import Opened
+from ..sessions.opened import Opened
 from . import access, pages
 from .access import is_prefetch
 from .parts import Parts

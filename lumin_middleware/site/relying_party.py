@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from ..config import LuminConfig
 from ..errors import (
-    ClientMisused,
     InsufficientScope,
     LoginRequired,
     LuminError,
@@ -21,12 +20,13 @@ from ..model import NOTHING, Request, Response, Session, Wanted
 from ..ports import World
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
-from ..sessions.sessions import Carried, Opened
+from ..sessions.opened import Opened
 from . import access, pages
 from .access import Rule, Rules, is_navigation
 from .account import Account, Route
 from .answers import target
-from .api_proxy import ApiCall, ApiProxy
+from .api_proxy import ApiProxy
+from .at_once import AtOnce
 from .browser import BrowserFile, Popup
 from .callback import Callback
 from .connect import Connect
@@ -35,82 +35,7 @@ from .login import Login
 from .parts import Parts
 from .sign_in import SignIn
 from .verify import Verify
-
-_OVERLOOKED = "the application asks who is signed in on a path that is public, where nobody looks; make it optional="
-
-
-class Visit:
-    """A request that goes on to the application."""
-
-    __slots__ = ("_carried", "_jar", "_party", "call", "failed", "request", "session")
-
-    def __init__(self, party: RelyingParty, request: Request, jar: Jar[Opened], carried: Carried | None = None) -> None:
-        self._party = party
-        self._jar = jar
-        self._carried = carried
-        self.request = request
-        self.session = carried.session if carried else None
-        self.failed: LuminError | None = None
-        """The error of ours that the application has met at work. Its own 500 then says no more than this does."""
-        self.call: ApiCall | None = None
-        """The call to the API that takes the application's place."""
-
-    @property
-    def cookie(self) -> bytes:
-        """The `Cookie` header as the application may see it."""
-        return self._jar.rest
-
-    @property
-    def until(self) -> float:
-        """Epoch seconds until which nothing falls due for the session; 0 where something does, or it has changed."""
-        carried = self._carried
-        return carried.until if carried is not None and carried.session is self.session else 0.0
-
-    async def fresh(self, *, rejected: str | None = None) -> Session:
-        """The session with tokens that can be used now; `rejected` is an access token that the API did not take.
-
-        Raises `LoginRequired`, `ServerUnavailable`, `StoreUnavailable`.
-        """
-        try:
-            if self.session is None:
-                raise LoginRequired("nobody is signed in")
-            self.session = await self._party.parts.renewal.fresh(self.session, rejected=rejected)
-        except LuminError as error:
-            self.failed = error
-            raise
-        self.failed = None
-        return self.session
-
-    async def is_over(self) -> bool:
-        """Whether the session has ended since; for what is served for long."""
-        return self.session is not None and await self._party.parts.sessions.is_over(self.session)
-
-    def set_cookies(self) -> list[str]:
-        """The `Set-Cookie` values that this answer must carry: none, unless the session changed."""
-        carried, session = self._carried, self.session
-        if carried is None or session is None or (session is carried.session and not carried.stale):
-            return []
-        return self._party.parts.sessions.set_cookies(session, self._jar)
-
-    async def challenge(self, wanted: Wanted = NOTHING) -> Response:
-        """The answer that asks for what is missing: a sign-in, if nothing else is named."""
-        if self.session is None and await self._party.is_overlooked(self.request, self._jar):
-            return self.failure(ClientMisused(_OVERLOOKED))
-        return await self._party.challenge(self.request, self._jar, self.session, wanted)
-
-    async def answer(self, error: LuminError) -> Response:
-        """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
-        match error:
-            case LoginRequired():
-                return await self.challenge()
-            case InsufficientScope():
-                return await self.challenge(Wanted(tuple(error.scope.split())))
-            case _:
-                return self.failure(error)
-
-    def failure(self, error: LuminError) -> Response:
-        """The answer to an error that is ours."""
-        return self._party.failure(self.request, error)
+from .visit import Visit
 
 
 class RelyingParty:
@@ -143,6 +68,7 @@ class RelyingParty:
         self._kept_form = KeptForm(parts, self._login)
         self._routes[self._kept_form.path] = self._kept_form
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
+        self.at_once = AtOnce(self, self._rules, self._below, self._may_be_own)
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""
@@ -166,6 +92,9 @@ class RelyingParty:
             if self._verify.concerns(request):
                 return await self._verify(request, jar)
         return await self.admit(request, jar, self._rules.rule(request))
+
+    def _may_be_own(self, path: str) -> bool:
+        return path in self._routes or self._api_proxy.concerns(path) or path.startswith(f"{self._below}verify/")
 
     def by(self, request: Request) -> str:
         """What decides about a request: a route of ours, or which patterns; in words."""
@@ -238,8 +167,7 @@ class RelyingParty:
             if rule.optional:
                 return Visit(self, request, jar)
             raise
-        has_scopes = not rule.scope or set(rule.scope) <= set(session.tokens.scope)
-        if not has_scopes or not self._is_recent(session, rule.max_age):
+        if not rule.is_met_by(session, self.parts.world.clock()):
             return await self.challenge(request, jar, session, Wanted(rule.scope, rule.max_age), redirect=redirect)
         return visit
 

@@ -17,7 +17,8 @@ from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.marks import DONE, VOID
-from ..sessions.sessions import ID_BYTES, Opened
+from ..sessions.opened import Opened
+from ..sessions.sessions import ID_BYTES
 from .account import Account
 from .admission import admitted
 from .parts import Parts

@@ -21,7 +21,7 @@ from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
-from ..sessions.sessions import Opened
+from ..sessions.opened import Opened
 from . import holding, pages
 from .access import Rule, Rules, own_path
 from .holding import Asked, Holding, Outcome

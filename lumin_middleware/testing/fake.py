@@ -21,10 +21,10 @@ from ..client import AsyncLuminClient, LuminClient
 from ..config import LuminConfig
 from ..errors import InsufficientScope, LoginRequired, LuminError, ServerUnavailable, SessionEnded
 from ..model import NOTHING, Request, Response, Session, TokenSet, Wanted
-from ..runtime import passage
+from ..runtime import passage, wsgi_passage
 from ..sessions.cookies import Cookies
 from ..site import pages
-from ..site.relying_party import Visit
+from ..site.visit import Came, Visit
 
 API = httpx2.URL(LuminConfig.api_url)
 
@@ -93,7 +93,7 @@ class FakeLumin:
     @property
     def blocking(self) -> LuminClient:
         """A client as a handler finds it under WSGI, and in a thread."""
-        return LuminClient(_Visit(self), self.blocking_http, API, wsgi.Challenge.of)
+        return LuminClient(_Visit(self), self.blocking_http, API, wsgi_passage.Challenge.of)
 
     def end_session(self) -> None:
         """From now on the session is over: every call raises `SessionEnded`."""
@@ -110,6 +110,11 @@ class FakeLumin:
         through is answered with its status and a problem document.
         """
         return _Wsgi(app, self) if parameters(app) == 2 else _Asgi(app, self)
+
+    def at_once(self, path: str, cookie: bytes, came: Came) -> _Visit:
+        """The same for a request that is written plainly."""
+        read, *of = came
+        return _Visit(self, read(*of))
 
     async def handle(self, request: Request) -> _Visit:
         """Whoever comes may pass: what `RelyingParty` decides for the edges."""
@@ -144,8 +149,6 @@ def _first(responses: Answers, method: str, path: str) -> Any:
 
 class _Visit(Visit):
     """A request that passes, whatever it brings."""
-
-    __slots__ = ("_fake",)
 
     def __init__(self, fake: FakeLumin, request: Request | None = None) -> None:
         request = request or Request("GET", "/", "/", "", [])

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 CONNECTIONS = 16
@@ -32,40 +32,54 @@ class Target:
 
 @dataclass(frozen=True)
 class Load:
-    """Microseconds of CPU for a request, and requests in a second."""
+    """Microseconds of CPU for a request, requests in a second, and milliseconds within which half and 99 % were
+    answered."""
 
     cpu: float
     rate: float
+    p50: float = 0.0
+    p99: float = 0.0
 
 
-def in_turns(targets: Mapping[str, Target], *, rounds: int = ROUNDS) -> dict[str, Load]:
+def in_turns(targets: Mapping[str, Target], *, rounds: int = ROUNDS, seconds: int = SECONDS) -> dict[str, Load]:
     """The load that each bears, by name: each round loads every target once, and the median of the rounds counts."""
     for target in targets.values():
         _load(target, seconds=1)  # so that all are warm
     found: dict[str, list[Load]] = {name: [] for name in targets}
     for _ in range(rounds):
         for name, target in targets.items():
-            found[name].append(_load(target, seconds=SECONDS))
-    return {
-        name: Load(statistics.median(each.cpu for each in loads), statistics.median(each.rate for each in loads))
-        for name, loads in found.items()
-    }
+            found[name].append(_load(target, seconds=seconds))
+    return {name: _median(loads) for name, loads in found.items()}
+
+
+def _median(loads: list[Load]) -> Load:
+    return Load(*(statistics.median(getattr(each, field.name) for each in loads) for field in fields(Load)))
 
 
 def _load(target: Target, *, seconds: int) -> Load:
     headers = [part for name, value in target.headers.items() for part in ("-H", f"{name}: {value}")]
     before = _cpu(target.pids)
-    command = [_wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *headers, target.url]
+    command = [_wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers, target.url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         raise RuntimeError(f"not every answer from {target.url} was good:\n{said}")
     count, rate = re.search(r"(\d+) requests in", said), re.search(r"Requests/sec:\s*([\d.]+)", said)
     assert count is not None
     assert rate is not None
-    return Load((_cpu(target.pids) - before) / int(count[1]) * 1e6, float(rate[1]))
+    cpu = (_cpu(target.pids) - before) / int(count[1]) * 1e6
+    return Load(cpu, float(rate[1]), *(_milliseconds(said, percent) for percent in (50, 99)))
+
+
+def _milliseconds(said: str, percent: int) -> float:
+    found = re.search(rf"{percent}%\s+([\d.]+)(us|ms|s)\b", said)
+    assert found is not None
+    return float(found[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[found[2]]
 
 
 def _wrk() -> str:
+    if shutil.which("wrk") is None and shutil.which("apt-get") and os.geteuid() == 0:
+        for command in (["update"], ["install", "-y", "--no-install-recommends", "wrk"]):
+            subprocess.run(["apt-get", "-qq", *command], check=False, stdout=subprocess.DEVNULL)
     path = shutil.which("wrk")
     if path is None:
         sys.exit("This benchmark needs wrk, as from 'apt-get install wrk'.")

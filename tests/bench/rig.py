@@ -52,22 +52,34 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_SERVER, _CLIENT = ("127.0.0.1", 8000), ("127.0.0.1", 50_000)
+
+# A server makes them anew for each request, so that they are at hand then; so these are one for all.
+HEADERS = [
+    (b"host", b"app.example.com"),
+    (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0"),
+    (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8"),
+    (b"accept-language", b"en-GB,en;q=0.9"),
+    (b"accept-encoding", b"gzip, deflate, br"),
+    (b"sec-fetch-mode", b"navigate"),
+    (b"sec-fetch-dest", b"document"),
+    (b"sec-fetch-site", b"none"),
+]
+
+
 def scope(cookie: bytes = b"", path: str = "/things/12", **changes: Any) -> dict[str, Any]:
     """A browser's request as uvicorn hands it over."""
-    headers = [
-        (b"host", b"app.example.com"),
-        (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0"),
-        (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8"),
-        (b"accept-language", b"en-GB,en;q=0.9"),
-        (b"accept-encoding", b"gzip, deflate, br"),
-        (b"sec-fetch-mode", b"navigate"),
-        (b"sec-fetch-dest", b"document"),
-        (b"sec-fetch-site", b"none"),
-    ]
+    headers = [*HEADERS]
     if cookie:
         headers.append((b"cookie", b"theme=dark; " + cookie + b"; lang=en"))
     return {
         "type": "http",
+        "asgi": _ASGI,
+        "http_version": "1.1",
+        "server": _SERVER,
+        "client": _CLIENT,
+        "scheme": "https",
         "method": "GET",
         "path": path,
         "raw_path": path.encode(),

@@ -26,6 +26,12 @@ COMMANDS = {
     "gunicorn, Django": [*GUNICORN, "tests.bench.served:django_app"],
 }
 
+GOALS = {
+    "uvicorn, bare ASGI": "goal: rate 0.93",
+    "gunicorn, Flask": "goal: CPU 0.06",
+    "gunicorn, Django": "goal: CPU 0.06",
+}
+
 
 def main() -> None:
     run(_served())
@@ -53,8 +59,9 @@ async def _served() -> None:
             found = in_turns({"bare": plain, "wrapped": wrapped})
         bare_load, load = found["bare"], found["wrapped"]
         print(
-            f"  {name:20} CPU {bare_load.cpu:6.0f} µs, added {load.cpu - bare_load.cpu:5.1f} µs;"
-            f" rate {load.rate / bare_load.rate:.2f} of bare"
+            f"  {name:20} CPU {bare_load.cpu:6.0f} µs, added {load.cpu - bare_load.cpu:5.1f} µs,"
+            f" {load.cpu / bare_load.cpu - 1:.3f} of bare's; rate {load.rate / bare_load.rate:.2f} of bare"
+            f" ({GOALS[name]})"
         )
 
 

@@ -17,6 +17,9 @@ IMPORTS = {
     "Python alone": "pass",
     "starlette and httpx2": "import starlette.applications, starlette.authentication, httpx2",
     "Authlib's httpx client": "import authlib.integrations.httpx_client",
+    "what it needs: httpx2, Authlib": (
+        "import starlette.applications, starlette.authentication, httpx2, authlib.integrations.httpx_client"
+    ),
     "lumin_middleware": "import lumin_middleware",
 }
 
@@ -47,6 +50,8 @@ def _imports() -> None:
             subprocess.run([sys.executable, "-c", code], check=True)
             times[name].append(time.perf_counter() - started)
     alone = statistics.median(times["Python alone"])
-    for name, each in times.items():
-        median = statistics.median(each)
-        print(f"  {name:30} {median * 1e3:7.1f} ms   added {(median - alone) * 1e3:7.1f} ms")
+    added = {name: statistics.median(each) - alone for name, each in times.items()}
+    for name, seconds in added.items():
+        print(f"  {name:30} {(alone + seconds) * 1e3:7.1f} ms   added {seconds * 1e3:7.1f} ms")
+    needed = "what it needs: httpx2, Authlib"
+    print(f"  lumin_middleware: {added['lumin_middleware'] / added[needed]:.2f} x {needed} (goal 1.1)")

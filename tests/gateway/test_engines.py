@@ -299,6 +299,10 @@ def test_files_are_read_by_whatever_name_they_have(tmp_path, engine, name):
         (["--cache", "5"], "--engine: builtin"),
         (["--engine", "nginx", "--workers", "2"], "--workers"),
         (["--engine", "nginx", "--certificate", "x"], "--certificate"),
+        (["--engine", "nginx", "--certificate", "auto"], "--certificate: nginx gets none"),
+        (["--engine", "caddy", "--certificate", "internal"], "--certificate: internal is for a site by https"),
+        (["--engine", "caddy", "--certificate", "auto", "--certificate-key", "x"], "--certificate: auto needs no"),
+        (["--certificate", "internal"], "--engine: builtin"),
     ],
 )
 def test_a_wrong_option_is_named(tmp_path, arguments, words):

@@ -118,9 +118,9 @@ class Program:
 class Front:
     """A site at `origin` that signs people in at an emulator of its own."""
 
-    def __init__(self, port: int, emulator: Emulator) -> None:
+    def __init__(self, port: int, emulator: Emulator, base: str = f"http://{LOOPBACK}") -> None:
         self.port = port
-        self.origin = f"http://{LOOPBACK}:{port}"
+        self.origin = f"{base}:{port}"
         self.emulator = emulator
         [client] = emulator.clients.values()
         self.variables = {
@@ -136,23 +136,23 @@ class Front:
     def config(self, **settings: Any) -> LuminConfig:
         return replace(LuminConfig.from_env(self.variables), **settings)
 
-    def browser(self) -> Browser:
-        return Browser(self)
+    def browser(self, **options: Any) -> Browser:
+        return Browser(self, **options)
 
 
 @contextmanager
-def front(**options: Any) -> Iterator[Front]:
-    """A site to be: its port is free, its emulator runs."""
+def front(base: str = f"http://{LOOPBACK}", **options: Any) -> Iterator[Front]:
+    """A site to be at `base` and a port that is free. Its emulator runs."""
     port = free_port()
     client = Client(
         client_id="proxied",
         client_secret=secrets.token_urlsafe(32),
-        redirect_uris=(f"http://{LOOPBACK}:{port}/auth/callback",),
+        redirect_uris=(f"{base}:{port}/auth/callback",),
         token_endpoint_auth_method="client_secret_post",
         scope="openid offline_access sign:requests templates",
     )
     with serve_emulator(clients=[client], **options) as running:
-        yield Front(port, running.emulator)
+        yield Front(port, running.emulator, base)
 
 
 @contextmanager
@@ -166,8 +166,8 @@ def gateway(front: Front, upstream: str, log: Path, *arguments: str, **variables
 class Browser(httpx2.Client):
     """A browser with a cookie jar that goes to one site."""
 
-    def __init__(self, front: Front) -> None:
-        super().__init__(base_url=front.origin, timeout=PATIENCE, trust_env=False)
+    def __init__(self, front: Front, **options: Any) -> None:
+        super().__init__(base_url=front.origin, timeout=PATIENCE, trust_env=False, **options)
         self.front = front
 
     def navigate(self, url: str, **headers: str) -> httpx2.Response:

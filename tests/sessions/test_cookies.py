@@ -338,7 +338,7 @@ def test_one_cookie_of_ours_is_read_as_if_each_was_looked_at(name, pieces):
     assert found is None or found == _each(header, cookies)
 
 
-@pytest.mark.parametrize("header", ["{}=v", "a=1; {}=v", "{}=v; a=1", "a=1; {}=v; b=2", "a=1; {}=v;"])
+@pytest.mark.parametrize("header", ["{}=v", "a=1; {}=v", "{}=v; a=1", "a=1; {}=v; b=2"])
 def test_a_header_as_browsers_write_it_is_read_the_short_way(header):
     cookies = Cookies(config())
     assert _alone(header.format(cookies.session).encode(), cookies) is not None

@@ -17,8 +17,8 @@ from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.sessions.cookies import HEADER_LIMIT
 from lumin_middleware.sessions.kinds import CookieSessions, StoreSessions
 from lumin_middleware.sessions.memo import cost
+from lumin_middleware.sessions.opened import Carried
 from lumin_middleware.sessions.records import PATIENCE, Record, record_key
-from lumin_middleware.sessions.sessions import Carried
 from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
 from tests.site_rig import SESSION
 

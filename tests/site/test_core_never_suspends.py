@@ -17,7 +17,8 @@ from lumin_middleware.errors import LoginRequired, OAuthError, ServerUnavailable
 from lumin_middleware.model import Response, Wanted
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.identity import LOGOUT_EVENT
-from lumin_middleware.site.relying_party import RelyingParty, Visit
+from lumin_middleware.site.relying_party import RelyingParty
+from lumin_middleware.site.visit import Visit
 from tests.fakes import (
     BASE,
     KEY,

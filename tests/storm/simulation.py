@@ -267,6 +267,12 @@ class Steps:
         self._world = world
         self._site = site
         self.local = getattr(site.store, "local", False)
+        self.glance = self._glance if self.local else None
+
+    def _glance(self, key: str) -> bytes | None:
+        if self._site.store_is_down:
+            raise StoreUnavailable("the store does not answer")
+        return self._site.store.get(key)
 
     async def get(self, key: str) -> bytes | None:
         await self._reach()

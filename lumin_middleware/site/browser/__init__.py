@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...model import Request, Response
 from ...sessions.cookies import Jar
-from ...sessions.sessions import Opened
+from ...sessions.opened import Opened
 from ..answers import Answers
 from ..pages import Draft
 

@@ -1,0 +1,175 @@
+"""A request on its way through a WSGI application, and the answer on its way out.
+
+The application finds a client, which ends with its answer. The answer gets our cookies with its head. What
+`passage` is under ASGI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
+
+from ..client import LuminClient
+from ..errors import ANSWERED, LuminError
+from ..model import Response, Wanted
+from ..ports import run
+from ..site import pages
+from ..site.visit import Visit
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+MARK = "lumin.middleware"
+"""What an environ holds that has passed here: the visit."""
+
+_OURS = ("lumin", MARK)  # what the application gets of its own
+
+IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
+"""Only we may say who somebody is."""
+
+
+class Challenge:
+    """The answer that asks for what is missing: a WSGI application, and its parts for whoever needs them."""
+
+    def __init__(self, response: Response) -> None:
+        self.status = response.status
+        self.headers = list(response.headers)
+        self.body = response.body
+
+    @classmethod
+    def of(cls, visit: Visit, wanted: Wanted) -> Self:
+        """The one for this request."""
+        return cls(run(visit.challenge(wanted)))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return answer(Response(self.status, self.headers, self.body), environ, start_response)
+
+
+class WsgiPassage:
+    """An answer of the application on its way out; the client lives as long as it."""
+
+    # What is like this for most requests is not written for each.
+    started = False
+    replaced: LuminError | None = None
+    """The error of ours of which the application's 500 says no more than that it happened."""
+    _body: Iterable[bytes] = ()
+    _chunks: Iterator[bytes] | None = None
+
+    def __init__(
+        self,
+        visit: Visit,
+        client: LuminClient | None,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> None:
+        self._visit = visit
+        self._client = client
+        self._environ = environ
+        self._start_response = start_response
+        self._passed = passed = _environ_for_app(environ, visit, client)
+        self._names = [*passed]
+
+    def run(self, app: WSGIApplication) -> Iterable[bytes]:
+        """Runs the application; an error of ours that it lets through is answered as our own are."""
+        try:
+            result = app(self._passed, self.start_response)
+        except ANSWERED as error:
+            if self.started:
+                raise
+            return self.answer(error)
+        except BaseException:
+            self.over()
+            raise
+        if self.replaced or not _is_complete(result, self._environ):
+            self._body = result
+            return self
+        self.over()
+        return result
+
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """`start_response` with our cookies; the second call of an application replaces the first's headers."""
+        if isinstance(self._visit.failed, ANSWERED) and status.startswith("500"):
+            self.replaced = self._visit.failed
+            return lambda data: None
+        self._hand_back()
+        if cookies := self._visit.set_cookies():
+            headers = pages.with_cookies(headers, cookies)
+        elif self._visit.session is not None and pages.says_nothing_of_caching([name for name, _ in headers]):
+            headers = [*headers, pages.PRIVATE]
+        result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
+        self.started = True
+        return result
+
+    def _hand_back(self) -> None:
+        """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
+        if [*self._passed] == self._names:
+            return
+        for name in self._passed.keys() - self._environ.keys():
+            if name not in _OURS:
+                self._environ[name] = self._passed[name]
+
+    def answer(self, error: LuminError) -> Iterable[bytes]:
+        """Our answer in place of the application's."""
+        self.started, self.replaced = True, None
+        self._hand_back()
+        response = run(self._visit.answer(error))
+        self.over()
+        return answer(response, self._environ, self._start_response)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._chunks is None:
+            self._chunks = iter(self.answer(self.replaced) if self.replaced else self._body)
+        try:
+            chunk = next(self._chunks)
+        except ANSWERED as error:
+            if self.started:
+                raise
+            met: LuminError = error
+        else:
+            if self.replaced is None:
+                return chunk
+            met = self.replaced
+        self._chunks = iter(self.answer(met))
+        return next(self._chunks)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self.over()
+
+    def over(self) -> None:
+        """The application has done its work; its client ends."""
+        if self._client is not None:
+            self._client.close()
+
+
+def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:
+    """A copy of the environ with the client, and without what only we may say or see."""
+    passed = dict(environ)
+    if IDENTITY_HEADER in "\n".join(environ):  # which tells much sooner than a look at each name
+        passed = {name: value for name, value in environ.items() if not name.startswith(IDENTITY_HEADER)}
+    passed["lumin"] = client
+    passed[MARK] = visit
+    passed.pop("HTTP_COOKIE", None)
+    if cookie := visit.cookie:
+        passed["HTTP_COOKIE"] = cookie.decode("latin-1")
+    return passed
+
+
+def _is_complete(result: Iterable[bytes], environ: WSGIEnvironment) -> bool:
+    """Whether nothing of the application is left to run. Servers treat such results in ways of their own."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(result, (list, tuple)) or (isinstance(wrapper, type) and isinstance(result, wrapper))
+
+
+def answer(response: Response, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Gives an answer of ours."""
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]

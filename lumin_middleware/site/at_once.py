@@ -1,0 +1,64 @@
+"""One look: a request for which there is nothing to do, and nobody to wait for, passes at once.
+
+`RelyingParty.admit` decides, in the order that stands there. Here is what it comes to for most requests, decided in the
+same order by the same rules, but without a step that could wait: a path that is written plainly, a cookie that was
+opened before or proves itself, a session in which nothing falls due and whose record is what it was. Whatever is not
+like this, or not known to be, gets no answer here but `None`, and goes the whole way. So nobody is ever turned away
+here, nothing is renewed, written or begun, and no line is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import StoreUnavailable
+from ..journal import DETAILS, is_logged
+from .access import Rules
+from .visit import Came, Party, Passing
+
+
+class AtOnce:
+    """Lets requests of one site pass. The site's own routes are `below` a folder, and `is_own` knows them."""
+
+    def __init__(self, party: Party, rules: Rules, below: str, is_own: Callable[[str], bool]) -> None:
+        parts = party.parts
+        self._party = party
+        self._rule = rules.plainly
+        self._below = below
+        self._is_own = is_own
+        self._session = parts.sessions.at_once
+        self._jar = parts.cookies.jar
+        self._saw = parts.logins.tries.saw
+        self._unsaved = parts.renewal.unsaved
+        self._clock = parts.world.clock
+
+    def __call__(self, path: str, cookie: bytes, came: Came) -> Passing | None:
+        """The visit of a request that may pass; None where that takes a closer look.
+
+        It is about a plain request, no handshake: its path came as it is and without a mount, and its query holds no
+        answer of the server's (`state=`). Of what `came` the request is read, if anybody ever asks for it.
+        """
+        if (path.startswith(self._below) and self._is_own(path)) or is_logged(DETAILS):
+            return None
+        rule = self._rule(path)
+        if rule is None:
+            return None
+        if rule.public:
+            return Passing(self._party, None, self._jar(cookie).rest, came)
+        now = self._clock()
+        try:
+            found = self._session(cookie, now)
+        except StoreUnavailable:
+            return None
+        if found is None:
+            return None
+        carried, others = found
+        session = carried.session
+        if self._unsaved and session.id in self._unsaved:
+            return None
+        if (rule.scope or rule.max_age is not None) and not rule.is_met_by(session, now):
+            return None
+        if not carried.seen:
+            self._saw(session)
+            carried.seen = True
+        return Passing(self._party, carried, others, came)

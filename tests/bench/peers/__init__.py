@@ -1,0 +1,1 @@
+"""What others use, for benchmarks: programs, and how they are had."""

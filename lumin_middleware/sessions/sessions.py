@@ -141,10 +141,11 @@ class Sessions(ABC):
                     break
         return jar.opened
 
-    def _open_new(self, value: bytes) -> Opened | None:
+    def _open_new(self, value: bytes, others: bytes = b"") -> Opened | None:
         """What a cookie holds. Equal values are opened once, whatever stands beside them in a header."""
         opened = self._unseal(value)
         if opened is not None:
+            opened.others = others
             self._opened.put(value, opened, opened.weight)
             self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
         return opened
@@ -197,10 +198,12 @@ class Sessions(ABC):
         """What a cookie holds beside which others come that are not known to be none of ours."""
         if self._cookies.are_marked(others):
             return None
-        if opened is None and (opened := self._open_new(value)) is None:
-            return None
-        before, opened.others = opened.others, others.strip(SEPARATORS)
-        if len(opened.others) > len(before):
+        others = others.strip(SEPARATORS)
+        if opened is None:
+            return self._open_new(value, others)
+        is_larger = len(others) > len(opened.others)
+        opened.others = others
+        if is_larger:
             self._opened.put(value, opened, opened.weight)
         return opened
 

@@ -26,7 +26,7 @@ from . import behaviour, page
 from .peers import BARE, PEERS, Peer
 from .provider import provider
 from .sites import Site, Surroundings, bares, sites
-from .visitor import header, sign_in
+from .visitor import header
 
 DOCS = Path(__file__).parents[2] / "docs"
 LONG = 3600
@@ -115,8 +115,7 @@ async def _load(running: dict[str, Site], depth: Depth) -> dict[str, Any]:
     for name, site in running.items():
         headers = {"accept": "text/html"}
         if isinstance(site.peer, Peer):
-            browser = site.browser()
-            if not await sign_in(browser, behaviour.PAGE):
+            if (browser := await behaviour.signed_in(site)) is None:
                 raise RuntimeError(f"nobody gets in at {name}")
             headers["cookie"] = header(browser)
         targets[name] = Target(site.hosts[0] + behaviour.PAGE, headers, site.pids)

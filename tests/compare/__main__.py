@@ -46,7 +46,7 @@ class Depth:
     real: bool = True
 
 
-QUICK, FEW = Depth(rounds=1, seconds=1, lifetime=3, real=False), ("ours, cookie", "SessionMiddleware + Authlib")
+QUICK, FEW = Depth(rounds=1, seconds=1, real=False), ("ours, cookie", "SessionMiddleware + Authlib")
 
 
 def main(arguments: list[str]) -> None:

@@ -136,11 +136,11 @@ class Browser:
         for base in (self.site.emulator.base, quote(self.site.emulator.base, safe="")):
             text = text.replace(base, "LUMIN")
         text = re.sub(r"(?<=login-)[0-9a-f]{16}", "ID", text)
-        text = re.sub(r"(?<= · )[0-9A-F]{4}-[0-9A-F]{4}(?=</span>)", "REFERENCE", text.replace("Â·", "·"))
+        text = re.sub(r"(?<= · )[0-9A-F]{4}-[0-9A-F]{4}(?=</p>)", "REFERENCE", text.replace("Â·", "·"))
         return re.sub(r"(?<![\w-])[\w.-]{22,}", "RANDOM", text)
 
 
-REFERENCE = re.compile(r'class="reference">[^<]*<span>(\w+) \S+ ([0-9A-F]{4}-[0-9A-F]{4})</span>')
+REFERENCE = re.compile(r'class="reference">(\w+) \S+ ([0-9A-F]{4}-[0-9A-F]{4})</p>')
 
 
 class Lumin:

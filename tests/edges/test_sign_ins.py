@@ -123,7 +123,7 @@ async def test_a_person_s_own_refusal_stays_one(site, browser):
     answer = await browser.navigate(failed(await browser.begin("/page?x=1"), "access_denied", "The person said no."))
     assert answer.status == 403
     assert links(answer)["Start again"] == "/auth/login?return_to=" + quote("/page?x=1", safe="/")
-    assert parse_qs(urlsplit(links(answer)["Sign in as somebody else"]).query)["prompt"] == ["login"]
+    assert parse_qs(urlsplit(links(answer)["As somebody else"]).query)["prompt"] == ["login"]
 
 
 async def test_the_error_of_another_browser_s_login_begins_nothing(site, edge):

@@ -120,7 +120,7 @@ async def test_whoever_is_kept_out_has_no_session_and_no_tokens_and_reads_why(ed
         text = answer.body.decode()
         assert answer.status == 403
         assert "Only &lt;Ben&gt; may." in text
-        assert "Sign in as somebody else" in text
+        assert "As somebody else" in text
         assert await browser.subject() is None
         tokens = lumin.emulator.calls_to("/oauth2/revoke")
         assert len(tokens) == 1

@@ -94,7 +94,7 @@ async def test_whom_a_hook_refuses_at_the_code_may_come_as_somebody_else(new_sit
     assert answer.status == 403
     assert "Access was denied" in answer.body.decode()
     assert not await visitor.is_signed_in()
-    again = await visitor.navigate(links(answer)["Sign in as somebody else"])
+    again = await visitor.navigate(links(answer)["As somebody else"])
     page = visitor.at_hydra.open(again.header("location"))
     assert visitor.at_hydra.form(page), "Hydra was satisfied with the sign-in that it remembers"
     answer = await visitor.navigate(visitor.at_hydra.answer(page, sub="grace"))

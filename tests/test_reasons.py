@@ -22,6 +22,7 @@ LEVELS = {
     logging.ERROR: {
         *("no_id_token", "bad_id_token", "bad_token_response", "bad_user_info", "token_refused", "no_keys"),
         *("bad_discovery", "not_saved", "session_forgotten", "not_this_sessions", "id_token_left_aside"),
+        *("sessions_not_saved", "grants_unreadable"),
         *("client_misused", "listener_failed", "admit_failed", "page_failed"),
     },
     logging.WARNING: {
@@ -30,6 +31,7 @@ LEVELS = {
         *("upstream_broke_off",),
         *("renewal_failed", "client_doubted", "revocation_failed", "server_logout_failed", "signed_out_here_only"),
         *("ends_unknown", "use_not_written", "pause_not_shared", "lease_kept", "still_not_saved", "page_forgotten"),
+        "replaced_not_ended",
         *("page_not_found", "no_refresh_token", "key_changed", "memory_not_shared", "no_private_place"),
         *("clock_differs", "issuer_learnt", "no_identity", "rejected_newborn", "too_large_for_cookies"),
         *("proxy_not_trusted", "logout_token_refused", "events_dropped", "person_refused", "wrong_issuer"),

@@ -16,14 +16,15 @@ class Carried:
     stale: bool
     outdated: bool = field(default=False, compare=False)
     """Whether it was sealed with a key that will go."""
+    since: float = field(default=0.0, compare=False)
     until: float = field(default=0.0, compare=False)
-    """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
+    """Epoch seconds between which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
     seen: bool = field(default=False, compare=False)
     """Whether it is known already that it came back (`Tries.saw`)."""
 
 
 class Settled(NamedTuple):
-    """What a cookie means until `carried.until`, as long as its record is `raw`."""
+    """What a cookie means from `carried.since` until `carried.until`, as long as its record is `raw`."""
 
     raw: bytes | None
     carried: Carried

@@ -11,7 +11,7 @@ from ..journal import Seldom
 from ..model import Session
 from ..ports import World
 from .cookies import SEPARATORS, Cookies, Jar
-from .due import due_from
+from .due import later
 from .memo import Memo
 from .opened import OPENED_COST, Carried, Opened, Settled
 from .records import Record, Records, record_key
@@ -148,14 +148,15 @@ class Sessions(ABC):
 
     def _settle(self, opened: Opened, value: bytes, raw: bytes | None, session: Session) -> Carried:
         """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
+        since, due = later(session.tokens, self._config.renew_before)
         until = min(
             session.seen + min(self._slide, self._config.idle_timeout),
             session.began + self._config.absolute_timeout,
-            due_from(session.tokens, self._config.renew_before),
+            due,
         )
-        if until <= self._clock():
+        if not since <= self._clock() < until:
             return Carried(session, stale=False)
-        carried = Carried(session, stale=False, until=until)
+        carried = Carried(session, stale=False, since=since, until=until)
         own = 0 if session is opened.session else OPENED_COST + len(raw or b"")
         opened.settled = Settled(raw, carried, own + len(raw or b""))
         if raw is not None:
@@ -186,7 +187,7 @@ class Sessions(ABC):
                 return None
             raw = self._glance(opened.key)
         settled = opened.settled
-        if settled is not None and settled.raw == raw and now < settled.carried.until:
+        if settled is not None and settled.raw == raw and settled.carried.since <= now < settled.carried.until:
             return settled.carried, opened.others
         return self._proved(opened, value) if raw is None else None
 
@@ -244,9 +245,10 @@ class Sessions(ABC):
     def _unchanged(self, opened: Opened, raw: bytes | None) -> Carried | None:
         """What a cookie was found to carry, where neither time nor its record can have changed that."""
         settled = opened.settled
-        if settled is not None and settled.raw == raw and self._clock() < settled.carried.until:
-            return settled.carried
-        return None
+        if settled is None or settled.raw != raw:
+            return None
+        carried = settled.carried
+        return carried if carried.since <= self._clock() < carried.until else None
 
     # --- small things ---
 

@@ -16,9 +16,9 @@ from lumin_middleware.errors import (
     ServerUnavailable,
     SessionEnded,
 )
-from lumin_middleware.model import Session
+from lumin_middleware.model import CLOCK_TOLERANCE, Session
 from lumin_middleware.protocol.breaker import CircuitOpen
-from lumin_middleware.sessions.due import Due, due
+from lumin_middleware.sessions.due import Due, due, later
 from lumin_middleware.sessions.lease import POLL
 from lumin_middleware.sessions.records import digest
 from tests.fakes import (
@@ -48,6 +48,9 @@ from tests.fakes import (
         (60, 12, Due.SOON),
         (60, 1.2, Due.NOW),
         (1, 1, Due.LATER),
+        (3600, 3600 + CLOCK_TOLERANCE, Due.LATER),
+        (3600, 3600 + CLOCK_TOLERANCE + 1, Due.NOW),
+        (60, 60 + 7200, Due.NOW),
     ],
 )
 def test_the_windows_are_a_share_of_the_life_and_bounded(lifetime, left, expected):
@@ -62,6 +65,15 @@ def test_how_long_before_its_end_a_token_is_renewed_is_a_setting():
 def test_a_rejected_token_is_due_now_and_another_one_is_not():
     assert due(token_set(0, 3600, 3600), 0, 300, "access") is Due.NOW
     assert due(token_set(0, 3600, 3600), 0, 300, "older") is Due.LATER
+
+
+@hostile
+@given(st.floats(0.001, 31_536_000), st.floats(-1e6, 31_536_000), st.floats(0, 86_400))
+def test_due_says_later_between_two_instants_and_at_no_other_time(lifetime, left, renew_before):
+    tokens = token_set(1_790_000_000.0, left, lifetime)
+    since, until = later(tokens, renew_before)
+    for instant, expected in [(since - 1, False), (since, True), (until - 1, True), (until + 1, False)]:
+        assert (due(tokens, instant, renew_before) is Due.LATER) == expected
 
 
 @hostile
@@ -270,6 +282,16 @@ async def test_a_token_that_the_api_rejected_is_renewed_though_it_lives(workers,
     renewed = await process.renewal.fresh(session, rejected=session.tokens.access_token)
     assert renewed.generation == 1
     assert await process.renewal.fresh(renewed, rejected=session.tokens.access_token) is renewed
+
+
+@pytest.mark.parametrize("rejected", [True, False])
+@pytest.mark.parametrize("back", [-61, -7200, -86_400])
+async def test_a_token_of_a_time_that_lies_ahead_is_renewed(workers, process, back, rejected):
+    renewed = await process.renewal.fresh(await workers.expired())
+    workers.clock.advance(back)
+    newer = await process.renewal.fresh(renewed, rejected=renewed.tokens.access_token if rejected else None)
+    assert newer.generation == 2
+    assert not process.renewal.is_due(newer)
 
 
 async def test_many_rejections_refresh_once(workers):

@@ -76,7 +76,7 @@ USUAL = st.sampled_from([(b"", b""), (b"a=1; ", b""), (b"", b"; b=2"), (b"a=1; "
 @given(
     path=st.sampled_from(PLAIN + OTHERS),
     around=USUAL | st.tuples(AROUND, AROUND),
-    later=st.sampled_from([0, 0, 59, 400, 3000, 3301, 3599, 3601, 8641, 86_401, 604_801]),
+    later=st.sampled_from([0, 0, -7200, -61, -59, 59, 400, 3000, 3301, 3599, 3601, 8641, 86_401, 604_801]),
     happened=st.sampled_from(["nothing", "nothing", "visited", "ended", "visited, then ended", "renewed", "forged"]),
     first=st.booleans(),
 )

@@ -467,6 +467,13 @@ _TROUBLE = (
         *("Lumin's API gave no answer", ""),
     ),
     Reason(
+        "api_broke_off",
+        *(WARNING, None),
+        "Lumin's API, or its connection, ended in the middle of an answer to a page.",
+        "Look at Lumin's status page. The answer is left unfinished, so that the page does not take the part for the "
+        "whole.",
+    ),
+    Reason(
         "upstream_unavailable",
         *(WARNING, 502),
         "The service behind the gateway gave no answer.",

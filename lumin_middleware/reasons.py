@@ -541,6 +541,12 @@ _TROUBLE = (
         "Look at the store; with `strict_logout` requests wait for it instead.",
     ),
     Reason(
+        "not_undone",
+        *(WARNING, None),
+        "A browser had gone when its sign-in was through, and the store failed as the session was ended again.",
+        "Look at the store. Nobody has the session's cookie, and it ends by itself.",
+    ),
+    Reason(
         "use_not_written",
         *(WARNING, None),
         "A session that was used could not be written, and ends sooner than it would.",

@@ -27,7 +27,7 @@ LEVELS = {
     logging.WARNING: {
         *("server_unavailable", "store_unavailable", "server_error", "temporarily_unavailable", "sign_in_trouble"),
         *("api_timeout", "api_unreachable", "upstream_unavailable", "upstream_timeout", "circuit_open"),
-        *("upstream_broke_off", "api_broke_off"),
+        *("upstream_broke_off", "api_broke_off", "not_undone"),
         *("renewal_failed", "client_doubted", "revocation_failed", "server_logout_failed", "signed_out_here_only"),
         *("ends_unknown", "use_not_written", "pause_not_shared", "lease_kept", "still_not_saved", "page_forgotten"),
         *("page_not_found", "no_refresh_token", "key_changed", "memory_not_shared", "no_private_place"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -85,6 +86,34 @@ def test_a_function_that_is_broken_lets_nobody_in(caplog):
         kept(ANN, lambda claims: "yes")
 
 
+class Timeout(BaseException):
+    """As gevent has one."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), asyncio.InvalidStateError(), Timeout()], ids=repr)
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_function_that_gives_up_lets_nobody_in(kind, error, caplog):
+    def admit(claims: dict[str, Any]) -> None:
+        raise error
+
+    async def wait(claims: dict[str, Any]) -> None:
+        admit(claims)
+
+    with pytest.raises(RequestRefused) as raised:
+        kept(ANN, admit if kind == "plain" else wait)
+    assert (raised.value.reason, raised.value.status) == ("admit_failed", 500)
+    assert type(error).__name__ in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_ends_a_process_ends_it(error):
+    def admit(claims: dict[str, Any]) -> None:
+        raise error
+
+    with pytest.raises(error):
+        kept(ANN, admit)
+
+
 def test_settings_say_what_they_can_be():
     environ = {
         "LUMIN_CLIENT_ID": "x",
@@ -129,4 +158,18 @@ async def test_whoever_is_kept_out_has_no_session_and_no_tokens_and_reads_why(ed
         assert b'"role": "staff"' in found.body
         site.clock.advance(3600)
         assert b'"role": "staff"' in (await browser.fetch("GET", "/auth/session")).body
+        await site.aclose()
+
+
+@pytest.mark.parametrize("edge", EDGES)
+async def test_whoever_waited_for_a_function_that_gave_up_has_no_tokens(edge):
+    async def admit(claims: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
+    with rig.lumin() as lumin:
+        site = lumin.site(admit=admit)
+        browser = site.browser(edge)
+        assert (await browser.sign_in()).status == 500
+        assert all(grant.revoked for grant in lumin.emulator.grants)
+        assert await browser.subject() is None
         await site.aclose()

@@ -61,6 +61,7 @@ CORE = (
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",
+    "sessions.ending",
     "sessions.grants",
     "site.readings",
     "site.patterns",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lumin_middleware import ConfigurationError, LuminConfig, Refused, wsgi
+from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from lumin_middleware.errors import RequestRefused
 from lumin_middleware.ports import run
 from lumin_middleware.site.admission import admitted
@@ -161,13 +163,19 @@ async def test_whoever_is_kept_out_has_no_session_and_no_tokens_and_reads_why(ed
         await site.aclose()
 
 
-@pytest.mark.parametrize("edge", EDGES)
-async def test_whoever_waited_for_a_function_that_gave_up_has_no_tokens(edge):
-    async def admit(claims: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("edge", "kind"), [("asgi", "plain"), ("asgi", "async"), ("wsgi", "plain")])
+async def test_whoever_waited_for_a_function_that_gave_up_has_no_tokens(edge, kind):
+    def admit(claims: dict[str, Any]) -> None:
         raise asyncio.CancelledError
 
+    async def wait(claims: dict[str, Any]) -> None:
+        admit(claims)
+
     with rig.lumin() as lumin:
-        site = lumin.site(admit=admit)
+        site = rig.Site(lumin.emulator, lumin.clock, admit=admit)
+        if kind == "async":
+            await site.aclose()
+            site.asgi = AsgiMiddleware(site.asgi_app, replace(site.config, admit=wait), clock=lumin.clock)
         browser = site.browser(edge)
         assert (await browser.sign_in()).status == 500
         assert all(grant.revoked for grant in lumin.emulator.grants)

@@ -156,13 +156,18 @@ class Grants(_Grants):
         return run(People(self._site()[0]).sessions(subject))
 
     def end_sessions(self, subject: str) -> int:
-        """Signs somebody out everywhere; how many sessions that were. Raises as `sessions` does."""
+        """Signs somebody out everywhere; how many sessions that were. Raises as `sessions` does.
+
+        Their tokens are revoked at Lumin, as far as the store has them: those of a session in a cookie that was never
+        renewed only its browser has, and they end by themselves.
+        """
         return run(People(self._site()[0]).end_sessions(subject))
 
     def forget(self, subject: str) -> None:
-        """Ends sessions and grants of somebody, here and at Lumin, and leaves nothing of them in the store.
+        """Ends sessions and grants of somebody, and leaves nothing of them in the store.
 
-        Raises `ConfigurationError` where sessions are in cookies alone; the grants are gone then.
+        At Lumin the grants end, and of the sessions what `end_sessions` says. Raises `ConfigurationError` where
+        sessions are in cookies alone; the grants are gone then.
         """
         run(People(self._site()[0]).forget(subject))
 

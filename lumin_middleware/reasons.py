@@ -467,6 +467,13 @@ _TROUBLE = (
         *("Lumin's API gave no answer", ""),
     ),
     Reason(
+        "api_broke_off",
+        *(WARNING, None),
+        "Lumin's API, or its connection, ended in the middle of an answer to a page.",
+        "Look at Lumin's status page. The answer is left unfinished, so that the page does not take the part for the "
+        "whole.",
+    ),
+    Reason(
         "upstream_unavailable",
         *(WARNING, 502),
         "The service behind the gateway gave no answer.",
@@ -532,6 +539,12 @@ _TROUBLE = (
         *(WARNING, None),
         "The store is not available: sessions, their connections, and grants that were ended elsewhere go on.",
         "Look at the store; with `strict_logout` requests wait for it instead.",
+    ),
+    Reason(
+        "not_undone",
+        *(WARNING, None),
+        "A browser had gone when its sign-in was through, and the store failed as the session was ended again.",
+        "Look at the store. Nobody has the session's cookie, and it ends by itself.",
     ),
     Reason(
         "use_not_written",

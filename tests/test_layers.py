@@ -35,6 +35,7 @@ CORE = (
     "protocol.claims",
     "protocol.signatures",
     "protocol.identity",
+    "protocol.span",
     "protocol.kept",
     "protocol.metadata",
     "protocol.breaker",

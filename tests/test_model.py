@@ -110,6 +110,17 @@ def test_an_errand_is_read_as_it_was_written(words, extra, again):
     assert (read, read.began) == (errand, 17)
 
 
+@pytest.mark.parametrize(
+    ("ago", "expected"),
+    [(-7200, False), (-61, False), (-60, True), (0, True), (360, True), (361, False), (7200, False)],
+)
+@pytest.mark.parametrize("auth_time", [None, 1000.0])
+def test_somebody_proved_who_they_are_lately_and_not_at_a_time_that_lies_ahead(ago, expected, auth_time):
+    began = 1000.0 if auth_time is None else 0.0
+    session = dataclasses.replace(SESSION, began=began, auth_time=auth_time)
+    assert session.is_recent(300, 1000.0 + ago) is expected
+
+
 # --- what shows -----------------------------------------------------------------------------------------
 
 SHOWN = {
@@ -129,6 +140,7 @@ SHOWN = {
     "sessions.opened.Settled": {"carried"},
     "sessions.opened.Opened": {"session", "key", "newest_key", "size", "settled"},
     "sessions.sealing.Unsealed": {"sealed_at", "newest_key"},
+    "protocol.span.Span": {"began", "seconds"},
     "sessions.pauses.Pause": {"number", "seconds", "until"},
     "sessions.index.Entry": {"began", "has_sid"},
     "site.access.Rule": {"public", "optional", "scope", "max_age"},

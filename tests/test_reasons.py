@@ -24,11 +24,12 @@ LEVELS = {
         *("bad_discovery", "not_saved", "session_forgotten", "not_this_sessions", "id_token_left_aside"),
         *("sessions_not_saved", "grants_unreadable"),
         *("client_misused", "listener_failed", "admit_failed", "page_failed"),
+        *("sessions_not_saved", "grants_unreadable"),
     },
     logging.WARNING: {
         *("server_unavailable", "store_unavailable", "server_error", "temporarily_unavailable", "sign_in_trouble"),
         *("api_timeout", "api_unreachable", "upstream_unavailable", "upstream_timeout", "circuit_open"),
-        *("upstream_broke_off",),
+        *("upstream_broke_off", "api_broke_off", "not_undone", "replaced_not_ended"),
         *("renewal_failed", "client_doubted", "revocation_failed", "server_logout_failed", "signed_out_here_only"),
         *("ends_unknown", "use_not_written", "pause_not_shared", "lease_kept", "still_not_saved", "page_forgotten"),
         "replaced_not_ended",

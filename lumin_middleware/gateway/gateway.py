@@ -135,7 +135,7 @@ class Gateway:
             watch.close()
 
     async def _exchange(self, scope: Scope, body: incoming.Body, send: Send) -> None:
-        pieces = body.pieces() if body.is_there else None
+        pieces = body.pieces() if await body.is_there() else None
         request = Request(scope["method"].encode(), self._target(scope), self._headers(scope), pieces)
         try:
             answer = await self._upstream.send(request)

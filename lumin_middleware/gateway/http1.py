@@ -19,7 +19,7 @@ BUFFERED = 65_536
 """Bytes of an answer that wait for the browser before no more are read."""
 
 HEAD_LIMIT = 131_072
-"""Bytes that the head of an answer may have: twice what browsers take."""
+"""Bytes that the head of an answer may have, and what is no body on end: twice what browsers take."""
 
 _BODILESS = (204, 304)
 
@@ -150,7 +150,9 @@ class _Answer:
         self._connection = connection
         self._is_head = is_head
         self._parser = httptools.HttpResponseParser(self)
-        self._size = 0
+        self._has_come = False
+        self._bodiless = 0
+        """Bytes since the last that were body, or since the head: framing, and trailers."""
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
         self._more: asyncio.Future[None] | None = None
@@ -167,7 +169,8 @@ class _Answer:
         if self._complete:
             self._is_last = True  # more than was asked for: whose that is, nobody knows
             return
-        self._size += len(data)
+        self._has_come = True
+        self._bodiless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -176,8 +179,9 @@ class _Answer:
             if not self._complete:
                 self.fail(UpstreamTrouble(f"the answer is not HTTP: {error!r}"))
             self._is_last = True
-        if not self.begun.done() and self._size > HEAD_LIMIT:  # of an answer that has begun, a body may be counted, too
-            self.fail(UpstreamTrouble(f"the head of the answer has more than {HEAD_LIMIT} bytes"))
+        if not self._complete and self._bodiless > HEAD_LIMIT:  # what has ended may have ended with the last of them
+            what = "the framing or the trailers" if self.begun.done() else "the head"
+            self.fail(UpstreamTrouble(f"{what} of the answer has more than {HEAD_LIMIT} bytes"))
         if self._buffered > BUFFERED and not self._is_paused:
             self._is_paused = True
             self._connection.pause_reading()
@@ -188,7 +192,7 @@ class _Answer:
             return
         if self.begun.done() and error is None and not self._is_framed():
             self._end()
-        elif self._size:
+        elif self._has_come:
             self.fail(UpstreamTrouble(f"the answer was cut short: {error!r}"))
         else:
             self.fail(Closed(f"the connection was closed: {error!r}"))
@@ -223,10 +227,12 @@ class _Answer:
         self._is_last = may_go_on or not self._parser.should_keep_alive() or not self._is_framed()
         if self._is_head:
             self._end()
+        self._bodiless = 0
         if not self.begun.done():
             self.begun.set_result(None)
 
     def on_body(self, body: bytes) -> None:
+        self._bodiless = 0
         if not self._complete:
             self._pieces.append(body)
             self._buffered += len(body)

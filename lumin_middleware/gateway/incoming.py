@@ -44,31 +44,46 @@ class Body:
 
     def __init__(self, scope: Scope, receive: Receive, patience: float | None = None) -> None:
         sizes = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
-        self.is_there = bool(sizes) and sizes.get(b"content-length") != b"0"
         self.ended = anyio.Event()
-        if not self.is_there:
-            self.ended.set()
+        self._is_there: bool | None = bool(sizes) and sizes.get(b"content-length") != b"0"
+        if not sizes and not scope.get("http_version", "1.1").startswith("1"):
+            self._is_there = None  # HTTP/2 and 3 frame it themselves (RFC 9113, 8.1; RFC 9114, 4.1)
         self._receive = receive
-        self._patience = patience
+        self._left = patience
+        self._first: tuple[bytes, bool] | None = None
+
+    async def is_there(self) -> bool:
+        """Whether there is one; where no header says so, the first message does. Raises as `pieces`."""
+        if self._is_there is None:
+            self._first = await self._next()
+            self._is_there = self._first != (b"", False)
+        if not self._is_there:
+            self.ended.set()
+        return self._is_there
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The pieces as they come. Raises `ClientGone`, and `RequestRefused` when they come too slowly."""
-        left, more = self._patience, True
+        more = True
         while more:
-            began = anyio.current_time()
-            try:
-                with anyio.fail_after(left):
-                    message = await self._receive()
-            except TimeoutError:
-                raise RequestRefused("too_slow", "The body of the request comes too slowly.", status=408) from None
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            piece, more = message.get("body", b""), message.get("more_body", False)
-            if left is not None:
-                left = max(left - (anyio.current_time() - began), 0) + len(piece) / RATE
+            piece, more = self._first or await self._next()
+            self._first = None
             if piece:
                 yield piece
         self.ended.set()
+
+    async def _next(self) -> tuple[bytes, bool]:
+        began = anyio.current_time()
+        try:
+            with anyio.fail_after(self._left):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestRefused("too_slow", "The body of the request comes too slowly.", status=408) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece: bytes = message.get("body", b"")
+        if self._left is not None:
+            self._left = max(self._left - (anyio.current_time() - began), 0) + len(piece) / RATE
+        return piece, message.get("more_body", False)
 
     async def until_gone(self) -> None:
         """Returns when the client has disconnected."""

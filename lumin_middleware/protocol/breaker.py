@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import TypeVar
 
 from ..errors import LuminError, ServerUnavailable
+from .span import OVER, Span
 
 FAILURES = 5
 """How many in a row must fail before it opens: more than a deployment behind a load balancer causes. One who fails
@@ -41,11 +42,12 @@ class CircuitBreaker:
         self._rests = 0
         """How many pauses there were in a row; none while it is closed, and everybody passes."""
         self._pause = 0.0
-        self._resting_until = float("-inf")
+        """Seconds after which those who come in a pause are to come again, at most."""
+        self._rest = OVER
 
     def check(self) -> None:
         """Raises `CircuitOpen` while `call` would."""
-        wait = self._resting_until - self._clock()
+        wait = self._rest.left(self._clock())
         if self._rests and wait > 0:
             raise CircuitOpen(min(wait, self._pause))
 
@@ -55,7 +57,7 @@ class CircuitBreaker:
         is_probe = self._rests > 0
         if is_probe:
             # It may take as long as a time limit, and be done at once: the others come again soon.
-            self._resting_until, self._pause = self._clock() + PAUSES[-1], PAUSES[0]
+            self._rest, self._pause = Span(self._clock(), PAUSES[-1]), PAUSES[0]
         try:
             result = await operation()
         except ServerUnavailable as error:
@@ -73,7 +75,7 @@ class CircuitBreaker:
         # Those who were on their way when it opened say nothing more than those who opened it.
         if is_probe or error.said or (not self._rests and len(self._failed) >= FAILURES):
             self._pause = max(PAUSES[min(self._rests, len(PAUSES) - 1)], error.said)
-            self._resting_until = self._clock() + self._pause
+            self._rest = Span(self._clock(), self._pause)
             self._rests += 1
             if self._rests == 1:
                 self._opened()

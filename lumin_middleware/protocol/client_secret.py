@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..journal import Seldom
+from .span import OVER, Span
 
 TRUST = 300.0
 """Seconds for which a secret that has worked is presumed right: longer than a database takes to come back."""
@@ -19,14 +20,14 @@ class ClientSecret:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._worked_at = float("-inf")
+        self._trusted = OVER
         self._seldom = Seldom(clock)
 
     def worked(self) -> None:
         """The server knew us."""
-        self._worked_at = self._clock()
+        self._trusted = Span(self._clock(), TRUST)
 
     def refused(self) -> None:
         """The server said `invalid_client`; the log hears of it: WARNING at first, CRITICAL when it lasts."""
-        presumed = self._clock() < self._worked_at + TRUST
-        self._seldom.say("client_doubted" if presumed else "invalid_client")
+        is_trusted = self._trusted.left(self._clock()) > 0
+        self._seldom.say("client_doubted" if is_trusted else "invalid_client")

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from ..errors import AuthorizationServerError, ServerUnavailable
 from ..ports import World
+from .span import OVER, Span
 
 T = TypeVar("T")
 
@@ -34,14 +35,14 @@ class Kept(Generic[T]):
         self._read = read
         self._lifetime = lifetime
         self._world = world
-        self._until = float("-inf")
+        self._good = OVER
         self._reads = 0
         self._trouble: AuthorizationServerError | None = None
-        self._looked_at: dict[str, float] = {}
+        self._looks: dict[str, Span] = {}
 
     async def get(self) -> T:
         """The document. Raises what reading it raised, when there is none, for as long as nobody asks again."""
-        if self._world.clock() >= self._until:
+        if not self._left(self._good):
             await self._read_again()
         if self.value is None:
             raise self._said_again()
@@ -59,19 +60,17 @@ class Kept(Generic[T]):
                 await self._read_again()
         if self.value is None or self.value is known:
             trouble = self._said_again()
-            raise ServerUnavailable(str(trouble), retry_after=self._left(self._until, TROUBLE_PAUSE))
+            raise ServerUnavailable(str(trouble), retry_after=self._left(self._good))
         return self.value
 
     def _look(self, reason: str) -> None:
-        left = self._left(self._looked_at.get(reason, float("-inf")) + LOOK_PAUSE, LOOK_PAUSE)
+        left = self._left(self._looks.get(reason, OVER))
         if left > 0:
             raise TooEarly(f"it is too early to ask for newer {self._name}", retry_after=left)
-        self._looked_at[reason] = self._world.clock()
+        self._looks[reason] = Span(self._world.clock(), LOOK_PAUSE)
 
-    def _left(self, until: float, longest: float) -> float:
-        """Seconds until then; none where the clock was set back meanwhile."""
-        left = until - self._world.clock()
-        return left if left <= longest else 0.0
+    def _left(self, span: Span) -> float:
+        return span.left(self._world.clock())
 
     async def _read_again(self) -> None:
         """Reads it, unless somebody else did while we waited for our turn."""
@@ -84,10 +83,10 @@ class Kept(Generic[T]):
             except AuthorizationServerError as error:
                 self._trouble, lifetime = error, TROUBLE_PAUSE
             self._reads += 1
-            self._until = self._world.clock() + lifetime
+            self._good = Span(self._world.clock(), lifetime)
 
     def _said_again(self) -> AuthorizationServerError:
         trouble = self._trouble or ServerUnavailable(f"no {self._name} to be had")
         if isinstance(trouble, ServerUnavailable):
-            trouble.retry_after = max(self._left(self._until, TROUBLE_PAUSE), 1.0)
+            trouble.retry_after = max(self._left(self._good), 1.0)
         return trouble.with_traceback(None)  # one error, raised many times, would remember each of them

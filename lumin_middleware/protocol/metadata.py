@@ -22,6 +22,7 @@ from .identity import AnotherIdentity, AnotherIssuer, id_token_claims, logout_to
 from .kept import Kept, TooEarly
 from .oauth import same_issuer
 from .signatures import BadSignature, Key, UnknownKey, json_web_keys
+from .span import OVER, Span
 
 DISCOVERY_LIFETIME = 86_400.0
 """Seconds: endpoints move with deployments, which are announced."""
@@ -54,7 +55,7 @@ class Metadata:
         self._server = Kept("discovery", self._discover, DISCOVERY_LIFETIME, world)
         self._keys = Kept("keys", self._read_keys, KEYS_LIFETIME, world)
         self._former: list[Key] = []
-        self._changed_at = float("-inf")
+        self._change = OVER
         self._at_base = Kept("issuer", self._read_at_base, KEYS_LIFETIME, world)
 
     async def server(self) -> AuthorizationServer:
@@ -85,7 +86,7 @@ class Metadata:
         """`identity.id_token_claims` with the server's keys. Raises as `_verified`."""
 
         def verify(**known: Any) -> dict[str, Any]:
-            former = self._former if known["now"] < self._changed_at + CODE_LIFETIME else []
+            former = self._former if self._change.left(known["now"]) else []
             return id_token_claims(id_token, config=config, former=former, **known, **expected)
 
         return await self._verified(verify, _OWN)
@@ -216,7 +217,7 @@ class Metadata:
             raise NotPublished("the JWK Set holds no key that can be used")
         before = self._keys.value or []
         if before and {key.thumbprint() for key in keys} != {key.thumbprint() for key in before}:
-            self._former, self._changed_at = before, self._world.clock()
+            self._former, self._change = before, Span(self._world.clock(), CODE_LIFETIME)
         return keys
 
     async def _document(self, url: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 import anyio
 from starlette.types import Receive, Scope, Send
 
+from ..errors import LuminError
+from ..journal import say
 from ..model import Response
 from .event_loop import AsyncWorld
 
@@ -30,7 +32,10 @@ async def deliver(response: Response, world: AsyncWorld, scope: Scope, receive: 
             raise OSError("the client has gone")
         await respond(response, scope, send)
     except (OSError, asyncio.CancelledError) as error:
-        await world.shield(undo)
+        try:
+            await world.shield(undo)
+        except LuminError as trouble:
+            say("not_undone", error=trouble)
         if isinstance(error, asyncio.CancelledError):
             raise
 

@@ -8,6 +8,7 @@ that an application gets. A page that leaves takes its call with it. Bodies are 
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Any
@@ -63,9 +64,13 @@ def _failure(visit: Visit, error: Exception) -> Response:
             return visit.failure(RequestRefused("bad_request", "The request is not well-formed."))
         case _:
             code = "api_timeout" if isinstance(error, httpx2.TimeoutException) else "api_unreachable"
-            request, kind = visit.request, type(error).__name__
-            say(code, method=request.method, path=request.path, status=REASONS[code].status, error=kind)
+            _say(code, visit, error, status=REASONS[code].status)
             return api_proxy.trouble(code)
+
+
+def _say(code: str, visit: Visit, error: Exception, **more: object) -> None:
+    request = visit.request
+    say(code, method=request.method, path=request.path, **more, error=type(error).__name__)
 
 
 # --- ASGI -----------------------------------------------------------------------------------------------
@@ -104,8 +109,13 @@ class AsgiCall:
                 await respond(head, scope, send)
                 return
             await send({"type": "http.response.start", "status": head.status, "headers": head.headers})
-            async for piece in answer.aiter_raw():
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            try:
+                async for piece in answer.aiter_raw():
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            except httpx2.HTTPError as error:
+                # Left unfinished, so that the server closes the connection and nobody takes the part for the whole.
+                _say("api_broke_off", self._visit, error)
+                return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -185,18 +195,25 @@ class WsgiCall:
             return [] if call.method == "HEAD" else [head.body]
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
         start_response(_status(head.status), headers)
-        return _Pieces(answer.iter_raw(), stack)
+        return _Pieces(self._visit, answer.iter_raw(), stack)
 
 
 class _Pieces:
     """The body of an answer on its way; whoever does not want the rest of it closes this."""
 
-    def __init__(self, pieces: Iterator[bytes], stack: ExitStack) -> None:
+    def __init__(self, visit: Visit, pieces: Iterator[bytes], stack: ExitStack) -> None:
+        self._visit = visit
         self._pieces = pieces
         self.close = stack.close
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
+        try:
+            yield from self._pieces
+        except httpx2.HTTPError as error:
+            _say("api_broke_off", self._visit, error)
+            # An iterator that ends would end the answer, too. Servers close the connection for this one, and take it
+            # as they take a browser's going: without a traceback, where they can.
+            raise ConnectionResetError(errno.ECONNRESET, "the API broke off its answer") from None
 
 
 def _content(environ: WSGIEnvironment) -> bytes | Iterator[bytes]:

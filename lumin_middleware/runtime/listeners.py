@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -54,7 +53,15 @@ class _Listeners:
         self._waiting.append(event)
         return True
 
-    def _failed(self, error: Exception) -> None:
+    def _called(self, event: Event) -> object:
+        """What the listener returns, in a thread that is nobody else's: there `SystemExit`, too, ends nothing."""
+        try:
+            return self._listener(event) if self._listener is not None else None
+        except BaseException as error:  # noqa: BLE001  whatever it is, it is not the request's affair
+            self._failed(error)
+            return None
+
+    def _failed(self, error: BaseException) -> None:
         self._seldom.say("listener_failed", error=type(error).__name__)
 
 
@@ -88,10 +95,15 @@ class LoopListeners(_Listeners):
             if inspect.iscoroutinefunction(listener):
                 found: object = listener(event)
             else:
-                found = await anyio.to_thread.run_sync(partial(listener, event), limiter=self._limiter)
+                found = await anyio.to_thread.run_sync(self._called, event, limiter=self._limiter)
             if inspect.isawaitable(found):
                 await found
-        except Exception as error:  # noqa: BLE001  whatever it is, it is not the request's affair
+        except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is not the request's affair
+            self._failed(error)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # the loop's end; else the listener says so by itself
+                raise
             self._failed(error)
 
     async def aclose(self, patience: float) -> None:
@@ -129,10 +141,10 @@ class ThreadListeners(_Listeners):
 
     def _hand(self, event: Event) -> None:
         try:
-            found = self._listener(event) if self._listener is not None else None
+            found = self._called(event)
             if inspect.iscoroutine(found):
                 asyncio.run(found)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is not the request's affair
+        except BaseException as error:  # noqa: BLE001  as in `_called`
             self._failed(error)
 
     def close(self, patience: float) -> None:

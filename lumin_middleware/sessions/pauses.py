@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from ..errors import ServerUnavailable, StoreUnavailable
 from ..journal import say
-from ..model import Session
+from ..model import CLOCK_TOLERANCE, Session
 from ..ports import World
 from ..protocol.oauth import RETRY_AFTER_LIMIT
 from .records import digest
@@ -52,7 +52,15 @@ class Pause(NamedTuple):
 
     def left(self, now: float) -> float:
         """Seconds until it is over; by a clock that differs from the writer's they are no more than it has."""
-        return min(self.until - now, self.seconds)
+        return min(self.until - now, self.seconds) if self._has_begun(now) else 0.0
+
+    def is_remembered(self, now: float) -> bool:
+        """Whether what follows it is the next in its row."""
+        return self._has_begun(now) and now < self.until + MEMORY
+
+    def _has_begun(self, now: float) -> bool:
+        """False where the clock was far ahead when it began."""
+        return self.until - now <= self.seconds + CLOCK_TOLERANCE
 
 
 class Pauses:
@@ -88,7 +96,7 @@ class Pauses:
     def _next(self, *pauses: Pause | None) -> int:
         """The number of the pause that follows these."""
         now = self._clock()
-        return max((pause.number for pause in pauses if pause and now < pause.until + MEMORY), default=0) + 1
+        return max((pause.number for pause in pauses if pause and pause.is_remembered(now)), default=0) + 1
 
     def _remember(self, key: str, number: int, at_least: float) -> Pause:
         seconds = max(min(FIRST * 2.0 ** min(number - 1, 10), LONGEST), at_least)

@@ -38,7 +38,11 @@ async def admitted(claims: Mapping[str, Any], config: LuminConfig) -> dict[str, 
         return kept_claims({**changed, **named}, config, also=changed)
     except Refused as refusal:
         raise _refused(str(refusal)) from None
-    except Exception as error:  # whatever it is, nobody has said yes
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise  # of the process, and of whoever drives it
+    except BaseException as error:
+        # Whatever it is, nobody has said yes. A sign-in cannot be cancelled (`World.shield`), so a `CancelledError` is
+        # of what the function waited for.
         say("admit_failed", error=type(error).__name__)
         raise RequestRefused("admit_failed", REASONS["admit_failed"].person, status=500) from error
 

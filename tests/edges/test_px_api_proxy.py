@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import logging
@@ -318,6 +319,41 @@ async def test_px_06_an_api_that_is_too_late_is_a_gateway_timeout(new_site, edge
     await browser.sign_in()
     api.play = lambda call: call.read().is_left()
     assert problem(await browser.fetch("GET", "/auth/api/user/info")) == (504, "api_timeout")
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+BROKEN = {
+    "a length that is not reached": b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nsome",
+    "a length and nothing": b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n",
+    "chunks without an end": CHUNKED + b"4\r\nsome\r\n",
+    "half a chunk": CHUNKED + b"8\r\nsome",
+    "no chunks": CHUNKED + b"this is none\r\n",
+    "a chunk that does not end": CHUNKED + b"4\r\nsomething\r\n",
+    "trailers without an end": CHUNKED + b"4\r\nsome\r\n0\r\nx: " + b"x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("said", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_an_answer_that_breaks_off_stays_unfinished_and_the_log_says_so(browser, site, api, said, method, caplog):
+    def play(call: upstream.Call) -> None:
+        with contextlib.suppress(OSError):
+            call.read().send(said)
+        call.complete = False
+
+    api.play = play
+    path = "/auth/api/documents" if method == "POST" else "/auth/api/files/x"
+    if browser.edge == "wsgi":
+        with pytest.raises(ConnectionResetError):
+            await browser.fetch(method, path, b"{}" if method == "POST" else b"", **{"x-csrf": "1"})
+    else:
+        answered = await browser.fetch(method, path, b"{}" if method == "POST" else b"", **{"x-csrf": "1"})
+        assert (answered.status, answered.messages[-1].get("more_body", True)) == (200, True)
+    [line] = [text for text in caplog.messages if text.startswith("api_broke_off: ")]
+    assert line.endswith(f"method='{method}' path='{path}' error='RemoteProtocolError'")
+    assert TOKEN not in caplog.text
+    api.play = say(answer())
+    assert (await browser.fetch("GET", "/auth/api/files/x")).body == b"{}"
 
 
 async def test_px_06_a_token_that_expires_is_renewed_before_the_call(browser, api, site):

@@ -169,8 +169,9 @@ async def answered(*segments: bytes) -> tuple[int, bytes]:
     await asyncio.sleep(0)
     for segment in segments:
         connection.data_received(segment)
-    answer = await asked
-    return answer.status, b"".join([piece async for piece in answer.pieces()])
+    async with asyncio.timeout(PATIENCE):
+        answer = await asked
+        return answer.status, b"".join([piece async for piece in answer.pieces()])
 
 
 async def test_an_answer_may_come_with_its_body_in_one_segment_however_large():
@@ -185,3 +186,32 @@ async def test_a_head_that_does_not_end_is_trouble(name):
     line = b"%b: %b\r\n" % (name, b"v" * 8000)
     with pytest.raises(UpstreamTrouble, match="head of the answer"):
         await answered(b"HTTP/1.1 200 OK\r\n", *[line] * (HEAD_LIMIT // 8000 + 2))
+
+
+ENDLESS = {
+    "one trailer": (b"5\r\nhello\r\n0\r\nx: ", b"x" * 8000),
+    "trailers": (b"5\r\nhello\r\n0\r\n", b"x: y\r\n" * 1000),
+    "an extension of a chunk": (b"5\r\nhello\r\n5;x=", b"x" * 8000),
+    "an extension of the first chunk": (b"5;x=", b"x" * 8000),
+    "an extension of the last chunk": (b"5\r\nhello\r\n0;x=", b"x" * 8000),
+}
+
+
+@pytest.mark.parametrize(("start", "piece"), ENDLESS.values(), ids=ENDLESS)
+async def test_what_is_no_body_and_does_not_end_is_trouble(start, piece):
+    with pytest.raises(UpstreamTrouble, match="framing or the trailers"):
+        await answered(head(200, CHUNKED) + start, *[piece] * (HEAD_LIMIT // len(piece) + 2))
+
+
+@pytest.mark.parametrize("size", [1, 7])
+async def test_small_chunks_may_have_more_framing_than_body(size):
+    chunk = b"%x;x=%b\r\n%b\r\n" % (size, b"y" * 100, b"x" * size)
+    count = 3 * HEAD_LIMIT // len(chunk)
+    assert await answered(head(200, CHUNKED), chunk * count, b"0\r\nx: y\r\n\r\n") == (200, b"x" * size * count)
+
+
+@pytest.mark.parametrize("again", [1, 5])
+async def test_large_trailers_may_come_at_once_after_a_body_of_any_size(again):
+    body = b"%x\r\n%b\r\n" % (HEAD_LIMIT, b"x" * HEAD_LIMIT) * again
+    trailers = b"0\r\nx: " + b"y" * (HEAD_LIMIT // 2) + b"\r\n\r\n"
+    assert await answered(head(200, CHUNKED) + body + trailers) == (200, b"x" * HEAD_LIMIT * again)

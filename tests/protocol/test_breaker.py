@@ -161,3 +161,14 @@ async def test_what_the_server_asks_for_is_obeyed_from_the_first_answer_on(endpo
 
 async def test_what_it_held_back_was_not_sent(dead):
     assert not (await dead.fails()).sent
+
+
+@pytest.mark.parametrize("probed", [False, True], ids=["at rest", "with a probe that never came back"])
+@pytest.mark.parametrize("back", [-1, -7200, -86_400])
+async def test_a_clock_that_is_set_back_ends_the_rest(dead, probed, back):
+    if probed:
+        dead.clock.advance(PAUSES[0])
+        await dead.fails()
+    dead.clock.advance(back)
+    dead.error = None
+    assert await dead.ask() == "answer"

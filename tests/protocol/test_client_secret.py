@@ -59,3 +59,10 @@ def test_each_is_said_once_in_a_while_however_many_meet_it(secret, clock, caplog
     clock.advance(PAUSE)
     secret.refused()
     assert len(caplog.records) == 2
+
+
+def test_a_secret_that_worked_at_a_time_that_lies_ahead_is_not_presumed_right(secret, clock, caplog):
+    secret.worked()
+    clock.advance(-7200)
+    secret.refused()
+    assert levels(caplog) == [logging.CRITICAL]

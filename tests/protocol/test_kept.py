@@ -103,3 +103,28 @@ async def test_a_newer_one_that_cannot_be_had_is_trouble_and_the_old_one_stays(s
     with pytest.raises(ServerUnavailable):
         await server.kept.newer(known, "a")
     assert await server.kept.get() is known
+
+
+@pytest.mark.parametrize("back", [-1, -7200, -86_400])
+async def test_a_clock_that_is_set_back_has_it_read_anew(server, back):
+    assert await server.kept.get() == [1]
+    server.clock.advance(back)
+    assert await server.kept.get() == [2]
+    server.clock.advance(999)
+    assert await server.kept.get() == [2]
+
+
+@pytest.mark.parametrize("back", [-1, -7200, -86_400])
+async def test_trouble_of_a_time_that_lies_ahead_is_over(server, back):
+    server.error = ServerUnavailable("down")
+    with pytest.raises(ServerUnavailable):
+        await server.kept.get()
+    server.error = None
+    server.clock.advance(back)
+    assert await server.kept.get() == [2]
+
+
+async def test_a_look_of_a_time_that_lies_ahead_keeps_nobody_from_the_next(server):
+    newer = await server.kept.newer(await server.kept.get(), "a")
+    server.clock.advance(-7200)
+    assert await server.kept.newer(newer, "a") == [3]

@@ -458,6 +458,17 @@ async def test_a_key_that_was_replaced_while_a_code_was_on_its_way_is_found(site
         await site.claims(site.token(**late))
 
 
+async def test_a_key_that_was_replaced_at_a_time_that_lies_ahead_is_not_found(site):
+    site.publish(old=signing_key())
+    await site.metadata.keys()
+    site.publish(new=other_key(), old=signing_key())
+    late = {"key": other_key(), "header": {"kid": "old"}}
+    assert (await site.claims(site.token(**late)))["sub"] == "person-1"
+    site.clock.advance(-7200)
+    with pytest.raises(UnknownKey):
+        await site.claims(site.token(**late))
+
+
 async def test_a_name_decides_among_keys_that_were_published_together(site):
     site.publish(a=signing_key(), b=other_key())
     await site.metadata.keys()

@@ -125,3 +125,79 @@ async def test_no_request_waits_for_a_listener_that_hangs(edge):
         go.set()
         await site.aclose()
     assert [type(each) for each in heard] == [SignedIn]
+
+
+RAISED = [
+    ValueError("no"),
+    SystemExit(1),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    StopIteration(),
+    asyncio.CancelledError(),
+]
+AWAITED = [
+    ValueError("no"),
+    SystemExit(1),
+    asyncio.CancelledError(),
+]  # Ctrl-C and the end of the loop are no listener's
+
+
+class Raising:
+    """Hears, and raises the first times: when it is called, or when what it returned is awaited."""
+
+    def __init__(self, error: BaseException, kind: str) -> None:
+        self.error = error
+        self.heard: list[float] = []
+        self.listen = {"plain": self.plain, "async": self.later, "awaitable": lambda each: self.later(each)}[kind]
+
+    def plain(self, each: Event) -> None:
+        self.heard.append(each.at)
+        if len(self.heard) < 3:
+            raise self.error
+
+    async def later(self, each: Event) -> None:
+        self.plain(each)
+
+
+CASES = [
+    *(("plain", error) for error in RAISED),
+    *((kind, error) for kind in ("async", "awaitable") for error in AWAITED),
+]
+
+
+@pytest.mark.parametrize(("kind", "error"), CASES, ids=repr)
+async def test_whatever_a_listener_raises_the_loop_goes_on_and_it_hears_the_next(kind, error, caplog):
+    raising = Raising(error, kind)
+    told = LoopListeners(raising.listen, Clock())
+    for number in range(5):
+        told.tell(event(number))
+    await told.aclose(PATIENCE)
+    assert raising.heard == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert caplog.text.count(f"error='{type(error).__name__}'") == 1
+
+
+@pytest.mark.parametrize(("kind", "error"), CASES, ids=repr)
+def test_whatever_a_listener_raises_its_thread_goes_on_and_it_hears_the_next(kind, error, caplog):
+    raising = Raising(error, kind)
+    told = ThreadListeners(raising.listen, Clock())
+    for number in range(5):
+        told.tell(event(number))
+    told.close(PATIENCE)
+    assert raising.heard == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert caplog.text.count(f"error='{type(error).__name__}'") == 1
+
+
+async def test_a_loop_that_ends_ends_a_listener_that_takes_long(caplog):
+    async def listen(each: Event) -> None:
+        await asyncio.Event().wait()
+
+    told = LoopListeners(listen, Clock())
+    told.tell(event(0))
+    await asyncio.sleep(0)
+    task = told._task
+    assert task is not None
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert caplog.text == ""

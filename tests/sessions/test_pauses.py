@@ -99,6 +99,16 @@ async def test_a_host_with_another_clock_waits_no_longer(workers, here, there, s
     assert await left(there, session()) <= 1
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("at_least", [0, 240])
+async def test_a_pause_of_a_time_that_lies_far_ahead_is_none(workers, here, shared, at_least):
+    for _ in range(2):
+        await here.begin(session(), at_least=at_least, shared=shared)
+    workers.clock.advance(-7200)
+    assert await left(here, session()) == 0
+    assert await here.begin(session(), at_least=0, shared=shared) == 1
+
+
 async def test_a_store_that_cannot_be_read_says_nothing_of_a_pause(workers, here):
     workers.store.fails = {"get trouble"}
     with pytest.raises(StoreUnavailable):

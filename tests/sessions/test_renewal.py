@@ -272,6 +272,15 @@ async def test_a_token_that_the_api_rejected_is_renewed_though_it_lives(workers,
     assert await process.renewal.fresh(renewed, rejected=session.tokens.access_token) is renewed
 
 
+@pytest.mark.parametrize("back", [-61, -7200, -86_400])
+async def test_a_token_of_a_time_that_lies_ahead_is_renewed_when_the_api_rejects_it(workers, process, back):
+    """Its birth lies ahead, since the clock was wrong, and so it is no newborn."""
+    renewed = await process.renewal.fresh(await workers.expired())
+    workers.clock.advance(back)
+    newer = await process.renewal.fresh(renewed, rejected=renewed.tokens.access_token)
+    assert newer.generation == 2
+
+
 async def test_many_rejections_refresh_once(workers):
     session = await workers.sign_in()
     workers.suspend()

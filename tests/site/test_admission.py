@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lumin_middleware import ConfigurationError, LuminConfig, Refused, wsgi
+from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from lumin_middleware.errors import RequestRefused
 from lumin_middleware.ports import run
 from lumin_middleware.site.admission import admitted
@@ -85,6 +88,34 @@ def test_a_function_that_is_broken_lets_nobody_in(caplog):
         kept(ANN, lambda claims: "yes")
 
 
+class Timeout(BaseException):
+    """As gevent has one."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), asyncio.InvalidStateError(), Timeout()], ids=repr)
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_function_that_gives_up_lets_nobody_in(kind, error, caplog):
+    def admit(claims: dict[str, Any]) -> None:
+        raise error
+
+    async def wait(claims: dict[str, Any]) -> None:
+        admit(claims)
+
+    with pytest.raises(RequestRefused) as raised:
+        kept(ANN, admit if kind == "plain" else wait)
+    assert (raised.value.reason, raised.value.status) == ("admit_failed", 500)
+    assert type(error).__name__ in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_ends_a_process_ends_it(error):
+    def admit(claims: dict[str, Any]) -> None:
+        raise error
+
+    with pytest.raises(error):
+        kept(ANN, admit)
+
+
 def test_settings_say_what_they_can_be():
     environ = {
         "LUMIN_CLIENT_ID": "x",
@@ -129,4 +160,24 @@ async def test_whoever_is_kept_out_has_no_session_and_no_tokens_and_reads_why(ed
         assert b'"role": "staff"' in found.body
         site.clock.advance(3600)
         assert b'"role": "staff"' in (await browser.fetch("GET", "/auth/session")).body
+        await site.aclose()
+
+
+@pytest.mark.parametrize(("edge", "kind"), [("asgi", "plain"), ("asgi", "async"), ("wsgi", "plain")])
+async def test_whoever_waited_for_a_function_that_gave_up_has_no_tokens(edge, kind):
+    def admit(claims: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
+    async def wait(claims: dict[str, Any]) -> None:
+        admit(claims)
+
+    with rig.lumin() as lumin:
+        site = rig.Site(lumin.emulator, lumin.clock, admit=admit)
+        if kind == "async":
+            await site.aclose()
+            site.asgi = AsgiMiddleware(site.asgi_app, replace(site.config, admit=wait), clock=lumin.clock)
+        browser = site.browser(edge)
+        assert (await browser.sign_in()).status == 500
+        assert all(grant.revoked for grant in lumin.emulator.grants)
+        assert await browser.subject() is None
         await site.aclose()

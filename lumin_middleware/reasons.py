@@ -227,6 +227,18 @@ _SIGN_INS = (
         ),
     ),
     Reason(
+        "unseen_session",
+        *(WARNING, 400),
+        "Somebody who had just signed in was sent to sign in again, twice, by the page that the sign-in led to: the "
+        "application does not see the session there.",
+        "Name the path in `optional`, not in `public`, where the application decides for itself who has to be signed "
+        "in: Django's `@login_required`, a view that redirects to `login`. On a `public` path nobody is signed in.",
+        *(
+            "Too many sign-ins in a row",
+            "You are signed in, but this page does not see it. Please tell whoever runs this site.",
+        ),
+    ),
+    Reason(
         "sign_in_failed",
         *(INFO, 400),
         "A sign-in came to nothing; the line holds the server's own words.",
@@ -624,6 +636,13 @@ _DOUBTFUL = (
         "out.",
         "If it is made anew at each start: make one with `lumin-middleware secret`, and keep it. To change a key, put "
         "the new one before the old one for a week.",
+    ),
+    Reason(
+        "another_host",
+        *(WARNING, None),
+        "A sign-in began at another address than the one in `redirect_uri`, to which the person comes back.",
+        "Let the site listen where `redirect_uri` says (`uvicorn --port 8000`, `flask run -p 8000`) and open it there: "
+        "127.0.0.1 and localhost are two sites. Or change `redirect_uri`, here and at Lumin.",
     ),
     Reason(
         "memory_not_shared",

@@ -4,13 +4,13 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 from time import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from httpx2 import HTTPError
 
-from lumin_middleware import AsyncLuminClient, LuminConfig, LuminMiddleware, ServerUnavailable
+from lumin_middleware import AsyncLuminClient, LuminConfig, LuminMiddleware, ServerUnavailable, lumin
 
 PAGE = Path(__file__).with_name("page.html").read_text("utf-8")
 FORMS = """<form method="post"><input name="title" aria-label="Title" value="Photo release" required maxlength="255">
@@ -27,9 +27,7 @@ async def sorry(request: Request, error: Exception) -> Response:
     return page("Lumin could not do this", f"<p>Please try again.</p><small>{escape(str(error))}</small>", 502)
 
 
-async def lumin_client(request: Request) -> Any:
-    return request.state.lumin
-
+Client = Annotated[AsyncLuminClient, Depends(lumin)]
 
 app = FastAPI(exception_handlers={HTTPError: sorry, ServerUnavailable: sorry})
 app.add_middleware(LuminMiddleware, config=replace(LuminConfig.from_env(), public=["/"]))
@@ -41,20 +39,20 @@ async def welcome() -> Response:
 
 
 @app.get("/requests")
-async def overview(lumin: Annotated[AsyncLuminClient, Depends(lumin_client)]) -> Response:
-    me = (await lumin.get("user/info")).raise_for_status().json()["user"]
+async def overview(client: Client) -> Response:
+    me = (await client.get("user/info")).raise_for_status().json()["user"]
     rows = ""
     for each in sent.get(me["id"], []):
-        found = (await lumin.get("signature_request/{}", each)).raise_for_status().json()["signature_request"]
+        found = (await client.get("signature_request/{}", each)).raise_for_status().json()["signature_request"]
         rows += f"<li>{escape(found['title'])} <small>{escape(found['status'].replace('_', ' ').lower())}</small></li>"
     return page("Your requests", f"<p>You are {escape(me['name'])}, {escape(me['email'])}.</p><ul>{rows}</ul>{FORMS}")
 
 
 @app.post("/requests")
-async def send(lumin: Annotated[AsyncLuminClient, Depends(lumin_client)], title: Annotated[str, Form()]) -> Response:
-    me = (await lumin.get("user/info")).raise_for_status().json()["user"]
+async def send(client: Client, title: Annotated[str, Form()]) -> Response:
+    me = (await client.get("user/info")).raise_for_status().json()["user"]
     signers = [{"name": me["name"], "email_address": me["email"]}]
     body = {"title": title, "file_url": DOCUMENT, "signers": signers, "expires_at": int(time() + WEEK) * 1000}
-    answer = (await lumin.post("signature_request/send", json=body)).raise_for_status().json()
+    answer = (await client.post("signature_request/send", json=body)).raise_for_status().json()
     sent.setdefault(me["id"], []).append(answer["signature_request"]["signature_request_id"])
     return RedirectResponse("/requests", 303)

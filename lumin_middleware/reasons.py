@@ -652,6 +652,12 @@ _DOUBTFUL = (
         "Set `store` to `local`, sqlite:///path or redis://….",
     ),
     Reason(
+        "grants_in_memory",
+        *(WARNING, None),
+        "`Grants` were made with `memory://`, which is a new and empty store: nobody is found there.",
+        "Name the site's own `store` in both: sqlite:///path, redis://…, or `local` as the same user of one machine.",
+    ),
+    Reason(
         "no_private_place",
         *(WARNING, None),
         "No directory can be written to by this user alone, so that workers of this machine cannot share a store, and "

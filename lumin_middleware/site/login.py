@@ -128,9 +128,7 @@ class Login:
 
 def _asks_for_more(errand: Errand) -> bool:
     """Whether a login is not for a session alone, so that somebody who has one may well want it."""
-    return bool(
-        errand.needed or errand.grant or {"prompt", "max_age", "login_hint", "acr_values"} & errand.extra.keys()
-    )
+    return bool(errand.needed or errand.grant or errand.extra.keys() - {"ui_locales"})
 
 
 def _extra(found: Mapping[str, str]) -> dict[str, str]:

@@ -36,6 +36,7 @@ ELSEWHERE = {
     "python3 -m venv": "the tests have an environment",
     ". .venv/bin/activate": "the tests have an environment",
     "python manage.py": "a Django site has it; the store's own tests call these commands",
+    "flask": "it serves an application of the reader's",
     "uvicorn": "the start page is followed to its end by a test of its own",
 }
 

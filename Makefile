@@ -1,31 +1,47 @@
 PYTHON ?= python3
 PYTHONS ?= 3.12 3.13
+REDIS ?= 6.0.0 6.4.0 7.4.1
 
-# What depends on the version of Python or of a library: the tests in process, and one storm and one server of each kind.
-ALONE = tests/test_browser.py tests/test_spa.py tests/test_tabs.py tests/test_docs.py tests/test_distribution.py
-IN_PROCESS = tests/protocol tests/sessions tests/site tests/stores tests/runtime tests/acceptance \
-	$(filter-out $(ALONE),$(wildcard tests/test_*.py))
+# Bytecode is kept: the tests start hundreds of programs, each of which would compile the package anew.
+export PYTHONDONTWRITEBYTECODE =
+
+# Each worker has tests that are neighbours for as long as there are any, so that servers and browsers start once.
+PYTEST = pytest -q -n auto --dist worksteal
+
+# What hardly differs between versions of Python or of a library: pages, documents, the shape of the code, and the search
+# for an order of events, which no version knows of. The rest of the tests in process depends on them.
+THE_SAME = $(patsubst %,tests/test_%.py,accessibility browser browser_troubles distribution docs gallery layers look \
+	spa state_machine tabs)
+IN_PROCESS = $(patsubst %,tests/%,protocol sessions site stores runtime acceptance) \
+	$(filter-out $(THE_SAME),$(wildcard tests/test_*.py))
 ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_and_fails_nobody[cookie + local]" \
 	tests/edges/test_servers.py tests/cli
 WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py
+NO_BROWSER = --ignore tests/site/test_lumin_js.py
 
-.PHONY: demo test test-versions test-lowest check fmt docs bench compare
+.PHONY: demo test test-versions test-redis test-lowest check fmt docs bench compare
 
 demo: .venv/demo
 	@.venv/bin/lumin-middleware demo
 
 test: .venv/dev
-	@.venv/bin/pytest -q -n auto
+	@.venv/bin/$(PYTEST)
 
 # The same on other versions of Python, but for what hardly differs between them: `make test-versions PYTHONS=3.14`.
 test-versions: $(PYTHONS:%=test-%)
 
 test-3.%: .venv-3.%/dev
-	@.venv-3.$*/bin/pytest -q -n auto --ignore tests/site/test_lumin_js.py $(IN_PROCESS) $(ONE_OF_EACH)
+	@.venv-3.$*/bin/$(PYTEST) $(NO_BROWSER) $(IN_PROCESS) $(ONE_OF_EACH)
+
+# The stores on Redis with each redis-py between the oldest, which test-lowest has, and the newest.
+test-redis: $(REDIS:%=test-redis-%)
+
+test-redis-%: .venv/redis-%
+	@PYTHONPATH=.venv/redis-$* .venv/bin/$(PYTEST) $(patsubst %,tests/stores/test_%.py,redis_store redis_failover)
 
 # The oldest of each dependency that pyproject.toml lets in, and an application of that age.
 test-lowest: .venv-lowest/dev
-	@.venv-lowest/bin/pytest -q -n auto --ignore tests/site/test_lumin_js.py --ignore tests/runtime/test_api_calls.py \
+	@.venv-lowest/bin/$(PYTEST) $(NO_BROWSER) --ignore tests/runtime/test_api_calls.py \
 		$(filter-out $(WITH_A_FRAMEWORK),$(IN_PROCESS))
 
 check: .venv/dev
@@ -75,15 +91,22 @@ compare: .venv/dev
 	@.venv/bin/pip install --quiet --group dev --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@ .venv/demo
 
-# From PATH, or the newest of that version that pyenv has.
+# The newest of that version that pyenv has, or the one of PATH: where it is.
+python-3.%:
+	@ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | grep . || \
+		command -v python3.$* || { echo "There is no Python 3.$* here: pyenv has none, nor is it on PATH." >&2; exit 1; }
+
 .PRECIOUS: .venv-3.%/dev
 .venv-3.%/dev: pyproject.toml
 	@echo "Installing everything into .venv-3.$* …"
-	@"$$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.$*.*/bin/python3 2>/dev/null | sort -V | tail -n 1 | \
-		grep . || command -v python3.$* || { echo "there is no Python 3.$*" >&2; exit 1; })" -m venv .venv-3.$*
+	@python=$$($(MAKE) --silent --no-print-directory python-3.$*) && "$$python" -m venv .venv-3.$*
 	@.venv-3.$*/bin/pip install --quiet --upgrade pip
 	@.venv-3.$*/bin/pip install --quiet --group test --editable '.[cli,dynamodb,postgres,redis]'
 	@touch $@
+
+.PRECIOUS: .venv/redis-%
+.venv/redis-%: | .venv/dev
+	@.venv/bin/pip install --quiet --no-deps --target $@ redis==$*
 
 .venv-lowest/dev: pyproject.toml tests/lowest.py
 	@echo "Installing the oldest of everything into .venv-lowest …"

@@ -25,6 +25,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .grants import AsyncGrants, Grants
+from .look import Page
 from .lookup import lumin
 from .ports import AsyncStore, Store
 
@@ -46,6 +47,7 @@ __all__ = [
     "LuminMiddleware",
     "NotConnected",
     "OAuthError",
+    "Page",
     "Refused",
     "RequestRefused",
     "ServerUnavailable",

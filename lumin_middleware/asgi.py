@@ -173,7 +173,10 @@ class LuminMiddleware:
         self._last = (lambda: None), None
         found = self._parties.pop(asyncio.get_running_loop(), None)
         if found is not None:
-            await found[1].aclose()
+            party, world = found
+            await world.settle()
+            await party.parts.finish()
+            await world.aclose()
 
 
 _NO_ASYNCIO = ConfigurationError(

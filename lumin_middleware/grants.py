@@ -140,6 +140,7 @@ class Grants(_Grants):
             yield client
         finally:
             client.close()
+            run(parts.grants.finish())
 
     def subjects(self) -> list[str]:
         """Everybody who has connected. Whose grant Lumin has ended may still be among them."""
@@ -169,10 +170,12 @@ class Grants(_Grants):
         run(People(self._site()[0]).forget(subject))
 
     def close(self) -> None:
-        """Gives back this process's connections. Another call makes new ones."""
+        """Saves what could not be saved yet, and gives back this process's connections. Another call makes new ones."""
         found = self._processes.pop(os.getpid(), None)
         if found is not None:
-            found[1].close()
+            parts, world = found
+            run(parts.finish())
+            world.close()
 
     def _site(self) -> tuple[Parts, ThreadWorld]:
         process = os.getpid()
@@ -208,6 +211,7 @@ class AsyncGrants(_Grants):
             yield client
         finally:
             client.close()
+            await parts.grants.finish()
 
     async def subjects(self) -> list[str]:
         """See `Grants.subjects`."""
@@ -237,7 +241,10 @@ class AsyncGrants(_Grants):
         """Finishes what must not be cut short, and closes the connections of this event loop."""
         found = self._loops.pop(asyncio.get_running_loop(), None)
         if found is not None:
-            await found[1].aclose()
+            parts, world = found
+            await world.settle()
+            await parts.finish()
+            await world.aclose()
 
     def _site(self) -> tuple[Parts, AsyncWorld]:
         loop = asyncio.get_running_loop()

@@ -96,17 +96,18 @@ p, ul { margin: 0 0 1rem }
 ul { padding-inline-start: 1.2rem }
 .card > :last-child { margin-bottom: 0 }
 a { color: var(--link) }
-small, .soft, .detail, .reference { color: var(--soft); font-size: .875rem }
-.reference { margin: 1.4rem 0 0 }
-.reference span { display: inline-block }
+small, .soft, .detail, .footnote, .reference { color: var(--soft); font-size: .875rem }
+.footnote { margin: 1.4rem 0 0 }
 code { font-size: .9em }
 .actions { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.4rem 0 0 }
 form { margin: 0 }
-.button, button { display: inline-block; min-height: 2.9rem; padding: .6rem 1.1rem; border: 1px solid var(--edge);
+.button, .actions > a, button { display: inline-block; min-height: 2.9rem; padding: .6rem 1.1rem;
+  border: 1px solid var(--edge);
   border-radius: .55rem; background: transparent; color: var(--ink); font: inherit; font-weight: 600;
   text-align: center; text-decoration: none; cursor: pointer }
-.button:hover, button:hover { border-color: var(--link) }
-.main { border-color: var(--link); background: var(--accent); color: var(--on-accent) }
+.button:hover, .actions > a:hover, button:hover { border-color: var(--link) }
+.main, .actions > a:first-child, .actions > form > button { border-color: var(--link);
+  background: var(--accent); color: var(--on-accent) }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px }
 .stack { display: grid; gap: .6rem }
 .person { text-align: start }
@@ -132,7 +133,7 @@ input:not([type=hidden], [type=checkbox], [type=radio]) { display: block; width:
 .split > span { flex: 1 1 9rem; min-width: 0 }
 @media (max-width: 30rem) { main { padding: .75rem } .card { padding: 1.25rem } .actions > * { flex: 1 1 auto }
   .actions button { width: 100% } }
-@media (forced-colors: active) { .main { border-width: 3px } }
+@media (forced-colors: active) { .main, .actions > a:first-child, .actions > form > button { border-width: 3px } }
 """.strip()
 
 
@@ -263,8 +264,8 @@ def html(page: Page) -> str:
     if actions := list(_actions(page)):
         parts.append(f'<div class="actions">{"".join(actions)}</div>')
     if page.reference:
-        told = f"<span>{escape(page.reason)} · {escape(page.reference)}</span>"  # not parted where a line ends
-        parts.append(f'<p class="reference">{escape(page.footnote)} {told}</p>')
+        parts.append(f'<p class="footnote">{escape(page.footnote)}</p>')
+        parts.append(f'<p class="reference">{escape(page.reason)} · {escape(page.reference)}</p>')
     if page.script:
         parts.append(f"<script>{page.script}</script>")
     title = f"{page.title} · {page.look.app_name}" if page.look.app_name else page.title
@@ -288,8 +289,6 @@ def _actions(page: Page) -> Iterable[str]:
         hidden = "".join(
             f'<input type="hidden" name="{escape(name)}" value="{escape(text)}">' for name, text in page.fields
         )
-        button = f'<button class="main">{escape(words)}</button>'
-        yield f'<form method="post" action="{escape(target)}">{hidden}{button}</form>'
-    for at, (words, target) in enumerate(page.links):
-        main = " main" if at == 0 and not page.button else ""
-        yield f'<a class="button{main}" href="{escape(target)}"{window}>{escape(words)}</a>'
+        yield f'<form method="post" action="{escape(target)}">{hidden}<button>{escape(words)}</button></form>'
+    for words, target in page.links:
+        yield f'<a href="{escape(target)}"{window}>{escape(words)}</a>'

@@ -136,7 +136,8 @@ class Session:
             raise ValueError("more than one value")
         access, refresh, id_token = item["access"], item["refresh"], item["idt"]
         tokens = TokenSet(access, item["expires"], item["life"], _scope(item["scope"]), refresh, id_token)
-        claims = {intern(name): value for name, value in item["claims"].items()}  # the names are in every session
+        known = item["claims"]
+        claims = dict(zip(map(intern, known), known.values(), strict=True))  # the names are in every session
         return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"), item.get("auth"))
 
 

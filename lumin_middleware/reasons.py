@@ -594,6 +594,27 @@ _LOST = (
         "Look at the store.",
     ),
     Reason(
+        "sessions_not_saved",
+        *(ERROR, None),
+        "This process ends, and so many renewed sessions or grants could not be saved: those people will have to sign "
+        "in, or connect, again.",
+        "Look at the store; stop processes when it is well.",
+    ),
+    Reason(
+        "grants_unreadable",
+        *(ERROR, None),
+        "What the store has about grants was sealed with a key that is not in `secret_key`: those grants are lost.",
+        "Put the old key back, as the last of the list, and run `lumin-middleware grants reseal` before it goes. Give "
+        "every process the new list of keys before the new key comes first.",
+    ),
+    Reason(
+        "replaced_not_ended",
+        *(WARNING, None),
+        "Somebody signed in or connected anew, and what was there before could not be ended in the store. Its tokens "
+        "were revoked as far as they are known.",
+        "Look at the store.",
+    ),
+    Reason(
         "not_this_sessions",
         *(ERROR, None),
         "A refresh brought tokens that are not this session's, which ends; they were revoked.",

@@ -6,6 +6,7 @@ Connections are made lazily in each process, since they do not survive a fork.
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote_to_bytes
+from weakref import WeakSet
 
 from .asgi import parameters
 from .client import LuminClient
@@ -62,6 +64,7 @@ class LuminMiddleware:
         self._store = _store(self.config, clock)
         require_way_out()
         self._several = False
+        _ALL.add(self)
         self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -95,9 +98,25 @@ class LuminMiddleware:
 
     def close(self) -> None:
         """Closes this process's connections. The next request makes new ones."""
+        self.finish()
         process, self._process = self._process, None
         if process is not None and process[0] == os.getpid():
             process[2].close()
+
+    def finish(self) -> None:
+        """Saves what could not be saved yet. The end of the process does this by itself."""
+        process = self._process
+        if process is not None and process[0] == os.getpid():
+            run(process[1].parts.finish())
+
+
+_ALL: WeakSet[LuminMiddleware] = WeakSet()
+
+
+@atexit.register  # WSGI has no word for the end of a process
+def _finish_all() -> None:
+    for each in list(_ALL):
+        each.finish()
 
 
 def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Store]:

@@ -66,6 +66,12 @@ def environment(**variables: str) -> dict[str, str]:
     return {**others, **variables}
 
 
+def away_from_home() -> dict[str, str]:
+    """The environment of a browser that leaves nothing in the home of whoever runs it, who may have none."""
+    own = os.environ.get("XDG_STATE_HOME") or tempfile.gettempdir()  # the run's own folder, by conftest
+    return {**os.environ, "HOME": own}
+
+
 @contextmanager
 def demo(*arguments: str, cwd: Path = ROOT, **variables: str) -> Iterator[Demo]:
     """Start the demo on free ports and wait for its first line."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import pytest
+from httpx2._transports import default
 from hypothesis import settings
 
+from lumin_middleware import connections
 from lumin_middleware.protocol import token_endpoint
 from lumin_middleware.protocol.patience import patiently
 from lumin_middleware.runtime import exchange
@@ -75,6 +79,20 @@ def patience() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CONNECT_TIMEOUT", "REVOKE_TIMEOUT"):
             patch.setattr(exchange, name, PATIENCE)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_trust() -> Iterator[None]:
+    """The tests' clients share what they trust: to read that takes longer than most tests, and few speak TLS."""
+
+    def shared(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        if verify is True and cert is None:
+            return connections.tls_context()
+        return httpx2.create_ssl_context(verify, cert, trust_env)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(default, "create_ssl_context", shared)
         yield
 
 

@@ -146,7 +146,7 @@ def sheets(browser: Browser, state: str, pictures: list[Path], folder: Path) -> 
 def main(folder: Path, states: list[str]) -> None:
     logging.disable()  # the failures are made up
     with sync_playwright() as playwright, rig.demo("--no-open", "--port", "0") as demo:
-        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS)
+        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
         for state in states or list(STATES):
             sheets(browser, state, take(browser, state, folder, demo.origin), folder)
             print(f"{folder}/{state}-*.png")

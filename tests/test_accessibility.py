@@ -41,7 +41,7 @@ def demo() -> Iterator[rig.Demo]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS)
+        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
         yield browser
         browser.close()
 

@@ -33,7 +33,7 @@ def chromium() -> Iterator[BrowserType]:
 
 @pytest.fixture(scope="module")
 def browser(chromium: BrowserType) -> Iterator[Browser]:
-    browser = chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS)
+    browser = chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
     yield browser
     browser.close()
 
@@ -94,7 +94,7 @@ def test_a_person_signs_in_sends_a_request_sees_it_and_signs_out(page):
     screenshot(page, "requests-none")
     page.get_by_label("Title").fill("<i>Lease</i> & more")
     page.get_by_role("button", name="Send").click()
-    expect(page.get_by_role("listitem").last).to_have_text("<i>Lease</i> & more need to sign")
+    expect(page.get_by_role("listitem").last).to_contain_text("<i>Lease</i> & more waits for you")
     screenshot(page, "requests-one")
     page.get_by_role("button", name="Sign out").click()
     expect_heading(page, "You are signed out")

@@ -20,7 +20,9 @@ ROUNDS = 10
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_rig.chromium(), args=browser_rig.FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=browser_rig.chromium(), args=browser_rig.FLAGS, env=browser_rig.away_from_home()
+        )
         yield browser
         browser.close()
 

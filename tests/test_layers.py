@@ -60,6 +60,7 @@ CORE = (
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",
+    "sessions.ending",
     "sessions.grants",
     "site.readings",
     "site.patterns",

@@ -7,6 +7,7 @@ by whom, and which answers are right.
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from collections.abc import Callable
@@ -50,6 +51,9 @@ PATIENCE = 2 * LEASE + 2 * TIMEOUT + 3
 
 OUTAGE = LEASE_MARGIN - 1
 """Seconds that the store is away at most: less than a lease has left when the slowest answer came."""
+
+EXAMPLES = int(os.environ.get("LUMIN_TEST_ORDERS", "30"))
+"""Orders of events that each of the machines below tries, others on each run; five CPU seconds for a machine."""
 
 orders = st.integers(0, 9999).map(random.Random)
 processes = st.integers(0, PROCESSES - 1)
@@ -451,7 +455,7 @@ def run(machine: Callable[[], Sessions]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=100,
+            max_examples=EXAMPLES,
             stateful_step_count=40,
             deadline=None,
             report_multiple_bugs=False,

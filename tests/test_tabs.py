@@ -159,7 +159,9 @@ def demo() -> Iterator[browser_rig.Demo]:
 def context(demo: browser_rig.Demo) -> Iterator[BrowserContext]:
     """Chromium, with cookies of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_rig.chromium(), args=browser_rig.FLAGS)
+        browser = playwright.chromium.launch(
+            executable_path=browser_rig.chromium(), args=browser_rig.FLAGS, env=browser_rig.away_from_home()
+        )
         yield browser.new_context(base_url=demo.origin)
         browser.close()
 

@@ -72,6 +72,14 @@ def revoke(
 
 
 @grants.command()
+def reseal() -> None:
+    """Seal all grants with the newest of the secret keys, before an old one is taken away."""
+    with opened() as found:
+        count = sum(len(found.find(subject)) for subject in found.subjects())
+        typer.echo(f"{count} grant{'' if count == 1 else 's'} sealed with the newest key.")
+
+
+@grants.command()
 def forget(subject: Subject) -> None:
     """End all that somebody has, and leave nothing of it.
 

@@ -20,7 +20,7 @@ from .registry import SCOPES, Client, User, Workspace
 
 _MARK = '<header class="mark"><strong>Lumin emulator</strong> — for development only</header>'
 
-_HOME = '<div class="actions"><a class="button main" href="/">To the emulator itself</a></div>'
+_HOME = '<div class="actions"><a href="/">To the emulator itself</a></div>'
 
 
 def _form_target(uri: str) -> str:
@@ -156,13 +156,13 @@ def signing_page(title: str, name: str, *, signed: bool, back: str) -> HTMLRespo
     back = escape(back or "/")
     if signed:
         done = f"<p><strong>{escape(name)}</strong> has signed “{escape(title)}”.</p>"
-        link = f'<a class="button main" href="{back}">Back to the application</a>'
+        link = f'<a href="{back}">Back to the application</a>'
         return _page("Signed", f'{done}<div class="actions">{link}</div>')
     return _page(
         title,
         f"<p>For <strong>{escape(name)}</strong> to sign.</p>"
         '<form method="post"><div class="actions"><button class="main" autofocus>Sign</button>'
-        f'<a class="button" href="{back}">Not now</a></div></form>',
+        f'<a href="{back}">Not now</a></div></form>',
     )
 
 

@@ -221,10 +221,14 @@ class AsyncWorld:
         if not task.cancelled():
             task.exception()  # nobody may be left to hear of it
 
-    async def aclose(self) -> None:
-        """Waits for what must not be cut short, then closes the connections."""
+    async def settle(self) -> None:
+        """Waits for what must not be cut short."""
         if self._shielded:
             await asyncio.wait(set(self._shielded), timeout=self._patience)
+
+    async def aclose(self) -> None:
+        """Closes the connections, after `settle`."""
+        await self.settle()
         await self._listeners.aclose(self._patience)
         await self.exchange.aclose()
         await self.api.aclose()

@@ -70,13 +70,15 @@ class Cookies:
 
         Nothing is proved by this: the value may hold what no value of ours does, and the others may be marked.
         """
-        before, name, after = header.partition(self.plainly)
-        if not name or (before and before[-2:] != b"; "):
+        start = header.find(self.plainly)
+        if start < 0 or (start and header[start - 2 : start] != b"; "):
             return None
-        value, semicolon, after = after.partition(b";")
-        if not semicolon:
-            return value, before[:-2]
-        return (value, before + after[1:]) if after[:1] == b" " else None
+        begins, end = start + len(self.plainly), header.find(b";", start)
+        if end < 0:
+            return header[begins:], header[: start - 2] if start else b""
+        if header[end + 1 : end + 2] != b" ":
+            return None
+        return header[begins:end], header[:start] + header[end + 2 :]
 
     def are_marked(self, others: bytes) -> bool:
         """Whether there may be one of ours among these cookies; each of ours has a marker in its name."""

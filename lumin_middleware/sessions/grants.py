@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 from ..config import LuminConfig
 from ..errors import LuminError, SessionEnded, StoreUnavailable
 from ..events import Connected, Disconnected, GrantEnded, note
+from ..journal import Seldom, say
 from ..model import Session
 from ..ports import World
 from ..protocol.metadata import Metadata
 from ..protocol.token_endpoint import TokenEndpoint
 from .cookies import Cookies
+from .ending import Ending
 from .kinds import StoreSessions
 from .records import Record, Records, change, digest
 from .renewal import Renewal
@@ -35,8 +37,7 @@ LISTED_LIMIT = 100
 """Grants of one person, the newest: names and workspaces are few."""
 
 RESERVED = 300.0
-"""Seconds in which a grant that is listed must begin: those whose place it takes are revoked at Lumin before, each
-with a timeout of seconds."""
+"""Seconds in which a grant that is listed must begin: longer than a store may take for it."""
 
 
 class Listed(NamedTuple):
@@ -104,6 +105,7 @@ class Lists:
         self._world = world
         self._sealer = Sealer(config.keys, "grants", world.clock)
         self._lifetime = config.grant_lifetime or FOREVER
+        self._seldom = Seldom(world.clock)
 
     async def add(self, subject: str, listed: Listed) -> list[Listed]:
         """Those of its name and workspace, and whom the list has no room for: they stay until they have ended.
@@ -173,6 +175,8 @@ class Lists:
 
     def _read(self, raw: bytes | None, key: str) -> list[Any]:
         unsealed = self._sealer.unseal(raw, key) if raw else None
+        if raw and unsealed is None:
+            self._seldom.say("grants_unreadable")
         return json.loads(unsealed.data) if unsealed else []
 
 
@@ -196,20 +200,17 @@ class Granted:
         self._records = GrantRecords(config, world)
         self._lists = Lists(config, world)
         self._renewal = Renewal(config, world, self._records, metadata, token_endpoint)
-        self._token_endpoint = token_endpoint
+        self._ending = Ending(world, self._records, self._renewal.saving, token_endpoint)
 
     async def keep(self, subject: str, name: str, workspace: str | None, grant: Session) -> None:
-        """Keeps a new grant, and ends those whose place it takes. Raises `StoreUnavailable`; nothing is kept then.
+        """Keeps a new grant, and ends those whose place it takes. Raises `StoreUnavailable`; then all is as before.
 
-        Wherever it stops, what lives is listed: the old ones until they have ended, and the new one before it begins.
+        Wherever it stops, what lives is listed: the new one before it begins, and the old ones until they have ended,
+        which is last. Of two of one name the newer one counts meanwhile.
         """
         reserved = await self._records.reserve(grant)
         try:
             replaced = await self._lists.add(subject, Listed(grant.id, name, workspace, grant.began))
-            for each in replaced:
-                await self._end(each)
-            if replaced:
-                await self._lists.remove(subject, [each.id for each in replaced])
             if not await self._records.replace(reserved, grant):
                 raise StoreUnavailable("the new grant was ended, or took too long, before it began")
         except LuminError:
@@ -218,6 +219,10 @@ class Granted:
                 await self._lists.remove(subject, [grant.id])
             raise
         note(self._world, Connected.of(grant), name=name)
+        try:
+            await self._end(subject, replaced)
+        except StoreUnavailable as error:
+            say("replaced_not_ended", error=error)
 
     async def of(self, subject: str) -> list[tuple[Listed, Session]]:
         """Somebody's grants, oldest first. Those that are over are taken off the list. Raises `StoreUnavailable`."""
@@ -256,14 +261,19 @@ class Granted:
     async def revoke(self, subject: str, name: str | None = None, workspace: str | None = None) -> int:
         """Ends somebody's grants of this name and workspace, here and at Lumin; how many. Raises `StoreUnavailable`."""
         gone = [each for each in await self._lists.of(subject) if each.is_called(name, workspace)]
-        ended = [await self._end(each) for each in gone]
-        await self._lists.remove(subject, [each.id for each in gone])  # without any, what a failure left of the person
-        return sum(ended)
+        return await self._end(subject, gone)
 
-    async def _end(self, listed: Listed) -> bool:
-        """The record goes first: a renewal that is under way then finds none, and revokes what it got."""
-        ended = await self._records.end(listed.id, listed.connected_at)
-        if ended is not None:
-            note(self._world, Disconnected.of(ended), name=listed.name)
-            await self._token_endpoint.revoke(ended.tokens)
-        return ended is not None
+    async def _end(self, subject: str, gone: list[Listed]) -> int:
+        """The records go first: a renewal that is under way then finds none, and revokes what it got."""
+        ended = 0
+        for each in gone:
+            grant = await self._ending.end(each.id, each.connected_at)
+            if grant is not None:
+                note(self._world, Disconnected.of(grant), name=each.name)
+                ended += 1
+        await self._lists.remove(subject, [each.id for each in gone])  # without any, what a failure left of the person
+        return ended
+
+    async def finish(self) -> None:
+        """Saves what could not be saved when it was renewed, since whoever used a grant is done. Raises nothing."""
+        await self._renewal.saving.finish()

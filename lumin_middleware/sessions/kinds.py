@@ -90,10 +90,12 @@ class CookieSessions(Sessions):
     def _lifetime(self, began: float) -> float:
         return max(self._remaining(began), 1)  # longer than any cookie that holds an older generation
 
-    def _value(self, session: Session) -> str:
+    def _value(self, session: Session, *, saved: bool) -> str | None:
         sealed = self._sealer.seal(session.dump())
         if self._fits(sealed):
             return sealed
+        if not saved:
+            return None
         # It has a record: from its beginning, or since the renewal that made it grow.
         self.warn("too_large_for_cookies", f"{len(sealed)} bytes, of which {self._cookies.room} fit")
         return self._handle(session)
@@ -128,8 +130,8 @@ class StoreSessions(Sessions):
     def _lifetime(self, began: float) -> float:
         return max(min(self._config.idle_timeout, self._remaining(began)), 1)
 
-    def _value(self, session: Session) -> str:
-        return self._handle(session)
+    def _value(self, session: Session, *, saved: bool) -> str:
+        return self._handle(session)  # whose record is there from the start, whichever generation it has
 
 
 def sessions(config: LuminConfig, world: World, cookies: Cookies) -> Sessions:

@@ -39,7 +39,7 @@ class Lease:
         Raises `StoreUnavailable` where another holds it for longer than one attempt takes.
         """
         pause, waited = POLL[0], 0.0
-        while not await self._swap(None, self._owner):
+        while not await self._is_taken():
             if (found := await waiting()) is not None:
                 return found
             if waited > 2 * self.seconds:
@@ -47,6 +47,16 @@ class Lease:
             await self._world.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, POLL[1])
         return None
+
+    async def _is_taken(self) -> bool:
+        """Tries to take it. An answer that got lost is asked for once more: a lease that nobody knows of is in
+        everybody's way."""
+        try:
+            return await self._swap(None, self._owner)
+        except StoreUnavailable:
+            if await self._world.store.get(self._key) != self._owner:
+                raise
+            return True
 
     async def keep(self) -> bool:
         """Lets it run from now again; whether it was still ours."""

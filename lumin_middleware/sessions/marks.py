@@ -20,6 +20,12 @@ from .sealing import Sealer
 USED, DONE, VOID = b"used", b"done", b"void"
 """What became of a login whose code was sent: nothing is known yet, somebody is signed in, nothing."""
 
+CONNECTING, CONNECTED = b"connecting", b"connected"
+"""The same of one that brings a grant. It changes no session, and is in no other login's way."""
+
+PENDING, SUCCESS = frozenset({USED, CONNECTING}), frozenset({DONE, CONNECTED})
+"""What may still come to something, and what has."""
+
 MARKS_LIMIT = 50_000
 """Logins that one process marks in half an hour: 28 a second, all day; a fifth of what a memory store holds."""
 
@@ -58,17 +64,18 @@ class Marks:
         self._world = world
         self._budget = Budget(MARKS_LIMIT, world.clock)
 
-    async def use(self, state: str) -> bool:
+    async def use(self, state: str, mark: bytes = USED) -> bool:
         """Marks a login as used; whether it was not before. Raises `StoreUnavailable`."""
         if not self._budget.spend(1):
             raise StoreUnavailable("too many sign-ins in half an hour: room in the store is kept for sessions")
-        return await self._swap(short_name(state), None, USED)
+        return await self._swap(short_name(state), None, mark)
 
     async def ended(self, state: str, outcome: bytes) -> None:
         """Says what became of a login that was used. Where the store cannot take it, whoever waits gives up later."""
         with suppress(StoreUnavailable):
-            before = USED if outcome is DONE else await self.outcome(state)
-            await self._swap(short_name(state), before, outcome)
+            before = await self.outcome(state)
+            if outcome == VOID or before in PENDING:
+                await self._swap(short_name(state), before, outcome)
 
     async def outcome(self, state: str) -> bytes | None:
         """What became of it; None when it was not used. Raises `StoreUnavailable`."""

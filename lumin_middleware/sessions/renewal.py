@@ -110,8 +110,8 @@ class Renewal:
         self._sessions = sessions
         self._metadata = metadata
         self._pauses = Pauses(world)
-        self._saving = Saving(world, sessions, token_endpoint)
-        self.unsaved = self._saving.unsaved
+        self.saving = Saving(world, sessions, token_endpoint)
+        self.unsaved = self.saving.unsaved
         self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
         self._seldom = Seldom(world.clock)  # each session would meet what is wrong with our own settings
@@ -145,7 +145,7 @@ class Renewal:
         try:
             async with self._world.lock(session.id):  # 2
                 with self._world.telemetry.span("lumin.renewal"):
-                    session = await self._saving.catch_up(session)
+                    session = await self.saving.catch_up(session)
                     return await self._renew(session, rejected)
         except (AuthorizationServerError, StoreUnavailable) as error:
             if not self._is_alive(session, rejected):
@@ -240,7 +240,7 @@ class Renewal:
         if not self._config.end_session or tokens.id_token is None:
             tokens = dataclasses.replace(tokens, id_token=old.tokens.id_token)
         renewed = dataclasses.replace(old, generation=old.generation + 1, seen=now, tokens=tokens, claims=claims)
-        saved = await self._saving.save(record, renewed)
+        saved = await self.saving.save(record, renewed)
         seconds = max(self._world.clock() - now, 0.0)
         note(self._world, Renewed.of(saved, generation=saved.generation, seconds=round(seconds, 3)))
         return saved

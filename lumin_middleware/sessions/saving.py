@@ -10,6 +10,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import Collection
 from contextlib import suppress
+from typing import overload
 
 from ..errors import SessionEnded, StoreUnavailable
 from ..journal import say
@@ -77,11 +78,24 @@ class Saving:
                 self._unsaved.pop(session.id, None)
         except StoreUnavailable as error:
             self._sessions.warn("still_not_saved", error)
-            return max(session, unsaved, key=_generation)
+            return newest(session, unsaved)
         except SessionEnded:
             await self._discard(unsaved)
             raise
-        return max(session, unsaved, record.session, key=_generation)
+        return newest(session, unsaved, record.session)
+
+    def give_up(self, session_id: str) -> Session | None:
+        """What could not be saved of a session, for whoever ends it."""
+        return self._unsaved.pop(session_id, None)
+
+    async def finish(self) -> None:
+        """Saves what can be saved now, since this process ends; what cannot, is said."""
+        for session in list(self._unsaved.values()):
+            with suppress(SessionEnded):
+                await self.catch_up(session)
+            if session.id in self._unsaved:  # the others would wait in vain, too
+                say("sessions_not_saved", sessions=len(self._unsaved))
+                return
 
     async def _save_others(self) -> None:
         """The store is well: saves some that could not be saved before, whose people may not come to this process."""
@@ -110,5 +124,14 @@ class Saving:
         return False
 
 
-def _generation(session: Session) -> int:
-    return session.generation
+@overload
+def newest(*sessions: Session) -> Session: ...
+
+
+@overload
+def newest(*sessions: Session | None) -> Session | None: ...
+
+
+def newest(*sessions: Session | None) -> Session | None:
+    """The newest generation of these; None where there is none."""
+    return max(filter(None, sessions), key=lambda session: session.generation, default=None)

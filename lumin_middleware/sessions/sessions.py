@@ -71,8 +71,8 @@ class Sessions(ABC):
         """What a cookie holds, if we sealed it."""
 
     @abstractmethod
-    def _value(self, session: Session) -> str:
-        """What the cookie holds."""
+    def _value(self, session: Session, *, saved: bool) -> str | None:
+        """What the cookie holds; None where there is nothing to hold as long as the session is not `saved`."""
 
     # --- what does not ---
 
@@ -124,10 +124,13 @@ class Sessions(ABC):
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
         return await self._records.replace(record, session, self._lifetime(session.began))
 
-    def set_cookies(self, session: Session, jar: Jar[Opened]) -> list[str]:
-        """The `Set-Cookie` values that give the browser this session."""
+    def set_cookies(self, session: Session, jar: Jar[Opened], *, saved: bool = True) -> list[str]:
+        """The `Set-Cookie` values that give the browser this session. One that the store does not know yet, although
+        it must, is not `saved`: the cookie that the browser has then finds it later.
+        """
+        value = self._value(session, saved=saved)
         max_age = min(self._config.idle_timeout, self._remaining(session.began))
-        return self._cookies.write_session(self._value(session), max_age, jar.ours)
+        return [] if value is None else self._cookies.write_session(value, max_age, jar.ours)
 
     def _open(self, jar: Jar[Opened]) -> Opened | None:
         """What the cookies hold."""
@@ -138,10 +141,11 @@ class Sessions(ABC):
                     break
         return jar.opened
 
-    def _open_new(self, value: bytes) -> Opened | None:
+    def _open_new(self, value: bytes, others: bytes = b"") -> Opened | None:
         """What a cookie holds. Equal values are opened once, whatever stands beside them in a header."""
         opened = self._unseal(value)
         if opened is not None:
+            opened.others = others
             self._opened.put(value, opened, opened.weight)
             self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
         return opened
@@ -194,10 +198,12 @@ class Sessions(ABC):
         """What a cookie holds beside which others come that are not known to be none of ours."""
         if self._cookies.are_marked(others):
             return None
-        if opened is None and (opened := self._open_new(value)) is None:
-            return None
-        before, opened.others = opened.others, others.strip(SEPARATORS)
-        if len(opened.others) > len(before):
+        others = others.strip(SEPARATORS)
+        if opened is None:
+            return self._open_new(value, others)
+        is_larger = len(others) > len(opened.others)
+        opened.others = others
+        if is_larger:
             self._opened.put(value, opened, opened.weight)
         return opened
 

@@ -32,7 +32,7 @@ class Account:
         self._index = parts.index
         self._ended = parts.ended
         self._metadata = parts.metadata
-        self._token_endpoint = parts.token_endpoint
+        self._ending = parts.ending
         self._answers = answers = parts.answers
         self.routes: dict[str, Route] = {answers.logout_path: self.logout, f"{config.prefix}/session": self.session}
         if config.sessions == "store":
@@ -53,31 +53,31 @@ class Account:
             await self._list(session)
             if self._ended is not None:
                 await self._ended.refuse(session, login_began)
-            if replaced is not None:
-                await self.sign_out(replaced)
-                note(self._world, SignedOut.of(replaced, reason="replaced"))
         except LuminError:
             with suppress(StoreUnavailable):
                 await self._sessions.end(session.id, session.began)
                 await self._unlist(session)
             raise
+        if replaced is not None:
+            await self._replace(replaced)
+
+    async def _replace(self, session: Session) -> None:
+        """Ends what this browser had. The new session has begun, and no trouble with the old one takes it back."""
+        try:
+            await self.sign_out(session)
+        except StoreUnavailable as error:
+            say("replaced_not_ended", error=error)
+        note(self._world, SignedOut.of(session, reason="replaced"))
 
     async def _list(self, session: Session) -> None:
         for entry in await self._index.add(session) if self._index is not None else ():
-            ended = await self._sessions.end(entry.session_id, entry.began)
+            ended = await self._ending.end(entry.session_id, entry.began)
             if ended is not None:
-                await self._put_away(ended)
+                await self._unlist(ended)
 
     async def _unlist(self, session: Session) -> None:
         if self._index is not None:
             await self._index.remove(session)
-
-    async def _put_away(self, ended: Session) -> None:
-        """What remains of a session that was ended: where it is listed, and its tokens."""
-        try:
-            await self._unlist(ended)
-        finally:
-            await self._token_endpoint.revoke(ended.tokens)
 
     async def list_anew(self, session: Session) -> None:
         """Seals what lists a session with the newest key, too."""
@@ -86,14 +86,9 @@ class Account:
 
     async def sign_out(self, session: Session) -> Session:
         """Ends a session for every copy and revokes its newest tokens. Raises `StoreUnavailable`."""
-        try:
-            session = (await self._sessions.newest(session)).session
-        except SessionEnded:
-            return session
-        ended = await self._sessions.end(session.id, session.began)
-        if ended is not None and ended.generation > session.generation:  # somebody renewed it in between
-            session = ended
-        await self._put_away(session)
+        session = await self._ending.end(session.id, session.began, session) or session
+        with suppress(StoreUnavailable):  # what lists it finds out when somebody looks
+            await self._unlist(session)
         return session
 
     # --- logout ---

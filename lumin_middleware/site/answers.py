@@ -266,7 +266,7 @@ class Answers(Places):
         again = self.login_to(return_to or self._config.after_login)
         links = [("start_again", again)] if at_callback else []
         if links and reason.code in ("access_denied", "not_admitted"):  # the server may remember whom it is to be
-            links.append(("sign_in_as_another", f"{again}&prompt=login"))
+            links.append(("as_another", f"{again}&prompt=login"))
         content = Draft(
             name,
             text=(text,) if text else (),

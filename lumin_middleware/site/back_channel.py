@@ -59,11 +59,9 @@ class BackChannelLogout:
         await parts.ended.remember(claims)
         for common, entries in (await self._meant(parts.index, claims)).items():
             for entry in entries:
-                ended = await parts.sessions.end(entry.session_id, entry.began)
+                ended = await parts.ending.end(entry.session_id, entry.began, revokes=_is_to_be_revoked)
                 if ended is not None:
                     note(parts.world, EndedByServer.of(ended), by="logout token")
-                    if _is_to_be_revoked(ended.tokens):
-                        await parts.token_endpoint.revoke(ended.tokens)
             await parts.index.forget(common, [entry.session_id for entry in entries])
 
     async def _meant(self, index: Index, claims: Mapping[str, Any]) -> dict[str, list[Entry]]:

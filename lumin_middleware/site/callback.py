@@ -19,7 +19,7 @@ from ..protocol import oauth
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
-from ..sessions.marks import DONE, USED
+from ..sessions.marks import CONNECTING, DONE, PENDING, SUCCESS, USED
 from ..sessions.opened import Opened
 from ..sessions.records import digest
 from . import pages, sign_in_pages
@@ -92,7 +92,7 @@ class Callback:
         state, errand = code.transaction.state, code.transaction.errand
         try:
             await self._sign_in.prepare()
-            first = await self._marks.use(state)
+            first = await self._marks.use(state, CONNECTING if errand.grant else USED)
         except LuminError as error:  # nothing is spent yet: the same address works once the trouble is over
             return self._answers.failure(request, error, return_to=await self._long_pages.find(errand.return_to))
         if not first:
@@ -126,12 +126,12 @@ class Callback:
         outcome: bytes | None = USED
         for _ in range(TWIN_POLLS):
             outcome = await self._marks.outcome(state)
-            if outcome != USED:
+            if outcome not in PENDING:
                 break
             await self._world.sleep(TWIN_PAUSE)
-        if outcome == DONE:
+        if outcome in SUCCESS:
             return await self._lead_to(errand, self._logins.forget(state, jar))
-        if outcome == USED and self._logins.waits(state, jar) < WAITS_LIMIT:
+        if outcome in PENDING and self._logins.waits(state, jar) < WAITS_LIMIT:
             return await self._wait(request, jar, state, errand)
         return await self._again(request, jar, state, errand, ALONE_LIMIT, lambda: self._unknown(request, jar, state))
 
@@ -244,7 +244,7 @@ class Callback:
             return await self._lead_to(errand, [])
         if not self._logins.is_own(state, jar):
             return self._unknown(request, jar, state, errand, await self._long_pages.find(errand.return_to))
-        if outcome in (USED, DONE):
+        if outcome in PENDING | SUCCESS:
             return await self._twin(request, jar, state, errand)
         return await self._resume(request, jar, state, errand, lambda: self._nothing(request))
 

@@ -11,6 +11,7 @@ from ..protocol.metadata import Metadata
 from ..protocol.token_endpoint import TokenEndpoint
 from ..sessions.cookies import Cookies
 from ..sessions.ended import Ended
+from ..sessions.ending import Ending
 from ..sessions.forms import Forms
 from ..sessions.grants import Granted
 from ..sessions.index import Index
@@ -32,6 +33,7 @@ class Parts:
         self.cookies = Cookies(config)
         self.sessions = sessions(config, world, self.cookies)
         self.renewal = Renewal(config, world, self.sessions, self.metadata, self.token_endpoint)
+        self.ending = Ending(world, self.sessions, self.renewal.saving, self.token_endpoint)
         self.grants = Granted(config, world, self.metadata, self.token_endpoint)
         self.logins = Logins(config, world, self.cookies)
         self.index = Index(config, world) if config.sessions == "store" or config.backchannel_logout else None
@@ -40,3 +42,8 @@ class Parts:
         self.long_pages = LongPages(config, world)
         self.forms = Forms(config, world, self.cookies)
         self.answers = Answers(config, world)
+
+    async def finish(self) -> None:
+        """Saves what could not be saved yet, since this process ends. Raises nothing."""
+        await self.renewal.saving.finish()
+        await self.grants.finish()

@@ -16,7 +16,7 @@ from ..protocol.identity import nonce_digest
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
-from ..sessions.marks import DONE, VOID
+from ..sessions.marks import CONNECTED, VOID
 from ..sessions.opened import Opened
 from ..sessions.sessions import ID_BYTES
 from .account import Account
@@ -95,7 +95,7 @@ class SignIn:
             cookies = self._sessions.set_cookies(session, jar)
             replaced = await self._sessions.current(jar)
             await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
-        except LuminError:
+        except BaseException:
             await self._token_endpoint.revoke(tokens)
             raise
         return session, cookies
@@ -110,7 +110,7 @@ class SignIn:
         except LuminError:
             await self._marks.ended(code.transaction.state, VOID)
             raise
-        await self._marks.ended(code.transaction.state, DONE)
+        await self._marks.ended(code.transaction.state, CONNECTED)
 
     async def _connect(self, code: AuthorizationCode, jar: Jar[Opened]) -> None:
         errand = code.transaction.errand
@@ -132,7 +132,7 @@ class SignIn:
                     "no_offline_access", "Lumin was not allowed to go on while you are away.", status=403
                 )
             await self._grants.keep(claims["sub"], errand.grant, await self._workspace(tokens), grant)
-        except LuminError:
+        except BaseException:
             await self._token_endpoint.revoke(tokens)
             raise
 

@@ -103,7 +103,8 @@ class Visit:
         carried, session = self._carried, self.session
         if carried is None or session is None or (session is carried.session and not carried.stale):
             return []
-        return self._party.parts.sessions.set_cookies(session, self._jar)
+        saved = session.id not in self._party.parts.renewal.unsaved
+        return self._party.parts.sessions.set_cookies(session, self._jar, saved=saved)
 
     async def challenge(self, wanted: Wanted = NOTHING) -> Response:
         """The answer that asks for what is missing: a sign-in, if nothing else is named."""

@@ -122,6 +122,7 @@ TEXTS = {
     "popup.title": "Sie können dieses Fenster schließen",
     "popup.text": "Was Sie begonnen haben, geht im anderen Fenster weiter.",
     "do.allow": "Erlauben",
+    "do.as_another": "Als jemand anderes",
     "do.ask_again": "Noch einmal fragen",
     "do.begin_here": "Stattdessen hier anmelden",
     "do.do_not_send": "Nicht senden",

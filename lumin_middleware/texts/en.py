@@ -84,6 +84,7 @@ TEXTS = {
     "popup.text": "What you began goes on in the other one.",
     # the ways on
     "do.allow": "Allow it",
+    "do.as_another": "As somebody else",
     "do.ask_again": "Ask me again",
     "do.begin_here": "Sign in here instead",
     "do.do_not_send": "Do not send it",

@@ -116,6 +116,7 @@ TEXTS = {
     "popup.title": "Puede cerrar esta ventana",
     "popup.text": "Lo que empezó continúa en la otra.",
     "do.allow": "Permitirlo",
+    "do.as_another": "Con otra cuenta",
     "do.ask_again": "Preguntarme otra vez",
     "do.begin_here": "Iniciar sesión aquí",
     "do.do_not_send": "No enviarlo",

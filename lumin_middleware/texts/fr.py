@@ -119,6 +119,7 @@ TEXTS = {
     "popup.title": "Vous pouvez fermer cette fenêtre",
     "popup.text": "Ce que vous avez commencé continue dans l’autre.",
     "do.allow": "Autoriser",
+    "do.as_another": "Avec un autre compte",
     "do.ask_again": "Me redemander",
     "do.begin_here": "Se connecter ici plutôt",
     "do.do_not_send": "Ne pas l’envoyer",

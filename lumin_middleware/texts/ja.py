@@ -105,6 +105,7 @@ TEXTS = {
     "popup.title": "このウィンドウを閉じてかまいません",
     "popup.text": "始めた操作は、もう一方のウィンドウで続きます。",
     "do.allow": "許可する",
+    "do.as_another": "別のアカウントで続ける",
     "do.ask_again": "もう一度確認する",
     "do.begin_here": "ここでサインインする",
     "do.do_not_send": "送信しない",

@@ -117,6 +117,7 @@ TEXTS = {
     "popup.title": "Bạn có thể đóng cửa sổ này",
     "popup.text": "Việc bạn đã bắt đầu sẽ tiếp tục ở cửa sổ kia.",
     "do.allow": "Cho phép",
+    "do.as_another": "Bằng tài khoản khác",
     "do.ask_again": "Hỏi lại tôi",
     "do.begin_here": "Đăng nhập ở đây",
     "do.do_not_send": "Không gửi",

@@ -44,7 +44,8 @@ class Load:
 def in_turns(targets: Mapping[str, Target], *, rounds: int = ROUNDS, seconds: int = SECONDS) -> dict[str, Load]:
     """The load that each bears, by name: each round loads every target once, and the median of the rounds counts."""
     for target in targets.values():
-        _load(target, seconds=1)  # so that all are warm
+        while not _load(target, seconds=1).rate:  # some listen long before they answer
+            pass
     found: dict[str, list[Load]] = {name: [] for name in targets}
     for _ in range(rounds):
         for name, target in targets.items():
@@ -66,7 +67,7 @@ def _load(target: Target, *, seconds: int) -> Load:
     count, rate = re.search(r"(\d+) requests in", said), re.search(r"Requests/sec:\s*([\d.]+)", said)
     assert count is not None
     assert rate is not None
-    cpu = (_cpu(target.pids) - before) / int(count[1]) * 1e6
+    cpu = (_cpu(target.pids) - before) / max(int(count[1]), 1) * 1e6
     return Load(cpu, float(rate[1]), *(_milliseconds(said, percent) for percent in (50, 99)))
 
 

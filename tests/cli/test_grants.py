@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -117,3 +118,20 @@ def test_without_settings_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     code, said = grants("list")
     assert code == 1
     assert "LUMIN_CLIENT_ID" in said
+
+
+async def test_grants_that_nobody_uses_outlive_a_key_when_they_are_sealed_anew(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = secrets.token_bytes(32)
+    both, alone = (replace(site.config, secret_key=keys) for keys in ([new, site.config.secret_key], [new]))
+    with Grants(alone) as found:
+        assert found.find(MIRA.sub) == []
+        assert "grants_unreadable" in caplog.text
+    monkeypatch.setattr(grants_command, "settings", lambda: both)
+    assert grants("reseal") == (0, "1 grant sealed with the newest key.\n")
+    with Grants(alone) as found:
+        assert found.subjects() == [MIRA.sub]
+        assert [grant.name for grant in found.find(MIRA.sub)] == ["night"]
+        with found.client(MIRA.sub, name="night") as lumin:
+            assert lumin.get("user/info").status_code == 200

@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
 
 async def compare(wanted: list[Peer], depth: Depth) -> dict[str, Any]:
     """All measures, by peer."""
-    began = time.monotonic()
+    began, load = time.monotonic(), os.getloadavg()[0]
     with ExitStack() as stack:
         around = Surroundings(
             stack.enter_context(provider(real=depth.real)),
@@ -101,6 +101,7 @@ async def compare(wanted: list[Peer], depth: Depth) -> dict[str, Any]:
                 **_machine(),
                 "provider": around.provider.name,
                 "connections": CONNECTIONS,
+                "load": f"{load:.1f} before, {os.getloadavg()[0]:.1f} after",
                 "minutes": round((time.monotonic() - began) / 60, 1),
             },
             "bare": {name: loads[name] for name in plain},
@@ -153,7 +154,6 @@ def _machine() -> dict[str, str]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{model}, {os.cpu_count()} cores, Linux {platform.release()}",
-        "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
     }
 

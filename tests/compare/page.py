@@ -176,7 +176,7 @@ def text(found: Result) -> str:
 def _about(found: Result) -> Iterator[tuple[str, str]]:
     about = found["about"]
     yield "date", about["date"]
-    yield "machine", f"{about['machine']}; load {about['load']} at the end, {about['minutes']} minutes"
+    yield "machine", f"{about['machine']}; load {about['load']}; {about['minutes']} minutes"
     yield "Python", about["python"]
     yield "provider", about["provider"]
     yield "command", f"`{about['command']}`"

@@ -26,7 +26,6 @@ from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION
 
 ROOT = Path(__file__).parent.parent.parent
-TLS = httpx2.create_ssl_context()  # which takes longer than most tests, and is not used
 
 # Its log of the queue warns of every request that finds no idle thread; its manual says how to stop that.
 WAITRESS = """
@@ -192,7 +191,7 @@ class Browser(httpx2.Client):
     """A browser with one cookie jar, over the network."""
 
     def __init__(self, origin: str, lumin: Emulator) -> None:
-        super().__init__(base_url=origin, trust_env=False, timeout=PATIENCE, verify=TLS)
+        super().__init__(base_url=origin, trust_env=False, timeout=PATIENCE)
         self.lumin = lumin
 
     def navigate(self, url: str, **headers: str) -> httpx2.Response:

@@ -495,3 +495,34 @@ def alive(site: Site) -> list[str]:
     """The keys that hold something of a person; the server's own keys are everybody's."""
     store: Any = site.store
     return [key for key in store._entries if store.get(key) is not None and not key.startswith("keys@")]
+
+
+# --- beside a sign-in ---
+
+
+async def test_a_connect_whose_answer_was_lost_stands_in_no_sign_ins_way(site, edge):
+    browser = site.browser(edge)
+    await browser.sign_in()
+    url = (await browser.navigate("/auth/connect?return_to=/connected")).header("location")
+    jar = dict(browser.jar)
+    assert (await browser.navigate(site.emulator.sign_in(url))).header("location") == "/connected"
+    browser.jar = jar  # nothing of that answer came
+    url = (await browser.navigate("/auth/login?return_to=/page&prompt=login")).header("location")
+    answer = await browser.navigate(site.emulator.sign_in(url))
+    assert answer.header("location") == "/page"
+    assert any(name.startswith(site.config.session_cookie) for name in answer.set_cookies)
+    assert await browser.subject()
+
+
+async def test_a_connect_that_is_completed_while_a_sign_in_is_under_way_leaves_it_alone(site, edge):
+    browser = site.browser(edge)
+    await browser.sign_in()
+    connect = (await browser.navigate("/auth/connect?return_to=/connected")).header("location")
+    login = (await browser.navigate("/auth/login?return_to=/page&prompt=login")).header("location")
+    first, second = (site.emulator.sign_in(url) for url in (connect, login))
+    early = site.browser(edge)
+    early.jar = dict(browser.jar)
+    assert (await browser.navigate(first)).header("location") == "/connected"
+    assert (await early.navigate(second)).header("location") == "/page"
+    assert await early.subject()
+    assert len([grant for grant in site.emulator.grants if not grant.revoked and grant.tokens]) >= 2

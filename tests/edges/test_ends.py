@@ -7,7 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from lumin_middleware import StoreUnavailable
+from lumin_middleware.emulator.grants import OPAQUE_LENGTH
+from lumin_middleware.sessions import saving
 from lumin_middleware.sessions.cookies import HEADER_LIMIT
+from lumin_middleware.stores import MemoryStore
 from tests.edges import rig
 from tests.edges.rig import Browser, Edge, Site
 from tests.site_rig import CLIENT, FETCH, ORIGIN
@@ -176,3 +180,73 @@ async def test_every_cookie_with_our_prefix_is_kept_from_the_application(new_edg
     planted = name.format(site.config.session_cookie)
     answer = await site.request(edge, "/who", headers={**FETCH, "cookie": f"a=1; {planted}=x; {mine}; b=2"})
     assert (answer.status, json.loads(answer.body)["cookie"]) == (200, "a=1; b=2")
+
+
+# --- a renewal that the store did not take ---
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Makes a site's store refuse what is written about sessions, until it is called again."""
+    monkeypatch.setattr(saving, "PAUSES", (0.0,))
+
+    def refuse(site: Site, *, records: bool) -> None:
+        swap = MemoryStore.swap
+
+        def refused(key, old, new, ttl):
+            if records and key.startswith("session:"):
+                raise StoreUnavailable("the disk is full")
+            return swap(site.store, key, old, new, ttl)
+
+        monkeypatch.setattr(site.store, "swap", refused)
+
+    return refuse
+
+
+async def test_a_sign_out_reaches_the_tokens_that_could_not_be_saved(new_edges, edge, sessions, refusing):
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    site.clock.advance(3700)
+    refusing(site, records=True)
+    assert await browser.subject()
+    refusing(site, records=False)
+    await browser.log_out()
+    assert revoked(site)[-1] is True
+    assert site.reuse_events() == 0
+
+
+async def test_a_process_that_ends_leaves_what_it_renewed_to_the_next(new_edges, edge, sessions, refusing):
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    before = copy(browser)
+    site.clock.advance(3700)
+    refusing(site, records=True)
+    assert await browser.subject()
+    refusing(site, records=False)
+    await site.aclose()
+    site.clock.advance(100)
+    assert await before.subject()
+    assert site.refreshes() == 1
+    assert site.reuse_events() == 0
+
+
+async def test_a_session_that_grows_too_large_for_cookies_before_it_is_saved_is_not_lost(
+    new_edges, edge, sessions, refusing
+):
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    site.clock.advance(3700)
+    site.emulator.grants.access_token_length = HEADER_LIMIT
+    try:
+        refusing(site, records=True)
+        assert await browser.subject()
+    finally:
+        site.emulator.grants.access_token_length = OPAQUE_LENGTH
+    assert await browser.subject()
+    refusing(site, records=False)
+    assert await browser.subject()
+    assert await browser.subject()
+    assert site.reuse_events() == 0

@@ -111,7 +111,6 @@ async def test_a_storm_at_one_expiry_over_all_processes_renews_once(fleet, brows
         headers=FETCH,
         trust_env=False,
         timeout=PATIENCE,
-        verify=servers.TLS,
         limits=limits,
     ) as crowd:
         answers = await asyncio.gather(*(crowd.get(f"{fleet.origins[number % 2]}/") for number in range(STORM)))

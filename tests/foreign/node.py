@@ -67,7 +67,8 @@ def install(folder: Path) -> str:
     with (folder / "package.json").open() as manifest:
         fcntl.flock(manifest, fcntl.LOCK_EX)  # released when closed
         if not _installed(json.load(manifest)["dependencies"], folder / "node_modules"):
-            command = [*npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
+            cache = ["--cache", str(folder / "node_modules" / ".npm")]  # not in the home of whoever runs this
+            command = [*npm, *cache, "install", "--no-package-lock", "--no-audit", "--no-fund"]
             answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             if answer.returncode:
                 raise RuntimeError(

@@ -42,7 +42,7 @@ def site(vite, tmp_path) -> Iterator[Front]:
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS)
+        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
         yield browser
         browser.close()
 

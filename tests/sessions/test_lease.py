@@ -147,3 +147,15 @@ async def test_a_crash_after_the_save_costs_nothing(workers, process):
     workers.steps.clear()
     assert await workers.process().renewal.fresh(session) == renewed
     assert "sleep" not in workers.steps
+
+
+async def test_a_lease_whose_taking_was_not_answered_is_in_nobodys_way(workers, process):
+    session = await workers.expired()
+    workers.store.loses = {"take lease"}
+
+    async def recover() -> None:
+        workers.store.loses = set()
+
+    workers.store.before["get lease"] = recover
+    assert (await process.renewal.fresh(session)).generation == 1
+    assert not workers.leased(session)

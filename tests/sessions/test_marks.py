@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.sessions.logins import CLOCK_TOLERANCE, LIFETIME, short_name
 from lumin_middleware.sessions.marks import (
+    CONNECTED,
+    CONNECTING,
     DONE,
     INLINE_LIMIT,
     MARKS_LIMIT,
@@ -250,3 +252,17 @@ async def test_long_pages_are_bounded_in_all(workers, long_pages, caplog):
 async def test_what_another_key_has_kept_is_no_page(workers, long_pages):
     kept = await workers.process(secret_key=OLD_KEY).parts.long_pages.keep(LONG)
     assert await long_pages.find(kept) == "/home"
+
+
+# --- a grant changes no session ---
+
+
+async def test_a_login_that_brings_a_grant_is_nobodys_rival(workers, marks):
+    assert await marks.use("connects", CONNECTING)
+    assert await marks.use(STATE)
+    names = [short_name("connects")]
+    assert await marks.rivals(names) == ([], [])
+    await marks.ended("connects", CONNECTED)
+    assert await marks.outcome("connects") == CONNECTED
+    assert await marks.rivals(names) == ([], [])
+    assert await marks.win(STATE, [])

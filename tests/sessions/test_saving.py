@@ -212,7 +212,7 @@ async def test_whoever_finds_the_store_well_again_saves_for_others(workers, proc
     workers.store.fails = set()
     await process.renewal.fresh(sessions[-1])
     assert [await workers.recorded(session) for session in sessions[:-1]] == renewed
-    assert len(process.renewal._saving._unsaved) == 0
+    assert len(process.renewal.saving._unsaved) == 0
 
 
 async def test_what_was_not_saved_is_revoked_when_its_session_was_ended_elsewhere(workers, process):
@@ -234,7 +234,7 @@ async def test_no_more_than_so_many_are_remembered(workers, process, caplog, mon
     workers.server.answer = workers.server.grant
     workers.store.fails = {"swap session"}
     renewed = [await process.renewal.fresh(session) for session in sessions]
-    assert list(process.renewal._saving._unsaved.values()) == renewed[2:]
+    assert list(process.renewal.saving._unsaved.values()) == renewed[2:]
     assert caplog.text.count("sign in again") == 2
 
 
@@ -249,4 +249,31 @@ async def test_none_is_remembered_longer_than_its_session_may_live(workers, proc
     workers.store.fails = {"swap session"}
     workers.server.answer = workers.server.grant
     await process.renewal.fresh(second)
-    assert list(process.renewal._saving._unsaved) == [second.id]
+    assert list(process.renewal.saving._unsaved) == [second.id]
+
+
+# --- the end of a process ---
+
+
+async def test_what_is_unsaved_when_a_process_ends_is_saved_then(workers, process):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    renewed = await process.renewal.fresh(session)
+    workers.store.fails = set()
+    await process.parts.finish()
+    assert await workers.recorded(session) == renewed
+    assert not process.renewal.unsaved
+
+
+async def test_what_cannot_be_saved_even_then_is_said_once_and_nobody_waits_long(workers, process, caplog):
+    sessions = [await workers.sign_in() for _ in range(5)]
+    workers.clock.advance(3600)
+    workers.server.answer = workers.server.grant
+    workers.store.fails = {"swap session"}
+    for session in sessions:
+        await process.renewal.fresh(session)
+    asked = len(workers.store.steps)
+    await process.parts.finish()
+    assert caplog.text.count("sessions_not_saved") == 1
+    assert "sessions=5" in caplog.text
+    assert len(workers.store.steps) <= asked + 2

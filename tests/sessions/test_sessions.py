@@ -156,6 +156,19 @@ async def test_what_is_remembered_is_bounded_in_bytes(limit):
     assert sum(map(len, kept)) < 60 * 2000
 
 
+@pytest.mark.parametrize("limit", [0, 40_000, 200_000])
+async def test_what_came_beside_a_cookie_counts_as_well(limit):
+    site = Site(sessions="cookie")
+    process = site.process(session_memory=limit)
+    for number in range(60):
+        await site.begin(process)
+        for size in (10, 20_000, 5_000):
+            header = site.browser.header + b"; noise=" + b"%d" % (number % 10) * size
+            assert process.sessions.at_once(header, site.clock()) is not None
+    kept = process.sessions._opened._entries
+    assert sum(cost(value, opened.weight) for value, (opened, _) in kept.items()) <= limit
+
+
 async def test_an_older_key_opens_and_has_the_cookie_written_again(site):
     kind = site.config.sessions
     session = await site.begin(site.process(secret_key=OLD_KEY, sessions=kind))

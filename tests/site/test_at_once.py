@@ -185,7 +185,7 @@ def test_a_store_of_another_machine_is_not_asked():
 def test_what_could_not_be_saved_goes_the_whole_way(kind):
     site = Site(sessions=kind)
     site.whole(site.asked())
-    site.party.parts.renewal._saving._unsaved[site.session.id] = site.session
+    site.party.parts.renewal.saving._unsaved[site.session.id] = site.session
     assert site.at_once(site.asked()) is None
 
 

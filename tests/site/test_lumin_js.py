@@ -40,7 +40,7 @@ def site(served: Bff) -> Bff:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS)
+        launched = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
         yield launched
         launched.close()
 

@@ -54,7 +54,7 @@ def test_a_page_is_in_the_words_that_the_request_asks_for():
     assert '<html lang="en">' in english
     assert "<h1>You are Ann now</h1>" in english
     assert "<li>Create and view signature requests</li><li>acme:x</li>" in english
-    assert "tell whoever runs this site: <span>loop · 1234-ABCD</span>" in english
+    assert 'tell whoever runs this site:</p><p class="reference">loop · 1234-ABCD</p>' in english
     assert '<html lang="de">' in german
     assert "<h1>Sie sind jetzt Ann</h1>" in german
     assert "Signaturanfragen erstellen und ansehen" in german

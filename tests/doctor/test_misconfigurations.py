@@ -101,6 +101,11 @@ def test_a_good_configuration_is_silent(config):
     assert named | {"grant types", "API", "store", "application"} == checks
 
 
+def test_the_file_of_a_store_is_named(config, tmp_path):
+    [finding] = [each for each in examine(config()) if each.check == "store"]
+    assert f"({tmp_path}/store.sqlite3)" in finding.what
+
+
 def test_so_is_one_with_discovery(config, lumin):
     assert matter(config(server=AuthorizationServer.discover(lumin.base))) == []
 

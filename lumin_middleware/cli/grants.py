@@ -73,7 +73,10 @@ def revoke(
 
 @grants.command()
 def reseal() -> None:
-    """Seal all grants with the newest of the secret keys, before an old one is taken away."""
+    """Seal all grants anew, with the newest secret key.
+
+    To be done before an old key is taken away.
+    """
     with opened() as found:
         count = sum(len(found.find(subject)) for subject in found.subjects())
         typer.echo(f"{count} grant{'' if count == 1 else 's'} sealed with the newest key.")

@@ -23,6 +23,7 @@ LEVELS = {
         *("no_id_token", "bad_id_token", "bad_token_response", "bad_user_info", "token_refused", "no_keys"),
         *("bad_discovery", "not_saved", "session_forgotten", "not_this_sessions", "id_token_left_aside"),
         *("client_misused", "listener_failed", "admit_failed", "page_failed"),
+        *("sessions_not_saved", "grants_unreadable"),
     },
     logging.WARNING: {
         *("server_unavailable", "store_unavailable", "server_error", "temporarily_unavailable", "sign_in_trouble"),
@@ -35,6 +36,7 @@ LEVELS = {
         *("proxy_not_trusted", "logout_token_refused", "events_dropped", "person_refused", "wrong_issuer"),
         *("no_subject", "unknown_variable", "store_file_replaced", "proxy_of_other_rules", "max_age_ignored"),
         *("form_not_kept", "grant_ended", "unseen_session", "another_host", "grants_in_memory"),
+        "replaced_not_ended",
     },
     logging.DEBUG: {
         *("no_session", "expired", "ended", "renewed", "method_not_allowed", "waiting", "prefetch"),

@@ -27,7 +27,7 @@ async def sorry(request: Request, error: Exception) -> Response:
     return page("Lumin could not do this", f"<p>Please try again.</p><small>{escape(str(error))}</small>", 502)
 
 
-Client = Annotated[AsyncLuminClient, Depends(lumin)]
+SignedIn = Annotated[AsyncLuminClient, Depends(lumin)]
 
 app = FastAPI(exception_handlers={HTTPError: sorry, ServerUnavailable: sorry})
 app.add_middleware(LuminMiddleware, config=replace(LuminConfig.from_env(), public=["/"]))
@@ -39,20 +39,20 @@ async def welcome() -> Response:
 
 
 @app.get("/requests")
-async def overview(client: Client) -> Response:
-    me = (await client.get("user/info")).raise_for_status().json()["user"]
+async def overview(lumin: SignedIn) -> Response:
+    me = (await lumin.get("user/info")).raise_for_status().json()["user"]
     rows = ""
     for each in sent.get(me["id"], []):
-        found = (await client.get("signature_request/{}", each)).raise_for_status().json()["signature_request"]
+        found = (await lumin.get("signature_request/{}", each)).raise_for_status().json()["signature_request"]
         rows += f"<li>{escape(found['title'])} <small>{escape(found['status'].replace('_', ' ').lower())}</small></li>"
     return page("Your requests", f"<p>You are {escape(me['name'])}, {escape(me['email'])}.</p><ul>{rows}</ul>{FORMS}")
 
 
 @app.post("/requests")
-async def send(client: Client, title: Annotated[str, Form()]) -> Response:
-    me = (await client.get("user/info")).raise_for_status().json()["user"]
+async def send(lumin: SignedIn, title: Annotated[str, Form()]) -> Response:
+    me = (await lumin.get("user/info")).raise_for_status().json()["user"]
     signers = [{"name": me["name"], "email_address": me["email"]}]
     body = {"title": title, "file_url": DOCUMENT, "signers": signers, "expires_at": int(time() + WEEK) * 1000}
-    answer = (await client.post("signature_request/send", json=body)).raise_for_status().json()
+    answer = (await lumin.post("signature_request/send", json=body)).raise_for_status().json()
     sent.setdefault(me["id"], []).append(answer["signature_request"]["signature_request_id"])
     return RedirectResponse("/requests", 303)

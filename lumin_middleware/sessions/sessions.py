@@ -181,6 +181,7 @@ class Sessions(ABC):
         value, others = parted
         opened = self._opened.get(value)
         if opened is None or opened.others != others:
+            others = others.strip(SEPARATORS)
             opened = self._beside(opened, value, others)
         if opened is None:
             return None
@@ -191,14 +192,14 @@ class Sessions(ABC):
             raw = self._glance(opened.key)
         settled = opened.settled
         if settled is not None and settled.raw == raw and now < settled.carried.until:
-            return settled.carried, opened.others
-        return self._proved(opened, value) if raw is None else None
+            return settled.carried, others  # this request's own: another thread may have remembered others since
+        carried = self._proved(opened, value) if raw is None else None
+        return (carried, others) if carried is not None else None
 
     def _beside(self, opened: Opened | None, value: bytes, others: bytes) -> Opened | None:
         """What a cookie holds beside which others come that are not known to be none of ours."""
         if self._cookies.are_marked(others):
             return None
-        others = others.strip(SEPARATORS)
         if opened is None:
             return self._open_new(value, others)
         is_larger = len(others) > len(opened.others)
@@ -207,12 +208,12 @@ class Sessions(ABC):
             self._opened.put(value, opened, opened.weight)
         return opened
 
-    def _proved(self, opened: Opened, value: bytes) -> tuple[Carried, bytes] | None:
+    def _proved(self, opened: Opened, value: bytes) -> Carried | None:
         """What a cookie carries that no record says anything about."""
         if opened.session is None or not opened.newest_key:
             return None
         carried = self._settle(opened, value, None, opened.session)
-        return (carried, opened.others) if carried.until else None
+        return carried if carried.until else None
 
     # --- a session that only the store has ---
 

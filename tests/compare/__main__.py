@@ -26,7 +26,7 @@ from . import behaviour, page
 from .peers import BARE, PEERS, Peer
 from .provider import provider
 from .sites import Site, Surroundings, bares, sites
-from .visitor import header, sign_in
+from .visitor import header
 
 DOCS = Path(__file__).parents[2] / "docs"
 LONG = 3600
@@ -46,7 +46,7 @@ class Depth:
     real: bool = True
 
 
-QUICK, FEW = Depth(rounds=1, seconds=1, lifetime=3, real=False), ("ours, cookie", "SessionMiddleware + Authlib")
+QUICK, FEW = Depth(rounds=1, seconds=1, real=False), ("ours, cookie", "SessionMiddleware + Authlib")
 
 
 def main(arguments: list[str]) -> None:
@@ -115,8 +115,7 @@ async def _load(running: dict[str, Site], depth: Depth) -> dict[str, Any]:
     for name, site in running.items():
         headers = {"accept": "text/html"}
         if isinstance(site.peer, Peer):
-            browser = site.browser()
-            if not await sign_in(browser, behaviour.PAGE):
+            if (browser := await behaviour.signed_in(site)) is None:
                 raise RuntimeError(f"nobody gets in at {name}")
             headers["cookie"] = header(browser)
         targets[name] = Target(site.hosts[0] + behaviour.PAGE, headers, site.pids)

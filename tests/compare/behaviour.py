@@ -20,6 +20,7 @@ from .visitor import fetch, sign_in
 AT_ONCE = 50
 TABS = 12
 PAGE = "/page"
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Expiry:
 
 async def expiry(sites: Mapping[str, Site], wait: float) -> dict[str, dict[str, Any]]:
     """The storm at each site, one after the other. `wait` is in seconds, until tokens have expired."""
-    browsers = {name: await _signed_in(site) for name, site in sites.items()}
+    browsers = {name: await signed_in(site) for name, site in sites.items()}
     await asyncio.sleep(wait)
     storms = {name: await _storm(site, browsers[name]) for name, site in sites.items() if browsers[name]}
     await asyncio.sleep(wait)
@@ -50,9 +51,12 @@ async def expiry(sites: Mapping[str, Site], wait: float) -> dict[str, dict[str, 
     return found
 
 
-async def _signed_in(site: Site) -> Browser | None:
-    browser = site.browser()
-    return browser if await sign_in(browser, PAGE) else None
+async def signed_in(site: Site) -> Browser | None:
+    """The browser of somebody who is, with some patience: peers have limits of time that a busy machine exceeds."""
+    for _ in range(TRIES):
+        if await sign_in(browser := site.browser(), PAGE):
+            return browser
+    return None
 
 
 async def _storm(site: Site, browser: Browser | None, count: int = AT_ONCE) -> tuple[int, int, dict[str, int]]:
@@ -93,9 +97,9 @@ async def _tried(step: Any) -> None:
 async def new_key(sites: Mapping[str, Site]) -> dict[str, bool]:
     """Whether somebody gets in who signs in right after the provider began to sign with another key."""
     for site in sites.values():
-        await sign_in(site.browser(), PAGE)  # so that each knows the keys
+        await signed_in(site)  # so that each knows the keys
     next(iter(sites.values())).provider.new_key()
-    return {name: await sign_in(site.browser(), PAGE) for name, site in sites.items()}
+    return {name: await signed_in(site) is not None for name, site in sites.items()}
 
 
 async def large(site: Site) -> bool:

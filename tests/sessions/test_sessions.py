@@ -156,6 +156,25 @@ async def test_what_is_remembered_is_bounded_in_bytes(limit):
     assert sum(map(len, kept)) < 60 * 2000
 
 
+async def test_what_came_beside_a_cookie_is_told_to_its_own_request(site):
+    """Threads, and browsers that have one cookie, may ask at once: nobody is told what came with another's request."""
+    site.store.local = True
+    await site.begin()
+    process = site.process()
+    mine, others = b"a=mine", b"a=another's"
+    for each in (mine, others):
+        await process.sessions.load(process.cookies.jar(site.browser.header + b"; " + each))
+
+    def meanwhile(key: str) -> bytes | None:
+        process.sessions._glance = site.store.memory.get
+        assert process.sessions.at_once(site.browser.header + b"; " + others, site.clock())[1] == others
+        return site.store.memory.get(key)
+
+    assert process.sessions.at_once(site.browser.header + b"; " + mine, site.clock())[1] == mine
+    process.sessions._glance = meanwhile
+    assert process.sessions.at_once(site.browser.header + b"; " + mine, site.clock())[1] == mine
+
+
 @pytest.mark.parametrize("limit", [0, 40_000, 200_000])
 async def test_what_came_beside_a_cookie_counts_as_well(limit):
     site = Site(sessions="cookie")

@@ -492,7 +492,8 @@ def test_a_scope_that_was_asked_for_and_not_given_is_not_asked_for_again_by_itse
     assert site.call_back(asked).status == 303
     refused = site.answer("/sign/x")
     assert refused.status == 403
-    assert b"sign:requests" in refused.body
+    assert 'scope="sign:requests"' in header(refused, "WWW-Authenticate")
+    assert b"Create and view signature requests" in refused.body
 
 
 # --- what is told ---

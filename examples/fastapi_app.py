@@ -4,13 +4,13 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 from time import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, FastAPI, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from httpx2 import HTTPError
 
-from lumin_middleware import AsyncLuminClient, LuminConfig, LuminMiddleware, ServerUnavailable
+from lumin_middleware import AsyncLuminClient, LuminConfig, LuminMiddleware, ServerUnavailable, lumin
 
 PAGE = Path(__file__).with_name("page.html").read_text("utf-8")
 FORMS = """<form method="post"><input name="title" aria-label="Title" value="Photo release" required maxlength="255">
@@ -27,9 +27,7 @@ async def sorry(request: Request, error: Exception) -> Response:
     return page("Lumin could not do this", f"<p>Please try again.</p><small>{escape(str(error))}</small>", 502)
 
 
-async def lumin_client(request: Request) -> Any:
-    return request.state.lumin
-
+SignedIn = Annotated[AsyncLuminClient, Depends(lumin)]
 
 app = FastAPI(exception_handlers={HTTPError: sorry, ServerUnavailable: sorry})
 app.add_middleware(LuminMiddleware, config=replace(LuminConfig.from_env(), public=["/"]))
@@ -41,7 +39,7 @@ async def welcome() -> Response:
 
 
 @app.get("/requests")
-async def overview(lumin: Annotated[AsyncLuminClient, Depends(lumin_client)]) -> Response:
+async def overview(lumin: SignedIn) -> Response:
     me = (await lumin.get("user/info")).raise_for_status().json()["user"]
     rows = ""
     for each in sent.get(me["id"], []):
@@ -51,7 +49,7 @@ async def overview(lumin: Annotated[AsyncLuminClient, Depends(lumin_client)]) ->
 
 
 @app.post("/requests")
-async def send(lumin: Annotated[AsyncLuminClient, Depends(lumin_client)], title: Annotated[str, Form()]) -> Response:
+async def send(lumin: SignedIn, title: Annotated[str, Form()]) -> Response:
     me = (await lumin.get("user/info")).raise_for_status().json()["user"]
     signers = [{"name": me["name"], "email_address": me["email"]}]
     body = {"title": title, "file_url": DOCUMENT, "signers": signers, "expires_at": int(time() + WEEK) * 1000}

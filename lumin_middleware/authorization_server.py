@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
 from . import checks
 from .errors import ConfigurationError
+
+_ENDPOINT = re.compile(r"/(?:oauth2/(?:auth|token|revoke|sessions/logout)|\.well-known/[a-z.-]+)\Z")
+"""How an address of Hydra's ends that is not its base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,10 @@ class AuthorizationServer:
         """
         checks.url("server", base)
         base = base.rstrip("/")
+        if found := _ENDPOINT.search(base):
+            raise ConfigurationError(
+                "server", f"{base!r} is one endpoint of the server; give its base, {base[: found.start()]!r}"
+            )
         return cls(
             issuer=issuer or base,
             base=None if issuer else base,

@@ -241,6 +241,13 @@ def scope(name: str, value: object) -> tuple[str, ...]:
     return tokens
 
 
+def plain_scope(name: str, value: object) -> tuple[str, ...]:
+    """Scopes as Lumin has them: a comma, which one may hold (RFC 6749, 3.3), was meant to separate two."""
+    if isinstance(value, str) and "," in value:
+        raise ConfigurationError(name, f"{value!r} holds a comma; scopes are separated by spaces")
+    return scope(name, value)
+
+
 def local_path(name: str, value: object) -> None:
     if not isinstance(value, str) or not re.fullmatch(r"/(?![/\\])[\x21-\x5B\x5D-\x7E]*", value):
         raise ConfigurationError(name, f"{value!r} must be a path of this site, such as '/' or '/home'")

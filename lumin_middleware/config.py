@@ -80,7 +80,8 @@ class LuminConfig:
     scope: str = "openid offline_access sign:requests"
     """The scopes to ask for, separated by spaces. `openid` is needed; `offline_access` gives a refresh token."""
     server: AuthorizationServer = LUMIN
-    """The authorization server."""
+    """The authorization server: `LUMIN`, another Hydra as `AuthorizationServer.at("https://auth.example.com")`, or
+    `AuthorizationServer.discover(issuer)`. `LUMIN_AUTH_URL` is the base alone, without `/oauth2/auth`."""
     api_url: str = "https://api.luminpdf.com/v1"
     """The base of the API. The access token is sent to this origin and to no other."""
     token_endpoint_auth_method: Literal["client_secret_post", "client_secret_basic"] = "client_secret_post"
@@ -184,7 +185,7 @@ class LuminConfig:
         checks.credential("client_secret", self.client_secret)
         self._check_redirect_uri()
         keys = checks.secret_keys(self.secret_key)
-        if "openid" not in checks.scope("scope", self.scope):
+        if "openid" not in checks.plain_scope("scope", self.scope):
             raise ConfigurationError("scope", f"{self.scope!r} must name 'openid', or no identity can be verified")
         if not isinstance(self.server, AuthorizationServer):
             raise ConfigurationError(
@@ -244,7 +245,7 @@ class LuminConfig:
             )
         for pattern, scope in self.required_scopes.items():
             checks.pattern("required_scopes", pattern)
-            checks.scope("required_scopes", scope)
+            checks.plain_scope("required_scopes", scope)
         if not isinstance(self.required_auth_age, Mapping):
             raise ConfigurationError("required_auth_age", "must map patterns to seconds, such as {'/pay/*': 300}")
         for pattern, age in self.required_auth_age.items():

@@ -138,7 +138,7 @@ class AccessRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop(Event):
-    """A browser signs in again and again, and its session is never seen."""
+    """A browser signs in again and again, and its session is never seen, or not by the page (`unseen_session`)."""
 
     reason: str = "loop"
 

@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 from .client import AsyncLuminClient, LuminClient
 from .config import LuminConfig
 from .errors import ClientMisused, LuminError, NotConnected, SessionEnded
+from .journal import say
 from .model import Session
 from .ports import AsyncStore, Store, run
 from .runtime.event_loop import AsyncWorld
@@ -58,6 +59,8 @@ class _Grants:
         self._clock = clock
         self._places = Places(config)
         if isinstance(config.store, str):
+            if config.store == "memory://":
+                say("grants_in_memory")
             self._store: Callable[[], Any] = NamedStore(
                 config.store, asynchronous=asynchronous, fingerprint=config.fingerprint, clock=clock
             )

@@ -39,10 +39,7 @@ class Lookup:
     def __call__(self, request: Any, *, signed_in: None = None) -> Any: ...
     def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | LuminClient:
         found = _scope_or_environ(request)
-        holder = found if "REQUEST_METHOD" in found else found.get("state") or {}
-        if "lumin" not in holder:
-            raise ClientMisused("LuminMiddleware is not in front of this application; wrap it")
-        client: AsyncLuminClient | LuminClient | None = holder["lumin"]
+        client = _client(found)
         if client is None:
             error = LoginRequired("nobody is signed in")
             for visit in filter(None, map(found.get, MARKS)):
@@ -51,13 +48,52 @@ class Lookup:
         return client
 
     @property
+    def optional(self) -> OptionalLookup:
+        """The same for `optional` paths: `Annotated[AsyncLuminClient | None, Depends(lumin.optional)]`.
+
+        None where nobody is signed in. Raises `ClientMisused` where the middleware is not in front.
+        """
+        return _OPTIONAL
+
+    @property
     def __signature__(self) -> inspect.Signature:
         """One parameter, `request`; for FastAPI, which reads this, a second that declares how people sign in."""
-        request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)
-        parameters = [request]
-        if "fastapi" in sys.modules:
-            parameters.append(_fastapi_scheme())
-        return inspect.Signature(parameters)
+        return _signature()
+
+
+class OptionalLookup:
+    """`lumin.optional`."""
+
+    __name__ = "lumin.optional"
+
+    @overload
+    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | None: ...
+    @overload
+    def __call__(self, request: Any, *, signed_in: None = None) -> Any: ...
+    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | LuminClient | None:
+        return _client(_scope_or_environ(request))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """As `lumin` has it."""
+        return _signature()
+
+
+_OPTIONAL = OptionalLookup()
+
+
+def _signature() -> inspect.Signature:
+    request = inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)
+    return inspect.Signature([request, _fastapi_scheme()] if "fastapi" in sys.modules else [request])
+
+
+def _client(found: Any) -> AsyncLuminClient | LuminClient | None:
+    """The client of a scope or an environ; None where nobody is signed in."""
+    holder = found if "REQUEST_METHOD" in found else found.get("state") or {}
+    if "lumin" not in holder:
+        raise ClientMisused("LuminMiddleware is not in front of this application; wrap it")
+    client: AsyncLuminClient | LuminClient | None = holder["lumin"]
+    return client
 
 
 @cache

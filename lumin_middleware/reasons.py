@@ -227,6 +227,18 @@ _SIGN_INS = (
         ),
     ),
     Reason(
+        "unseen_session",
+        *(WARNING, 400),
+        "Somebody who had just signed in was sent to sign in again, twice, by the page that the sign-in led to: the "
+        "application does not see the session there.",
+        "Name the path in `optional`, not in `public`, where the application decides for itself who has to be signed "
+        "in: Django's `@login_required`, a view that redirects to `login`. On a `public` path nobody is signed in.",
+        *(
+            "Too many sign-ins in a row",
+            "You are signed in, but this page does not see it. Please tell whoever runs this site.",
+        ),
+    ),
+    Reason(
         "sign_in_failed",
         *(INFO, 400),
         "A sign-in came to nothing; the line holds the server's own words.",
@@ -660,11 +672,24 @@ _DOUBTFUL = (
         "the new one before the old one for a week.",
     ),
     Reason(
+        "another_host",
+        *(WARNING, None),
+        "A sign-in began at another address than the one in `redirect_uri`, to which the person comes back.",
+        "Let the site listen where `redirect_uri` says (`uvicorn --port 8000`, `flask run -p 8000`) and open it there: "
+        "127.0.0.1 and localhost are two sites. Or change `redirect_uri`, here and at Lumin.",
+    ),
+    Reason(
         "memory_not_shared",
         *(WARNING, None),
         "The store is in memory, and the site has more than one worker: each knows what it alone has done. Sign-outs "
         "are not seen by the others, and one session may be renewed twice, which ends it.",
         "Set `store` to `local`, sqlite:///path or redis://….",
+    ),
+    Reason(
+        "grants_in_memory",
+        *(WARNING, None),
+        "`Grants` were made with `memory://`, which is a new and empty store: nobody is found there.",
+        "Name the site's own `store` in both: sqlite:///path, redis://…, or `local` as the same user of one machine.",
     ),
     Reason(
         "no_private_place",

@@ -154,6 +154,12 @@ def test_scopes_are_the_visible_characters_but_two():
         assert isinstance(taken(checks.scope, wrong), ConfigurationError)
 
 
+@pytest.mark.parametrize("value", ["openid,templates", "openid, templates", "openid templates,sign:requests", "a,"])
+def test_a_comma_between_scopes_is_named(value):
+    with pytest.raises(ConfigurationError, match="separated by spaces"):
+        checks.plain_scope("scope", value)
+
+
 @pytest.mark.parametrize("show", [repr, ascii, "{!r}".format, "%r".__mod__, lambda secret: str({"x": [secret]})])
 def test_a_secret_stays_hidden_in_whatever_holds_it_and_in_its_copies(show):
     secret = checks.Secret("hunter2")

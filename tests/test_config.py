@@ -576,3 +576,9 @@ def test_the_name_of_a_site_may_come_from_the_environment():
     }
     found = LuminConfig.from_env({**needed, **said})
     assert (found.app_name, found.app_url, found.accent, found.logo) == ("Tool hire, north", "/", "#ff6600", "/l.svg")
+
+
+@pytest.mark.parametrize("end", ["/oauth2/auth", "/oauth2/token", "/oauth2/auth/", "/.well-known/openid-configuration"])
+def test_one_endpoint_is_no_base_of_a_server(end):
+    with pytest.raises(ConfigurationError, match=r"give its base, 'https://auth\.example\.com'"):
+        AuthorizationServer.at(f"https://auth.example.com{end}")

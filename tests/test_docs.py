@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -35,6 +36,7 @@ ELSEWHERE = {
     "python3 -m venv": "the tests have an environment",
     ". .venv/bin/activate": "the tests have an environment",
     "python manage.py": "a Django site has it; the store's own tests call these commands",
+    "flask": "it serves an application of the reader's",
     "uvicorn": "the start page is followed to its end by a test of its own",
 }
 
@@ -99,7 +101,41 @@ def test_the_site_builds_without_a_warning(tmp_path):
         timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout
-    assert "LuminMiddleware" in (copy / ".site" / "api" / "index.html").read_text("utf-8")
+    site = copy / ".site"
+    assert "LuminMiddleware" in (site / "api" / "index.html").read_text("utf-8")
+    assert not list(site.rglob("*.toml"))
+    assert 'data-md-component="source"' not in (site / "index.html").read_text("utf-8"), "it asks api.github.com"
+    assert (site / "site.css").exists()
+
+
+def test_the_site_s_links_into_the_repository_are_those_that_it_has():
+    """What lies above `docs` is not on the site, where --strict lets it pass."""
+    for page in PAGES:
+        assert not re.findall(r"\]\(\.\./", page.read_text("utf-8")), page.name
+
+
+def test_the_start_page_s_application_says_that_lumin_is_away(
+    lumin_environment, lumin_emulator, signed_in, monkeypatch
+):
+    monkeypatch.setattr("logging.Logger.setLevel", lambda *_: None)  # which is every test's
+    names = {}
+    (application,) = blocks(DOCS / "start.md", "python")
+    exec(compile(application, "app.py", "exec"), names)
+    client = signed_in(names["app"])
+    for trouble in ({"status": 500}, {"drop": "before"}):
+        lumin_emulator.faults.add("/v1/user/info", times=None, **trouble)
+        answer = client.get("/")
+        assert (answer.status_code, answer.text) == (503, "Lumin does not answer. Please try again in a moment.")
+        lumin_emulator.faults.clear()
+
+
+def test_the_frameworks_page_s_flask_logs_no_error_of_ours(lumin_config, caplog):
+    page = next(block for block in blocks(DOCS / "frameworks.md", "python") if "Flask(__name__)" in block)
+    names = {"__name__": "shop", "config": replace(lumin_config, optional=["/"])}
+    exec(page.replace("LuminMiddleware(app.wsgi_app)", "LuminMiddleware(app.wsgi_app, config)"), names)
+    answer = names["app"].test_client().get("/", headers={"accept": "text/html"})
+    assert answer.status_code == 303
+    assert not [record for record in caplog.records if record.name != "lumin_middleware"]
 
 
 def test_the_list_for_programs_names_every_page():

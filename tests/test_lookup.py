@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, WebSocket
 from starlette.requests import HTTPConnection, Request
+from starlette.testclient import TestClient
 from starlette.websockets import WebSocket as StarletteWebSocket
 
 from lumin_middleware import AsyncLuminClient, ClientMisused, LoginRequired, LuminMiddleware, lumin
@@ -63,6 +65,17 @@ def test_where_nobody_is_signed_in_it_raises_login_required(holder):
     holder.get("state", holder)["lumin"] = None
     with pytest.raises(LoginRequired):
         lumin(holder)
+
+
+@pytest.mark.parametrize("make", REQUESTS.values(), ids=list(REQUESTS))
+def test_on_an_optional_path_the_client_of_a_request_is_found_or_none(make):
+    found = make()
+    assert lumin.optional(found) is HERE
+    for holder in (scope(), environ()):
+        holder.get("state", holder)["lumin"] = None
+        assert lumin.optional(holder) is None
+    with pytest.raises(ClientMisused, match="LuminMiddleware"):
+        lumin.optional(http_scope("/"))
 
 
 @pytest.mark.parametrize(
@@ -121,3 +134,23 @@ def test_it_works_as_a_dependency_of_fastapi(lumin_config, signed_in):
     assert client.get("/thread").json() == person
     with client.websocket_connect("wss://testserver/ws") as connection:
         assert connection.receive_text() == person
+
+
+def test_fastapi_may_ask_for_somebody_or_nobody(lumin_config, signed_in):
+    app = FastAPI()
+    app.add_middleware(LuminMiddleware, config=replace(lumin_config, optional=["/maybe"]))
+
+    @app.get("/")
+    async def home() -> None:
+        """Needs somebody."""
+
+    @app.get("/maybe")
+    async def whose(client: Annotated[AsyncLuminClient | None, Depends(lumin.optional)]) -> str | None:
+        return client.subject if client else None
+
+    assert app.openapi()["paths"]["/maybe"]["get"]["security"] == [{"Lumin": []}]
+    assert "422" not in app.openapi()["paths"]["/maybe"]["get"]["responses"]
+    with TestClient(app, base_url="https://testserver") as stranger:
+        answer = stranger.get("/maybe")
+        assert (answer.status_code, answer.json()) == (200, None)
+    assert signed_in(app).get("/maybe").json()

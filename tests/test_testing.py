@@ -1,5 +1,6 @@
 """The testing kit: each snippet of its page runs, and each kind of client is signed in by the same words."""
 
+import os
 import re
 import subprocess
 import sys
@@ -43,11 +44,38 @@ def test_each_snippet_of_the_page_passes_as_a_file_of_its_own(tmp_path):
     (tmp_path / "conftest.py").write_text(
         "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "."]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rA",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        ".",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     told = sum(block.count("def test_") for block in blocks)
     assert f"{told} passed" in done.stdout
+    assert "memory_not_shared" not in done.stdout, "there is one process"
+
+
+def test_without_uvicorn_the_fixtures_say_what_to_install(tmp_path):
+    (tmp_path / "test_it.py").write_text("def test_it(signed_in): ...\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as util\nfind = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'uvicorn' else find(name, *rest)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "."]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    assert "pip install 'lumin-middleware[testing]'" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 # --- signed in ------------------------------------------------------------------------------------------

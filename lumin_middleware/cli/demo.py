@@ -98,7 +98,7 @@ def _application(name: str) -> Any:
         if isinstance(error, ModuleNotFoundError) and not name.startswith(str(error.name)):
             fail(f"{name} needs the module {error.name}, which is not installed.")
         hint = " It is part of a checkout: run this there, or name an application of yours." if name == EXAMPLE else ""
-        fail(f"{error}{hint}")
+        fail(f"{str(error).removesuffix('.')}.{hint}")
 
 
 def _origin(listener: socket.socket) -> str:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
-import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..doctor.application import application
+from ..doctor.application import application, configured
 from ..doctor.examination import Looking, examine
 from ..doctor.findings import Finding
-from ..doctor.settings import read
-from .terminal import fail
+from ..doctor.settings import read, refused, taken
+from ..errors import ConfigurationError
+from .terminal import load
 
 _MARKS = {"ok": ("ok", "green"), "doubtful": ("DOUBTFUL", "yellow"), "wrong": ("WRONG", "bold red")}
 
@@ -27,32 +26,40 @@ def doctor(
     app: Annotated[str, typer.Option(help="The application, as module:name; where the middleware stands in it.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, when all are made.")] = False,
 ) -> None:
-    """Look at everything that the environment's settings would meet, and say what is wrong, why, and what to do.
+    """Look at what the settings would meet, and what to do.
 
-    The authorization server, the API and the store are really asked; nobody is signed in, and nothing is left behind.
-    The exit code is 1 where something is wrong.
+    They are the environment's, or those that the application makes itself. What is wrong is said, why, and what mends
+    it. The authorization server, the API and the store are really asked; nobody is signed in, and nothing is left
+    behind. The exit code is 1 where something is wrong.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
-    loaded = _load(app) if app else None
     if as_json:
-        findings = list(_findings(loaded))
+        findings = list(_findings(app))
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
-        findings = _live(loaded)
+        findings = _live(app)
     if any(finding.level == "wrong" for finding in findings):
         raise typer.Exit(1)
 
 
-def _findings(app: Any, looking: Looking = lambda what: None) -> Iterator[Finding]:
-    config, findings = read()
-    yield from findings
+def _findings(name: str, looking: Looking = lambda what: None) -> Iterator[Finding]:
+    app, config = None, None
+    try:
+        if name:
+            app = load(name)
+            config = configured(app)
+    except ConfigurationError as error:
+        yield refused(error)
+        return
+    config, finding = (config, taken(name)) if config is not None else read()
+    yield finding
     if config is not None:
         yield from examine(config, app, looking)
     elif app is not None:
         yield from application(app, None)
 
 
-def _live(app: Any) -> list[Finding]:
+def _live(app: str) -> list[Finding]:
     """The findings, each told as it is made; below them, at a terminal, what is looked at."""
     console = Console(highlight=False, soft_wrap=True)
     findings = []
@@ -63,20 +70,6 @@ def _live(app: Any) -> list[Finding]:
     wrong, doubtful = (sum(finding.level == level for finding in findings) for level in ("wrong", "doubtful"))
     console.print(f"\n{len(findings)} findings: {wrong} wrong, {doubtful} doubtful.")
     return findings
-
-
-def _load(name: str) -> Any:
-    sys.path.insert(0, os.getcwd())
-    module, found, attribute = name.partition(":")
-    if not found:
-        fail(f"{name!r} is no application; write module:name.")
-    try:
-        value = __import__(module, fromlist=["*"])
-        for each in attribute.split("."):
-            value = getattr(value, each)
-    except (ImportError, AttributeError) as error:
-        fail(f"{name} cannot be loaded: {error}")
-    return value
 
 
 def _told(finding: Finding) -> Text:

@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from ..config import LuminConfig
 from ..explanation import Explanation
 from ..explanation import explain as explained
 from ..reasons import REASONS, Reason
-from .terminal import fail, settings
+from .terminal import App, fail, settings_of
 
 REFERENCE = re.compile("[0-9A-F]{4}-[0-9A-F]{4}")
 
@@ -27,18 +28,20 @@ def explain(
         str, typer.Option("--as", help="'nobody', 'someone' who gave all scopes of the settings, or the scopes given.")
     ] = "nobody",
     peer: Annotated[str, typer.Option(help="The address that the request comes from; for trusted_proxies.")] = "",
+    app: App = "",
 ) -> None:
-    """Say what would become of a request, which rule decides, and why; nobody is asked for it.
+    """Say what would become of a request, and why.
 
-    GET /orders --header 'Accept: text/html' --as someone. With a reference, such as 5387-CED9, it says what the line of
-    that name in a log on stdin means. The settings are the environment's.
+    GET /orders --header 'Accept: text/html' --as someone. Nobody is asked for it. With a reference, such as 5387-CED9,
+    it says what the line of that name in a log on stdin means.
     """
+    logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
     if not path and REFERENCE.fullmatch(what.upper()):
         _tell_reference(what.upper())
     elif not path and what in REASONS:
         _tell(REASONS[what])
     elif path.startswith("/"):
-        _tell_request(what.upper(), path, header or [], cookie or [], who, peer)
+        _tell_request(settings_of(app), what.upper(), path, header or [], cookie or [], who, peer)
     else:
         fail("Give a method and a path (GET /orders), a reference (5387-CED9 < log), or a reason (unknown_login).")
 
@@ -46,7 +49,10 @@ def explain(
 def _tell_reference(reference: str) -> None:
     lines = [line.rstrip("\n") for line in sys.stdin if f"ref='{reference}'" in line]
     if not lines:
-        fail(f"No line on stdin has ref='{reference}'. Give it the log: lumin-middleware explain {reference} < log")
+        fail(
+            f"No line on stdin has ref='{reference}'. Give it the log: lumin-middleware explain {reference} < log. "
+            "Is the logger lumin_middleware at INFO there? By itself Python shows WARNING and above."
+        )
     for line in lines:
         typer.echo(line)
     codes = dict.fromkeys(code for line in lines for code in re.findall(r"\b([a-z_]+): ", line) if code in REASONS)
@@ -63,9 +69,9 @@ def _tell(reason: Reason) -> None:
     typer.echo(f"  what to do  {reason.cure}")
 
 
-def _tell_request(method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str) -> None:
-    logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
-    config = settings()
+def _tell_request(
+    config: LuminConfig, method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str
+) -> None:
     headers = [_pair(each, ":") for each in header]
     if cookie:
         headers.append(("cookie", "; ".join(cookie)))

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import LuminError
+from ..errors import ConfigurationError, LuminError
 from ..grants import Grants
 from .terminal import fail, settings
 
@@ -37,13 +37,19 @@ def instant(seconds: float) -> str:
 def list_grants() -> None:
     """Everybody who has connected, a line each."""
     with opened() as found:
-        for subject in found.subjects():
+        connected = found.subjects()
+        for subject in connected:
             typer.echo(subject)
+        if not connected:
+            typer.echo("Nobody has connected in this store.", err=True)  # a pipe reads nothing
 
 
 @grants.command()
 def show(subject: Subject) -> None:
-    """What somebody has allowed: name, workspace, since when, until when, scopes."""
+    """What somebody has allowed, a line each.
+
+    Name, workspace, since when, until when, scopes.
+    """
     with opened() as found:
         connected = found.find(subject)
         for grant in connected:
@@ -67,7 +73,10 @@ def revoke(
 
 @grants.command()
 def reseal() -> None:
-    """Seal all grants with the newest of the secret keys, before an old one is taken away."""
+    """Seal all grants anew, with the newest secret key.
+
+    To be done before an old key is taken away.
+    """
     with opened() as found:
         count = sum(len(found.find(subject)) for subject in found.subjects())
         typer.echo(f"{count} grant{'' if count == 1 else 's'} sealed with the newest key.")
@@ -75,9 +84,15 @@ def reseal() -> None:
 
 @grants.command()
 def forget(subject: Subject) -> None:
-    """End all sessions and grants of somebody, and leave nothing of them in the store."""
+    """End all that somebody has, and leave nothing of it.
+
+    Sessions and grants, here, in the store, and at Lumin.
+    """
     with opened() as found:
-        found.forget(subject)
+        try:
+            found.forget(subject)
+        except ConfigurationError as error:  # as it says, after the grants
+            fail(f"The grants are ended and gone. The sessions are not: {error.problem}")
         typer.echo("Nothing is left of this person.")
 
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
+from ..checks import is_loopback
 from ..errors import ConfigurationError
 from ..gateway.engines import ISSUERS, Plan, choose
 from .engine import run
@@ -103,6 +105,7 @@ def proxy(
             pass_host=pass_host,
             **_certificate(certificate, certificate_key),
         )
+        _check_own_address(plan)
         name, program = choose(engine)
         if name == "builtin":
             _run_built_in(plan)
@@ -118,6 +121,32 @@ def _named_after_options() -> Iterator[None]:
     except ConfigurationError as error:
         option = OPTIONS.get(error.field)
         fail(f"--{option}: {error.problem}" if option else f"The environment's settings cannot be used: {error}")
+
+
+def _check_own_address(plan: Plan) -> None:
+    """Raises `ConfigurationError` where the service is the gateway itself, and says where nobody comes back to it."""
+    origin = urlsplit(plan.config.origin)
+    if plan.port and _leads_to(plan.upstream, plan.host, plan.port):
+        raise ConfigurationError("upstream", f"{plan.upstream} is this gateway's own address; choose another --port")
+    if plan.upstream.rstrip("/") == plan.config.origin:
+        raise ConfigurationError("upstream", f"{plan.upstream} is the site's own address, at which this gateway stands")
+    if origin.scheme == "http" and plan.port and (origin.port or 80) != plan.port:
+        typer.echo(
+            f"LUMIN_REDIRECT_URI is {plan.config.redirect_uri}: people come back to port {origin.port or 80}, and this "
+            f"listens on {plan.port}. Change one of them.",
+            err=True,
+        )
+
+
+def _leads_to(url: str, host: str, port: int) -> bool:
+    """Whether a URL is that of a port which is listened on; all interfaces' address is this machine's own, too."""
+    try:
+        where = urlsplit(url)
+        there, asked = where.hostname or "", where.port or 80
+    except ValueError:  # which is told where it is looked at
+        return False
+    everywhere = host in ("0.0.0.0", "::")  # noqa: S104  compared, and not listened on
+    return asked == port and (there == host or (is_loopback(there) and (everywhere or is_loopback(host))))
 
 
 def _certificate(chain: str | None, key: str | None) -> dict[str, Any]:
@@ -140,7 +169,10 @@ def _run_built_in(plan: Plan) -> None:
     app = _gateway(plan)
     log_to_stderr()
     with until_stopped(), listen(plan.port, plan.host) as listener:
-        typer.echo(f"{plan.config.origin}/ signs people in and passes them on to {plan.upstream}. Ctrl-C stops it.")
+        typer.echo(
+            f"{plan.config.origin}/ signs people in and passes them on to {plan.upstream}, by this gateway at "
+            f"{plan.host}:{listener.getsockname()[1]}. Ctrl-C stops it."
+        )
         _serve(app, listener)
 
 

@@ -6,14 +6,15 @@ import typer
 
 from .grants import Subject, instant, opened
 
-sessions = typer.Typer(
-    help="See and end somebody's sessions, with the settings of the environment.", no_args_is_help=True
-)
+sessions = typer.Typer(help="See and end somebody's sessions.", no_args_is_help=True)
 
 
 @sessions.command("list")
 def list_sessions(subject: Subject) -> None:
-    """Where somebody is signed in: a name for each session, and since when."""
+    """Where somebody is signed in, and since when.
+
+    A line for each session: a name for it, and when it began.
+    """
     with opened() as found:
         for session in found.sessions(subject):
             typer.echo(f"{session.name}  {instant(session.began)}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigurationError
-from .terminal import LOOPBACK, PORT, fail, settings
+from .terminal import LOOPBACK, PORT, App, fail, settings_of
 
 
 class Part(str, Enum):  # noqa: UP042  as the command line reads it on every version
@@ -24,7 +24,7 @@ SECRETS = ("LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY")
 
 def snippets(
     program: Annotated[str, typer.Argument(help="nginx, caddy or traefik.")],
-    auth: Annotated[str, typer.Option(help="Where LuminMiddleware answers.")] = f"http://{LOOPBACK}:{PORT}",
+    auth: Annotated[str, typer.Option(help="Where LuminMiddleware answers.")] = f"http://{LOOPBACK}:{PORT + 1}",
     upstream: Annotated[str, typer.Option(help="The service to protect.")] = f"http://{LOOPBACK}:3000",
     cache: Annotated[
         int | None,
@@ -33,23 +33,25 @@ def snippets(
             " keeps connections alone."
         ),
     ] = None,
+    app: App = "",
     part: Annotated[Part, typer.Option(help="With --cache: the block that is printed. Both are needed.")] = Part.server,
 ) -> None:
     """Print settings for nginx, Caddy or Traefik.
 
-    With them it asks LuminMiddleware who may pass. They are made from the environment's: LUMIN_REDIRECT_URI,
-    LUMIN_PUBLIC and their kin.
+    With them it asks LuminMiddleware who may pass. They are made from the site's: LUMIN_REDIRECT_URI and its
+    kin, or those of --app.
     """
     from ..gateway.snippets import Cache, nginx_http, snippet
 
+    config = settings_of(app, unneeded=SECRETS)
     held = None if cache is None else Cache(cache)
     try:
         if part is Part.http:
             if held is None or program != "nginx":
                 fail("--part http is for nginx, with --cache.")
-            text = nginx_http(settings(unneeded=SECRETS), auth=auth, upstream=upstream, cache=held)
+            text = nginx_http(config, auth=auth, upstream=upstream, cache=held)
         else:
-            text = snippet(program, settings(unneeded=SECRETS), auth=auth, upstream=upstream, cache=held)
+            text = snippet(program, config, auth=auth, upstream=upstream, cache=held)
     except ConfigurationError as error:
         fail(str(error))
     typer.echo(text, nl=False)

@@ -7,14 +7,16 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 import typer
 
 from ..config import LuminConfig
+from ..doctor.application import configured
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
 
@@ -36,6 +38,32 @@ def settings(*, unneeded: tuple[str, ...] = ()) -> LuminConfig:
         return LuminConfig.from_env(environ)
     except ConfigurationError as error:
         fail(f"The environment's settings cannot be used: {error}")
+
+
+def load(name: str) -> Any:
+    """An application by `module:name`. Raises `ConfigurationError` where its own settings are wrong."""
+    sys.path.insert(0, os.getcwd())
+    module, found, attribute = name.partition(":")
+    if not found:
+        fail(f"{name!r} is no application; write module:name.")
+    try:
+        value = __import__(module, fromlist=["*"])
+        for each in attribute.split("."):
+            value = getattr(value, each)
+    except (ImportError, AttributeError) as error:
+        fail(f"{name} cannot be loaded: {error}")
+    return value
+
+
+def settings_of(app: str, *, unneeded: tuple[str, ...] = ()) -> LuminConfig:
+    """The settings of the middleware in an application (`module:name`); the environment's where it has no others."""
+    return (configured(load(app)) if app else None) or settings(unneeded=unneeded)
+
+
+App = Annotated[
+    str,
+    typer.Option("--app", help="Take the settings of this application, as module:name. Default: the environment's."),
+]
 
 
 def registered_port() -> int:

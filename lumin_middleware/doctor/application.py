@@ -18,6 +18,14 @@ _DEEP = 50
 """Layers of an application that are looked through."""
 
 
+def configured(app: Any) -> LuminConfig | None:
+    """The settings of the middleware that stands in an application; None where it has none of its own, or is not there.
+
+    One that Starlette has not made yet reads the environment when it is made, unless it was given settings.
+    """
+    return _stands(app)[1]
+
+
 def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
     """Looks through an application from outside in. `settings` are those of the environment."""
     outside, config, inside = _stands(app)
@@ -43,7 +51,7 @@ def _stands(app: Any) -> tuple[list[str] | None, LuminConfig | None, list[Any]]:
     layer = app
     for _ in range(_DEEP):
         if isinstance(layer, _OURS):
-            return outside, layer.config, list(_layers(layer.app))
+            return outside, getattr(layer, "config", None), list(_layers(layer.app))
         listed = getattr(layer, "user_middleware", None)  # Starlette's, from outside in
         if isinstance(listed, list):
             for position, each in enumerate(listed):

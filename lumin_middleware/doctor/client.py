@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | an authorization request | error page `invalid_client` | the client is not known |
 | | error page `invalid_request` | the redirect URI is not registered |
+| | 404 | the server is not there: `server` is wrong |
 | | at the redirect URI: `invalid_scope` | a scope is not the client's |
 | | at the redirect URI: `unsupported_response_type`, `unauthorized_client` | the client may not use codes |
 | | a way on | all of it is right |
@@ -71,6 +72,10 @@ def known(config: LuminConfig, server: AuthorizationServer) -> Iterator[Finding]
         case (("unsupported_response_type" | "unauthorized_client"), _):
             cure = "Give the client the grant type authorization_code and the response type code."
             yield wrong(GRANTS, "the client may not use the authorization code grant", _NOBODY, cure)
+        case "not_found", _:
+            what = f"{server.authorization_endpoint} is not there (404)"
+            cure = "Give the base of the server alone as `server` (LUMIN_AUTH_URL), as https://auth.luminpdf.com."
+            yield wrong("server", what, _NOBODY, cure)
         case _, False:
             what = f"{config.redirect_uri} is not registered for this client"
             cure = "Register exactly this address at Lumin: scheme, host, port, path and the last slash count."
@@ -89,6 +94,8 @@ def _authorize(http: httpx2.Client, config: LuminConfig, server: AuthorizationSe
     location = answer.headers.get("location", "")
     if not answer.is_redirect:
         error = _ERRORS.search(answer.text)
+        if answer.status_code == 404 and not error:
+            return Refusal("not_found")
         return Refusal(error[0] if error else "invalid_request", f"a page with the status {answer.status_code}")
     # A server that does not carry out errors in the query may carry them in the fragment.
     parts = urlsplit(location)

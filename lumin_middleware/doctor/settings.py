@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from ..checks import is_loopback
 from ..config import LUMIN, LuminConfig
 from ..environment import variable
 from ..errors import ConfigurationError
@@ -18,15 +19,24 @@ SHORT_SECRET = 16
 """Characters below which a client secret is none that a server has made: Hydra's have 26."""
 
 
-def read() -> tuple[LuminConfig | None, list[Finding]]:
+def read() -> tuple[LuminConfig | None, Finding]:
     """The environment's settings, and what is wrong with them; without settings there is no more to be looked at."""
     try:
-        config = LuminConfig.from_env()
+        return LuminConfig.from_env(), ok(SETTINGS, "each of them can be read, from the environment")
     except ConfigurationError as error:
-        name = variable(error.field) or error.field
-        cure = "Correct it in the environment; `docs/` and `help(LuminConfig)` say what each setting is."
-        return None, [wrong(SETTINGS, f"{name}: {error.problem}", "The site does not start with it.", cure)]
-    return config, [ok(SETTINGS, "each of them can be read")]
+        return None, refused(error)
+
+
+def taken(app: str) -> Finding:
+    """That an application makes its settings itself."""
+    return ok(SETTINGS, f"are those that {app} is made with")
+
+
+def refused(error: ConfigurationError) -> Finding:
+    """That settings are wrong."""
+    name = variable(error.field) or error.field
+    cure = "Correct it in the environment or the code; `docs/` and `help(LuminConfig)` say what each setting is."
+    return wrong(SETTINGS, f"{name}: {error.problem}", "The site does not start with it.", cure)
 
 
 def redirect_uri(config: LuminConfig) -> Iterator[Finding]:
@@ -62,7 +72,13 @@ def _is_address(host: str) -> bool:
 def secrets(config: LuminConfig) -> Iterator[Finding]:
     """The client secret and the keys. That the keys are random enough is checked where they are read."""
     secret = str(config.client_secret)
-    if len(secret) < SHORT_SECRET or re.fullmatch(r"(?i)(.)\1*|.*(?:secret|changeme|example|your).*", secret):
+    local = is_loopback(urlsplit(config.server.issuer).hostname or "")  # an emulator, whose secret is everybody's
+    if local:
+        yield ok(
+            SECRETS,
+            f"are those of a server on this machine; {len(config.keys)} secret key{'s' * (len(config.keys) > 1)}",
+        )
+    elif len(secret) < SHORT_SECRET or re.fullmatch(r"(?i)(.)\1*|.*(?:secret|changeme|example|your).*", secret):
         yield doubtful(
             SECRETS,
             f"the client secret has {len(secret)} characters, or is a placeholder",

@@ -14,7 +14,7 @@ from ..config import LuminConfig
 from ..errors import ConfigurationError, StoreUnavailable
 from ..ports import Store
 from ..runtime.surroundings import workers
-from ..stores import MemoryStore, store_from_url
+from ..stores import MemoryStore, SQLiteStore, store_from_url
 from .findings import Finding, doubtful, ok, wrong
 
 STORE = "store"
@@ -83,7 +83,8 @@ def _tried(config: LuminConfig, first: Store, second: Store) -> Iterator[Finding
         why = "Each renewal waits for it several times, and with sessions='store' each request."
         yield doubtful(STORE, f"a look takes {took * 1000:.0f} ms", why, "Bring it nearer, or look at its load.")
     else:
-        yield ok(STORE, f"is written to, atomic, and seen by all; a look takes {took * 1000:.1f} ms")
+        where = f" ({first.path})" if isinstance(first, SQLiteStore) else ""
+        yield ok(STORE, f"is written to, atomic, and seen by all; a look takes {took * 1000:.1f} ms{where}")
 
 
 def _in_memory(config: LuminConfig) -> Iterator[Finding]:

@@ -72,9 +72,9 @@ def snippet(program: str, config: LuminConfig, *, auth: str, upstream: str, cach
     """The settings of one program. `auth` is where `LuminMiddleware` answers, `upstream` what is protected.
 
     Raises `ConfigurationError` for a program that is not known, for routes at the top of the site, which a proxy
-    could not tell from the rest, for an address with a path, below which a proxy would ask for other targets than
-    were judged, for https to an address without a name, which nginx cannot verify, and for a `cache` where nothing may
-    be held, or by a program that cannot.
+    could not tell from the rest, for the site's own address, for one with a path, below which a proxy would ask for
+    other targets than were judged, for https to an address without a name, which nginx cannot verify, and for a `cache`
+    where nothing may be held, or by a program that cannot.
     """
     words = _words(program, config, auth, upstream, cache)
     if program == "nginx":
@@ -115,6 +115,10 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         if not _PLACE.fullmatch(url):
             raise ConfigurationError(
                 field, f"must be like http://127.0.0.1:3000; below a path {program} would ask for other targets"
+            )
+        if url.rstrip("/").lower() == config.origin:
+            raise ConfigurationError(
+                field, f"{url} is the site's own address, at which {program} listens; give what is behind it"
             )
     if cache is not None:
         _check(program, config, cache)

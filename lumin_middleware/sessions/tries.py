@@ -1,7 +1,8 @@
 """How often a browser has signed in lately for nothing: a small sealed cookie that knows loops.
 
 A loop is a sign-in after which the session was never seen. Sign-ins that led to a session that was seen count for
-nothing, however many there are.
+nothing, however many there are. Another loop is a page that does not look at the session: it sends somebody who has
+just signed in to sign in again, for that same page.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ TRIES_WINDOW = 60.0
 row, and a sign-in at Hydra has seven."""
 
 
+AT_ONCE = 5.0
+"""Seconds after a sign-in in which a page sends somebody on, and nobody reads it and asks for another sign-in."""
+
+_PAGE = "/"
+"""What the name of a page begins with, which no name of a session does."""
+
 SEEN_MEMORY = 4 * 2**20
 """Bytes in which it is remembered which sessions came back: some 500, of the last minute."""
 
@@ -37,14 +44,35 @@ class Tries:
         # Which young sessions came back. Of this process alone, since it saves a page and proves nothing else.
         self._seen: Memo[bool] = Memo(SEEN_MEMORY)
 
+    def has_counted(self, jar: Jar[Any]) -> bool:
+        """Whether this browser has signed in lately, for whatever it was."""
+        return self._cookies.tries in jar.ours
+
     def is_looping(self, jar: Jar[Any]) -> bool:
         """Whether this browser has just signed in again and again, and no session was ever seen."""
-        return len(self._read(jar)) >= TRIES_LIMIT
+        return sum(not name.startswith(_PAGE) for _, name in self._read(jar)) >= TRIES_LIMIT
+
+    def is_led_back(self, page: str, jar: Jar[Any]) -> bool:
+        """Whether somebody who had just signed in was sent to sign in by this page already, and `count_page` knows."""
+        return any(name == _of_page(page) for _, name in self._read(jar))
+
+    def is_at_once(self, session: Session) -> bool:
+        """Whether this session is so young that it is not a person who asks for another."""
+        return abs(self._clock() - session.began) < AT_ONCE
 
     def count(self, session: Session, jar: Jar[Any]) -> str:
         """The `Set-Cookie` value that counts a sign-in."""
-        tries = [*self._read(jar), (self._clock(), _name(session))][-TRIES_LIMIT:]
-        return self._cookies.set(self._cookies.tries, self._sealer.seal(json.dumps(tries).encode()), TRIES_WINDOW)
+        return self._counted(_name(session), jar)
+
+    def count_page(self, page: str, jar: Jar[Any]) -> str:
+        """The `Set-Cookie` value that counts a login for this page by somebody who has just signed in."""
+        return self._counted(_of_page(page), jar)
+
+    def _counted(self, name: str, jar: Jar[Any]) -> str:
+        tries = [*self._read(jar), (self._clock(), name)]
+        pages = [each for each in tries if each[1].startswith(_PAGE)]
+        kept = [*(each for each in tries if each not in pages)][-TRIES_LIMIT:] + pages[-1:]
+        return self._cookies.set(self._cookies.tries, self._sealer.seal(json.dumps(kept).encode()), TRIES_WINDOW)
 
     def saw(self, session: Session) -> None:
         """A request came with this session: whatever led to it was no loop."""
@@ -62,3 +90,7 @@ class Tries:
 
 def _name(session: Session) -> str:
     return digest(session.id)[:12]
+
+
+def _of_page(page: str) -> str:
+    return _PAGE + digest(page)[:12]

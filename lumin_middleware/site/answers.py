@@ -117,8 +117,8 @@ class Answers(Places):
         return reference
 
     def _event(self, request: Request, code: str, status: int, cause: object) -> Event:
-        if code == "loop":
-            return Loop()
+        if code in ("loop", "unseen_session"):
+            return Loop(reason=code)
         if request.path == self._config.callback_path or code == "not_set_up":
             return SignInFailed(reason=code, status=status, cause=str(cause))
         if code in ("store_unavailable", "signed_out_here_only"):
@@ -218,6 +218,11 @@ class Answers(Places):
             reference=reference,
         )
         return self.page(request, status, content)
+
+    def unseen(self, request: Request) -> Response:
+        """Somebody is signed in, and the page that they were led to sends them to sign in again."""
+        error = RequestRefused("unseen_session", REASONS["unseen_session"].what)
+        return self.failure(request, error)
 
     def host(self, request: Request) -> str:
         """The `Host` that a request names, to be shown and never used; empty where it could not be one."""

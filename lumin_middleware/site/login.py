@@ -8,7 +8,7 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from ..errors import RequestRefused
-from ..journal import say
+from ..journal import once, say
 from ..model import Errand, Request, Response
 from ..protocol import oauth
 from ..sessions.cookies import Jar
@@ -38,6 +38,7 @@ class Login:
         self._long_pages = parts.long_pages
         self._answers = parts.answers
         self._is_ours = is_ours
+        self._once = once(parts.world.clock)
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET login`: off to the authorization endpoint; with `iss` at its wish (OpenID Connect Core 1.0, 4)."""
@@ -95,6 +96,8 @@ class Login:
         """
         kept = await self._long_pages.keep(return_to)
         host = self._answers.other_host(request)
+        if host and not self._config.secure:  # on loopback no proxy has a name of its own for the site
+            self._once.say("another_host", host=host, redirect_uri=self._config.redirect_uri)
         errand = self._logins.errand(needed, kept, asked_by=asked_by, grant=grant, extra=dict(extra or {}), host=host)
         return await self._leave(request, jar, errand)
 
@@ -104,12 +107,28 @@ class Login:
         return await self._leave(request, jar, replace(errand, again=errand.again + 1), over=state)
 
     async def _leave(self, request: Request, jar: Jar[Opened], errand: Errand, *, over: str = "") -> Response:
-        if self._logins.tries.is_looping(jar) and await self._sessions.current(jar) is None:
-            return self._answers.looping(request, self._answers.login_to(await self._long_pages.find(errand.return_to)))
+        tries = self._logins.tries
+        counted: list[str] = []
+        if tries.has_counted(jar):
+            session = await self._sessions.current(jar)
+            page = await self._long_pages.find(errand.return_to)
+            if session is None:
+                if tries.is_looping(jar):
+                    return self._answers.looping(request, self._answers.login_to(page))
+            elif not over and not _asks_for_more(errand) and tries.is_at_once(session):
+                if tries.is_led_back(page, jar):
+                    return self._answers.unseen(request)
+                counted = [tries.count_page(page, jar)]
         server = await self._metadata.server()
         transaction, secret = self._logins.begin(errand)
         location = oauth.authorization_request(self._config, server, transaction, errand.extra)
-        return pages.redirect(location, self._logins.set_cookies(transaction, secret, jar, over=over), reason="began")
+        cookies = [*self._logins.set_cookies(transaction, secret, jar, over=over), *counted]
+        return pages.redirect(location, cookies, reason="began")
+
+
+def _asks_for_more(errand: Errand) -> bool:
+    """Whether a login is not for a session alone, so that somebody who has one may well want it."""
+    return bool(errand.needed or errand.grant or errand.extra.keys() - {"ui_locales"})
 
 
 def _extra(found: Mapping[str, str]) -> dict[str, str]:

@@ -44,7 +44,9 @@ class SQLiteStore:
 
     def __init__(self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._file = open_file(os.fspath(path))
+        self.path = os.fspath(path)
+        """The file."""
+        self._file = open_file(self.path)
 
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,6 +36,8 @@ def lumin_emulator() -> Iterator[Emulator]:
     """
     from ..emulator import Client, serve
 
+    if find_spec("uvicorn") is None:
+        pytest.fail("the local Lumin is served by uvicorn: pip install 'lumin-middleware[testing]'", pytrace=False)
     client = Client(
         client_id="test",
         client_secret=secrets.token_urlsafe(32),

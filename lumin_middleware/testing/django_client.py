@@ -57,6 +57,7 @@ class _Handler:
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             told.update(status=int(status[:3]), headers=headers)
 
+        environ["wsgi.multiprocess"] = False  # Django says otherwise, and would have a store in memory doubted
         body = b"".join(self._middleware(environ, start_response))
         headers = [(name, value) for name, value in told["headers"] if name != _PASSED]
         response = self._response

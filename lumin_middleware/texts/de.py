@@ -35,6 +35,8 @@ TEXTS = {
     "loop.title": "Zu viele Anmeldungen nacheinander",
     "loop.text": "Sie haben sich angemeldet, und doch erkennt diese Website Sie nicht. Noch ein Versuch würde nicht "
     "helfen. Wahrscheinliche Ursachen:",
+    "unseen_session.text": "Sie sind angemeldet, aber diese Seite sieht das nicht. Bitte sagen Sie es denen, die "
+    "diese Website betreiben.",
     "waiting.title": "Sie werden angemeldet …",
     "waiting.text": "Ein anderer Tab dieses Browsers meldet sich gerade an. Diese Seite geht gleich von selbst weiter.",
     "form_gone.title": "Ihr Formular ist nicht mehr da",

@@ -34,6 +34,7 @@ TEXTS = {
     "loop.title": "Demasiados inicios de sesión seguidos",
     "loop.text": "Ha iniciado sesión y, sin embargo, este sitio no le reconoce. Intentarlo otra vez no serviría. "
     "Causas probables:",
+    "unseen_session.text": "Ha iniciado sesión, pero esta página no lo ve. Avise, por favor, a quien lleva este sitio.",
     "waiting.title": "Iniciando sesión …",
     "waiting.text": "Otra pestaña de este navegador está iniciando sesión. Esta página continuará sola en un momento.",
     "form_gone.title": "Su formulario ya no está aquí",

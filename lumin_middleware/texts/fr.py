@@ -35,6 +35,8 @@ TEXTS = {
     "loop.title": "Trop de connexions à la suite",
     "loop.text": "Vous vous êtes connecté, et pourtant ce site ne vous reconnaît pas. Essayer encore n’y changerait "
     "rien. Causes probables :",
+    "unseen_session.text": "Vous êtes connecté, mais cette page ne le voit pas. Prévenez, s’il vous plaît, les "
+    "responsables de ce site.",
     "waiting.title": "Connexion en cours …",
     "waiting.text": "Un autre onglet de ce navigateur est en train de se connecter. Cette page continue d’elle-même "
     "dans un instant.",

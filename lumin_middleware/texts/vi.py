@@ -35,6 +35,8 @@ TEXTS = {
     "loop.title": "Đăng nhập quá nhiều lần liên tiếp",
     "loop.text": "Bạn đã đăng nhập, nhưng trang web này vẫn không nhận ra bạn. Thử thêm lần nữa cũng không giúp được "
     "gì. Nguyên nhân có thể là:",
+    "unseen_session.text": "Bạn đã đăng nhập, nhưng trang này không thấy điều đó. Hãy báo cho người vận hành trang "
+    "web này.",
     "waiting.title": "Đang đăng nhập …",
     "waiting.text": "Một thẻ khác của trình duyệt này đang đăng nhập. Trang này sẽ tự tiếp tục sau giây lát.",
     "form_gone.title": "Biểu mẫu của bạn không còn ở đây",

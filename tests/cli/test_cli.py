@@ -56,6 +56,12 @@ def test_help_names_the_commands_and_what_they_do(command):
         assert re.search(rf"^  {name} +{what}", done.stdout, re.MULTILINE)
 
 
+@pytest.mark.parametrize("group", [[], ["grants"], ["sessions"], ["store"]])
+def test_no_summary_of_a_command_is_cut_short(group):
+    done = run(*group, "--help", COLUMNS="80")
+    assert "..." not in done.stdout.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("name", ["demo", "emulator", "secret"])
 def test_each_command_explains_its_options_in_full(name):
     done = run(name, "--help")
@@ -376,6 +382,7 @@ def test_outside_a_checkout_the_demo_asks_for_an_application(tmp_path):
     code = f"import os, sys, lumin_middleware.cli as cli; {plain}; cli.main()"
     done = run("demo", "--no-open", "--port", "0", command=[sys.executable, "-c", code], cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
+    assert "No module named 'examples'. It is part of a checkout" in done.stderr
     assert "name an application of yours" in done.stderr
     assert "Traceback" not in done.stderr
 

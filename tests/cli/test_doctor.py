@@ -68,6 +68,30 @@ def test_what_needs_no_extra_works_without(arguments, said):
     assert re.fullmatch(said, done.stdout)
 
 
+def test_an_application_with_its_settings_in_code_needs_no_variables():
+    done = run("doctor", "--app", "tests.cli.coded:app", "--json")
+    findings = json.loads(done.stdout)
+    assert [each["what"] for each in findings if each["check"] == "settings"] == [
+        "are those that tests.cli.coded:app is made with"
+    ]
+    assert "https://coded.example.com/auth/callback" in done.stdout
+    assert "does not start" not in done.stdout
+
+
+def test_snippets_take_the_settings_of_an_application():
+    done = run("snippets", "nginx", "--app", "tests.cli.coded:wrapped")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "https://coded.example.com" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["auth", "upstream"])
+def test_snippets_lead_no_proxy_back_to_itself(good, option):
+    own = good["LUMIN_REDIRECT_URI"].removesuffix("/auth/callback")
+    done = run("snippets", "nginx", f"--{option}", own, **good)
+    assert done.returncode == 1
+    assert "the site's own address" in done.stderr
+
+
 def test_snippets_need_no_secret(good):
     named = {name: value for name, value in good.items() if name not in ("LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY")}
     done = run("snippets", "nginx", **named)

@@ -44,6 +44,21 @@ def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
         assert words in done.stdout
 
 
+@pytest.mark.parametrize("name", ["app", "wrapped"])
+def test_settings_in_code_are_those_that_count(name):
+    for variables in ({}, SETTINGS):
+        done = run("explain", "GET", "/healthz", "--app", f"tests.cli.coded:{name}", **variables)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "public '/healthz'" in done.stdout
+
+
+def test_an_application_without_settings_of_its_own_has_the_environment_s():
+    assert (
+        "no pattern names it" in run("explain", "GET", "/healthz", "--app", "tests.cli.coded:bare", **SETTINGS).stdout
+    )
+    assert "LUMIN_CLIENT_ID is not set" in run("explain", "GET", "/", "--app", "tests.cli.coded:bare").stderr
+
+
 def test_a_reference_is_found_in_a_log():
     done = subprocess.run(
         [*MODULE, "explain", "fa09-648a"],
@@ -58,6 +73,10 @@ def test_a_reference_is_found_in_a_log():
     assert LINE in done.stdout
     assert "0000-0000" not in done.stdout
     assert "What to do" in done.stdout or "what to do" in done.stdout
+
+
+def test_a_reference_that_is_in_no_line_leads_to_the_level_of_the_log():
+    assert "Is the logger lumin_middleware at INFO" in run("explain", "FA09-648A", **SETTINGS).stderr
 
 
 @pytest.mark.parametrize(

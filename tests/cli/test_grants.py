@@ -20,6 +20,7 @@ from lumin_middleware.stores import SQLiteStore
 from tests.site_rig import Browser, Site
 
 MIRA, TOBIAS, _ = DEMO_USERS
+NOBODY = "Nobody has connected in this store.\n"
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def test_grants_are_listed_shown_and_revoked(site: Site) -> None:
     assert grants("revoke", MIRA.sub, "--name", "other") == (0, "0 grants ended.\n")
     assert grants("revoke", MIRA.sub) == (0, "1 grant ended.\n")
     assert list(site.emulator.grants)[-1].revoked
-    assert grants("list") == (0, "")
+    assert grants("list") == (0, NOBODY)
     assert grants("show", MIRA.sub) == (1, "This person has connected nothing.\n")
 
 
@@ -87,7 +88,7 @@ async def test_sessions_are_listed_and_ended(site: Site) -> None:
 async def test_a_person_is_forgotten(site: Site) -> None:
     assert grants("forget", MIRA.sub) == (0, "Nothing is left of this person.\n")
     assert sessions("list", MIRA.sub) == (0, "")
-    assert grants("list") == (0, "")
+    assert grants("list") == (0, NOBODY)
     with Grants(site.config) as found:
         assert found.find(MIRA.sub) == []
 
@@ -98,6 +99,16 @@ async def test_what_cannot_be_done_is_said_in_words(site: Site, monkeypatch: pyt
     assert code == 1
     assert "set sessions='store'" in said
     assert "Traceback" not in said
+
+
+async def test_whose_sessions_are_in_cookies_is_told_what_of_them_is_forgotten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grants_command, "settings", lambda: replace(site.config, sessions="cookie"))
+    code, said = grants("forget", MIRA.sub)
+    assert code == 1
+    assert said.startswith("The grants are ended and gone. The sessions are not: ")
+    assert grants("list") == (0, NOBODY)
 
 
 def test_without_settings_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

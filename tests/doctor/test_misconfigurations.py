@@ -101,6 +101,11 @@ def test_a_good_configuration_is_silent(config):
     assert named | {"grant types", "API", "store", "application"} == checks
 
 
+def test_the_file_of_a_store_is_named(config, tmp_path):
+    [finding] = [each for each in examine(config()) if each.check == "store"]
+    assert f"{tmp_path}/store.sqlite3)" in finding.what
+
+
 def test_so_is_one_with_discovery(config, lumin):
     assert matter(config(server=AuthorizationServer.discover(lumin.base))) == []
 
@@ -158,12 +163,6 @@ CHANGES: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "authorization code|redeem codes",
         "authorization_code",
     ),
-    "a placeholder for a secret": (
-        {"client_secret": "your-secret-here-please"},
-        "secrets",
-        "placeholder",
-        "Copy it again",
-    ),
     "a store in memory": ({"store": "memory://"}, "store", "is memory", "redis"),
 }
 
@@ -176,6 +175,25 @@ def test_a_wrong_setting_is_named(config, name):
     assert named, found
     assert all(cure in each.cure for each in named)
     assert all(each.why and each.cure for each in found)
+
+
+def test_a_server_that_is_none_is_named(config, lumin):
+    found = matter(config(server=AuthorizationServer.at(f"{lumin.base}/nowhere")))
+    [named] = [each for each in found if each.check == "server"]
+    assert named.level == "wrong"
+    assert "LUMIN_AUTH_URL" in named.cure
+    assert "not registered" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("server", "level"), [("https://auth.luminpdf.com", "doubtful"), ("http://127.0.0.1:4444", "ok")]
+)
+def test_a_placeholder_for_a_secret_is_named_unless_the_server_is_a_local_one(server, level):
+    from lumin_middleware.doctor.settings import secrets as look
+    from tests.fakes import config as fake
+
+    [finding] = look(fake(client_secret="your-secret-here-please", server=AuthorizationServer.at(server)))
+    assert (finding.check, finding.level) == ("secrets", level)
 
 
 @pytest.mark.parametrize("host", ["http://localhost:8000", "http://127.0.0.1:8000", "https://203.0.113.5"])
@@ -312,9 +330,8 @@ GOOD = {
 def test_a_variable_that_is_wrong_is_named(monkeypatch, changes, named):
     for name, value in {**GOOD, **changes}.items():
         monkeypatch.setenv(name, value)
-    config, findings = read()
+    config, finding = read()
     if config is None:
-        [finding] = findings
         assert re.search(named, finding.what)
         assert finding.level == "wrong"
     else:
@@ -326,7 +343,7 @@ def test_a_variable_that_is_wrong_is_named(monkeypatch, changes, named):
 def test_variables_that_are_right_are_read(monkeypatch):
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
-    config, [finding] = read()
+    config, finding = read()
     assert config is not None
     assert finding.level == "ok"
 

@@ -495,6 +495,15 @@ async def test_a_site_that_was_opened_under_another_name_is_told_so_first(site, 
     assert host not in (answer.header("location") or "")
 
 
+async def test_on_loopback_a_site_that_listens_elsewhere_is_told_of_once(new, edge, caplog):
+    site = new(redirect_uri="http://127.0.0.1:8000/auth/callback")
+    for host in ("127.0.0.1:8000", "127.0.0.1:5000", "localhost:8000"):
+        await site.browser(edge).navigate("/", host=host)
+    (line,) = [each for each in caplog.messages if each.startswith("another_host: ")]
+    assert "host='127.0.0.1:5000'" in line
+    assert "redirect_uri='http://127.0.0.1:8000/auth/callback'" in line
+
+
 async def test_a_proxy_that_always_names_another_host_is_not_blamed(site, browser):
     answer = await browser.navigate("/page", host="backend:9000")
     browser.jar.clear()
@@ -521,6 +530,43 @@ async def test_sign_ins_whose_session_is_never_seen_are_one(site, browser):
     assert answer.status == 400
     assert "Too many sign-ins" in answer.body.decode()
     assert links(answer)["Try again"] == "/auth/login?return_to=/page"
+
+
+async def test_a_page_that_does_not_see_who_is_signed_in_is_told_of_and_not_gone_round(new, edge, caplog):
+    """As Django's `@login_required` does where `public` names its path."""
+    site = new(public=["/orders"])
+    browser, login = site.browser(edge), "/auth/login?next=/orders"
+    rounds = 0
+    while (answer := await browser.navigate(login)).status == 303:
+        answer = await browser.navigate(site.emulator.sign_in(answer.header("location")))
+        assert answer.header("location") == "/orders"
+        assert (await browser.navigate("/orders")).status == 200  # which would send them to `login` again
+        rounds += 1
+    assert rounds == 2, "a browser follows 20 redirects in a row, and a round at Hydra has eight"
+    assert answer.status == 400
+    assert "You are signed in, but this page does not see it." in answer.body.decode()
+    (line,) = [each for each in caplog.messages if each.startswith("unseen_session: ")]
+    assert "`optional`" in line
+
+
+@pytest.mark.parametrize("login", ["/auth/login?return_to=/orders&prompt=login", "/auth/login?return_to=/{number}"])
+async def test_who_signs_in_again_on_purpose_goes_in_no_circle(new, edge, login):
+    site = new(public=["/*"])
+    browser = site.browser(edge)
+    for number in range(5):
+        answer = await browser.navigate(login.format(number=number))
+        assert is_begun(site, answer)
+        await browser.navigate(site.emulator.sign_in(answer.header("location")))
+
+
+async def test_a_person_who_clicks_on_sign_in_again_goes_in_no_circle(new, edge):
+    site = new(public=["/*"])
+    browser = site.browser(edge)
+    for _ in range(5):
+        answer = await browser.navigate("/auth/login?return_to=/orders")
+        assert is_begun(site, answer)
+        await browser.navigate(site.emulator.sign_in(answer.header("location")))
+        site.clock.advance(6)
 
 
 # --- what strangers cost --------------------------------------------------------------------------------

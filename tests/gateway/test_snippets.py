@@ -535,7 +535,7 @@ def test_the_command_prints_it(program):
         done = subprocess.run(command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True)
         settings = site.config(public=("/free/*",))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == snippet(program, settings, auth="http://127.0.0.1:8000", upstream="http://127.0.0.1:1")
+    assert done.stdout == snippet(program, settings, auth="http://127.0.0.1:8001", upstream="http://127.0.0.1:1")
 
 
 def test_the_command_names_what_is_wrong():

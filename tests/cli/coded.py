@@ -1,0 +1,26 @@
+"""An application with all its settings in code, for commands that look at one."""
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from lumin_middleware import LuminConfig, LuminMiddleware
+
+config = LuminConfig(
+    client_id="coded",
+    client_secret="y" * 20,
+    redirect_uri="https://coded.example.com/auth/callback",
+    secret_key=bytes(range(100, 140))[::-3] + b"k8#Lq2!mZx0@Vw7$" + bytes([3, 99, 200, 47, 251, 18, 77]),
+    store="memory://",
+    public=["/healthz"],
+)
+
+
+async def page(request):
+    return PlainTextResponse("")
+
+
+app = Starlette(routes=[Route("/", page), Route("/healthz", page)])
+app.add_middleware(LuminMiddleware, config=config)
+wrapped = LuminMiddleware(Starlette(routes=[Route("/healthz", page)]), config)
+bare = Starlette()

@@ -1,0 +1,68 @@
+"""`lumin-middleware proxy` before it serves: which address is whose."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lumin_middleware.cli import proxy as command
+
+SETTINGS = {
+    "LUMIN_CLIENT_ID": "x",
+    "LUMIN_CLIENT_SECRET": "y" * 20,
+    "LUMIN_REDIRECT_URI": "http://127.0.0.1:8000/auth/callback",
+    "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
+    "LUMIN_STORE": "memory://",
+}
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs the command up to where it would serve."""
+    commands = typer.Typer()
+    commands.command()(command.proxy)
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(command, "log_to_stderr", lambda: None)
+    monkeypatch.setattr(command, "_serve", lambda app, listener: None)
+    return lambda *arguments: CliRunner().invoke(commands, arguments)
+
+
+def test_it_says_where_it_listens(proxy: Any) -> None:
+    done = proxy("--upstream", "http://127.0.0.1:9", "--port", "0")
+    assert done.exit_code == 0, done.output
+    said, where = done.stdout.split("gateway at 127.0.0.1:")
+    assert said.startswith("http://127.0.0.1:8000/ signs people in")
+    assert int(where.split(".")[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("upstream", "arguments"),
+    [
+        ("http://127.0.0.1:8123", ["--port", "8123"]),
+        ("http://localhost:8123/", ["--port", "8123"]),
+        ("http://127.0.0.1:8123/below", ["--port", "8123", "--host", "0.0.0.0"]),
+        ("http://127.0.0.1:8000", []),
+        ("http://127.0.0.1:8000/", ["--port", "0"]),
+    ],
+)
+def test_it_stands_before_no_service_that_is_itself(proxy: Any, upstream: str, arguments: list[str]) -> None:
+    done = proxy("--upstream", upstream, *arguments)
+    assert done.exit_code == 1
+    assert done.output.startswith(f"--upstream: {upstream} is ")
+    assert "own address" in done.output
+
+
+@pytest.mark.parametrize(("port", "warned"), [(0, False), (8000, False), (8123, True)])
+def test_a_port_that_nobody_comes_back_to_is_told(
+    proxy: Any, monkeypatch: pytest.MonkeyPatch, port: int, warned: bool
+) -> None:
+    monkeypatch.setattr(command, "listen", lambda port, host: socket.create_server((host, 0)))
+    done = proxy("--upstream", "http://127.0.0.1:9", "--port", str(port))
+    assert done.exit_code == 0
+    assert ("people come back to port 8000, and this listens on 8123" in done.stderr) == warned

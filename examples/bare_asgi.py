@@ -12,6 +12,7 @@ from lumin_middleware import LuminConfig, LuminMiddleware, lumin
 PAGE = Path(__file__).with_name("page.html").read_text("utf-8")
 FORMS = """<form method="post"><input name="title" aria-label="Title" value="Photo release" required maxlength="255">
 <button class="main">Send</button></form><form method="post" action="/auth/logout"><button>Sign out</button></form>"""
+WELCOME = '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>'
 DOCUMENT, WEEK = "https://www.w3.org/WAI/ER/tests/xhtml/testfiles/resources/pdf/dummy.pdf", 604_800  # seconds
 sent: dict[str, list[str]] = {}  # whose signature requests; a real site has a database
 
@@ -46,9 +47,7 @@ async def site(scope: Any, receive: Any, send: Any) -> None:
     assert scope["type"] == "http"
     status, headers, body = 200, [(b"content-type", b"text/html; charset=utf-8")], b""
     if scope["path"] == "/":
-        body = page(
-            "Something to sign", '<p>Send it to yourself.</p><a class="button main" href="/requests">Sign in</a>'
-        )
+        body = page("Something to sign", WELCOME)
     elif scope["method"] == "POST":
         await send_title(scope, receive)
         status, headers = 303, [(b"location", b"/requests")]

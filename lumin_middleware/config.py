@@ -61,6 +61,28 @@ CLAIMS = (
 )
 
 
+_CHOICES = {
+    "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic"),
+    "id_token": ("or_user_info", "required", "auto"),
+    "id_token_signed_response_alg": checks.ID_TOKEN_ALGORITHMS,
+    "sessions": ("cookie", "store"),
+}
+
+_YES_OR_NO = ("end_session", "strict_logout", "backchannel_logout", "verify_access_token")
+
+_YEAR = 31_536_000.0
+
+_SECONDS = {
+    "idle_timeout": (60.0, _YEAR),
+    "absolute_timeout": (60.0, _YEAR),
+    "grant_lifetime": (60.0, 10 * _YEAR),
+    "renew_before": (0.0, 86_400.0),
+    "timeout": (0.1, 120.0),
+    "api_timeout": (0.1, 3600.0),
+}
+"""The least and the most of each time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LuminConfig:
     """Everything that the middleware is told. Raises `ConfigurationError` where something is wrong.
@@ -192,15 +214,9 @@ class LuminConfig:
                 "server", "must be an AuthorizationServer, such as LUMIN or AuthorizationServer.at(url)"
             )
         checks.url("api_url", self.api_url)
-        checks.one_of(
-            "token_endpoint_auth_method",
-            self.token_endpoint_auth_method,
-            ("client_secret_post", "client_secret_basic"),
-        )
-        checks.one_of("id_token", self.id_token, ("or_user_info", "required", "auto"))
-        checks.one_of("id_token_signed_response_alg", self.id_token_signed_response_alg, checks.ID_TOKEN_ALGORITHMS)
-        checks.one_of("sessions", self.sessions, ("cookie", "store"))
-        for name in ("end_session", "strict_logout", "backchannel_logout", "verify_access_token"):
+        for name, choices in _CHOICES.items():
+            checks.one_of(name, getattr(self, name), choices)
+        for name in _YES_OR_NO:
             checks.boolean(name, getattr(self, name))
         self._check_rules()
         self._check_times()
@@ -209,20 +225,13 @@ class LuminConfig:
         object.__setattr__(self, "admit", checks.admission("admit", self.admit))
         checks.function("on_event", self.on_event)
         self._check_pages()
-        if self.after_logout is None:
-            object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
-        for name in ("after_login", "after_logout"):
-            checks.local_path(name, getattr(self, name))
+        self._check_ways_on()
         for name in ("claims", "trusted_audiences"):
             object.__setattr__(self, name, checks.names(name, getattr(self, name)))
         object.__setattr__(self, "api_proxy", checks.api_calls("api_proxy", self.api_proxy))
         object.__setattr__(self, "trusted_proxies", checks.networks("trusted_proxies", self.trusted_proxies))
         if self.verify_access_token and not self.trusted_proxies:
             raise ConfigurationError("verify_access_token", "has an effect only with trusted_proxies")
-        if self.post_logout_redirect_uri is not None:
-            checks.url("post_logout_redirect_uri", self.post_logout_redirect_uri, query=True)
-            if not self.end_session:
-                raise ConfigurationError("post_logout_redirect_uri", "has an effect only with end_session=True")
         object.__setattr__(self, "client_secret", checks.Secret(self.client_secret))
         object.__setattr__(self, "_keys", tuple(hmac.digest(key, self.fingerprint.encode(), "sha256") for key in keys))
 
@@ -235,6 +244,16 @@ class LuminConfig:
         checks.pattern("redirect_uri", parts.path)
         if (name := parts.path.rstrip("/").rpartition("/")[2]) in ROUTES:
             raise ConfigurationError("redirect_uri", f"ends in {name!r}, which is a route of ours; use another name")
+
+    def _check_ways_on(self) -> None:
+        if self.after_logout is None:
+            object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
+        for name in ("after_login", "after_logout"):
+            checks.local_path(name, getattr(self, name))
+        if self.post_logout_redirect_uri is not None:
+            checks.url("post_logout_redirect_uri", self.post_logout_redirect_uri, query=True)
+            if not self.end_session:
+                raise ConfigurationError("post_logout_redirect_uri", "has an effect only with end_session=True")
 
     def _check_rules(self) -> None:
         for name in ("public", "optional"):
@@ -253,16 +272,11 @@ class LuminConfig:
             checks.seconds("required_auth_age", age, 60, 86_400)
 
     def _check_times(self) -> None:
-        year = 31_536_000
-        checks.seconds("idle_timeout", self.idle_timeout, 60, year)
-        checks.seconds("absolute_timeout", self.absolute_timeout, 60, year)
+        for name, (least, most) in _SECONDS.items():
+            if name != "grant_lifetime" or self.grant_lifetime is not None:
+                checks.seconds(name, getattr(self, name), least, most)
         if self.idle_timeout > self.absolute_timeout:
             raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
-        if self.grant_lifetime is not None:
-            checks.seconds("grant_lifetime", self.grant_lifetime, 60, 10 * year)
-        checks.seconds("renew_before", self.renew_before, 0, 86_400)
-        checks.seconds("timeout", self.timeout, 0.1, 120)
-        checks.seconds("api_timeout", self.api_timeout, 0.1, 3600)
 
     def _check_pages(self) -> None:
         checks.line("app_name", self.app_name)

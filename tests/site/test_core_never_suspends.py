@@ -560,7 +560,7 @@ def test_signing_out_twice_and_by_a_script(site):
 
 
 def test_signing_out_of_a_session_that_was_ended_elsewhere():
-    """A cookie does not know it where the store is not asked each time."""
+    """A cookie does not know it where the store is not asked each time. What it still has is revoked once more."""
     site = Site(sessions="cookie")
     session = site.sign_in().session
     site.store.local = False
@@ -568,7 +568,7 @@ def test_signing_out_of_a_session_that_was_ended_elsewhere():
     run(site.party.parts.sessions.end(session.id, session.began))
     assert site.answer("/auth/logout", method="POST", headers=SUBMIT).status == 303
     assert site.browser.cookies == {}
-    assert site.server.revoked == []
+    assert site.server.revoked == [session.tokens.refresh_token]
 
 
 def test_a_sign_out_that_wants_no_page_gets_none(site):

@@ -39,6 +39,10 @@ class Login:
         self._answers = parts.answers
         self._is_ours = is_ours
         self._once = once(parts.world.clock)
+        config = parts.config
+        self._rules = access.Rules(
+            config.public, config.optional, config.required_scopes, required_auth_age=config.required_auth_age
+        )
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET login`: off to the authorization endpoint; with `iss` at its wish (OpenID Connect Core 1.0, 4)."""
@@ -115,7 +119,7 @@ class Login:
             if session is None:
                 if tries.is_looping(jar):
                     return self._answers.looping(request, self._answers.login_to(page))
-            elif not over and not _asks_for_more(errand) and tries.is_at_once(session):
+            elif not over and not _asks_for_more(errand) and self._is_public(page) and tries.is_at_once(session):
                 if tries.is_led_back(page, jar):
                     return self._answers.unseen(request)
                 counted = [tries.count_page(page, jar)]
@@ -124,6 +128,11 @@ class Login:
         location = oauth.authorization_request(self._config, server, transaction, errand.extra)
         cookies = [*self._logins.set_cookies(transaction, secret, jar, over=over), *counted]
         return pages.redirect(location, cookies, reason="began")
+
+    def _is_public(self, page: str) -> bool:
+        """Whether a page is one that sees nobody signed in. One that is written oddly is not judged."""
+        rule = self._rules.plainly(re.split("[?#]", page)[0])
+        return rule is not None and rule.public
 
 
 def _asks_for_more(errand: Errand) -> bool:

@@ -86,6 +86,8 @@ class LuminMiddleware:
             except LuminError as error:
                 await NotSetUp(error)(scope, receive, send)
                 return
+            if not isinstance(scope["headers"], (list, tuple)):  # any iterable may come (ASGI, HTTP Connection Scope)
+                scope = {**scope, "headers": list(scope["headers"])}
             headers, cookie = apart(scope["headers"])
             if kind == "http" and not self._root_path and is_plain(scope):
                 visit = party.at_once(scope["path"], cookie, (self._read, scope, receive))

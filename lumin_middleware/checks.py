@@ -163,58 +163,6 @@ def function(name: str, value: object) -> None:
         raise ConfigurationError(name, "must be a function that takes one argument")
 
 
-def line(name: str, value: object) -> None:
-    if value is None:
-        return
-    if not isinstance(value, str) or not value.strip() or len(value) > LINE_LIMIT:
-        raise ConfigurationError(name, f"must be a text of at most {LINE_LIMIT} characters")
-    if found := stowaway(value):
-        raise ConfigurationError(name, f"holds {found}")
-
-
-LINE_LIMIT = 80
-"""Characters of a name at the head of a page: two lines of a phone."""
-
-
-def place(name: str, value: object) -> None:
-    """A path of this site, or a URL."""
-    if isinstance(value, str) and value.startswith("/"):
-        local_path(name, value)
-    elif value is not None:
-        url(name, value, query=True)
-
-
-def colour(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not re.fullmatch(r"#(?:[0-9A-Fa-f]{3}){1,2}", value):
-        raise ConfigurationError(name, f"{value!r} must be a colour such as '#1d55d8'")
-    digits = value[1:].lower()
-    return f"#{digits}" if len(digits) == 6 else "#" + "".join(2 * digit for digit in digits)
-
-
-PICTURE_LIMIT = 32_768
-"""Characters of a picture that is in each page: what one packs into a URL, and less than a page may weigh."""
-
-
-def picture(name: str, value: object) -> None:
-    cure = "give a path of this site, an https URL, or a data:image/… URL"
-    if value is None:
-        return
-    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
-        raise ConfigurationError(name, f"is no URL; {cure}")
-    if value.startswith("/"):
-        local_path(name, value)
-    elif not value.startswith("data:"):
-        if urlsplit(value).scheme != "https":
-            raise ConfigurationError(name, f"{value[:80]!r} cannot be shown; {cure}")
-        url(name, value, query=True)
-    elif not re.match(r"data:image/[a-z0-9.+-]+[;,]", value):
-        raise ConfigurationError(name, f"is no picture; {cure}")
-    elif len(value) > PICTURE_LIMIT:
-        raise ConfigurationError(name, f"is longer than {PICTURE_LIMIT} characters; give a path or an https URL")
-
-
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigurationError(name, f"{value!r} is not known; use one of {', '.join(choices)}")

@@ -7,15 +7,13 @@ the kind of cookies. Nothing here, and nothing that reads it, looks at `Host` or
 from __future__ import annotations
 
 import hashlib
-import hmac
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from . import checks, environment, texts
+from . import environment, requirements
 from .authorization_server import LUMIN as LUMIN
 from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
@@ -26,24 +24,6 @@ from .ports import AsyncStore, Store
 
 Admit = Callable[[dict[str, Any]], Any]
 """What `admit` takes: claims to None, or to the claims to keep; it raises `Refused` for whoever stays out."""
-
-ROUTES = (
-    "login",
-    "logout",
-    "connect",
-    "disconnect",
-    "connections",
-    "session",
-    "sessions",
-    "verify",
-    "form",
-    "backchannel-logout",
-    "api",
-    "popup",
-    "lumin.js",
-    "lumin.d.ts",
-)
-"""The last part of our routes beside the callback."""
 
 CONNECT_TIMEOUT = 3.0
 """Seconds to connect to the authorization server or the API, TLS included: enough for three lost packets."""
@@ -59,28 +39,6 @@ CLAIMS = (
     "picture",
     "locale",
 )
-
-
-_CHOICES = {
-    "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic"),
-    "id_token": ("or_user_info", "required", "auto"),
-    "id_token_signed_response_alg": checks.ID_TOKEN_ALGORITHMS,
-    "sessions": ("cookie", "store"),
-}
-
-_YES_OR_NO = ("end_session", "strict_logout", "backchannel_logout", "verify_access_token")
-
-_YEAR = 31_536_000.0
-
-_SECONDS = {
-    "idle_timeout": (60.0, _YEAR),
-    "absolute_timeout": (60.0, _YEAR),
-    "grant_lifetime": (60.0, 10 * _YEAR),
-    "renew_before": (0.0, 86_400.0),
-    "timeout": (0.1, 120.0),
-    "api_timeout": (0.1, 3600.0),
-}
-"""The least and the most of each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,94 +161,8 @@ class LuminConfig:
     Content-Security-Policy, which else is `default-src 'self'`. Where it fails, our own page is sent."""
 
     def __post_init__(self) -> None:
-        checks.credential("client_id", self.client_id)
-        checks.credential("client_secret", self.client_secret)
-        self._check_redirect_uri()
-        keys = checks.secret_keys(self.secret_key)
-        if "openid" not in checks.plain_scope("scope", self.scope):
-            raise ConfigurationError("scope", f"{self.scope!r} must name 'openid', or no identity can be verified")
-        if not isinstance(self.server, AuthorizationServer):
-            raise ConfigurationError(
-                "server", "must be an AuthorizationServer, such as LUMIN or AuthorizationServer.at(url)"
-            )
-        checks.url("api_url", self.api_url)
-        for name, choices in _CHOICES.items():
-            checks.one_of(name, getattr(self, name), choices)
-        for name in _YES_OR_NO:
-            checks.boolean(name, getattr(self, name))
-        self._check_rules()
-        self._check_times()
-        checks.cookie_name("cookie_name", self.cookie_name)
-        checks.size("session_memory", self.session_memory)
-        object.__setattr__(self, "admit", checks.admission("admit", self.admit))
-        checks.function("on_event", self.on_event)
-        self._check_pages()
-        self._check_ways_on()
-        for name in ("claims", "trusted_audiences"):
-            object.__setattr__(self, name, checks.names(name, getattr(self, name)))
-        object.__setattr__(self, "api_proxy", checks.api_calls("api_proxy", self.api_proxy))
-        object.__setattr__(self, "trusted_proxies", checks.networks("trusted_proxies", self.trusted_proxies))
-        if self.verify_access_token and not self.trusted_proxies:
-            raise ConfigurationError("verify_access_token", "has an effect only with trusted_proxies")
-        object.__setattr__(self, "client_secret", checks.Secret(self.client_secret))
-        object.__setattr__(self, "_keys", tuple(hmac.digest(key, self.fingerprint.encode(), "sha256") for key in keys))
-
-    def _check_redirect_uri(self) -> None:
-        parts = checks.url("redirect_uri", self.redirect_uri, query=True)
-        if not parts.path.strip("/"):
-            raise ConfigurationError(
-                "redirect_uri", f"{self.redirect_uri!r} needs a path of its own, such as /auth/callback"
-            )
-        checks.pattern("redirect_uri", parts.path)
-        if (name := parts.path.rstrip("/").rpartition("/")[2]) in ROUTES:
-            raise ConfigurationError("redirect_uri", f"ends in {name!r}, which is a route of ours; use another name")
-
-    def _check_ways_on(self) -> None:
-        if self.after_logout is None:
-            object.__setattr__(self, "after_logout", f"{self.prefix}/logout")
-        for name in ("after_login", "after_logout"):
-            checks.local_path(name, getattr(self, name))
-        if self.post_logout_redirect_uri is not None:
-            checks.url("post_logout_redirect_uri", self.post_logout_redirect_uri, query=True)
-            if not self.end_session:
-                raise ConfigurationError("post_logout_redirect_uri", "has an effect only with end_session=True")
-
-    def _check_rules(self) -> None:
-        for name in ("public", "optional"):
-            object.__setattr__(self, name, checks.patterns(name, getattr(self, name)))
-        if not isinstance(self.required_scopes, Mapping):
-            raise ConfigurationError(
-                "required_scopes", "must map patterns to scopes, such as {'/sign/*': 'sign:requests'}"
-            )
-        for pattern, scope in self.required_scopes.items():
-            checks.pattern("required_scopes", pattern)
-            checks.plain_scope("required_scopes", scope)
-        if not isinstance(self.required_auth_age, Mapping):
-            raise ConfigurationError("required_auth_age", "must map patterns to seconds, such as {'/pay/*': 300}")
-        for pattern, age in self.required_auth_age.items():
-            checks.pattern("required_auth_age", pattern)
-            checks.seconds("required_auth_age", age, 60, 86_400)
-
-    def _check_times(self) -> None:
-        for name, (least, most) in _SECONDS.items():
-            if name != "grant_lifetime" or self.grant_lifetime is not None:
-                checks.seconds(name, getattr(self, name), least, most)
-        if self.idle_timeout > self.absolute_timeout:
-            raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
-
-    def _check_pages(self) -> None:
-        checks.line("app_name", self.app_name)
-        checks.place("app_url", self.app_url)
-        object.__setattr__(self, "accent", checks.colour("accent", self.accent))
-        checks.picture("logo", self.logo)
-        if self.logo and not self.app_name:
-            raise ConfigurationError("logo", "needs app_name, for whoever does not see it")
-        if self.app_url and not self.app_name:
-            raise ConfigurationError("app_url", "has an effect only with app_name")
-        texts.table(self.texts)
-        checks.function("pages", self.pages)
-        if inspect.iscoroutinefunction(self.pages):
-            raise ConfigurationError("pages", "is an async function; a page is made at once, use a plain one")
+        for name, value in requirements.met(self):
+            object.__setattr__(self, name, value)
 
     # --- what follows from the redirect URI ---
 

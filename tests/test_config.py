@@ -15,8 +15,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lumin_middleware.checks import ID_TOKEN_ALGORITHMS, Secret
-from lumin_middleware.config import CLAIMS, LUMIN, ROUTES, SETTINGS, AuthorizationServer, LuminConfig
+from lumin_middleware.config import CLAIMS, LUMIN, SETTINGS, AuthorizationServer, LuminConfig
 from lumin_middleware.errors import ConfigurationError
+from lumin_middleware.requirements import ROUTES
 from lumin_middleware.site.relying_party import RelyingParty
 from tests.fakes import (
     KEY,

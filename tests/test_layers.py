@@ -28,6 +28,7 @@ CORE = (
     "checks",
     "field_texts",
     "authorization_server",
+    "requirements",
     "environment",
     "config",
     "protocol.documents",

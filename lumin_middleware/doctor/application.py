@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import wsgi
 from ..asgi import LuminMiddleware
-from ..config import ROUTES, LuminConfig
+from ..config import LuminConfig
+from ..requirements import ROUTES
 from .findings import Finding, doubtful, ok, wrong
 
 APPLICATION = "application"

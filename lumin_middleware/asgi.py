@@ -112,6 +112,7 @@ class LuminMiddleware:
             await self.app(scope, receive, send)
 
     def _read(self, scope: Scope, receive: Receive) -> Request:
+        # It parts the headers for itself: the application gets those of `apart`, and may change them.
         return read(scope, receive, self.config.callback_path, self._root_path)
 
     # --- once for each loop ---

@@ -27,10 +27,10 @@ from .ports import AsyncStore, Store, run
 from .runtime.event_loop import AsyncWorld
 from .runtime.threads import ThreadWorld
 from .sessions.grants import Granted, Listed
-from .site.answers import Places
 from .site.connect import DEFAULT_NAME
 from .site.parts import Parts
 from .site.people import People, SignedIn
+from .site.places import Places
 from .stores import NamedStore
 
 T = TypeVar("T")

@@ -142,7 +142,7 @@ def _leads_to(url: str, host: str, port: int) -> bool:
     """Whether a URL is that of a port which is listened on; all interfaces' address is this machine's own, too."""
     try:
         where = urlsplit(url)
-        there, asked = where.hostname or "", where.port or 80
+        there, asked = where.hostname or "", where.port or (443 if where.scheme == "https" else 80)
     except ValueError:  # which is told where it is looked at
         return False
     everywhere = host in ("0.0.0.0", "::")  # noqa: S104  compared, and not listened on

@@ -1,7 +1,8 @@
 """Saving: a renewed session is in the store before anything else sees its tokens.
 
 The old refresh token is spent by then, so what cannot be saved is kept by this process, and saved with the session's
-next request. That is bounded: a store that is gone for good costs a process little.
+next request, with another's that could be saved, or when the process ends. That is bounded: a store that is gone for
+good costs a process little.
 """
 
 from __future__ import annotations

@@ -71,7 +71,8 @@ class Tries:
     def _counted(self, name: str, jar: Jar[Any]) -> str:
         tries = [*self._read(jar), (self._clock(), name)]
         pages = [each for each in tries if each[1].startswith(_PAGE)]
-        kept = [*(each for each in tries if each not in pages)][-TRIES_LIMIT:] + pages[-1:]
+        sign_ins = [each for each in tries if each not in pages]
+        kept = sign_ins[-TRIES_LIMIT:] + pages[-1:]
         return self._cookies.set(self._cookies.tries, self._sealer.seal(json.dumps(kept).encode()), TRIES_WINDOW)
 
     def saw(self, session: Session) -> None:

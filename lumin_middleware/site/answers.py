@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from logging import DEBUG
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from ..config import LuminConfig
 from ..errors import (
@@ -30,8 +30,9 @@ from ..reasons import REASONS, Reason
 from ..sessions.records import digest
 from ..texts.en import KEYS, TEXTS
 from . import pages
-from .access import accepts_html, is_navigation, is_page, percent_encoded, return_to
+from .access import accepts_html, is_navigation, is_page, return_to
 from .pages import Draft, permissions
+from .places import Places, own_page, target
 
 _HOST = re.compile(r"[a-z0-9.-]{1,253}(?::[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](?::[0-9]{1,5})?")
 
@@ -55,24 +56,6 @@ def why(error: LuminError) -> Reason:
     if isinstance(error, OAuthError):
         return REASONS[_SAID.get(error.error, "sign_in_failed")]
     return REASONS.get(error.reason, REASONS["server_error"])
-
-
-class Places:
-    """Where our routes are that answers lead to."""
-
-    def __init__(self, config: LuminConfig) -> None:
-        self._config = config
-        self.login_path = f"{config.prefix}/login"
-        self.logout_path = f"{config.prefix}/logout"
-        self.connect_path = f"{config.prefix}/connect"
-
-    def login_to(self, wanted: str) -> str:
-        """The login that leads to a page."""
-        return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
-
-    def connect_to(self, wanted: str, name: str) -> str:
-        """Where somebody gives the grant of this name, which leads to a page then."""
-        return f"{self.connect_path}?return_to={quote(wanted, safe='/')}&name={quote(name, safe='')}"
 
 
 class Answers(Places):
@@ -144,9 +127,7 @@ class Answers(Places):
         error = "" if reason == "no_session" else "invalid_token"
         told = REASONS.get(reason, REASONS["ended"])
         reference = self._reference(request, told, 401)
-        headers = [("WWW-Authenticate", oauth.challenge(error=error))]
-        if request.header(b"hx-request"):
-            headers.append(("HX-Redirect", login_url))
+        headers = _to_sign_in(request, login_url, oauth.challenge(error=error))
         if may_be_page and is_page(request):
             # They cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
             name = "kept" if kept else "not_sent" if request.method not in ("GET", "HEAD") else "no_session"
@@ -165,9 +146,7 @@ class Answers(Places):
         """401 for somebody whose sign-in is too long ago and who cannot be redirected (RFC 9470, 3)."""
         login_url = f"{self.login_url(request)}&max_age={int(max_age)}"
         challenge = oauth.challenge(error="insufficient_user_authentication", max_age=str(int(max_age)))
-        headers = [("WWW-Authenticate", challenge)]
-        if request.header(b"hx-request"):
-            headers.append(("HX-Redirect", login_url))
+        headers = _to_sign_in(request, login_url, challenge)
         told = REASONS["insufficient_user_authentication"]
         reference = self._reference(request, told, 401)
         if may_be_page and is_page(request):
@@ -332,19 +311,12 @@ class Answers(Places):
         return self.page(request, 200, Draft("signed_out", links=again))
 
 
+def _to_sign_in(request: Request, login_url: str, challenge: str) -> list[tuple[str, str]]:
+    """The headers that ask for a sign-in; HTMX, which takes no redirect for one, is told where."""
+    return [("WWW-Authenticate", challenge), *([("HX-Redirect", login_url)] if request.header(b"hx-request") else [])]
+
+
 def said_by_the_site(error: LuminError) -> str:
     """The sentence that the site's own `admit` has for the person; empty where ours is said."""
     own = isinstance(error, RequestRefused) and error.reason == "not_admitted"
     return str(error) if own and str(error) != REASONS["not_admitted"].person else ""
-
-
-def own_page(request: Request, config: LuminConfig) -> str:
-    """The page of this site that a request says it was made from; empty for none. It is not judged yet."""
-    page = request.header(b"hx-current-url") or request.header(b"referer")
-    return page[len(config.origin) :] if page.startswith(f"{config.origin}/") else ""
-
-
-def target(request: Request) -> str:
-    """The request target in origin form (RFC 9112, 3.2.1), as it came."""
-    raw = f"{request.raw_path}?{request.query}" if request.query else request.raw_path
-    return percent_encoded(raw.encode("latin-1", "replace"))

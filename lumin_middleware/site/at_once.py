@@ -13,17 +13,16 @@ from collections.abc import Callable
 
 from ..errors import StoreUnavailable
 from ..journal import DETAILS, is_logged
-from .access import Rules
 from .visit import Came, Party, Passing
 
 
 class AtOnce:
     """Lets requests of one site pass. The site's own routes are `below` a folder, and `is_own` knows them."""
 
-    def __init__(self, party: Party, rules: Rules, below: str, is_own: Callable[[str], bool]) -> None:
+    def __init__(self, party: Party, below: str, is_own: Callable[[str], bool]) -> None:
         parts = party.parts
         self._party = party
-        self._rule = rules.plainly
+        self._rule = parts.rules.plainly
         self._below = below
         self._is_own = is_own
         self._session = parts.sessions.at_once

@@ -11,20 +11,20 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..errors import InsufficientScope, LuminError, OAuthError, RequestRefused
+from ..errors import LuminError, OAuthError, RequestRefused
 from ..events import ClientRejected
 from ..journal import say
-from ..model import AuthorizationCode, Errand, Request, Response, Session, Transaction
+from ..model import AuthorizationCode, Errand, Request, Response, Transaction
 from ..protocol import oauth
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
-from ..sessions.logins import person
 from ..sessions.marks import CONNECTING, DONE, PENDING, SUCCESS, USED
 from ..sessions.opened import Opened
 from ..sessions.records import digest
 from . import pages, sign_in_pages
 from .access import is_navigation, is_prefetch
 from .answers import said_by_the_site
+from .arrival import Arrival
 from .login import Login
 from .parts import Parts
 from .set_up import Alarm, NotSetUp
@@ -65,6 +65,7 @@ class Callback:
         self._answers = parts.answers
         self._login = login
         self._sign_in = sign_in
+        self._arrival = Arrival(parts)
         self._alarm = Alarm(parts.world.clock)
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
@@ -105,11 +106,11 @@ class Callback:
             )
         except Overtaken as overtaken:
             over = [*self._logins.forget(state, jar), *self._logins.forget_rivals(overtaken.by)]
-            return await self._lead_to(errand, over)
+            return await self._arrival.lead_to(errand, over)
         except LuminError as error:
             return await self._failed(request, jar, code.transaction, error)
         cookies += [*self._logins.forget(state, jar), self._logins.tries.count(session, jar)]
-        answer = await self._arrive(request, session, errand, cookies)
+        answer = await self._arrival.arrive(request, session, errand, cookies)
         answer.undo = lambda: self._sign_in.undo(code, session)
         return answer
 
@@ -119,7 +120,7 @@ class Callback:
             await self._world.shield(lambda: self._sign_in.connect(code, jar))
         except LuminError as error:
             return await self._failed(request, jar, code.transaction, error)
-        return await self._lead_to(code.transaction.errand, self._logins.forget(code.transaction.state, jar))
+        return await self._arrival.lead_to(code.transaction.errand, self._logins.forget(code.transaction.state, jar))
 
     async def _twin(self, request: Request, jar: Jar[Opened], state: str, errand: Errand) -> Response:
         """The same callback once more, from the browser that began the login: it ends where the first one ends."""
@@ -130,43 +131,10 @@ class Callback:
                 break
             await self._world.sleep(TWIN_PAUSE)
         if outcome in SUCCESS:
-            return await self._lead_to(errand, self._logins.forget(state, jar))
+            return await self._arrival.lead_to(errand, self._logins.forget(state, jar))
         if outcome in PENDING and self._logins.waits(state, jar) < WAITS_LIMIT:
             return await self._wait(request, jar, state, errand)
         return await self._again(request, jar, state, errand, ALONE_LIMIT, lambda: self._unknown(request, jar, state))
-
-    async def _arrive(self, request: Request, session: Session, errand: Errand, cookies: list[str]) -> Response:
-        """Somebody is signed in: on to the page, unless it is another person than who asked, or brought too little."""
-        if errand.asked_by and person(session) != errand.asked_by:
-            say("another_person")
-            return_to = await self._long_pages.find(errand.return_to)
-            content = sign_in_pages.another_person(session, return_to, self._answers.login_to(return_to))
-            answer = self._answers.page(request, 200, content)
-        elif missing := _missing(session, errand):
-            answer = self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)))
-        elif not self._is_recent(session, errand):
-            answer = await self._not_recent(request, errand)
-        else:
-            return await self._lead_to(errand, cookies)
-        answer.headers += pages.set_cookies(cookies)
-        return answer
-
-    async def _not_recent(self, request: Request, errand: Errand) -> Response:
-        say("max_age_ignored")
-        return_to = await self._long_pages.find(errand.return_to)
-        again = f"{self._answers.login_to(return_to)}&prompt=login&max_age={errand.extra['max_age']}"
-        content = sign_in_pages.not_recent(self._config.after_login, again)
-        return self._answers.tell(request, 403, "insufficient_user_authentication", content)
-
-    def _is_recent(self, session: Session, errand: Errand) -> bool:
-        max_age = errand.extra.get("max_age")
-        return max_age is None or session.is_recent(float(max_age), self._world.clock())
-
-    def _is_enough(self, session: Session, errand: Errand) -> bool:
-        return _is_enough(session, errand) and self._is_recent(session, errand)
-
-    async def _lead_to(self, errand: Errand, cookies: list[str]) -> Response:
-        return pages.redirect(await self._long_pages.find(errand.return_to), cookies, reason="signed_in")
 
     # --- no code ---
 
@@ -241,7 +209,7 @@ class Callback:
             return self._unknown(request, jar, state)
         outcome = await self._marks.outcome(state)
         if (outcome == DONE or is_error) and await self._is_signed_in(jar, errand):
-            return await self._lead_to(errand, [])
+            return await self._arrival.lead_to(errand, [])
         if not self._logins.is_own(state, jar):
             return self._unknown(request, jar, state, errand, await self._long_pages.find(errand.return_to))
         if outcome in PENDING | SUCCESS:
@@ -250,7 +218,7 @@ class Callback:
 
     async def _is_signed_in(self, jar: Jar[Opened], errand: Errand) -> bool:
         session = await self._sessions.current(jar)
-        return session is not None and self._is_enough(session, errand)
+        return session is not None and self._arrival.is_enough(session, errand)
 
     def _unknown(
         self, request: Request, jar: Jar[Opened], state: str, errand: Errand | None = None, return_to: str = ""
@@ -275,8 +243,8 @@ class Callback:
     ) -> Response:
         """On to the page if somebody is signed in by now; else a wait for another tab; else the same again."""
         session = await self._sessions.current(jar)
-        if session is not None and self._is_enough(session, errand):
-            return await self._arrive(request, session, errand, self._logins.retire(state, jar))
+        if session is not None and self._arrival.is_enough(session, errand):
+            return await self._arrival.arrive(request, session, errand, self._logins.retire(state, jar))
         if self._logins.under_way(state, jar, errand.began) and self._logins.waits(state, jar) < WAITS_LIMIT:
             return await self._wait(request, jar, state, errand)
         limit = AMONG_OTHERS_LIMIT if self._logins.others(state, jar) else ALONE_LIMIT
@@ -320,18 +288,6 @@ class Callback:
         self._alarm.astray(request.path, self._config.callback_path)
         content = sign_in_pages.not_set_up(self._answers.login_path)
         return self._answers.tell(request, 400, "not_set_up", content, cause="astray")
-
-
-def _missing(session: Session, errand: Errand) -> list[str]:
-    return [token for token in errand.needed.split() if token not in session.tokens.scope]
-
-
-def _is_enough(session: Session, errand: Errand) -> bool:
-    """Whether a session does what a login was for: it has the scopes, and is new where a new one was asked for."""
-    if errand.grant:  # which is another thing than a session
-        return False
-    anew = errand.extra.get("prompt", "none") != "none"
-    return not _missing(session, errand) and (not anew or session.began >= errand.began)
 
 
 def _is_of_the_prompt(error: OAuthError, prompt: str) -> bool:

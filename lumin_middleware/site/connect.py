@@ -13,9 +13,9 @@ from ..sessions.logins import person
 from ..sessions.opened import Opened
 from . import access, pages
 from .access import accepts_html, is_navigation, is_prefetch, is_same_origin
-from .answers import target
 from .login import Login
 from .parts import Parts
+from .places import target
 
 DEFAULT_NAME = "default"
 """What a grant is called where nobody called it anything."""

@@ -15,10 +15,10 @@ from ..sessions.forms import FORM_LIMIT, Form
 from ..sessions.opened import Opened
 from . import access, pages
 from .access import is_page, is_prefetch, is_same_origin
-from .answers import own_page, target
 from .login import Login
 from .pages import Draft
 from .parts import Parts
+from .places import own_page, target
 
 _NAME = re.compile(r"name=([0-9a-f]{16})")
 

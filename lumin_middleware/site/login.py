@@ -39,10 +39,7 @@ class Login:
         self._answers = parts.answers
         self._is_ours = is_ours
         self._once = once(parts.world.clock)
-        config = parts.config
-        self._rules = access.Rules(
-            config.public, config.optional, config.required_scopes, required_auth_age=config.required_auth_age
-        )
+        self._rules = parts.rules
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET login`: off to the authorization endpoint; with `iss` at its wish (OpenID Connect Core 1.0, 4)."""

@@ -1,4 +1,4 @@
-"""The parts of one site, made in one place: what keeps, what renews, what answers.
+"""The parts of one site, made in one place: what keeps, what renews, what rules, what answers.
 
 Read it to see what a site consists of. Each part gets what it needs of those before it; the routes get all of them.
 """
@@ -19,6 +19,7 @@ from ..sessions.kinds import sessions
 from ..sessions.logins import Logins
 from ..sessions.marks import LongPages, Marks
 from ..sessions.renewal import Renewal
+from .access import Rules
 from .answers import Answers
 
 
@@ -41,6 +42,9 @@ class Parts:
         self.marks = Marks(world)
         self.long_pages = LongPages(config, world)
         self.forms = Forms(config, world, self.cookies)
+        self.rules = Rules(
+            config.public, config.optional, config.required_scopes, config.callback_path, config.required_auth_age
+        )
         self.answers = Answers(config, world)
 
     async def finish(self) -> None:

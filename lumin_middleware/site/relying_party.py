@@ -22,9 +22,8 @@ from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.opened import Opened
 from . import access, pages
-from .access import Rule, Rules, is_navigation
+from .access import Rule, is_navigation
 from .account import Account, Route
-from .answers import target
 from .api_proxy import ApiProxy
 from .at_once import AtOnce
 from .browser import BrowserFile, Popup
@@ -33,6 +32,7 @@ from .connect import Connect
 from .kept_form import KeptForm
 from .login import Login
 from .parts import Parts
+from .places import target
 from .sign_in import SignIn
 from .verify import Verify
 from .visit import Visit
@@ -50,10 +50,8 @@ class RelyingParty:
         self._connect = Connect(parts, self._login)
         self._callback = Callback(parts, self._login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
-        self._rules = Rules(
-            config.public, config.optional, config.required_scopes, config.callback_path, config.required_auth_age
-        )
-        self._verify = Verify(parts, self._rules, self.admit)
+        self._rules = parts.rules
+        self._verify = Verify(parts, self.admit)
         self._routes: dict[str, Route] = {
             config.callback_path: self._callback,
             answers.login_path: self._login,
@@ -68,7 +66,7 @@ class RelyingParty:
         self._kept_form = KeptForm(parts, self._login)
         self._routes[self._kept_form.path] = self._kept_form
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
-        self.at_once = AtOnce(self, self._rules, self._below, self._may_be_own)
+        self.at_once = AtOnce(self, self._below, self._may_be_own)
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""

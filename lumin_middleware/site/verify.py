@@ -23,7 +23,7 @@ from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.opened import Opened
 from . import holding, pages
-from .access import Rule, Rules, own_path
+from .access import Rule, own_path
 from .holding import Asked, Holding, Outcome
 from .parts import Parts
 
@@ -227,10 +227,10 @@ class Verify:
     `?rules=`, it is told in `X-Accel-Expires` for how many seconds it may hold the answer (`holding`).
     """
 
-    def __init__(self, parts: Parts, rules: Rules, judge: Judge) -> None:
+    def __init__(self, parts: Parts, judge: Judge) -> None:
         self._config = config = parts.config
         self._answers = parts.answers
-        self._rules = rules
+        self._rules = parts.rules
         self._judge = judge
         self._proxies = Proxies(config.trusted_proxies)
         self._holding = Holding(config)

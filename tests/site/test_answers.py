@@ -26,7 +26,8 @@ from lumin_middleware.errors import (
 from lumin_middleware.model import Request, Response
 from lumin_middleware.reasons import REASONS
 from lumin_middleware.site.access import RETURN_TO_LIMIT
-from lumin_middleware.site.answers import DETAIL_LIMIT, Answers, target
+from lumin_middleware.site.answers import DETAIL_LIMIT, Answers
+from lumin_middleware.site.places import target
 from tests.fakes import BASE, NAVIGATION, ORIGIN, World, any_text, config, header, hostile, request
 from tests.site_rig import Clock
 

@@ -185,18 +185,13 @@ class Answers(Places):
     def looping(self, request: Request, again: str) -> Response:
         """The sign-ins of this browser lead nowhere."""
         host = self.other_host(request)
-        points = ("loop.host", *_LOOP) if host else _LOOP
-        reason = REASONS["loop"]
-        reference = self._reference(request, reason, status := reason.status or 400)
         content = Draft(
             "loop",
-            points=points,
+            points=("loop.host", *_LOOP) if host else _LOOP,
             values={"host": host, "origin": self._config.origin},
             links=(("try_again", again),),
-            reason="loop",
-            reference=reference,
         )
-        return self.page(request, status, content)
+        return self.tell(request, REASONS["loop"].status or 400, "loop", content)
 
     def unseen(self, request: Request) -> Response:
         """Somebody is signed in, and the page that they were led to sends them to sign in again."""

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from ..errors import ConfigurationError
 from ..sessions.index import Entry, Index
-from .account import Account
 from .parts import Parts
 
 
@@ -22,7 +21,6 @@ class People:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._account = Account(parts)
 
     async def sessions(self, subject: str) -> list[SignedIn]:
         """Where somebody is signed in, oldest first. Raises `ConfigurationError`, `StoreUnavailable`."""
@@ -34,11 +32,9 @@ class People:
         ended = 0
         for entry in await self._entries(subject):
             ended += await self._is_alive(entry)
-            session = await self._parts.sessions.find(entry.session_id)
-            if session is not None:
-                await self._account.sign_out(session)
-            else:  # one in a cookie that was never renewed: nobody but its browser has its tokens
-                await self._parts.sessions.end(entry.session_id, entry.began)
+            session = await self._parts.ending.end(entry.session_id, entry.began)
+            if session is not None:  # else it is in a cookie and was never renewed: its browser alone has its tokens
+                await self._index().remove(session)
             await self._index().forget(_common(subject), [entry.session_id])
         return ended
 

@@ -13,7 +13,7 @@ from ..config import LuminConfig
 from ..errors import RequestRefused
 from ..model import Session
 from ..ports import World
-from .logins import CLOCK_TOLERANCE, LIFETIME
+from .logins import CLOCK_SETBACK, LIFETIME
 from .records import change, digest
 from .sealing import Sealer
 
@@ -49,7 +49,7 @@ class Ended:
         def newest(raw: bytes | None) -> bytes:
             return self._sealer.seal(str(max(issued_at, self._read(raw, name) or issued_at)).encode(), name).encode()
 
-        await change(self._world, _key(name), newest, LIFETIME + CLOCK_TOLERANCE)
+        await change(self._world, _key(name), newest, LIFETIME + CLOCK_SETBACK)
 
     async def _ended_at(self, name: str) -> float | None:
         return self._read(await self._world.store.get(_key(name)), name)

@@ -39,10 +39,12 @@ def _between_commas(text: str) -> list[str]:
 def _by_path(text: str, must: str) -> dict[str, str]:
     found = {}
     for item in _between_commas(text):
-        pattern, equals, value = item.partition("=")
+        pattern, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             raise ValueError(f"{item!r} must name {must}")
-        found[pattern.strip()] = value.strip()
+        if pattern in found:
+            raise ValueError(f"{pattern!r} is named twice, and only one could count")
+        found[pattern] = value
     return found
 
 

@@ -166,7 +166,9 @@ def read(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         except ValueError as error:
             wrong.append((name, f"{error} (from {name})"))
     if wrong:
-        raise ConfigurationError(ENVIRONMENT[wrong[0][0]][0], "; ".join(problem for _, problem in wrong))
+        (name, problem), *others = wrong
+        more = (f"; {ENVIRONMENT[other][0]}: {what}" for other, what in others)
+        raise ConfigurationError(ENVIRONMENT[name][0], problem + "".join(more))
     return values
 
 

@@ -100,7 +100,7 @@ class Refused(LuminError):
 
 
 class ClientMisused(LuminError):
-    """The application used the client in a way that would leak a token, or after its request."""
+    """The application used the client in a way that would leak a token, after its request, or where nobody is."""
 
     reason = "client_misused"
 

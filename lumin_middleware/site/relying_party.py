@@ -152,7 +152,7 @@ class RelyingParty:
         if rule.public:
             return Visit(self, request, jar)
         if request.websocket and not self._may_shake_hands(request, jar):
-            raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
+            raise RequestRefused("cross_origin", "The handshake's Origin is missing, or not this site.", status=403)
         try:
             visit, session = await self._visit(request, jar)
             if self.parts.renewal.is_due(session, settled=visit.until > 0):

@@ -21,7 +21,7 @@ from ..site import pages
 from ..site.visit import Visit
 from .answering import deny, raw_headers, respond
 from .event_loop import AsyncWorld
-from .user import LuminCredentials, LuminUser
+from .user import LuminUser
 
 WATCH_PAUSE = 15.0
 """Seconds between two looks whether a session that is served for long was ended in another process."""
@@ -161,8 +161,7 @@ class Passage:
             passed.setdefault("user", _NOBODY)
             passed.setdefault("auth", _NO_CREDENTIALS)
         else:
-            passed["user"] = LuminUser(session)
-            passed["auth"] = LuminCredentials(session)
+            passed["user"] = passed["auth"] = LuminUser(session)
         passed[MARK] = visit
         return passed
 
@@ -212,19 +211,22 @@ class Passage:
         self._hand_back()
         if visit.session is None:
             return message
-        headers = message.get("headers", ())
-        is_open, is_long = message["type"] == "http.response.start", message["type"] == "websocket.accept"
+        headers = [*(message.get("headers") or ())]  # any iterable may come, and some can be read once
+        is_open = message["type"] == "http.response.start"  # to whoever caches, as far as the application says
+        is_long = not is_open
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"content-type":
-                is_long = is_long or bytes(value[:17]).lower() == b"text/event-stream"
+                is_long = is_long or value[:17].lower() == b"text/event-stream"
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
             self._watch = Watch(visit, self._world)
         if visit.writes and (cookies := visit.set_cookies()):
-            return _with_cookies(message, cookies)
-        return {**message, "headers": [*headers, *_PRIVATE]} if is_open else message
+            return {**message, "headers": _with_cookies(headers, cookies)}
+        if is_open:
+            headers += _PRIVATE
+        return {**message, "headers": headers}
 
 
 class Watch:
@@ -275,6 +277,6 @@ class Challenge(StarletteResponse):
         await respond(await self._visit.challenge(self._wanted), scope, send)
 
 
-def _with_cookies(message: Message, cookies: list[str]) -> Message:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
-    return {**message, "headers": raw_headers(pages.with_cookies(headers, cookies))}
+def _with_cookies(headers: list[tuple[bytes, bytes]], cookies: list[str]) -> list[tuple[bytes, bytes]]:
+    said = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return raw_headers(pages.with_cookies(said, cookies))

@@ -208,3 +208,45 @@ async def test_an_application_that_handles_the_end_of_the_session_has_its_say(si
     site.app.handler = handler
     site.emulator.revoke_all()
     assert (await browser.navigate("/x")).text == "come back soon"
+
+
+ITERABLES = {
+    "list": list,
+    "tuple": tuple,
+    "generator": iter,
+    "map": lambda headers: map(tuple, headers),
+    "items": lambda headers: dict(headers).items(),
+}
+
+
+@pytest.mark.parametrize("of", ITERABLES.values(), ids=ITERABLES)
+@pytest.mark.parametrize("control", [b"", b"no-store"])
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_an_answer_s_headers_may_be_any_iterable(site, browser, of, control, renewed):
+    own = [(b"content-type", b"text/plain"), (b"x-own", b"1"), *([(b"cache-control", control)] if control else [])]
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": of(own)})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    await browser.sign_in()
+    site.middleware.app = app
+    if renewed:
+        site.clock.advance(3600)
+    answer = await browser.navigate("/x")
+    assert (answer.status_code, answer.headers["content-type"], answer.headers["x-own"]) == (200, "text/plain", "1")
+    assert ("set-cookie" in answer.headers) == renewed
+    assert answer.headers["cache-control"] == (control.decode() or ("private" if renewed else "private, no-cache"))
+
+
+@pytest.mark.parametrize("of", ITERABLES.values(), ids=ITERABLES)
+async def test_so_may_those_of_a_handshake(site, of):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept", "headers": of([(b"x-own", b"1")])})
+
+    browser = site.browser()
+    await browser.sign_in()
+    site.middleware.app = app
+    accepted = await Socket(site.middleware, browser).next()
+    assert (accepted["type"], list(accepted["headers"])) == ("websocket.accept", [(b"x-own", b"1")])

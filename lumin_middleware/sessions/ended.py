@@ -1,7 +1,8 @@
 """What the server has ended lately, for sign-ins that are still on their way: they come to nothing.
 
 A logout token can overtake the callback of the very session that it ends. No list has that session yet, so what was
-ended is remembered for as long as a login lives, and looked up when a session begins.
+ended is remembered for as long as a login lives, and looked up when a session begins. A logout token's time is by the
+server's clock, which may differ from ours by a minute, and is compared with times by that clock alone.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Ended:
     async def refuse(self, session: Session, login_began: float) -> None:
         """Raises `RequestRefused` where the server ended this session before it began here, and `StoreUnavailable`.
 
-        A session of the server's that was ended never comes back. A person may, with a login that began later; of one
-        that began in the same second nobody can tell, and somebody who was just signed out may sign in at once.
+        A session of the server's that was ended never comes back. A person may, with a login that began later, by the
+        server's clock; of one that began in the same second nobody can tell, and somebody who was just signed out may
+        sign in at once.
         """
         sub, sid = session.claims.get("sub"), session.claims.get("sid")
         ended = sid is not None and await self._ended_at(f"sid {sid}") is not None

@@ -15,7 +15,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import AsyncLuminClient, LuminClient
-from ..errors import ANSWERED, LuminError
+from ..errors import LuminError, to_be_answered
 from ..model import Wanted
 from ..site import pages
 from ..site.visit import Visit
@@ -90,17 +90,16 @@ class Passage:
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._held:
-                await self._release_or_answer(visit.failed, receive)
-        except ANSWERED as error:
-            if self._started:
-                raise
-            await self._answer(error, receive)
+                await self._release_or_answer(to_be_answered(visit.failed), receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
-        except BaseException:
-            await self._release()
-            raise
+        except BaseException as error:
+            ours = to_be_answered(error)
+            if ours is None or self._started:
+                await self._release()
+                raise
+            await self._answer(ours, receive)
         finally:
             self._over(client)
         if self._watch is not None and self._watch.over and not self._complete:
@@ -135,10 +134,7 @@ class Passage:
 
     async def _release_or_answer(self, error: LuminError | None, receive: Receive) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
-        if isinstance(error, ANSWERED):
-            await self._answer(error, receive)
-        else:
-            await self._release()
+        await (self._release() if error is None else self._answer(error, receive))
 
     async def _release(self) -> None:
         held, self._held = self._held, []

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import anyio
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -171,20 +172,44 @@ async def call_the_api(request):
     return JSONResponse((await request.state.lumin.get("user/info")).json())
 
 
-def whole_application(site):
+async def call_it_twice_at_once(request):
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(call_the_api(request))
+    raise AssertionError
+
+
+async def call_it_in_groups(request):
+    async with anyio.create_task_group() as outer:
+        outer.start_soon(call_it_twice_at_once, request)
+    raise AssertionError
+
+
+def whole_application(site, endpoint=call_the_api):
     """A Starlette application wrapped from outside: it answers 500 before it lets the error out."""
-    app = Starlette(routes=[Route("/{rest:path}", call_the_api)])
+    app = Starlette(routes=[Route("/{rest:path}", endpoint)])
     site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
     site.processes.append(site.middleware)
     return site.browser()
 
 
+@pytest.mark.parametrize("endpoint", [call_the_api, call_it_twice_at_once, call_it_in_groups])
 @pytest.mark.parametrize(("headers", "status"), [(NAVIGATION, 303), (FETCH, 401)])
-async def test_a_session_that_ends_at_work_is_the_challenge_and_not_a_500(each_site, headers, status):
-    browser = whole_application(each_site)
+async def test_a_session_that_ends_at_work_is_the_challenge_and_not_a_500(each_site, headers, status, endpoint):
+    browser = whole_application(each_site, endpoint)
     await browser.sign_in()
     each_site.emulator.revoke_all()
     assert (await browser.get("/x", headers=headers)).status_code == status
+
+
+async def test_a_fault_of_the_application_s_own_is_not_hidden_by_an_error_of_ours_beside_it(site, browser):
+    async def handler(request):
+        raise ExceptionGroup("at work", [LoginRequired("over"), ZeroDivisionError()])
+
+    await browser.sign_in()
+    site.app.handler = handler
+    with pytest.raises(ExceptionGroup, match="at work"):
+        await browser.navigate("/x")
 
 
 async def test_a_500_of_the_application_s_own_is_the_application_s(site, browser):

@@ -76,8 +76,7 @@ class RelyingParty:
             outcome = await self._outcome(request, jar)
         except LuminError as error:
             outcome = self.failure(request, error)
-        if is_detailed():
-            self._trace(request, outcome)
+        self.trace(request, outcome)
         return outcome
 
     async def _outcome(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
@@ -114,7 +113,10 @@ class RelyingParty:
         except RequestRefused:
             return ()
 
-    def _trace(self, request: Request, outcome: Response | Visit) -> None:
+    def trace(self, request: Request, outcome: Response | Visit) -> None:
+        """Leaves the line that says what became of a request; one that the application hands back has two."""
+        if not is_detailed():
+            return
         by = self.by(request)
         if isinstance(outcome, Response):
             reference = f"ref={outcome.reference!r}" if outcome.reference else ""

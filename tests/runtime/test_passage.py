@@ -1,6 +1,7 @@
 """Long connections end with their session; a session that ends at work becomes the challenge."""
 
 import asyncio
+import logging
 
 import anyio
 import pytest
@@ -200,6 +201,21 @@ async def test_a_session_that_ends_at_work_is_the_challenge_and_not_a_500(each_s
     await browser.sign_in()
     each_site.emulator.revoke_all()
     assert (await browser.get("/x", headers=headers)).status_code == status
+
+
+async def test_what_the_application_hands_back_leaves_a_line_of_its_own(site, browser, caplog):
+    async def handler(request):
+        request.state.lumin.require("templates")
+
+    await browser.sign_in()
+    site.app.handler = handler
+    with caplog.at_level(logging.DEBUG, "lumin_middleware"):
+        await browser.get("/x", headers=FETCH)
+    lines = [line for line in caplog.messages if "GET '/x'" in line]
+    assert [line.partition(";")[0] for line in lines] == [
+        "passed: GET '/x' went on to the application",
+        "insufficient_scope: GET '/x' was answered 403",
+    ]
 
 
 async def test_a_fault_of_the_application_s_own_is_not_hidden_by_an_error_of_ours_beside_it(site, browser):

@@ -41,6 +41,24 @@ def refused(**changes: Any) -> ConfigurationError:
     return raised.value
 
 
+def test_all_that_is_wrong_is_told_at_once():
+    error = refused(client_id="", sessions="redis", timeout=500, after_login="home", accent="blue")
+    assert [name for name, _ in error.problems] == ["client_id", "sessions", "after_login", "timeout", "accent"]
+    assert (error.field, error.problem) == error.problems[0]
+    assert all(f"{name}: {problem}" in str(error) for name, problem in error.problems)
+
+
+def test_what_does_not_fit_together_is_told_at_once():
+    error = refused(idle_timeout=700_000, verify_access_token=True, logo="/x.png", app_url="/")
+    assert [name for name, _ in error.problems] == ["idle_timeout", "verify_access_token", "app_url", "logo"]
+
+
+def test_each_setting_is_looked_at():
+    from lumin_middleware.requirements import _EACH
+
+    assert set(_EACH) == set(SETTINGS)
+
+
 # --- whatever comes ---
 
 ODD = [

@@ -1,4 +1,4 @@
-"""What a path may be taken for takes no more work than its length allows; what that is, `test_access` and the seams say."""
+"""What a path may be taken for takes no more work than its length allows; what that is, the seams say."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -72,7 +72,7 @@ class LuminMiddleware:
         self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
             WeakKeyDictionary()
         )
-        self._last: tuple[Callable[[], object], tuple[RelyingParty, AsyncWorld] | None] = (lambda: None), None
+        self._last: tuple[RelyingParty, AsyncWorld] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -122,13 +122,12 @@ class LuminMiddleware:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise _NO_ASYNCIO from None
-        last, found = self._last
-        if last() is loop and found is not None:
-            return found
-        if (found := self._parties.get(loop)) is None:
-            world = AsyncWorld(self.config, self._store(), self._clock)
-            found = self._parties[loop] = RelyingParty(self.config, world), world
-        self._last = ref(loop), found
+        found = self._last
+        if found is None or found[1].loop is not loop:
+            if (found := self._parties.get(loop)) is None:
+                world = AsyncWorld(self.config, self._store(), self._clock)
+                found = self._parties[loop] = RelyingParty(self.config, world), world
+            self._last = found
         return found
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,7 +172,7 @@ class LuminMiddleware:
 
         The server's lifespan does this; call it where there is none. The next request makes new ones.
         """
-        self._last = (lambda: None), None
+        self._last = None
         found = self._parties.pop(asyncio.get_running_loop(), None)
         if found is not None:
             party, world = found

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import TimestampSigner
 
@@ -50,7 +51,7 @@ class _Signer(TimestampSigner):
         self._clock = clock
         self._derived = {key: super(_Signer, self).derive_key(key) for key in self.secret_keys}
         # Each begun once: what is read is then hashed by a copy, which spares the setting up.
-        self._newest_first = [hmac.new(self._derived[key], digestmod="sha256") for key in reversed(self.secret_keys)]
+        self._newest_first = [HMAC(self._derived[key], SHA256()) for key in reversed(self.secret_keys)]
 
     def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
         # The same for each value, so worked out once.
@@ -70,7 +71,7 @@ class _Signer(TimestampSigner):
         for position, begun in enumerate(self._newest_first):
             mac = begun.copy()
             mac.update(signed)
-            if compare_digest(b"." + urlsafe_b64encode(mac.digest())[:_SIGNATURE_LENGTH], given):
+            if compare_digest(b"." + urlsafe_b64encode(mac.finalize())[:_SIGNATURE_LENGTH], given):
                 data, _, timestamp = signed.rpartition(b".")
                 return data, int.from_bytes(_decoded(timestamp), "big"), position
         return None

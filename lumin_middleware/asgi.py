@@ -94,7 +94,8 @@ class LuminMiddleware:
                 if visit is not None:
                     await Passage(visit, world, scope, send, headers).run(self.app, receive)
                     return
-            outcome = await party.handle(self._read(scope, receive))
+            # The application gets these headers, and may change them.
+            outcome = await party.handle(self._read(scope, receive, ([*headers], cookie)))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 changed = as_specified(scope, outcome.request)
@@ -111,9 +112,10 @@ class LuminMiddleware:
         else:
             await self.app(scope, receive, send)
 
-    def _read(self, scope: Scope, receive: Receive) -> Request:
-        # It parts the headers for itself: the application gets those of `apart`, and may change them.
-        return read(scope, receive, self.config.callback_path, self._root_path)
+    def _read(
+        self, scope: Scope, receive: Receive, parted: tuple[list[tuple[bytes, bytes]], bytes] | None = None
+    ) -> Request:
+        return read(scope, receive, self.config.callback_path, self._root_path, parted)
 
     # --- once for each loop ---
 

@@ -43,7 +43,7 @@ MARK = "lumin_middleware"
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
 _NO_CHANGE: Mapping[str, Any] = {}
-_NOTHING: list[Any] = []
+_NOTHING: Scope = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
@@ -84,7 +84,7 @@ class Passage:
             else AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
         )
         passed = self._passed = self._scope_for_app(client)
-        self._before = [*passed.values()]
+        self._before = passed.copy()
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
@@ -147,7 +147,7 @@ class Passage:
     def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
-        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else dict(scope)
+        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else {**scope}
         passed["headers"] = headers = self._headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
@@ -167,16 +167,15 @@ class Passage:
         By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
         """
         scope, passed = self._scope, self._passed
-        values = [*passed.values()]
         try:
-            is_changed = values != self._before
+            is_changed = passed != self._before
         except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
             is_changed = True
         if is_changed:
             for name, value in passed.items():
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
-            self._before = values
+            self._before = passed.copy()
         state = passed.get("state")
         if state and len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")

@@ -43,7 +43,7 @@ MARK = "lumin_middleware"
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
 _NO_CHANGE: Mapping[str, Any] = {}
-_NOTHING: Scope = {}
+_NOTHING: dict[str, Any] = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
@@ -78,6 +78,7 @@ class Passage:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         visit = self._visit
         world = self._world
+        self._serving = asyncio.current_task()  # another one may begin the answer
         client = (
             None
             if visit.session is None
@@ -107,7 +108,7 @@ class Passage:
 
     def _over(self, client: AsyncLuminClient | None) -> None:
         self._hand_back()
-        self._passed, self._before = self._scope, _NOTHING  # no circle of client and passage is left to collect
+        self._passed = self._before = _NOTHING  # no circle of client and passage is left to collect
         if client is not None:
             client.close()
         if self._watch is not None:
@@ -144,7 +145,7 @@ class Passage:
     def _blocking(self, holder: Visit) -> LuminClient:
         return self._world.blocking_client(holder, Challenge)
 
-    def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
+    def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
         passed: dict[str, Any] = {**scope, **self._changed} if self._changed else {**scope}
@@ -216,7 +217,7 @@ class Passage:
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
-            self._watch = Watch(visit, self._world)
+            self._watch = Watch(visit, self._world, self._serving)
         if visit.writes and (cookies := visit.set_cookies()):
             return {**message, "headers": _with_cookies(headers, cookies)}
         if is_open:
@@ -227,10 +228,10 @@ class Passage:
 class Watch:
     """Ends a connection that outlives its session: a WebSocket, an event stream."""
 
-    def __init__(self, visit: Visit, world: AsyncWorld) -> None:
+    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
         self._visit = visit
         self._world = world
-        self._serving = asyncio.current_task()
+        self._serving = serving
         self.over = False
         self._task = asyncio.ensure_future(self._run())
 

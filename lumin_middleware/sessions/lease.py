@@ -47,7 +47,8 @@ class Lease:
             if holder is None:
                 holder = await self._world.store.get(self._key)
             if waited > 2 * self.seconds:
-                return await self._take_over(holder)
+                await self._take_over(holder)
+                return None
             await self._world.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, POLL[1])
         return None

@@ -103,9 +103,12 @@ class _Client:
         if "auth" in options:
             raise ClientMisused("auth= is the middleware's; use another HTTP client for another sign-in")
         path = build_path(path, parts)
-        url = httpx2.URL(path)
-        if url.host or url.scheme:  # httpx2 would take "//elsewhere/x" for a path below the base
-            check_origin(url, self._api_url.origin)
+        if (
+            "//" in path or ":" in path
+        ):  # it may name a host; httpx2 would take "//elsewhere/x" for a path below the base
+            url = httpx2.URL(path)
+            if url.host or url.scheme:
+                check_origin(url, self._api_url.origin)
         return {"method": method, "url": path, "auth": LuminAuth(holder, self._api_url.origin), **options}
 
 

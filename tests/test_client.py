@@ -682,3 +682,14 @@ def test_without_a_loop_a_holder_that_waits_is_an_error():
 
     with pytest.raises(RuntimeError, match="suspended"):
         Rig(LuminClient).client(Waits()).get("x")
+
+
+@hostile
+@given(st.text(alphabet="/:?#@[]%2eE.\\ab ;\t", max_size=12))
+def test_no_path_without_two_slashes_or_a_colon_names_a_host(path):
+    """What is not even read as a URL before the call."""
+    if "//" in path or ":" in path:
+        return
+    with suppress(httpx2.InvalidURL):
+        url = httpx2.URL(path)
+        assert (url.host, url.scheme) == ("", "")

@@ -141,7 +141,7 @@ class AsyncWorld:
         self.clock = clock
         warn_of_memory(store, several=workers() > 1)
         self.api = api_client(config, context)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._listeners = LoopListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
         self._make_blocking_api = partial(blocking_api_client, config, context)
@@ -158,7 +158,7 @@ class AsyncWorld:
 
     def blocking_client(self, holder: Holder, challenge: Callable[[Any, Wanted], Any]) -> LuminClient:
         """A client for a thread of the application, on whose behalf this loop renews."""
-        there = FromThread(holder, self._loop)
+        there = FromThread(holder, self.loop)
         return LuminClient(there, self.blocking_api, self.api_url, lambda _, wanted: challenge(holder, wanted))
 
     def token(self, size: int) -> str:

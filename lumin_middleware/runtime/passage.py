@@ -43,7 +43,7 @@ MARK = "lumin_middleware"
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
 _NO_CHANGE: Mapping[str, Any] = {}
-_NOTHING: list[Any] = []
+_NOTHING: dict[str, Any] = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
@@ -78,13 +78,14 @@ class Passage:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         visit = self._visit
         world = self._world
+        self._serving = asyncio.current_task()  # another one may begin the answer
         client = (
             None
             if visit.session is None
             else AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
         )
         passed = self._passed = self._scope_for_app(client)
-        self._before = [*passed.values()]
+        self._before = passed.copy()
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
@@ -107,7 +108,7 @@ class Passage:
 
     def _over(self, client: AsyncLuminClient | None) -> None:
         self._hand_back()
-        self._passed, self._before = self._scope, _NOTHING  # no circle of client and passage is left to collect
+        self._passed = self._before = _NOTHING  # no circle of client and passage is left to collect
         if client is not None:
             client.close()
         if self._watch is not None:
@@ -144,10 +145,10 @@ class Passage:
     def _blocking(self, holder: Visit) -> LuminClient:
         return self._world.blocking_client(holder, Challenge)
 
-    def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
+    def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
-        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else dict(scope)
+        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else {**scope}
         passed["headers"] = headers = self._headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
@@ -167,16 +168,15 @@ class Passage:
         By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
         """
         scope, passed = self._scope, self._passed
-        values = [*passed.values()]
         try:
-            is_changed = values != self._before
+            is_changed = passed != self._before
         except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
             is_changed = True
         if is_changed:
             for name, value in passed.items():
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
-            self._before = values
+            self._before = passed.copy()
         state = passed.get("state")
         if state and len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")
@@ -217,7 +217,7 @@ class Passage:
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
-            self._watch = Watch(visit, self._world)
+            self._watch = Watch(visit, self._world, self._serving)
         if visit.writes and (cookies := visit.set_cookies()):
             return {**message, "headers": _with_cookies(headers, cookies)}
         if is_open:
@@ -228,10 +228,10 @@ class Passage:
 class Watch:
     """Ends a connection that outlives its session: a WebSocket, an event stream."""
 
-    def __init__(self, visit: Visit, world: AsyncWorld) -> None:
+    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
         self._visit = visit
         self._world = world
-        self._serving = asyncio.current_task()
+        self._serving = serving
         self.over = False
         self._task = asyncio.ensure_future(self._run())
 

@@ -47,14 +47,15 @@ class Lease:
             if holder is None:
                 holder = await self._world.store.get(self._key)
             if waited > 2 * self.seconds:
-                return await self._take_over(holder)
+                await self._take_over(holder)
+                return None
             await self._world.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, POLL[1])
         return None
 
     async def _take_over(self, holder: bytes | None) -> None:
-        """Takes it from a holder who kept it for longer than it lasts: one that was taken by a clock that was ahead, and
-        has been set right since, would last as long as the clock was wrong."""
+        """Takes it from a holder who had it for longer than it lasts: what was taken by a clock that was ahead, and has
+        been set right since, would last for as long as that."""
         if holder is None or not await self._becomes(holder, self._value):
             raise StoreUnavailable("other processes hold the lease for too long")
 
@@ -75,8 +76,8 @@ class Lease:
         return f"{self._owner} {self._times}".encode()
 
     async def _becomes(self, old: bytes | None, new: bytes) -> bool:
-        """Whether it is `new` now, in place of `old`. An answer that got lost is asked for once more: a lease that nobody
-        knows of is in everybody's way."""
+        """Whether it is `new` now, in place of `old`. An answer that got lost is asked for once more: a lease that
+        nobody knows of is in everybody's way."""
         try:
             return await self._swap(old, new)
         except StoreUnavailable:

@@ -152,10 +152,11 @@ class Sessions(ABC):
 
     def _settle(self, opened: Opened, value: bytes, raw: bytes | None, session: Session) -> Carried:
         """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
+        config = self._config
         until = min(
-            session.seen + min(self._slide, self._config.idle_timeout),
-            session.began + self._config.absolute_timeout,
-            due_from(session.tokens, self._config.renew_before),
+            session.seen + self._slide,  # which ends before the idle limit does
+            session.began + config.absolute_timeout,
+            due_from(session.tokens, config.renew_before),
         )
         if until <= self._clock():
             return Carried(session, stale=False)

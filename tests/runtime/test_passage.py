@@ -117,6 +117,14 @@ async def test_a_socket_of_nobody_is_denied_with_the_answer_where_the_server_can
     assert b"no_session" in body["body"]
 
 
+async def test_what_a_server_leaves_empty_is_empty(socket_site):
+    """ASGI, WebSocket Connection Scope: a query string that is None, and no extensions."""
+    empty = {"query_string": None, "extensions": None}
+    assert (await Socket(socket_site.middleware, socket_site.browser(), **empty).next())["code"] == 4401
+    browser, _ = await open_socket(socket_site)
+    assert (await Socket(socket_site.middleware, browser, **empty).next())["type"] == "websocket.accept"
+
+
 async def test_elsewhere_it_is_closed(socket_site):
     assert (await Socket(socket_site.middleware, socket_site.browser()).next())["code"] == 4401
 
@@ -147,6 +155,37 @@ async def test_an_event_stream_ends_with_its_session(each_site):
     await browser.log_out()
     answer = await asyncio.wait_for(stream, 10)
     assert (answer.status_code, answer.text) == (200, "data: first\n\n")
+
+
+async def reads(socket, opened):
+    await opened.wait()
+    async for text in socket.iter_text():
+        await socket.send_text(text)
+
+
+async def opens(socket, opened):
+    await socket.accept()
+    await socket.send_text("hello")
+    opened.set()
+
+
+@pytest.mark.parametrize("group", [asyncio.TaskGroup, anyio.create_task_group])
+async def test_a_socket_that_tasks_of_the_application_serve_is_closed_with_its_session(each_site, group):
+    async def app(scope, receive, send):
+        socket, opened = WebSocket(scope, receive, send), asyncio.Event()
+        async with group() as tasks:
+            for work in (reads, opens):
+                if isinstance(tasks, asyncio.TaskGroup):
+                    tasks.create_task(work(socket, opened))
+                else:
+                    tasks.start_soon(work, socket, opened)
+
+    each_site.middleware = LuminMiddleware(app, each_site.config, clock=each_site.clock)
+    each_site.processes = [each_site.middleware]
+    browser, socket = await open_socket(each_site)
+    await browser.log_out()
+    assert (await asyncio.wait_for(socket.next(), PATIENCE))["code"] == 4401
+    await asyncio.wait_for(socket.task, PATIENCE)
 
 
 async def test_an_event_stream_that_somebody_else_cancels_is_cancelled(site, browser):

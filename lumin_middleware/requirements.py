@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hmac
 import inspect
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
+from urllib.parse import unquote
 
 from . import checks, texts
 from .authorization_server import AuthorizationServer
@@ -52,8 +54,6 @@ def met(config: Any) -> dict[str, object]:
     found = require({name: getattr(config, name) for name in _EACH})
     if wrong := [(name, problem) for name, fits, problem in _TOGETHER if not fits(config)]:
         raise ConfigurationError.of(wrong)
-    if config.after_logout is None:
-        found["after_logout"] = f"{config.prefix}/logout"
     keys = cast("tuple[bytes, ...]", found.pop("secret_key"))
     found["_keys"] = tuple(hmac.digest(key, config.fingerprint.encode(), "sha256") for key in keys)
     return found
@@ -258,8 +258,29 @@ _MAY_BE_NONE = {
     *("app_name", "app_url", "accent", "logo", "pages"),
 }
 
+
+
+def _leads_to_a_page(config: Any, path: str | None, *ours: str) -> bool:
+    """Whether a path is none of our routes, but for `ours`: they are no pages, or lead on to where this leads."""
+    if path is None:
+        return True
+    plain = posixpath.normpath(unquote(re.split("[?#]", path)[0]))
+    routes = {config.callback_path.rstrip("/"), *(f"{config.prefix}/{name}" for name in ROUTES if name not in ours)}
+    return plain not in routes and not plain.startswith(f"{config.prefix}/api/")
+
+
 _TOGETHER: tuple[tuple[str, Callable[[Any], object], str], ...] = (
     ("idle_timeout", lambda its: its.idle_timeout <= its.absolute_timeout, "must not be longer than absolute_timeout"),
+    (
+        "after_login",
+        lambda its: _leads_to_a_page(its, its.after_login),
+        "is a route of ours, which is no page; name one of the site's",
+    ),
+    (
+        "after_logout",
+        lambda its: _leads_to_a_page(its, its.after_logout, "logout"),
+        "is a route of ours, which is no page; leave it out for our own page, or name one of the site's",
+    ),
     (
         "post_logout_redirect_uri",
         lambda its: its.end_session or its.post_logout_redirect_uri is None,

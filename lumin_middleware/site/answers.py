@@ -91,7 +91,7 @@ class Answers(Places):
     # --- what the log hears ---
 
     def _reference(self, request: Request, reason: Reason, status: int, **particulars: object) -> str:
-        """A name for this answer, which its page or problem shows; where it is worth a line of its own, the line is written."""
+        """A name for this answer, which it shows; where it is worth a line of its own, the line is written."""
         reference = pages.reference(digest(self._world.token(8)))
         if reason.level > DEBUG:  # what is not is in the line that each request has
             event = self._event(request, reason.code, status, particulars.get("cause", ""))

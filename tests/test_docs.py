@@ -251,7 +251,7 @@ def test_the_frontends_page_s_folder_knows_deep_links(lumin_environment, signed_
 def test_the_frameworks_page_s_mounted_application_signs_in(lumin_environment, lumin_emulator, signed_in, monkeypatch):
     callback = "https://app.example.com/app/auth/callback"
     monkeypatch.setenv("LUMIN_REDIRECT_URI", callback)
-    monkeypatch.setenv("LUMIN_PUBLIC", "/app/free")
+    monkeypatch.setenv("LUMIN_PUBLIC", "/free")
     (known,) = lumin_emulator.clients.values()
     lumin_emulator.clients[known.client_id] = replace(known, redirect_uris=(callback,))
     names = names_of("frameworks.md", "from starlette.routing import Route") | {"home": said(free)}

@@ -23,7 +23,7 @@ from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
-from .runtime.passage import MARK, Passage
+from .runtime.passage import MARK, Challenge, Passage
 from .runtime.scopes import apart, as_specified, is_plain, read
 from .runtime.startup import NotSetUp, is_being_served, require_way_out
 from .site.relying_party import RelyingParty
@@ -127,7 +127,7 @@ class LuminMiddleware:
         found = self._last
         if found is None or found[1].loop is not loop:
             if (found := self._parties.get(loop)) is None:
-                world = AsyncWorld(self.config, self._store(), self._clock)
+                world = AsyncWorld(self.config, self._store(), self._clock, Challenge)
                 found = self._parties[loop] = RelyingParty(self.config, world), world
             self._last = found
         return found

@@ -6,7 +6,7 @@ The application finds a client, which ends with its answer. The answer gets our 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -55,6 +55,8 @@ class WsgiPassage:
     """The error of ours of which the application's 500 says no more than that it happened."""
     _body: Iterable[bytes] = ()
     _chunks: Iterator[bytes] | None = None
+    _found: Sequence[str] = ()
+    """The names that the application has added to its environ."""
 
     def __init__(
         self,
@@ -103,11 +105,12 @@ class WsgiPassage:
 
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
-        if [*self._passed] == self._names:
+        passed, environ = self._passed, self._environ
+        if [*passed] == self._names:
             return
-        for name in self._passed.keys() - self._environ.keys():
-            if name not in _OURS:
-                self._environ[name] = self._passed[name]
+        self._found = [name for name in passed if name not in environ and name not in _OURS]
+        for name in self._found:
+            environ[name] = passed[name]
 
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
@@ -145,9 +148,18 @@ class WsgiPassage:
             self.over()
 
     def over(self) -> None:
-        """The application has done its work; its client ends."""
+        """The application has done its work; its client ends.
+
+        What the application has let go of by then is let go of here: Flask of its request, which holds the environ that
+        holds the visit, and all of that would be left to collect.
+        """
         if self._client is not None:
             self._client.close()
+        for name in self._found:
+            if name in self._passed:
+                self._environ[name] = self._passed[name]
+            else:
+                self._environ.pop(name, None)
 
 
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:

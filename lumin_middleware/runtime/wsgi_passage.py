@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 MARK = "lumin.middleware"
 """What an environ holds that has passed here: the visit."""
 
-_OURS = ("lumin", MARK)  # what the application gets of its own
-
 IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
 """Only we may say who somebody is."""
 
@@ -69,8 +67,7 @@ class WsgiPassage:
         self._client = client
         self._environ = environ
         self._start_response = start_response
-        self._passed = passed = _environ_for_app(environ, visit, client)
-        self._names = [*passed]
+        self._passed = _environ_for_app(environ, visit, client)
 
     def run(self, app: WSGIApplication) -> Iterable[bytes]:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
@@ -97,7 +94,7 @@ class WsgiPassage:
         self._hand_back()
         if self._visit.writes and (cookies := self._visit.set_cookies()):
             headers = pages.with_cookies(headers, cookies)
-        elif self._visit.session is not None and pages.says_nothing_of_caching([name for name, _ in headers]):
+        elif self._visit.session is not None and pages.says_nothing_of_caching(headers):
             headers = [*headers, pages.PRIVATE]
         result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
         self.started = True
@@ -106,11 +103,13 @@ class WsgiPassage:
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
         passed, environ = self._passed, self._environ
-        if [*passed] == self._names:
-            return
-        self._found = [name for name in passed if name not in environ and name not in _OURS]
+        for name in reversed(passed):
+            if name == MARK:  # which was the last when the application got it
+                break
+            if name not in environ:
+                self._found = (*self._found, name)
         for name in self._found:
-            environ[name] = passed[name]
+            environ[name] = passed.get(name)
 
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
@@ -150,16 +149,12 @@ class WsgiPassage:
     def over(self) -> None:
         """The application has done its work; its client ends.
 
-        What the application has let go of by then is let go of here: Flask of its request, which holds the environ that
-        holds the visit, and all of that would be left to collect.
+        What it has let go of by then, it is let go of here, too: Flask lets go of its request, which holds the environ,
+        which holds the visit, which holds what came; all of that would be left to collect.
         """
         if self._client is not None:
             self._client.close()
-        for name in self._found:
-            if name in self._passed:
-                self._environ[name] = self._passed[name]
-            else:
-                self._environ.pop(name, None)
+        self._hand_back()
 
 
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:
@@ -167,11 +162,11 @@ def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient
     passed = dict(environ)
     if IDENTITY_HEADER in "\n".join(environ):  # which tells much sooner than a look at each name
         passed = {name: value for name, value in environ.items() if not name.startswith(IDENTITY_HEADER)}
-    passed["lumin"] = client
-    passed[MARK] = visit
     passed.pop("HTTP_COOKIE", None)
     if cookie := visit.cookie:
         passed["HTTP_COOKIE"] = cookie.decode("latin-1")
+    passed["lumin"] = client
+    passed[MARK] = visit
     return passed
 
 

@@ -574,7 +574,15 @@ def _in_an_iterable(environ: Any, start_response: Any) -> Body:
     return Body(LoginRequired("when it is asked for"))
 
 
-@pytest.mark.parametrize("app", [_early, _in_the_body, _in_an_iterable])
+def _in_a_group(environ: Any, start_response: Any) -> Any:
+    raise ExceptionGroup("calls that were made at once", [LoginRequired("one"), LoginRequired("other")])
+
+
+def _in_a_group_in_the_body(environ: Any, start_response: Any) -> Body:
+    return Body(ExceptionGroup("calls that were made at once", [LoginRequired("one")]))
+
+
+@pytest.mark.parametrize("app", [_early, _in_the_body, _in_an_iterable, _in_a_group, _in_a_group_in_the_body])
 async def test_login_required_becomes_the_challenge(site, browser, app):
     site.wsgi_app.handler = app
     site.emulator.revoke_all()

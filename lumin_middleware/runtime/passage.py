@@ -15,7 +15,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import AsyncLuminClient
-from ..errors import ANSWERED, LuminError
+from ..errors import LuminError, to_be_answered
 from ..model import Wanted
 from ..site import pages
 from ..site.visit import Visit
@@ -43,7 +43,7 @@ MARK = "lumin_middleware"
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
 _NO_CHANGE: Mapping[str, Any] = {}
-_NOTHING: Scope = {}
+_NOTHING: dict[str, Any] = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
@@ -78,6 +78,7 @@ class Passage:
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         visit = self._visit
+        self._serving = asyncio.current_task()  # another one may begin the answer
         client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client)
         self._before = {**passed}
@@ -86,17 +87,16 @@ class Passage:
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._held:
-                await self._release_or_answer(visit.failed, receive)
-        except ANSWERED as error:
-            if self._started:
-                raise
-            await self._answer(error, receive)
+                await self._release_or_answer(to_be_answered(visit.failed), receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
-        except BaseException:
-            await self._release()
-            raise
+        except BaseException as error:
+            ours = to_be_answered(error)
+            if ours is None or self._started:
+                await self._release()
+                raise
+            await self._answer(ours, receive)
         finally:
             self._over(client)
         if self._watch is not None and self._watch.over and not self._complete:
@@ -104,7 +104,7 @@ class Passage:
 
     def _over(self, client: AsyncLuminClient | None) -> None:
         self._hand_back()
-        self._passed, self._before = self._scope, _NOTHING  # no circle of client and passage is left to collect
+        self._passed = self._before = _NOTHING  # no circle of client and passage is left to collect
         if client is not None:
             client.close()
         if self._watch is not None:
@@ -131,17 +131,14 @@ class Passage:
 
     async def _release_or_answer(self, error: LuminError | None, receive: Receive) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
-        if isinstance(error, ANSWERED):
-            await self._answer(error, receive)
-        else:
-            await self._release()
+        await (self._release() if error is None else self._answer(error, receive))
 
     async def _release(self) -> None:
         held, self._held = self._held, []
         for message in held:
             await (self.send(message) if self._started else self._send(self._begun(message)))
 
-    def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
+    def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
         passed: dict[str, Any] = {**scope, **self._changed} if self._changed else {**scope}
@@ -213,7 +210,7 @@ class Passage:
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
-            self._watch = Watch(visit, self._world)
+            self._watch = Watch(visit, self._world, self._serving)
         if visit.writes and (cookies := visit.set_cookies()):
             return {**message, "headers": _with_cookies(headers, cookies)}
         if is_open:
@@ -224,10 +221,10 @@ class Passage:
 class Watch:
     """Ends a connection that outlives its session: a WebSocket, an event stream."""
 
-    def __init__(self, visit: Visit, world: AsyncWorld) -> None:
+    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
         self._visit = visit
         self._world = world
-        self._serving = asyncio.current_task()
+        self._serving = serving
         self.over = False
         self._task = asyncio.ensure_future(self._run())
 

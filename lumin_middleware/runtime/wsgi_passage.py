@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
 from ..client import LuminClient
-from ..errors import ANSWERED, LuminError
+from ..errors import LuminError, to_be_answered
 from ..model import Response, Wanted
 from ..ports import run
 from ..site import pages
@@ -73,13 +73,12 @@ class WsgiPassage:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         try:
             result = app(self._passed, self.start_response)
-        except ANSWERED as error:
-            if self.started:
+        except BaseException as error:
+            ours = to_be_answered(error)
+            if ours is None or self.started:
+                self.over()
                 raise
-            return self.answer(error)
-        except BaseException:
-            self.over()
-            raise
+            return self.answer(ours)
         if self.replaced or not _is_complete(result, self._environ):
             self._body = result
             return self
@@ -88,8 +87,8 @@ class WsgiPassage:
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """`start_response` with our cookies; the second call of an application replaces the first's headers."""
-        if isinstance(self._visit.failed, ANSWERED) and status.startswith("500"):
-            self.replaced = self._visit.failed
+        if status.startswith("500") and (failed := to_be_answered(self._visit.failed)) is not None:
+            self.replaced = failed
             return lambda data: None
         self._hand_back()
         if self._visit.writes and (cookies := self._visit.set_cookies()):
@@ -127,10 +126,11 @@ class WsgiPassage:
             self._chunks = iter(self.answer(self.replaced) if self.replaced else self._body)
         try:
             chunk = next(self._chunks)
-        except ANSWERED as error:
-            if self.started:
+        except Exception as error:
+            ours = to_be_answered(error)
+            if ours is None or self.started:
                 raise
-            met: LuminError = error
+            met = ours
         else:
             if self.replaced is None:
                 return chunk

@@ -94,7 +94,12 @@ class SignIn:
             session = self._new(tokens, claims, code.transaction, auth_time)
             cookies = self._sessions.set_cookies(session, jar)
             replaced = await self._sessions.current(jar)
-            await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
+            await self._account.begin(
+                session,
+                replaced,
+                issued_at=float(found["iat"]) if tokens.id_token is not None else session.began,
+                login_took=session.began - code.transaction.errand.began,
+            )
         except BaseException:
             await self._token_endpoint.revoke(tokens)
             raise

@@ -29,8 +29,9 @@ def page(title: str, body: str, status: int = 200) -> Response:
 
 
 async def welcome(request: Request) -> Response:
-    start = '<p>Send it to yourself, sign it, and see it signed.</p><a class="button main" href="/requests">Sign in</a>'
-    return page("Something to sign", start)
+    way_on = "Your requests" if request.user.is_authenticated else "Sign in"
+    start = "<p>Send it to yourself, sign it, and see it signed.</p>"
+    return page("Something to sign", f'{start}<a class="button main" href="/requests">{way_on}</a>')
 
 
 async def overview(request: Request) -> Response:
@@ -74,4 +75,4 @@ async def sorry(request: Request, error: Exception) -> Response:
 routes = [Route("/", welcome), Route("/requests", overview), Route("/requests", send, methods=["POST"])]
 routes += [Route("/sign", sign, methods=["POST"])]
 app = Starlette(routes=routes, exception_handlers={HTTPError: sorry, ServerUnavailable: sorry})
-app.add_middleware(LuminMiddleware, config=replace(LuminConfig.from_env(), public=["/"]))
+app.add_middleware(LuminMiddleware, config=replace(LuminConfig.from_env(), optional=["/"]))

@@ -21,6 +21,9 @@ def build_path(path: str, parts: tuple[object, ...]) -> str:
     Raises `ClientMisused` where they do not match, for a part that is empty, and for a path that leads elsewhere by
     dot segments in any encoding.
     """
+    if not parts and "{}" not in path:
+        _refuse_dot_segments(path)
+        return path
     pieces, texts = path.split("{}"), [str(part) for part in parts]
     if len(pieces) != len(texts) + 1 or not all(texts):
         raise ClientMisused(f"{path!r} needs one part, and not an empty one, for each {{}}; it got {len(texts)}")
@@ -32,6 +35,8 @@ def build_path(path: str, parts: tuple[object, ...]) -> str:
 
 def _refuse_dot_segments(path: str) -> None:
     """Whoever decodes the path, however often, must not find a way up in it (RFC 3986, 5.2.4)."""
+    if "." not in path and "%" not in path:
+        return
     read = re.split("[?#]", path, maxsplit=1)[0]
     for _ in range(READINGS):
         segments = (segment.partition(";")[0].strip(_BLANK) for segment in re.split(r"[/\\?#]", read))

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary, ref
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -23,7 +22,8 @@ from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
-from .runtime.passage import MARK, Passage
+from .runtime.loops import Loops
+from .runtime.passage import MARK, Challenge, Passage
 from .runtime.scopes import apart, as_specified, is_plain, read
 from .runtime.startup import NotSetUp, is_being_served, require_way_out
 from .site.relying_party import RelyingParty
@@ -69,10 +69,8 @@ class LuminMiddleware:
             if not is_being_served():
                 raise
             self._not_set_up = NotSetUp(error)
-        self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
-            WeakKeyDictionary()
-        )
-        self._last: tuple[Callable[[], object], tuple[RelyingParty, AsyncWorld] | None] = (lambda: None), None
+        self._loops = Loops(self._new_party)
+        self._last: tuple[RelyingParty, AsyncWorld] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -94,7 +92,8 @@ class LuminMiddleware:
                 if visit is not None:
                     await Passage(visit, world, scope, send, headers).run(self.app, receive)
                     return
-            outcome = await party.handle(self._read(scope, receive))
+            # The application gets these headers, and may change them.
+            outcome = await party.handle(self._read(scope, receive, ([*headers], cookie)))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 changed = as_specified(scope, outcome.request)
@@ -111,9 +110,10 @@ class LuminMiddleware:
         else:
             await self.app(scope, receive, send)
 
-    def _read(self, scope: Scope, receive: Receive) -> Request:
-        # It parts the headers for itself: the application gets those of `apart`, and may change them.
-        return read(scope, receive, self.config.callback_path, self._root_path)
+    def _read(
+        self, scope: Scope, receive: Receive, parted: tuple[list[tuple[bytes, bytes]], bytes] | None = None
+    ) -> Request:
+        return read(scope, receive, self.config.callback_path, self._root_path, parted)
 
     # --- once for each loop ---
 
@@ -122,14 +122,14 @@ class LuminMiddleware:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise _NO_ASYNCIO from None
-        last, found = self._last
-        if last() is loop and found is not None:
-            return found
-        if (found := self._parties.get(loop)) is None:
-            world = AsyncWorld(self.config, self._store(), self._clock)
-            found = self._parties[loop] = RelyingParty(self.config, world), world
-        self._last = ref(loop), found
+        found = self._last
+        if found is None or found[1].loop is not loop:
+            found = self._last = self._loops.on(loop)
         return found
+
+    def _new_party(self) -> tuple[RelyingParty, AsyncWorld]:
+        world = AsyncWorld(self.config, self._store(), self._clock, Challenge)
+        return RelyingParty(self.config, world), world
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
@@ -173,13 +173,8 @@ class LuminMiddleware:
 
         The server's lifespan does this; call it where there is none. The next request makes new ones.
         """
-        self._last = (lambda: None), None
-        found = self._parties.pop(asyncio.get_running_loop(), None)
-        if found is not None:
-            party, world = found
-            await world.settle()
-            await party.parts.finish()
-            await world.aclose()
+        self._last = None
+        await self._loops.aclose()
 
 
 _NO_ASYNCIO = ConfigurationError(

@@ -17,7 +17,7 @@ from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.signals import got_request_exception
 from django.utils.functional import SimpleLazyObject
 
-from .errors import ANSWERED, LoginRequired
+from .errors import LoginRequired, to_be_answered
 from .lookup import lumin
 from .protocol.claims import verified_email
 
@@ -44,7 +44,7 @@ def _let_through(**signal: Any) -> None:
     # Django makes a 500 of every exception, at each middleware anew; only what a receiver of this signal raises
     # gets past it.
     error = sys.exc_info()[1]
-    if isinstance(error, ANSWERED):
+    if error is not None and to_be_answered(error) is not None:
         raise error
 
 

@@ -39,10 +39,12 @@ def _between_commas(text: str) -> list[str]:
 def _by_path(text: str, must: str) -> dict[str, str]:
     found = {}
     for item in _between_commas(text):
-        pattern, equals, value = item.partition("=")
+        pattern, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             raise ValueError(f"{item!r} must name {must}")
-        found[pattern.strip()] = value.strip()
+        if pattern in found:
+            raise ValueError(f"{pattern!r} is named twice, and only one could count")
+        found[pattern] = value
     return found
 
 
@@ -164,7 +166,9 @@ def read(environ: Mapping[str, str] | None = None) -> dict[str, object]:
         except ValueError as error:
             wrong.append((name, f"{error} (from {name})"))
     if wrong:
-        raise ConfigurationError(ENVIRONMENT[wrong[0][0]][0], "; ".join(problem for _, problem in wrong))
+        (name, problem), *others = wrong
+        more = (f"; {ENVIRONMENT[other][0]}: {what}" for other, what in others)
+        raise ConfigurationError(ENVIRONMENT[name][0], problem + "".join(more))
     return values
 
 

@@ -100,7 +100,7 @@ class Refused(LuminError):
 
 
 class ClientMisused(LuminError):
-    """The application used the client in a way that would leak a token, or after its request."""
+    """The application used the client in a way that would leak a token, after its request, or where nobody is."""
 
     reason = "client_misused"
 
@@ -153,3 +153,15 @@ class StoreUnavailable(LuminError):
 
 ANSWERED = (LoginRequired, InsufficientScope, NotConnected, AuthorizationServerError, StoreUnavailable)
 """What an application may let through: the middleware answers it. The others are mistakes, and stay errors."""
+
+
+def to_be_answered(error: BaseException | None) -> LuminError | None:
+    """The error that the middleware answers, where an application lets this one through; None for what stays an error.
+
+    Of a group (calls that were made at once, in a task group) it is the first, if there is nothing else in it.
+    """
+    if isinstance(error, ANSWERED):
+        return error
+    if isinstance(error, BaseExceptionGroup) and error.split(ANSWERED)[1] is None:
+        return to_be_answered(error.exceptions[0])
+    return None

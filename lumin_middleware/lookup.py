@@ -21,8 +21,10 @@ class Lookup:
 
     `lumin(request)`, or a FastAPI dependency: `Annotated[AsyncLuminClient, Depends(lumin)]`, which then shows in the
     OpenAPI document that a sign-in is needed; `FastAPI(responses=lumin.responses)` adds the two answers that it
-    may lead to. Raises `LoginRequired` where nobody is signed in (a `public` page, or an `optional` one); let it
-    through, and the person is asked to sign in. Raises `ClientMisused` where the middleware is not in front.
+    may lead to. Raises `LoginRequired` where nobody is signed in, on an `optional` page; let it through, and the person
+    is asked to sign in. On a `public` page it raises that always: nobody is looked for there, so a sign-in would not
+    help, and who has one gets a page that says so (`optional` is the cure). Raises `ClientMisused` where the middleware
+    is not in front.
     """
 
     responses: ClassVar[dict[int | str, dict[str, Any]]] = {

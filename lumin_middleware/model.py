@@ -137,8 +137,7 @@ class Session:
             raise ValueError("more than one value")
         access, refresh, id_token = item["access"], item["refresh"], item["idt"]
         tokens = TokenSet(access, item["expires"], item["life"], _scope(item["scope"]), refresh, id_token)
-        known = item["claims"]
-        claims = dict(zip(map(intern, known), known.values(), strict=True))  # the names are in every session
+        claims = {intern(name): claim for name, claim in item["claims"].items()}  # the names are in every session
         return cls(item["id"], item["gen"], item["began"], seen, tokens, claims, item.get("nonce"), item.get("auth"))
 
 

@@ -648,7 +648,8 @@ _LOST = (
     Reason(
         "client_misused",
         *(ERROR, 500),
-        "The application used the client in a way that would leak a token, or after its request.",
+        "The application used the client in a way that would leak a token, after its request, or on a path where "
+        "nobody is looked for.",
         "The error's own words say how; mend the application.",
         *("This page has a fault", "Please tell whoever runs this site; its log says what is wrong."),
     ),

@@ -11,7 +11,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from . import checks, texts
 from .authorization_server import AuthorizationServer
@@ -82,6 +81,7 @@ def met(config: Any) -> Read:
         checks.boolean(name, getattr(config, name))
     yield from _rules(config)
     _times(config)
+    _store(config.store)
     checks.cookie_name("cookie_name", config.cookie_name)
     checks.size("session_memory", config.session_memory)
     yield "admit", checks.admission("admit", config.admit)
@@ -133,6 +133,19 @@ def _times(config: Any) -> None:
             checks.seconds(name, getattr(config, name), least, most)
     if config.idle_timeout > config.absolute_timeout:
         raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
+
+
+def _store(value: object) -> None:
+    """What a URL means is looked at where the store is made, which takes the packages that it needs."""
+    verbs = (getattr(value, name, None) for name in ("get", "swap"))
+    if not isinstance(value, str) and (isinstance(value, type) or not all(map(callable, verbs))):
+        raise ConfigurationError(
+            "store", f"must be a URL such as 'redis://127.0.0.1', or an object with get and swap; it is {_kind(value)}"
+        )
+
+
+def _kind(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"of the type {type(value).__name__}"
 
 
 def _ways_on(config: Any) -> Read:
@@ -208,9 +221,8 @@ def _picture(name: str, value: object) -> None:
     if value.startswith("/"):
         checks.local_path(name, value)
     elif not value.startswith("data:"):
-        if urlsplit(value).scheme != "https":
+        if checks.url(name, value, query=True).scheme != "https":
             raise ConfigurationError(name, f"{value[:80]!r} cannot be shown; {cure}")
-        checks.url(name, value, query=True)
     elif not re.match(r"data:image/[a-z0-9.+-]+[;,]", value):
         raise ConfigurationError(name, f"is no picture; {cure}")
     elif len(value) > PICTURE_LIMIT:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lumin_middleware import client
 from lumin_middleware.authorization import DISCARDED, LuminAuth
 from lumin_middleware.client import AsyncLuminClient, LuminClient
 from lumin_middleware.connections import api_client, blocking_api_client
@@ -114,7 +115,9 @@ class Rig:
         self.api.answer = lambda call: httpx2.Response(401 if call.headers["authorization"] in refused else 200)
 
     def client(self, holder: Holder | None = None) -> Any:
-        return self.colour(holder or Holder(), self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
+        return self.colour(
+            holder or Holder(), client.Api(self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
+        )
 
     @property
     def sent(self) -> list[str | None]:
@@ -682,3 +685,14 @@ def test_without_a_loop_a_holder_that_waits_is_an_error():
 
     with pytest.raises(RuntimeError, match="suspended"):
         Rig(LuminClient).client(Waits()).get("x")
+
+
+@hostile
+@given(st.text(alphabet="/:?#@[]%2eE.\\ab ;\t", max_size=12))
+def test_no_path_without_two_slashes_or_a_colon_names_a_host(path):
+    """What is not even read as a URL before the call."""
+    if "//" in path or ":" in path:
+        return
+    with suppress(httpx2.InvalidURL):
+        url = httpx2.URL(path)
+        assert (url.host, url.scheme) == ("", "")

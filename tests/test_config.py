@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import itertools
@@ -38,6 +39,43 @@ def refused(**changes: Any) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as raised:
         config(**changes)
     return raised.value
+
+
+# --- whatever comes ---
+
+ODD = [
+    *(None, True, 0, -1, 10**30, 0.5, float("nan"), float("inf"), object(), object, LuminConfig, len, iter("x"), ...),
+    *("", " ", "x", "[", "http://[", "data:", "\ud800", "a\0b", b"", b"x", b"\xff"),
+    *((), [], [[]], [None], ["x", 1], {}, {1: 2}, {"x": None}, {"/x": "/x"}, {"/x": -1}, {"en": {}}),
+]
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(LuminConfig) if field.init])
+def test_no_value_is_answered_but_by_a_sentence_about_a_setting(field):
+    for value in ODD:
+        with contextlib.suppress(ConfigurationError):
+            assert config(**{field: value}).fingerprint
+
+
+class HasBoth:
+    """What a store must have, on the class alone."""
+
+    def get(self, key: str) -> None: ...
+
+    def swap(self, key: str, old: None, new: None, ttl: float) -> bool: ...
+
+
+@pytest.mark.parametrize("store", [None, 3, b"redis://:hunter2@host", object(), {}, HasBoth, {"get": 1, "swap": 2}])
+def test_what_is_no_store_is_refused_and_not_repeated(store):
+    error = refused(store=store)
+    assert error.field == "store"
+    assert "an object with get and swap" in error.problem
+    assert "hunter2" not in str(error)
+
+
+def test_an_object_with_both_verbs_is_a_store():
+    store = HasBoth()
+    assert config(store=store).store is store
 
 
 # --- one URL rules ---
@@ -327,6 +365,7 @@ WRONG = [
     ("accent", "#fff;}"),
     ("accent", 0xFF6600),
     ("logo", "logo.svg"),
+    ("logo", "http://[::1"),
     ("logo", "//evil.example/logo.svg"),
     ("logo", "http://cdn.example.com/logo.svg"),
     ("logo", "http://localhost/logo.svg"),

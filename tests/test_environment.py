@@ -110,6 +110,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         ("LUMIN_SECRET_KEY", "short"),
         ("LUMIN_REQUIRED_SCOPES", "/sign/*"),
         ("LUMIN_REQUIRED_SCOPES", "/sign/*="),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/*=sign:requests,/sign/* = templates"),
+        ("LUMIN_REQUIRED_AUTH_AGE", "/pay=60,/pay=86400"),
         ("LUMIN_API_PROXY", "FETCH /user/info"),
     ],
 )

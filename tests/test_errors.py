@@ -19,6 +19,7 @@ from lumin_middleware.errors import (
     ServerUnavailable,
     SessionEnded,
     StoreUnavailable,
+    to_be_answered,
 )
 from lumin_middleware.protocol import signatures
 
@@ -42,6 +43,28 @@ MADE = [
 @pytest.mark.parametrize(("error", "status", "reason", "text"), MADE, ids=[type(row[0]).__name__ for row in MADE])
 def test_an_error_says_what_to_answer_and_why(error, status, reason, text):
     assert (error.status_hint, error.reason, str(error)) == (status, reason, text)
+
+
+ONE, OTHER, FAULT = LoginRequired("one"), StoreUnavailable("other"), ClientMisused("a mistake")
+
+
+@pytest.mark.parametrize(
+    ("error", "answered"),
+    [
+        (ONE, ONE),
+        (OTHER, OTHER),
+        (FAULT, None),
+        (None, None),
+        (ZeroDivisionError(), None),
+        (ExceptionGroup("", [ONE, OTHER]), ONE),
+        (ExceptionGroup("", [ExceptionGroup("", [OTHER]), ONE]), OTHER),
+        (ExceptionGroup("", [ONE, FAULT]), None),
+        (ExceptionGroup("", [ONE, ExceptionGroup("", [ValueError()])]), None),
+        (BaseExceptionGroup("", [ONE, KeyboardInterrupt()]), None),
+    ],
+)
+def test_what_the_middleware_answers_where_an_application_lets_it_through(error, answered):
+    assert to_be_answered(error) is answered
 
 
 def drawn_tree() -> dict[str, tuple[str, int | None]]:

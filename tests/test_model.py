@@ -137,7 +137,6 @@ SHOWN = {
     "site.people.SignedIn": {"name", "began"},
     "sessions.records.Record": {"session"},
     "sessions.opened.Carried": {"session", "stale", "outdated", "until", "seen"},
-    "sessions.opened.Settled": {"carried"},
     "sessions.opened.Opened": {"session", "key", "newest_key", "size", "settled"},
     "sessions.sealing.Unsealed": {"sealed_at", "newest_key"},
     "protocol.span.Span": {"began", "seconds"},

@@ -46,12 +46,25 @@ def _run() -> None:
 
     commands = typer.Typer(
         help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, "
-        "secret keys; and what a site would meet, and why. --version says which this is.",
+        "secret keys; and what a site would meet, and why.",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,  # plain help does not cut the options' names short
         pretty_exceptions_enable=False,
     )
+
+    def say_version(asked: bool) -> None:
+        if asked:
+            typer.echo(version(NAME))
+            raise typer.Exit
+
+    @commands.callback()
+    def options(
+        version: bool = typer.Option(
+            False, "--version", help="Say which version this is.", callback=say_version, is_eager=True
+        ),
+    ) -> None: ...
+
     for command in (demo, emulator, proxy, snippets, secret, explain, doctor):
         commands.command()(command)
     for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -18,7 +19,7 @@ import typer
 
 from ..emulator import DEMO_CLIENT, Running, serve
 from .emulator import environment
-from .terminal import LOOPBACK, PORT, fail, is_set, listen, registered_port, settings, until_stopped
+from .terminal import LOOPBACK, PORT, fail, is_set, listen, log_to_stderr, registered_port, settings, until_stopped
 
 EXAMPLE = "examples.demo:app"
 
@@ -31,6 +32,10 @@ def demo(
     emulator_port: Annotated[
         int, typer.Option(min=0, max=65535, help="The local Lumin's port; 0 takes a free one.")
     ] = 0,
+    access_token_lifetime: Annotated[
+        float, typer.Option(min=1, help="Seconds until the local Lumin's access tokens expire.")
+    ] = 3600,
+    debug: Annotated[bool, typer.Option("--debug", help="Say what becomes of each request and session.")] = False,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Whether to open a browser, where there is one.")
     ] = True,
@@ -40,6 +45,7 @@ def demo(
     Without APP it is the example of a checkout. With LUMIN_CLIENT_ID and its kin in the environment, the same
     application signs people in with Lumin itself.
     """
+    log_to_stderr(logging.DEBUG if debug else logging.INFO)
     with until_stopped():
         if is_set("LUMIN_CLIENT_ID"):
             if not is_set("LUMIN_SECRET_KEY"):
@@ -47,7 +53,10 @@ def demo(
             with listen(port or registered_port()) as listener:
                 _run(app, listener, open_browser=open_browser)
         else:
-            with listen(port) as listener, _local_lumin(_origin(listener), emulator_port) as running:
+            with (
+                listen(port) as listener,
+                _local_lumin(_origin(listener), emulator_port, access_token_lifetime) as running,
+            ):
                 _run(app, listener, open_browser=open_browser, beside=running)
 
 
@@ -64,8 +73,9 @@ def _run(app: str, listener: socket.socket, *, open_browser: bool, beside: Runni
         typer.echo(f"It must lead to port {port} of this machine, where the application listens.")
     if beside is not None:
         people = ", ".join(user.name for user in beside.emulator.users.values())
-        typer.echo(f"Lumin is played by {beside.base}, where {people} can sign in.")
+        typer.echo(f"Lumin is played by {beside.base}, where {people} can sign in, and take back what they allowed.")
         typer.echo("To be somebody else, sign out, and sign in as somebody else.")
+        typer.echo("To watch renewals, start it with --access-token-lifetime 20 --debug.")
     if open_browser and _has_desktop():
         # In a thread: some browsers are waited for, and they wait for the page.
         threading.Thread(target=webbrowser.open, args=[f"{config.origin}/"], daemon=True).start()
@@ -75,12 +85,14 @@ def _run(app: str, listener: socket.socket, *, open_browser: bool, beside: Runni
 
 
 @contextmanager
-def _local_lumin(origin: str, port: int) -> Iterator[Running]:
+def _local_lumin(origin: str, port: int, access_token_lifetime: float) -> Iterator[Running]:
     """A local Lumin that knows the application at `origin`, and the environment to sign in there."""
     client = replace(DEMO_CLIENT, redirect_uris=(f"{origin}/auth/callback",))
     with ExitStack() as stack:
         try:
-            running = stack.enter_context(serve(port=port, clients=[client]))
+            running = stack.enter_context(
+                serve(port=port, clients=[client], access_token_lifetime=access_token_lifetime)
+            )
         except OSError as error:
             fail(f"Port {port} cannot be used ({error.strerror}); choose another --emulator-port.")
         os.environ.update(environment(running, client))

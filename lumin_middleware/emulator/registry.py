@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 SCOPES: Mapping[str, str] = {
-    "openid": "Your name and e-mail address",
-    "offline_access": "Access while you are away",
+    "openid": "See your name and e-mail address",
+    "offline_access": "Do this while you are away",
     "profile.read": "Read your profile",
     "profile.settings": "Manage your account settings",
     "workspaces.read": "See the workspace you signed in with",

@@ -10,8 +10,9 @@ import re
 from calendar import timegm
 from collections.abc import Mapping
 from email.utils import parsedate
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
@@ -56,17 +57,27 @@ def authorization_request(
     config: LuminConfig, server: AuthorizationServer, transaction: Transaction, extra: Mapping[str, str]
 ) -> str:
     """RFC 6749, 4.1.1, with PKCE (RFC 7636, 4.3) and a nonce (OpenID Connect Core 1.0, 3.1.2.1)."""
-    uri: str = prepare_grant_uri(
-        server.authorization_endpoint,
-        config.client_id,
-        "code",
-        redirect_uri=config.redirect_uri,
-        scope=transaction.scope,
-        state=transaction.state,
-        nonce=transaction.nonce,
-        code_challenge=create_s256_code_challenge(transaction.code_verifier),
-        code_challenge_method="S256",
+    same = _same_for_all(server.authorization_endpoint, config.client_id, config.redirect_uri, transaction.scope)
+    own = {
+        "state": transaction.state,
+        "nonce": transaction.nonce,
+        "code_challenge": create_s256_code_challenge(transaction.code_verifier),
         **extra,
+    }
+    return f"{same}&{urlencode(own)}"
+
+
+@lru_cache(maxsize=64)
+def _same_for_all(authorization_endpoint: str | None, client_id: str, redirect_uri: str, scope: str) -> str:
+    """The part of the request that is nobody's own. No endpoint has a fragment (RFC 6749, 3.1), so there may follow
+    more."""
+    uri: str = prepare_grant_uri(
+        authorization_endpoint,
+        client_id,
+        "code",
+        redirect_uri=redirect_uri,
+        scope=scope,
+        code_challenge_method="S256",
     )
     return uri
 

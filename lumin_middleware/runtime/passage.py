@@ -14,14 +14,14 @@ from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..client import AsyncLuminClient, LuminClient
-from ..errors import ANSWERED, LuminError
+from ..client import AsyncLuminClient
+from ..errors import LuminError, to_be_answered
 from ..model import Wanted
 from ..site import pages
 from ..site.visit import Visit
 from .answering import deny, raw_headers, respond
 from .event_loop import AsyncWorld
-from .user import LuminCredentials, LuminUser
+from .user import LuminUser
 
 WATCH_PAUSE = 15.0
 """Seconds between two looks whether a session that is served for long was ended in another process."""
@@ -43,7 +43,7 @@ MARK = "lumin_middleware"
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
 _NO_CHANGE: Mapping[str, Any] = {}
-_NOTHING: list[Any] = []
+_NOTHING: dict[str, Any] = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
@@ -55,7 +55,8 @@ class Passage:
     _complete = False
     _connected = False
     _watch: Watch | None = None
-    _handed_back = 0
+    _passed: Scope
+    _before: Scope
     _held: list[Message] = []
 
     def __init__(
@@ -77,30 +78,25 @@ class Passage:
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         visit = self._visit
-        world = self._world
-        client = (
-            None
-            if visit.session is None
-            else AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
-        )
+        self._serving = asyncio.current_task()  # another one may begin the answer
+        client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client)
-        self._before = [*passed.values()]
+        self._before = {**passed}
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
             if self._held:
-                await self._release_or_answer(visit.failed, receive)
-        except ANSWERED as error:
-            if self._started:
-                raise
-            await self._answer(error, receive)
+                await self._release_or_answer(to_be_answered(visit.failed), receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
-        except BaseException:
-            await self._release()
-            raise
+        except BaseException as error:
+            ours = to_be_answered(error)
+            if ours is None or self._started:
+                await self._release()
+                raise
+            await self._answer(ours, receive)
         finally:
             self._over(client)
         if self._watch is not None and self._watch.over and not self._complete:
@@ -108,7 +104,7 @@ class Passage:
 
     def _over(self, client: AsyncLuminClient | None) -> None:
         self._hand_back()
-        self._passed, self._before = self._scope, _NOTHING  # no circle of client and passage is left to collect
+        self._passed = self._before = _NOTHING  # no circle of client and passage is left to collect
         if client is not None:
             client.close()
         if self._watch is not None:
@@ -135,23 +131,17 @@ class Passage:
 
     async def _release_or_answer(self, error: LuminError | None, receive: Receive) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
-        if isinstance(error, ANSWERED):
-            await self._answer(error, receive)
-        else:
-            await self._release()
+        await (self._release() if error is None else self._answer(error, receive))
 
     async def _release(self) -> None:
         held, self._held = self._held, []
         for message in held:
             await (self.send(message) if self._started else self._send(self._begun(message)))
 
-    def _blocking(self, holder: Visit) -> LuminClient:
-        return self._world.blocking_client(holder, Challenge)
-
-    def _scope_for_app(self, client: AsyncLuminClient | None) -> Scope:
+    def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
-        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else dict(scope)
+        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else {**scope}
         passed["headers"] = headers = self._headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
@@ -161,8 +151,7 @@ class Passage:
             passed.setdefault("user", _NOBODY)
             passed.setdefault("auth", _NO_CREDENTIALS)
         else:
-            passed["user"] = LuminUser(session)
-            passed["auth"] = LuminCredentials(session)
+            passed["user"] = passed["auth"] = LuminUser(session)
         passed[MARK] = visit
         return passed
 
@@ -172,16 +161,15 @@ class Passage:
         By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
         """
         scope, passed = self._scope, self._passed
-        values = [*passed.values()]
         try:
-            is_changed = values != self._before
+            is_changed = passed != self._before
         except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
             is_changed = True
         if is_changed:
             for name, value in passed.items():
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
-            self._before = values
+            self._before = {**passed}
         state = passed.get("state")
         if state and len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")
@@ -212,28 +200,31 @@ class Passage:
         self._hand_back()
         if visit.session is None:
             return message
-        headers = message.get("headers", ())
-        is_open, is_long = message["type"] == "http.response.start", message["type"] == "websocket.accept"
+        headers = [*(message.get("headers") or ())]  # any iterable may come, and some can be read once
+        is_open = message["type"] == "http.response.start"  # to whoever caches, as far as the application says
+        is_long = not is_open
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"content-type":
-                is_long = is_long or bytes(value[:17]).lower() == b"text/event-stream"
+                is_long = is_long or value[:17].lower() == b"text/event-stream"
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
-            self._watch = Watch(visit, self._world)
+            self._watch = Watch(visit, self._world, self._serving)
         if visit.writes and (cookies := visit.set_cookies()):
-            return _with_cookies(message, cookies)
-        return {**message, "headers": [*headers, *_PRIVATE]} if is_open else message
+            return {**message, "headers": _with_cookies(headers, cookies)}
+        if is_open:
+            headers += _PRIVATE
+        return {**message, "headers": headers}
 
 
 class Watch:
     """Ends a connection that outlives its session: a WebSocket, an event stream."""
 
-    def __init__(self, visit: Visit, world: AsyncWorld) -> None:
+    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
         self._visit = visit
         self._world = world
-        self._serving = asyncio.current_task()
+        self._serving = serving
         self.over = False
         self._task = asyncio.ensure_future(self._run())
 
@@ -275,6 +266,6 @@ class Challenge(StarletteResponse):
         await respond(await self._visit.challenge(self._wanted), scope, send)
 
 
-def _with_cookies(message: Message, cookies: list[str]) -> Message:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
-    return {**message, "headers": raw_headers(pages.with_cookies(headers, cookies))}
+def _with_cookies(headers: list[tuple[bytes, bytes]], cookies: list[str]) -> list[tuple[bytes, bytes]]:
+    said = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return raw_headers(pages.with_cookies(said, cookies))

@@ -10,10 +10,8 @@ from ..model import Session
 from ..protocol.claims import verified_email
 
 
-class LuminUser(BaseUser):
-    """Who is signed in, as Starlette's authentication has it."""
-
-    __slots__ = ("_session",)
+class LuminUser(BaseUser, AuthCredentials):
+    """Who is signed in, and what they may do: one object for `scope["user"]` and `scope["auth"]`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -31,15 +29,8 @@ class LuminUser(BaseUser):
     def identity(self) -> str:
         return str(self._session.claims.get("sub") or "")
 
-
-class LuminCredentials(AuthCredentials):
-    """What somebody who is signed in may do: that, and their scopes. The list is made when somebody asks."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
     def __getattr__(self, name: str) -> Any:
         if name != "scopes":
             raise AttributeError(name)
-        self.scopes = ["authenticated", *self._session.tokens.scope]
+        self.scopes = ["authenticated", *self._session.tokens.scope]  # a list of its own, made when somebody asks
         return self.scopes

@@ -70,15 +70,13 @@ class Cookies:
 
         Nothing is proved by this: the value may hold what no value of ours does, and the others may be marked.
         """
-        start = header.find(self.plainly)
-        if start < 0 or (start and header[start - 2 : start] != b"; "):
+        before, name, after = header.partition(self.plainly)
+        if not name or (before and before[-2:] != b"; "):
             return None
-        begins, end = start + len(self.plainly), header.find(b";", start)
-        if end < 0:
-            return header[begins:], header[: start - 2] if start else b""
-        if header[end + 1 : end + 2] != b" ":
-            return None
-        return header[begins:end], header[:start] + header[end + 2 :]
+        value, semicolon, rest = after.partition(b";")
+        if not semicolon:
+            return value, before[:-2]
+        return (value, before + rest[1:]) if rest[:1] == b" " else None
 
     def are_marked(self, others: bytes) -> bool:
         """Whether there may be one of ours among these cookies; each of ours has a marker in its name."""

@@ -1,7 +1,8 @@
 """What the server has ended lately, for sign-ins that are still on their way: they come to nothing.
 
 A logout token can overtake the callback of the very session that it ends. No list has that session yet, so what was
-ended is remembered for as long as a login lives, and looked up when a session begins.
+ended is remembered for as long as a login lives, and looked up when a session begins. A logout token's time is by the
+server's clock, which may differ from ours by a minute, and is compared with times by that clock alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ..config import LuminConfig
 from ..errors import RequestRefused
 from ..model import Session
 from ..ports import World
-from .logins import CLOCK_TOLERANCE, LIFETIME
+from .logins import CLOCK_SETBACK, LIFETIME
 from .records import change, digest
 from .sealing import Sealer
 
@@ -35,8 +36,9 @@ class Ended:
     async def refuse(self, session: Session, login_began: float) -> None:
         """Raises `RequestRefused` where the server ended this session before it began here, and `StoreUnavailable`.
 
-        A session of the server's that was ended never comes back. A person may, with a login that began later; of one
-        that began in the same second nobody can tell, and somebody who was just signed out may sign in at once.
+        A session of the server's that was ended never comes back. A person may, with a login that began later, by the
+        server's clock; of one that began in the same second nobody can tell, and somebody who was just signed out may
+        sign in at once.
         """
         sub, sid = session.claims.get("sub"), session.claims.get("sid")
         ended = sid is not None and await self._ended_at(f"sid {sid}") is not None
@@ -49,7 +51,7 @@ class Ended:
         def newest(raw: bytes | None) -> bytes:
             return self._sealer.seal(str(max(issued_at, self._read(raw, name) or issued_at)).encode(), name).encode()
 
-        await change(self._world, _key(name), newest, LIFETIME + CLOCK_TOLERANCE)
+        await change(self._world, _key(name), newest, LIFETIME + CLOCK_SETBACK)
 
     async def _ended_at(self, name: str) -> float | None:
         return self._read(await self._world.store.get(_key(name)), name)

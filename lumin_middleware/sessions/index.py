@@ -27,6 +27,12 @@ class Entry(NamedTuple):
     began: float
     has_sid: bool = False
     """Whether the server gave it a session id of its own, by which it is listed as well."""
+    issued_at: float | None = None
+    """When the server told of the sign-in, by the server's own clock, if that is known."""
+
+    def known_as(self, listed: Entry | None) -> Entry:
+        """This one with what an earlier entry of the same session knew besides."""
+        return self if listed is None or self.issued_at is not None else self._replace(issued_at=listed.issued_at)
 
     @property
     def name(self) -> str:
@@ -57,11 +63,11 @@ class Index:
         self._world = world
         self._sealer = Sealer(config.keys, "index", world.clock)
 
-    async def add(self, session: Session) -> list[Entry]:
+    async def add(self, session: Session, issued_at: float | None = None) -> list[Entry]:
         """Those that it pushes out of a list, and which are to be ended: nobody would find them. Raises
-        `StoreUnavailable`.
+        `StoreUnavailable`. What is listed already keeps its `issued_at` where none is given.
         """
-        entry = Entry(session.id, session.began, by_sid(session) is not None)
+        entry = Entry(session.id, session.began, by_sid(session) is not None, issued_at)
         out: dict[str, Entry] = {}
         for common in filter(None, (by_subject(session), by_sid(session))):
             pushed = await self._change(common, without={session.id}, add=[entry])
@@ -86,7 +92,9 @@ class Index:
         out: list[Entry] = []
 
         def changed(raw: bytes | None) -> bytes | None:
-            kept = [*(entry for entry in self._read(raw, common) if entry.session_id not in without), *add]
+            listed = {entry.session_id: entry for entry in self._read(raw, common)}
+            new = [entry.known_as(listed.get(entry.session_id)) for entry in add]
+            kept = [*(entry for name, entry in listed.items() if name not in without), *new]
             out[:] = kept[:-ENTRIES_LIMIT]
             return self._sealer.seal(json.dumps(kept[-ENTRIES_LIMIT:]).encode(), common).encode() if kept else None
 

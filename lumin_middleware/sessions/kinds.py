@@ -35,7 +35,7 @@ class CookieSessions(Sessions):
         session = opened.session
         if session is None:
             return await self._load_recorded(opened, jar, slide=slide)
-        if (settled := opened.settled) is None or self._clock() >= settled.carried.until:
+        if (settled := opened.settled) is None or self._clock() >= settled.until:
             self.check_limits(session)
         raw = await self._ask_store(opened)
         if (carried := self._unchanged(opened, raw)) is not None:

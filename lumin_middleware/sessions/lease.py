@@ -31,43 +31,59 @@ class Lease:
         self.seconds = timeout + MARGIN
         self._world = world
         self._key = "lease:" + digest(session.id)
-        self._owner = world.token(16).encode()
+        self._owner = world.token(16)
+        self._times = 0
+        """How often it was kept, by which those who wait see that its holder lives."""
 
     async def take(self, waiting: Callable[[], Awaitable[T | None]]) -> T | None:
         """Waits until the lease is ours: None. What `waiting` finds before that, after each look, is returned instead.
 
-        Raises `StoreUnavailable` where another holds it for longer than one attempt takes.
+        Raises `StoreUnavailable` where others hold it for longer than one attempt takes.
         """
-        pause, waited = POLL[0], 0.0
-        while not await self._is_taken():
+        pause, waited, holder = POLL[0], 0.0, None
+        while not await self._becomes(None, self._value):
             if (found := await waiting()) is not None:
                 return found
+            if holder is None:
+                holder = await self._world.store.get(self._key)
             if waited > 2 * self.seconds:
-                raise StoreUnavailable("another process holds the lease for too long")
+                await self._take_over(holder)
+                return None
             await self._world.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, POLL[1])
         return None
 
-    async def _is_taken(self) -> bool:
-        """Tries to take it. An answer that got lost is asked for once more: a lease that nobody knows of is in
-        everybody's way."""
-        try:
-            return await self._swap(None, self._owner)
-        except StoreUnavailable:
-            if await self._world.store.get(self._key) != self._owner:
-                raise
-            return True
+    async def _take_over(self, holder: bytes | None) -> None:
+        """Takes it from a holder who had it for longer than it lasts: what was taken by a clock that was ahead, and has
+        been set right since, would last for as long as that."""
+        if holder is None or not await self._becomes(holder, self._value):
+            raise StoreUnavailable("other processes hold the lease for too long")
 
     async def keep(self) -> bool:
         """Lets it run from now again; whether it was still ours."""
-        return await self._swap(self._owner, self._owner)
+        before, self._times = self._value, self._times + 1
+        return await self._becomes(before, self._value)
 
     async def release(self) -> None:
         """Gives it back; what cannot be given back runs out."""
         try:
-            await self._swap(self._owner, None)
+            await self._swap(self._value, None)
         except StoreUnavailable as error:
             say("lease_kept", error=error)
+
+    @property
+    def _value(self) -> bytes:
+        return f"{self._owner} {self._times}".encode()
+
+    async def _becomes(self, old: bytes | None, new: bytes) -> bool:
+        """Whether it is `new` now, in place of `old`. An answer that got lost is asked for once more: a lease that
+        nobody knows of is in everybody's way."""
+        try:
+            return await self._swap(old, new)
+        except StoreUnavailable:
+            if await self._world.store.get(self._key) != new:
+                raise
+            return True
 
     async def _swap(self, old: bytes | None, new: bytes | None) -> bool:
         return await self._world.store.swap(self._key, old, new, self.seconds)

@@ -27,7 +27,7 @@ LIFETIME = 1800.0
 LOGINS_LIMIT = 8
 """Logins in flight of which a browser keeps the secrets: 1.5 KB of the 8 KB of header that common servers take."""
 
-CLOCK_TOLERANCE = 60.0
+CLOCK_SETBACK = 60.0
 """Seconds by which our own clock may have gone back since a login was begun."""
 
 UNDER_WAY = 15.0
@@ -177,7 +177,7 @@ class Logins:
         return self._sealer.unseal(value, name) if value else None
 
     def _in_time(self, sealed_at: float) -> bool:
-        return -CLOCK_TOLERANCE <= self._world.clock() - sealed_at < LIFETIME
+        return -CLOCK_SETBACK <= self._world.clock() - sealed_at < LIFETIME
 
     # --- scopes that a page needs ---
 

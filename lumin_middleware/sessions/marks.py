@@ -13,7 +13,7 @@ from ..config import LuminConfig
 from ..errors import StoreUnavailable
 from ..journal import say
 from ..ports import World
-from .logins import CLOCK_TOLERANCE, LIFETIME, short_name
+from .logins import CLOCK_SETBACK, LIFETIME, short_name
 from .records import digest
 from .sealing import Sealer
 
@@ -110,7 +110,7 @@ class Marks:
         return await self._world.store.get(_mark(name))
 
     async def _swap(self, name: str, old: bytes | None, new: bytes) -> bool:
-        return await self._world.store.swap(_mark(name), old, new, LIFETIME + CLOCK_TOLERANCE)
+        return await self._world.store.swap(_mark(name), old, new, LIFETIME + CLOCK_SETBACK)
 
 
 class LongPages:
@@ -132,7 +132,7 @@ class LongPages:
                 raise StoreUnavailable("too many long addresses in half an hour")
             raw = await self._world.store.get(_page(name))
             sealed = self._sealer.seal(page.encode(), name).encode()
-            await self._world.store.swap(_page(name), raw, sealed, LIFETIME + CLOCK_TOLERANCE)
+            await self._world.store.swap(_page(name), raw, sealed, LIFETIME + CLOCK_SETBACK)
         except StoreUnavailable as error:
             say("page_forgotten", bytes=len(page), error=error)
             return self._default

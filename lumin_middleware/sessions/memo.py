@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 ENTRY_COST = 400
@@ -15,6 +13,10 @@ T = TypeVar("T")
 RECKONED_ANEW = 4096
 """Changes after which the size is reckoned anew: threads that change it at once may each miss what another did."""
 
+AT_ONCE = 128
+"""The part of all entries, by number, that goes at once: to list them all for each that goes would take longer than
+to open it again."""
+
 
 class Memo(Generic[T]):
     """What sealed bytes were found to hold. Whoever was used least recently goes first.
@@ -25,18 +27,17 @@ class Memo(Generic[T]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._entries: OrderedDict[bytes, tuple[T, int]] = OrderedDict()
+        # In the order of their last use: each is taken out and put in again at the end. An `OrderedDict` would write to
+        # the neighbours of each as well, which with many people are far from the processor.
+        self._entries: dict[bytes, tuple[T, int]] = {}
         self._size = 0
         self._changes = 0
 
     def get(self, key: bytes) -> T | None:
-        found = self._entries.get(key)
+        found = self._entries.pop(key, None)
         if found is None:
             return None
-        try:  # noqa: SIM105  each request comes here, and `suppress` costs what all the rest does
-            self._entries.move_to_end(key)
-        except KeyError:  # another thread has just made room
-            pass
+        self._entries[key] = found
         return found[0]
 
     def put(self, key: bytes, value: T, size: int = 0) -> None:
@@ -52,9 +53,17 @@ class Memo(Generic[T]):
         self._changes += 1
         if self._changes >= RECKONED_ANEW:
             self._changes, self._size = 0, sum(size for _, size in list(self._entries.values()))
-        with suppress(KeyError):  # other threads have emptied it
-            while self._size > self._limit:
-                self._size -= self._entries.popitem(last=False)[1][1]
+        if self._size > self._limit:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        least = len(self._entries) // AT_ONCE
+        for number, key in enumerate([*self._entries]):
+            if number >= least and self._size <= self._limit:
+                break
+            gone = self._entries.pop(key, None)
+            if gone is not None:  # else another thread was here
+                self._size -= gone[1]
 
     def __len__(self) -> int:
         return len(self._entries)

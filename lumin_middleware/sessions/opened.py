@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ..model import Session
+
+OPENED_COST = 1200
+"""Bytes that an opened session costs beside its text: some 25 Python objects."""
 
 
 @dataclass(slots=True)
 class Carried:
-    """The session of a request, and whether the browser's copy must be written again."""
+    """The session of a request, and whether the browser's copy must be written again.
+
+    One that is `settled` (`Opened`) never changes, but for `seen`: threads look at it at once.
+    """
 
     session: Session
     stale: bool
@@ -18,20 +23,10 @@ class Carried:
     """Whether it was sealed with a key that will go."""
     until: float = field(default=0.0, compare=False)
     """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
+    raw: bytes | None = field(default=None, repr=False, compare=False)
+    """The record by which this is so, and for as long as it is the record; None where there is none."""
     seen: bool = field(default=False, compare=False)
     """Whether it is known already that it came back (`Tries.saw`)."""
-
-
-class Settled(NamedTuple):
-    """What a cookie means until `carried.until`, as long as its record is `raw`."""
-
-    raw: bytes | None
-    carried: Carried
-    size: int
-    """Bytes that this costs beside the cookie."""
-
-    def __repr__(self) -> str:
-        return f"Settled(…, {self.carried!r})"
 
 
 @dataclass(slots=True)
@@ -44,15 +39,16 @@ class Opened:
     key: str
     newest_key: bool
     size: int
-    settled: Settled | None = None
+    settled: Carried | None = None
+    """What it was found to carry, with nothing falling due."""
     others: bytes = field(default=b"", repr=False)
     """The cookies that came beside it lately, none of which is ours."""
 
     @property
     def weight(self) -> int:
         """Bytes of it all."""
-        return self.size + len(self.others) + (self.settled.size if self.settled else 0)
-
-
-OPENED_COST = 1200
-"""Bytes that an opened session costs beside its text: some 25 Python objects."""
+        weight = self.size + len(self.others)
+        if self.settled is not None:
+            raw = len(self.settled.raw or b"")
+            weight += raw if self.settled.session is self.session else OPENED_COST + 2 * raw
+        return weight

@@ -20,8 +20,9 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from itsdangerous import TimestampSigner
+from itsdangerous import TimestampSigner, want_bytes
 
 VERSION = b"\x01"
 """The format of what is inside. Version N also reads N-1; there is no version 0."""
@@ -48,16 +49,14 @@ class _Signer(TimestampSigner):
     def __init__(self, keys: list[bytes], salt: bytes, clock: Callable[[], float]) -> None:
         super().__init__(keys, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
         self._clock = clock
-        self._derived = {key: super(_Signer, self).derive_key(key) for key in self.secret_keys}
-        # Each begun once: what is read is then hashed by a copy, which spares the setting up.
-        self._newest_first = [hmac.new(self._derived[key], digestmod="sha256") for key in reversed(self.secret_keys)]
-
-    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
-        # The same for each value, so worked out once.
-        return self._derived[self.secret_key if secret_key is None else secret_key]  # type: ignore[index]
+        # Each begun once: what is signed or read is then hashed by a copy, which spares the setting up.
+        self._newest_first = [HMAC(self.derive_key(key), SHA256()) for key in reversed(self.secret_keys)]
 
     def get_timestamp(self) -> int:
         return int(self._clock())
+
+    def get_signature(self, value: str | bytes) -> bytes:
+        return _signature(self._newest_first[0], want_bytes(value))
 
     def unsign_at(self, value: bytes) -> tuple[bytes, int, int] | None:
         """What was signed, when, and by which key; None with another signature.
@@ -68,12 +67,16 @@ class _Signer(TimestampSigner):
         """
         signed, given = value[: -_SIGNATURE_LENGTH - 1], value[-_SIGNATURE_LENGTH - 1 :]
         for position, begun in enumerate(self._newest_first):
-            mac = begun.copy()
-            mac.update(signed)
-            if compare_digest(b"." + urlsafe_b64encode(mac.digest())[:_SIGNATURE_LENGTH], given):
+            if compare_digest(b"." + _signature(begun, signed), given):
                 data, _, timestamp = signed.rpartition(b".")
                 return data, int.from_bytes(_decoded(timestamp), "big"), position
         return None
+
+
+def _signature(begun: HMAC, signed: bytes) -> bytes:
+    mac = begun.copy()
+    mac.update(signed)
+    return urlsafe_b64encode(mac.finalize())[:_SIGNATURE_LENGTH]
 
 
 class Sealer:

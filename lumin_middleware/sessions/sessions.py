@@ -13,7 +13,7 @@ from ..ports import World
 from .cookies import SEPARATORS, Cookies, Jar
 from .due import due_from
 from .memo import Memo
-from .opened import OPENED_COST, Carried, Opened, Settled
+from .opened import Carried, Opened
 from .records import Record, Records, record_key
 from .sealing import Sealer
 
@@ -152,16 +152,15 @@ class Sessions(ABC):
 
     def _settle(self, opened: Opened, value: bytes, raw: bytes | None, session: Session) -> Carried:
         """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
+        config = self._config
         until = min(
-            session.seen + min(self._slide, self._config.idle_timeout),
-            session.began + self._config.absolute_timeout,
-            due_from(session.tokens, self._config.renew_before),
+            session.seen + self._slide,  # which ends before the idle limit does
+            session.began + config.absolute_timeout,
+            due_from(session.tokens, config.renew_before),
         )
         if until <= self._clock():
             return Carried(session, stale=False)
-        carried = Carried(session, stale=False, until=until)
-        own = 0 if session is opened.session else OPENED_COST + len(raw or b"")
-        opened.settled = Settled(raw, carried, own + len(raw or b""))
+        carried = opened.settled = Carried(session, stale=False, until=until, raw=raw)
         if raw is not None:
             self._opened.put(value, opened, opened.weight)
         return carried
@@ -191,8 +190,8 @@ class Sessions(ABC):
                 return None
             raw = self._glance(opened.key)
         settled = opened.settled
-        if settled is not None and settled.raw == raw and now < settled.carried.until:
-            return settled.carried, others  # this request's own: another thread may have remembered others since
+        if settled is not None and settled.raw == raw and now < settled.until:
+            return settled, others  # this request's own: another thread may have remembered others since
         carried = self._proved(opened, value) if raw is None else None
         return (carried, others) if carried is not None else None
 
@@ -251,8 +250,8 @@ class Sessions(ABC):
     def _unchanged(self, opened: Opened, raw: bytes | None) -> Carried | None:
         """What a cookie was found to carry, where neither time nor its record can have changed that."""
         settled = opened.settled
-        if settled is not None and settled.raw == raw and self._clock() < settled.carried.until:
-            return settled.carried
+        if settled is not None and settled.raw == raw and self._clock() < settled.until:
+            return settled
         return None
 
     # --- small things ---

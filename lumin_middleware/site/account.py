@@ -43,16 +43,19 @@ class Account:
 
     # --- beginning and end ---
 
-    async def begin(self, session: Session, replaced: Session | None, *, login_began: float) -> None:
+    async def begin(self, session: Session, replaced: Session | None, *, issued_at: float, login_took: float) -> None:
         """Makes a new session known, and ends the one that this browser had and those that lists have no room for.
+
+        `issued_at` is when the server told of it, by the server's clock, and `login_took` the seconds since it was
+        asked for.
 
         Raises `StoreUnavailable`, and `RequestRefused` where the server has ended it already; then nothing is known.
         """
         try:
             await self._sessions.begin(session)
-            await self._list(session)
+            await self._list(session, issued_at)
             if self._ended is not None:
-                await self._ended.refuse(session, login_began)
+                await self._ended.refuse(session, issued_at - login_took)
         except LuminError:
             with suppress(StoreUnavailable):
                 await self._sessions.end(session.id, session.began)
@@ -69,8 +72,8 @@ class Account:
             say("replaced_not_ended", error=error)
         note(self._world, SignedOut.of(session, reason="replaced"))
 
-    async def _list(self, session: Session) -> None:
-        for entry in await self._index.add(session) if self._index is not None else ():
+    async def _list(self, session: Session, issued_at: float | None = None) -> None:
+        for entry in await self._index.add(session, issued_at) if self._index is not None else ():
             ended = await self._ending.end(entry.session_id, entry.began)
             if ended is not None:
                 await self._unlist(ended)

@@ -65,10 +65,10 @@ class BackChannelLogout:
             await parts.index.forget(common, [entry.session_id for entry in entries])
 
     async def _meant(self, index: Index, claims: Mapping[str, Any]) -> dict[str, list[Entry]]:
-        """The sessions that a logout token names, by list: the one with that `sid`, or those of the person that began
-        before it was made; of them with a `sid` besides, those that know none.
+        """The sessions that a logout token names, by list: the one with that `sid`, or those of the person that the
+        server told of before it was made; of them with a `sid` besides, those that know none.
 
-        Servers write whole seconds: what began in the same one is meant, too.
+        Servers write whole seconds: what it told of in the same one is meant, too.
         """
         found: dict[str, list[Entry]] = {}
         if "sid" in claims:
@@ -76,9 +76,13 @@ class BackChannelLogout:
             found[common] = await index.entries(common)
         if "sub" in claims:
             common = f"sub {claims['sub']}"
-            before = [entry for entry in await index.entries(common) if int(entry.began) <= claims["iat"]]
+            before = [entry for entry in await index.entries(common) if _told_of(entry) <= claims["iat"]]
             found[common] = [entry for entry in before if not ("sid" in claims and entry.has_sid)]
         return found
+
+
+def _told_of(entry: Entry) -> int:
+    return int(entry.began if entry.issued_at is None else entry.issued_at)
 
 
 def _is_to_be_revoked(tokens: TokenSet) -> bool:

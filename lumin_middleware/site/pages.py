@@ -131,7 +131,7 @@ class Pages:
             status=status,
             language=language,
             title=words(draft.title or f"{draft.name}.title"),
-            text=draft.said or " ".join(map(words, draft.text or (f"{draft.name}.text",))),
+            text=draft.said or _joined(map(words, draft.text or (f"{draft.name}.text",))),
             points=tuple(map(words, draft.points)),
             detail=draft.detail,
             links=tuple((words(f"do.{key}"), target) for key, target in draft.links),
@@ -162,6 +162,11 @@ class Pages:
             return None
         # The first of two directives of one name counts (Content Security Policy Level 3, 2.2.1): ours.
         return html, f"{look.bounds(form_action=form_action, framed=content.framed)}; {policy}"
+
+
+def _joined(sentences: Iterable[str]) -> str:
+    """One text of several; Chinese and Japanese have no space after a full stop."""
+    return " ".join(sentences).replace("。 ", "。")
 
 
 NOBODYS = Pages()
@@ -229,9 +234,9 @@ def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
     return [("Set-Cookie", cookie) for cookie in cookies]
 
 
-def says_nothing_of_caching(names: Iterable[str]) -> bool:
+def says_nothing_of_caching(headers: Iterable[tuple[str, str]]) -> bool:
     """Whether an application left open who may keep its answer; heuristics would let the next person see it."""
-    return OF_CACHING.isdisjoint(name.lower() for name in names)
+    return OF_CACHING.isdisjoint([name.lower() for name, _ in headers])
 
 
 OF_CACHING = frozenset(("cache-control", "expires", "pragma"))

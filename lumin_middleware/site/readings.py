@@ -40,6 +40,9 @@ from ..model import Request
 LIMIT = 128
 """Readings of one path. What people write has one or two; escapes inside escapes inside escapes have many."""
 
+ROOM = 32_768
+"""Characters of all of them beside what came: a path is as long as a stranger likes, and each step reads all of it."""
+
 # What no step changes; most paths are like this: visible ASCII, without dot segments and what begins a step.
 _PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^\x00-\x20/%?#;\\\x7F-\U0010FFFF]+)*/?")
 
@@ -137,12 +140,14 @@ def readings(paths: Iterable[str], mounts: Collection[str] = ()) -> set[str]:
     """
     found: set[str] = set()
     waiting = list(paths)
+    room = ROOM + sum(map(len, waiting))
     while waiting:
         path = waiting.pop()
         if path in found:
             continue
         found.add(path)
-        if len(found) > LIMIT:
+        room -= len(path)
+        if len(found) > LIMIT or room < 0:
             raise RequestRefused("bad_path", "The path can be read in too many ways.")
         if not is_plain(path):
             waiting += (step(path) for step in _STEPS)

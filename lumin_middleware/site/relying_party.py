@@ -76,8 +76,7 @@ class RelyingParty:
             outcome = await self._outcome(request, jar)
         except LuminError as error:
             outcome = self.failure(request, error)
-        if is_detailed():
-            self._trace(request, outcome)
+        self.trace(request, outcome)
         return outcome
 
     async def _outcome(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
@@ -114,7 +113,10 @@ class RelyingParty:
         except RequestRefused:
             return ()
 
-    def _trace(self, request: Request, outcome: Response | Visit) -> None:
+    def trace(self, request: Request, outcome: Response | Visit) -> None:
+        """Leaves the line that says what became of a request; one that the application hands back has two."""
+        if not is_detailed():
+            return
         by = self.by(request)
         if isinstance(outcome, Response):
             reference = f"ref={outcome.reference!r}" if outcome.reference else ""
@@ -152,7 +154,7 @@ class RelyingParty:
         if rule.public:
             return Visit(self, request, jar)
         if request.websocket and not self._may_shake_hands(request, jar):
-            raise RequestRefused("cross_origin", "The handshake's Origin is not this site.", status=403)
+            raise RequestRefused("cross_origin", "The handshake's Origin is missing, or not this site.", status=403)
         try:
             visit, session = await self._visit(request, jar)
             if self.parts.renewal.is_due(session, settled=visit.until > 0):

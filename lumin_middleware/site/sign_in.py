@@ -12,7 +12,7 @@ from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
 from ..protocol.claims import user_info_claims
 from ..protocol.documents import json_answer
-from ..protocol.identity import nonce_digest
+from ..protocol.identity import authenticated_at, nonce_digest
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
@@ -94,7 +94,12 @@ class SignIn:
             session = self._new(tokens, claims, code.transaction, auth_time)
             cookies = self._sessions.set_cookies(session, jar)
             replaced = await self._sessions.current(jar)
-            await self._account.begin(session, replaced, login_began=code.transaction.errand.began)
+            await self._account.begin(
+                session,
+                replaced,
+                issued_at=float(found["iat"]) if tokens.id_token is not None else session.began,
+                login_took=session.began - code.transaction.errand.began,
+            )
         except BaseException:
             await self._token_endpoint.revoke(tokens)
             raise
@@ -182,7 +187,7 @@ class SignIn:
             claims = await self._metadata.id_token_claims(
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
-            return claims, float(claims.get("auth_time") or claims["iat"])
+            return claims, authenticated_at(claims)
         if self._config.id_token == "required" or self._config.backchannel_logout:
             # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")

@@ -30,6 +30,8 @@ class Party(Protocol):
 
     def failure(self, request: Request, error: LuminError) -> Response: ...
 
+    def trace(self, request: Request, outcome: Response | Visit) -> None: ...
+
 
 Came = tuple[Callable[..., Request], *tuple[Any, ...]]
 """What reads a request, and of what."""
@@ -114,6 +116,11 @@ class Visit:
 
     async def answer(self, error: LuminError) -> Response:
         """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""
+        answer = await self._answer(error)
+        self._party.trace(self.request, answer)
+        return answer
+
+    async def _answer(self, error: LuminError) -> Response:
         match error:
             case LoginRequired():
                 return await self.challenge()

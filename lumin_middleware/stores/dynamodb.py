@@ -16,17 +16,20 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from ..errors import ConfigurationError, StoreUnavailable
 
 TABLE = "lumin_record"
 """The table's name where no other is given."""
+
+_URL = re.compile(r"dynamodb://(?P<table>(?:[A-Za-z0-9_.-]{3,255})?)/?(?:\?(?P<query>[^#]*))?")
 
 DELETE_AT = "delete_at"
 """The attribute by which DynamoDB deletes: whole epoch seconds, a while after nobody's clock finds the item alive."""
@@ -189,11 +192,11 @@ class DynamoDBStore:
 
 def from_url(url: str, clock: Callable[[], float]) -> DynamoDBStore:
     """The store at `dynamodb://table?region=…&endpoint=…`. Raises `ConfigurationError`."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    if parts.path.strip("/") or parts.fragment or not options.keys() <= {"region", "endpoint"} or "@" in parts.netloc:
+    found = _URL.fullmatch(url)
+    options = dict(parse_qsl(found["query"] or "")) if found else {}
+    if found is None or not options.keys() <= {"region", "endpoint"}:
         raise ConfigurationError("store", "is no URL of a table; write dynamodb://table?region=eu-west-1")
-    return DynamoDBStore(parts.netloc or TABLE, clock=clock, **options)
+    return DynamoDBStore(found["table"] or TABLE, clock=clock, **options)
 
 
 def _check(client: Any) -> None:

@@ -62,7 +62,8 @@ class _Postgres:
         self._errors = self._psycopg.errors
         try:
             found = self._psycopg.conninfo.conninfo_to_dict(url)
-        except self._psycopg.Error:
+            _require_ports(str(found.get("port") or ""))
+        except (self._psycopg.Error, ValueError):
             raise ConfigurationError("store", f"is no URL of PostgreSQL; {CURE}") from None
         self._conninfo = self._psycopg.conninfo.make_conninfo(
             url, **{"connect_timeout": math.ceil(PATIENCE), "application_name": "lumin-middleware"} | found
@@ -323,3 +324,10 @@ class AsyncPostgresStore(_Postgres):
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
+
+
+def _require_ports(ports: str) -> None:
+    """libpq looks at them when it connects, one for each host or one for all. Raises `ValueError`."""
+    for port in filter(None, ports.split(",")):
+        if not re.fullmatch(r"[0-9]+", port) or not 0 < int(port) < 65_536:
+            raise ValueError("is no port")

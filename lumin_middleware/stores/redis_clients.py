@@ -165,6 +165,7 @@ def client_maker(url: str, *, asynchronous: bool, credential_provider: Any = Non
     several = _SEVERAL.fullmatch(url)
     try:
         if several is None:
+            _require_database(url)
             options = {**WAITS, **POOL, **_tls(url), **extra}
             _pool(module, url, options, Term())
             return lambda: _client(module, url, options, Term())
@@ -174,6 +175,13 @@ def client_maker(url: str, *, asynchronous: bool, credential_provider: Any = Non
         return _behind_sentinels(redis, module, parts, extra)
     except (redis.RedisError, TypeError, ValueError):
         raise ConfigurationError("store", f"is no URL of redis-py; give {FORMS}") from None
+
+
+def _require_database(url: str) -> None:
+    """redis-py takes a database that is no number for the first one. Raises `ValueError`."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix" and not re.fullmatch(r"/?|/[0-9]+", parts.path):
+        raise ValueError("the database is no number")
 
 
 def _tls(url: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.sessions.logins import CLOCK_TOLERANCE, LIFETIME
+from lumin_middleware.sessions.logins import CLOCK_SETBACK, LIFETIME
 from lumin_middleware.sessions.records import record_key
 from lumin_middleware.stores import MemoryStore, SQLiteStore
 from tests.acceptance.harness import (
@@ -300,7 +300,7 @@ async def test_st_04_what_a_login_leaves_is_one_mark_that_expires(store_site):
         assert of_the_site or 0 <= ttl <= store_site.config.absolute_timeout, key
     marks = [ttl for key, ttl in store_site.store.writes if key.startswith("login:")]
     assert len(marks) <= 2
-    assert max(marks) <= LIFETIME + CLOCK_TOLERANCE
+    assert max(marks) <= LIFETIME + CLOCK_SETBACK
 
 
 @pytest.mark.parametrize("sessions", ["cookie", "store"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hmac
+import itertools
 import json
 import os
 import random
@@ -158,10 +159,11 @@ def _environ(cookie: bytes) -> dict[str, Any]:
 
 
 async def _wsgi() -> None:
-    middleware = WSGIMiddleware(_bare_wsgi, config())
+    middleware, cold = WSGIMiddleware(_bare_wsgi, config()), WSGIMiddleware(_bare_wsgi, config(session_memory=0))
     twin = LuminMiddleware(bare, middleware.config)
     warm = _environ(await signed_in(party(twin)))
-    many = iter([_environ(await signed_in(party(twin))) for _ in range(MANY)] * 1000)
+    strangers = LuminMiddleware(bare, cold.config)
+    many = itertools.cycle([_environ(await signed_in(party(strangers))) for _ in range(MANY)])
 
     def start_response(*_: Any) -> None: ...
 
@@ -169,12 +171,14 @@ async def _wsgi() -> None:
         {
             BARE: blocking(lambda: _bare_wsgi(dict(warm), start_response)),
             "ours, cookie, opened before": blocking(lambda: middleware(dict(warm), start_response)),
-            "ours, cookie, never seen": blocking(lambda: middleware(dict(next(many)), start_response)),
+            "ours, cookie, never seen": blocking(lambda: cold(dict(next(many)), start_response)),
         }
     )
     say("An authenticated request, in process (WSGI)", costs, base=BARE)
-    middleware.close()
-    await twin.aclose()
+    for each in (middleware, cold):
+        each.close()
+    for asgi in (twin, strangers):
+        await asgi.aclose()
 
 
 async def _redirect() -> None:
@@ -201,7 +205,7 @@ async def _calls(base: str) -> None:
     site, world = middleware._party()
     jar = site.parts.cookies.jar(await signed_in(site))
     visit = Visit(site, None, jar, await site.parts.sessions.load(jar))
-    client = AsyncLuminClient(visit, world.api, httpx2.URL(base), lambda *_: None)
+    client = AsyncLuminClient(visit, world.api)
     headers = {"Authorization": f"Bearer {await client.access_token()}"}
     async with httpx2.AsyncClient(base_url=base, transport=httpx2.AsyncHTTPTransport(retries=20)) as shared:
         costs = await in_turns(

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -236,10 +237,19 @@ def test_the_demo_signs_a_person_in_and_ends_quietly(number, person):
         assert (page.status_code, page.url) == (200, f"{running.origin}/requests")
         assert "Mira Halden" in page.text
         status, stdout, stderr = running.stop(number)
-    assert (status, stderr) == (0, "")
+    assert status == 0
+    assert [line.split()[3] for line in stderr.splitlines()] == ["signed_in:"]
     site, lumin = re.findall(r"https?://[^\s,]+", stdout)
     assert (site, urlsplit(lumin).hostname) == (f"{running.origin}/", "127.0.0.1")
     assert "To be somebody else" in stdout
+
+
+def test_the_demo_shows_renewals_to_whoever_wants_to_watch_them(person):
+    with demo("--no-open", "--port", "0", "--access-token-lifetime", "1", "--debug") as running:
+        sign_in(person, f"{running.origin}/requests")
+        time.sleep(1)  # the token's life
+        assert person.get(f"{running.origin}/requests").status_code == 200
+        assert "session_renewed" in running.stop()[2]
 
 
 def test_the_demo_leaves_nothing_behind(person, tmp_path):

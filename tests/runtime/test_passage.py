@@ -1,7 +1,9 @@
 """Long connections end with their session; a session that ends at work becomes the challenge."""
 
 import asyncio
+import logging
 
+import anyio
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
@@ -115,6 +117,14 @@ async def test_a_socket_of_nobody_is_denied_with_the_answer_where_the_server_can
     assert b"no_session" in body["body"]
 
 
+async def test_what_a_server_leaves_empty_is_empty(socket_site):
+    """ASGI, WebSocket Connection Scope: a query string that is None, and no extensions."""
+    empty = {"query_string": None, "extensions": None}
+    assert (await Socket(socket_site.middleware, socket_site.browser(), **empty).next())["code"] == 4401
+    browser, _ = await open_socket(socket_site)
+    assert (await Socket(socket_site.middleware, browser, **empty).next())["type"] == "websocket.accept"
+
+
 async def test_elsewhere_it_is_closed(socket_site):
     assert (await Socket(socket_site.middleware, socket_site.browser()).next())["code"] == 4401
 
@@ -147,6 +157,37 @@ async def test_an_event_stream_ends_with_its_session(each_site):
     assert (answer.status_code, answer.text) == (200, "data: first\n\n")
 
 
+async def reads(socket, opened):
+    await opened.wait()
+    async for text in socket.iter_text():
+        await socket.send_text(text)
+
+
+async def opens(socket, opened):
+    await socket.accept()
+    await socket.send_text("hello")
+    opened.set()
+
+
+@pytest.mark.parametrize("group", [asyncio.TaskGroup, anyio.create_task_group])
+async def test_a_socket_that_tasks_of_the_application_serve_is_closed_with_its_session(each_site, group):
+    async def app(scope, receive, send):
+        socket, opened = WebSocket(scope, receive, send), asyncio.Event()
+        async with group() as tasks:
+            for work in (reads, opens):
+                if isinstance(tasks, asyncio.TaskGroup):
+                    tasks.create_task(work(socket, opened))
+                else:
+                    tasks.start_soon(work, socket, opened)
+
+    each_site.middleware = LuminMiddleware(app, each_site.config, clock=each_site.clock)
+    each_site.processes = [each_site.middleware]
+    browser, socket = await open_socket(each_site)
+    await browser.log_out()
+    assert (await asyncio.wait_for(socket.next(), PATIENCE))["code"] == 4401
+    await asyncio.wait_for(socket.task, PATIENCE)
+
+
 async def test_an_event_stream_that_somebody_else_cancels_is_cancelled(site, browser):
     begun = asyncio.Event()
 
@@ -171,20 +212,59 @@ async def call_the_api(request):
     return JSONResponse((await request.state.lumin.get("user/info")).json())
 
 
-def whole_application(site):
+async def call_it_twice_at_once(request):
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(call_the_api(request))
+    raise AssertionError
+
+
+async def call_it_in_groups(request):
+    async with anyio.create_task_group() as outer:
+        outer.start_soon(call_it_twice_at_once, request)
+    raise AssertionError
+
+
+def whole_application(site, endpoint=call_the_api):
     """A Starlette application wrapped from outside: it answers 500 before it lets the error out."""
-    app = Starlette(routes=[Route("/{rest:path}", call_the_api)])
+    app = Starlette(routes=[Route("/{rest:path}", endpoint)])
     site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
     site.processes.append(site.middleware)
     return site.browser()
 
 
+@pytest.mark.parametrize("endpoint", [call_the_api, call_it_twice_at_once, call_it_in_groups])
 @pytest.mark.parametrize(("headers", "status"), [(NAVIGATION, 303), (FETCH, 401)])
-async def test_a_session_that_ends_at_work_is_the_challenge_and_not_a_500(each_site, headers, status):
-    browser = whole_application(each_site)
+async def test_a_session_that_ends_at_work_is_the_challenge_and_not_a_500(each_site, headers, status, endpoint):
+    browser = whole_application(each_site, endpoint)
     await browser.sign_in()
     each_site.emulator.revoke_all()
     assert (await browser.get("/x", headers=headers)).status_code == status
+
+
+async def test_what_the_application_hands_back_leaves_a_line_of_its_own(site, browser, caplog):
+    async def handler(request):
+        request.state.lumin.require("templates")
+
+    await browser.sign_in()
+    site.app.handler = handler
+    with caplog.at_level(logging.DEBUG, "lumin_middleware"):
+        await browser.get("/x", headers=FETCH)
+    lines = [line for line in caplog.messages if "GET '/x'" in line]
+    assert [line.partition(";")[0] for line in lines] == [
+        "passed: GET '/x' went on to the application",
+        "insufficient_scope: GET '/x' was answered 403",
+    ]
+
+
+async def test_a_fault_of_the_application_s_own_is_not_hidden_by_an_error_of_ours_beside_it(site, browser):
+    async def handler(request):
+        raise ExceptionGroup("at work", [LoginRequired("over"), ZeroDivisionError()])
+
+    await browser.sign_in()
+    site.app.handler = handler
+    with pytest.raises(ExceptionGroup, match="at work"):
+        await browser.navigate("/x")
 
 
 async def test_a_500_of_the_application_s_own_is_the_application_s(site, browser):
@@ -208,3 +288,45 @@ async def test_an_application_that_handles_the_end_of_the_session_has_its_say(si
     site.app.handler = handler
     site.emulator.revoke_all()
     assert (await browser.navigate("/x")).text == "come back soon"
+
+
+ITERABLES = {
+    "list": list,
+    "tuple": tuple,
+    "generator": iter,
+    "map": lambda headers: map(tuple, headers),
+    "items": lambda headers: dict(headers).items(),
+}
+
+
+@pytest.mark.parametrize("of", ITERABLES.values(), ids=ITERABLES)
+@pytest.mark.parametrize("control", [b"", b"no-store"])
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_an_answer_s_headers_may_be_any_iterable(site, browser, of, control, renewed):
+    own = [(b"content-type", b"text/plain"), (b"x-own", b"1"), *([(b"cache-control", control)] if control else [])]
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": of(own)})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    await browser.sign_in()
+    site.middleware.app = app
+    if renewed:
+        site.clock.advance(3600)
+    answer = await browser.navigate("/x")
+    assert (answer.status_code, answer.headers["content-type"], answer.headers["x-own"]) == (200, "text/plain", "1")
+    assert ("set-cookie" in answer.headers) == renewed
+    assert answer.headers["cache-control"] == (control.decode() or ("private" if renewed else "private, no-cache"))
+
+
+@pytest.mark.parametrize("of", ITERABLES.values(), ids=ITERABLES)
+async def test_so_may_those_of_a_handshake(site, of):
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept", "headers": of([(b"x-own", b"1")])})
+
+    browser = site.browser()
+    await browser.sign_in()
+    site.middleware.app = app
+    accepted = await Socket(site.middleware, browser).next()
+    assert (accepted["type"], list(accepted["headers"])) == ("websocket.accept", [(b"x-own", b"1")])

@@ -124,6 +124,17 @@ async def test_a_session_that_was_pushed_into_no_list_is_forgotten_by_name(world
     assert await listed(index) == ["session-1"]
 
 
+async def test_when_the_server_told_of_a_session_is_kept_as_long_as_it_is_listed(world, index):
+    one = session(1, world, sid="at-server")
+    await index.add(one, 1234)
+    await index.add(one)
+    for common in ("sub person", "sid at-server"):
+        assert [entry.issued_at for entry in await index.entries(common)] == [1234]
+    await index.remove(one)
+    await index.add(one)
+    assert [entry.issued_at for entry in await index.entries("sub person")] == [None]
+
+
 async def test_the_store_sees_neither_people_nor_sessions(world, index):
     await index.add(session(1, world, sid="at-server"))
     seen = repr(world.store.values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 
@@ -13,7 +14,7 @@ from lumin_middleware.errors import (
     StoreUnavailable,
 )
 from lumin_middleware.ports import Answer
-from lumin_middleware.sessions.lease import MARGIN, POLL
+from lumin_middleware.sessions.lease import MARGIN, POLL, Lease
 from tests.fakes import (
     BASE,
     SERVER,
@@ -61,13 +62,55 @@ async def test_who_waits_for_the_lease_learns_that_the_session_was_ended(workers
     assert workers.server.sent == []
 
 
-async def test_a_lease_that_never_ends_is_waited_for_no_longer_than_twice(workers, process):
+async def test_a_lease_that_outlives_its_time_is_taken_over(workers, process):
+    """Its holder died, and took it by a clock that was hours ahead; so it would last for hours."""
     session = await workers.expired()
     workers.lease(session, 1e6)
+    assert (await process.renewal.fresh(session)).generation == 1
+    assert 2 * LEASE_TIME < sum(process.world.slept) < 2 * LEASE_TIME + 2
+    assert len(workers.server.sent) == 1
+
+
+async def test_of_those_who_would_take_it_over_one_does(workers):
+    session = await workers.expired()
+    workers.lease(session, 1e6)
+    leases = [Lease(workers.process().world, session, 10) for _ in range(3)]
+
+    async def nothing() -> None: ...
+
+    found = await asyncio.gather(*(lease.take(nothing) for lease in leases), return_exceptions=True)
+    assert [type(each) for each in found if each is not None] == [StoreUnavailable, StoreUnavailable]
+    assert found.count(None) == 1
+
+
+async def test_a_holder_who_lives_keeps_it_however_long_others_wait(workers, process):
+    session = await workers.expired()
+    lease = Lease(workers.process().world, session, 10)
+
+    async def nothing() -> None: ...
+
+    assert await lease.take(nothing) is None
+    process.world.during_sleep = lease.keep
     with pytest.raises(StoreUnavailable):
         await process.renewal.fresh(session)
     assert 2 * LEASE_TIME < sum(process.world.slept) < 2 * LEASE_TIME + 2
     assert workers.server.sent == []
+    await lease.release()
+    assert not workers.leased(session)
+
+
+async def test_a_lease_that_is_kept_in_an_answer_that_gets_lost_is_still_ours(workers):
+    session = await workers.expired()
+    lease = Lease(workers.process().world, session, 10)
+
+    async def nothing() -> None: ...
+
+    assert await lease.take(nothing) is None
+    workers.store.loses = {"renew lease"}
+    assert await lease.keep()
+    workers.store.loses = set()
+    await lease.release()
+    assert not workers.leased(session)
 
 
 async def test_a_lease_that_a_slow_store_used_up_is_not_used(workers, process):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.errors import StoreUnavailable
-from lumin_middleware.sessions.logins import CLOCK_TOLERANCE, LIFETIME, short_name
+from lumin_middleware.sessions.logins import CLOCK_SETBACK, LIFETIME, short_name
 from lumin_middleware.sessions.marks import (
     CONNECTED,
     CONNECTING,
@@ -71,7 +71,7 @@ async def test_a_sign_in_that_nobody_took_is_undone(marks):
 
 async def test_that_it_was_used_is_known_as_long_as_it_could_be_used(workers, marks):
     await marks.use(STATE)
-    workers.clock.advance(LIFETIME + CLOCK_TOLERANCE - 1)
+    workers.clock.advance(LIFETIME + CLOCK_SETBACK - 1)
     assert not await marks.use(STATE)
     workers.clock.advance(1)
     assert workers.store.entries() == {}
@@ -220,7 +220,7 @@ async def test_a_long_page_waits_in_the_store_where_nobody_can_read_it(workers, 
     assert "xxxx" not in repr(workers.store.entries())
     workers.clock.advance(LIFETIME)
     assert await long_pages.find(kept) == LONG, "as long as the login lives"
-    workers.clock.advance(CLOCK_TOLERANCE)
+    workers.clock.advance(CLOCK_SETBACK)
     assert await long_pages.find(kept) == "/home"
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from lumin_middleware.sessions.memo import Memo, cost
+from lumin_middleware.sessions.memo import AT_ONCE, Memo, cost
 from tests.fakes import Workers
 
 
@@ -34,7 +34,26 @@ def test_as_many_as_fit_find_themselves_however_they_take_turns():
         random.Random(1).shuffle(people)
         assert all(memo.get(key) == int(key) for key in people)
     memo.put(b"more", 0, 10)
-    assert (memo.get(people[0]), memo.get(people[1]), len(memo)) == (None, int(people[1]), 1000)
+    gone = people[: 1000 // AT_ONCE]
+    assert [key for key in people if memo.get(key) is None] == gone
+    assert len(memo) == 1001 - len(gone)
+
+
+@pytest.mark.parametrize("number", [1, 7, AT_ONCE, 3 * AT_ONCE + 1])
+def test_whoever_goes_was_used_before_all_who_stay(number):
+    """In whatever order they are used, and found again or put anew."""
+    order = random.Random(number)
+    memo: Memo[int] = Memo(number * cost(b"0000"))
+    used: list[bytes] = []
+    for _ in range(20 * number):
+        key = b"%04d" % order.randrange(2 * number)
+        if memo.get(key) is None:
+            memo.put(key, int(key))
+        used = [each for each in used if each != key] + [key]
+        kept = [*memo._entries]
+        assert kept == used[len(used) - len(kept) :]
+        assert number - number // AT_ONCE <= len(kept) <= number or len(kept) == len(used)
+        assert memo._size == sum(cost(each) for each in kept)
 
 
 def test_what_is_larger_than_all_is_not_kept_and_pushes_nobody_out():

@@ -198,3 +198,19 @@ def test_the_signature_is_no_other_signer_s():
     for derivation in ("hmac", "concat", "django-concat", "none"):
         foreign = TimestampSigner(KEY, salt="session", key_derivation=derivation, digest_method=sealing.hashlib.sha256)
         assert sealer().unseal(foreign.sign(encrypted(sealing.VERSION))) is None
+
+
+@hostile
+@given(data=st.binary(max_size=200).map(urlsafe_b64encode), newest=st.booleans())
+def test_a_signature_is_the_one_of_itsdangerous(data, newest):
+    """`TimestampSigner` reads what is signed here, and what it signs is read here: by the first key, or by another."""
+    keys = [KEY, OLD_KEY]
+    ours = sealing._Signer(keys[::-1], b"session", Clock(1234.9))
+    theirs = TimestampSigner(keys[::-1], salt="session", key_derivation="hmac", digest_method=sealing.hashlib.sha256)
+    assert theirs.unsign(ours.sign(data)) == data
+    theirs = TimestampSigner(
+        keys[not newest], salt="session", key_derivation="hmac", digest_method=sealing.hashlib.sha256
+    )
+    read = ours.unsign_at(theirs.sign(data))
+    assert read is not None
+    assert (read[0], read[2]) == (data, int(not newest))

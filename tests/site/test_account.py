@@ -30,7 +30,8 @@ class Site(Workers):
         self,
         replaced: Session | None = None,
         *,
-        login_began: float | None = None,
+        login_took: float = 0,
+        server_ahead: float = 0,
         scope: tuple[str, ...] = ("openid",),
         **claims: Any,
     ) -> Session:
@@ -38,7 +39,7 @@ class Site(Workers):
         tokens = TokenSet(f"access-{name}", now + 3600, 3600.0, scope, f"refresh-{name}")
         known = {name: value for name, value in ({"sub": "person-1"} | claims).items() if value is not None}
         session = Session(secrets.token_urlsafe(24), 0, now, now, tokens, known)
-        await self.account.begin(session, replaced, login_began=now if login_began is None else login_began)
+        await self.account.begin(session, replaced, issued_at=int(now + server_ahead), login_took=login_took)
         return session
 
     async def is_over(self, session: Session, process: Process | None = None) -> bool:
@@ -160,7 +161,7 @@ async def test_a_logout_token_without_exp_is_judged_by_iat_alone(site, age, stat
 async def test_a_session_of_the_server_s_that_was_ended_does_not_begin(site):
     assert await site.tell(sid="a") == 200
     with pytest.raises(RequestRefused) as refused:
-        await site.begin(sid="a", login_began=site.clock() + 30)
+        await site.begin(sid="a", login_took=-30)
     assert refused.value.reason == "ended"
     assert await site.here.index.entries("sub person-1") == []
     assert not await site.is_over(await site.begin(sid="b"))
@@ -169,37 +170,49 @@ async def test_a_session_of_the_server_s_that_was_ended_does_not_begin(site):
 
 @pytest.mark.parametrize("claims", [{}, {"sid": "b"}])
 async def test_a_person_who_was_signed_out_comes_in_with_a_later_login_only(site, claims):
-    now = site.clock()
-    site.clock.advance(20)
-    assert await site.tell(sub="person-1", iat=int(now) + 20) == 200
-    for login_began in (now, now + 19):
+    assert await site.tell(sub="person-1", iat=int(site.clock())) == 200
+    for login_took in (20, 1):
         with pytest.raises(RequestRefused):
-            await site.begin(login_began=login_began, **claims)
-    assert not await site.is_over(await site.begin(login_began=now + 20, **claims))
-    assert not await site.is_over(await site.begin(login_began=now, sub="person-2"))
+            await site.begin(login_took=login_took, **claims)
+    assert not await site.is_over(await site.begin(login_took=0, **claims))
+    assert not await site.is_over(await site.begin(login_took=20, sub="person-2"))
+
+
+@pytest.mark.parametrize("ahead", [-55, 0, 55])
+@pytest.mark.parametrize("claims", [{}, {"sid": "b"}])
+async def test_when_is_told_by_the_server_s_clock(site, ahead, claims):
+    """It may differ from ours by a minute, as for any token."""
+    before = await site.begin(server_ahead=ahead, **claims)
+    site.clock.advance(20)
+    assert await site.tell(sub="person-1", iat=int(site.clock() + ahead)) == 200
+    assert await site.is_over(before)
+    site.clock.advance(2)
+    with pytest.raises(RequestRefused):
+        await site.begin(server_ahead=ahead, login_took=10, **claims)
+    after = await site.begin(server_ahead=ahead, login_took=1, **claims)
+    assert not await site.is_over(after)
+    assert await site.tell(sub="person-1", iat=int(site.clock() + ahead) - 2, jti="late") == 200
+    assert not await site.is_over(after), "a logout token that came late is about those before it"
 
 
 async def test_both_named_refuses_those_without_sid_and_no_other_session_of_the_server_s(site):
-    before = site.clock()
-    site.clock.advance(1)
     assert await site.tell(sid="a", sub="person-1") == 200
     for claims in ({"sid": "a"}, {}):
         with pytest.raises(RequestRefused):
-            await site.begin(login_began=before, **claims)
+            await site.begin(login_took=1, **claims)
     assert not await site.is_over(await site.begin(sid="b"))
 
 
 async def test_it_is_remembered_as_long_as_a_login_lives_and_the_newest_counts(site):
-    start = site.clock() - 1
-    assert await site.tell(sub="person-1", iat=int(start) + 1) == 200
-    assert await site.tell(sub="person-1", iat=int(start) - 40) == 200  # an older one that came late
-    with pytest.raises(RequestRefused):
-        await site.begin(login_began=start)
-    site.clock.advance(LIFETIME)
-    with pytest.raises(RequestRefused):
-        await site.begin(login_began=start)
+    start = site.clock()
+    assert await site.tell(sub="person-1", iat=int(start)) == 200
+    assert await site.tell(sub="person-1", iat=int(start) - 41) == 200  # an older one that came late
+    for passed in (0, LIFETIME):
+        site.clock.advance(passed)
+        with pytest.raises(RequestRefused):
+            await site.begin(login_took=site.clock() - start + 1)
     site.clock.advance(61)
-    assert not await site.is_over(await site.begin(login_began=start))
+    assert not await site.is_over(await site.begin(login_took=site.clock() - start + 1))
 
 
 async def test_a_session_that_begins_while_the_server_ends_it_is_over_either_way(site):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 from typing import Any
@@ -26,6 +27,7 @@ from lumin_middleware.site.pages import (
     set_cookies,
     with_cookies,
 )
+from lumin_middleware.texts import LANGUAGES as TEXTS
 from tests.fakes import any_text, config, header, hostile, json_values
 
 FULL = Draft(
@@ -59,6 +61,13 @@ def test_a_page_is_in_the_words_that_the_request_asks_for():
     assert "<h1>Sie sind jetzt Ann</h1>" in german
     assert "Signaturanfragen erstellen und ansehen" in german
     assert ">Weiter als Ann</a>" in german
+
+
+@pytest.mark.parametrize(("language", "between"), [("en", ". "), ("ja", "。")])
+def test_sentences_stand_as_their_language_writes_them(language, between):
+    shown = text(NOBODYS, language, Draft("loop", text=("logout.text", "popup.text")))
+    first, second = (TEXTS[language][key] for key in ("logout.text", "popup.text"))
+    assert f"{first[:-1]}{between}{second}" in html.unescape(shown)
 
 
 def test_a_header_that_came_in_parts_is_one_list():

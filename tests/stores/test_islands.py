@@ -160,7 +160,7 @@ def a_session(subject: str, now: float) -> Session:
 
 async def begin(party: RelyingParty, subject: str) -> str:
     session = a_session(subject, party.parts.world.clock())
-    await party._account.begin(session, None, login_began=session.began)
+    await party._account.begin(session, None, issued_at=session.began, login_took=0)
     return session.id
 
 

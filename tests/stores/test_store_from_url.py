@@ -108,6 +108,19 @@ def test_the_clock_is_passed_on(tmp_path: Path, scheme: str) -> None:
         "redis+cluster://:s3cret@host?unheard=of",
         "redis+cluster://:s3cret@",
         "rediss+unix:///s3cret",
+        "redis://:s3cret@host/first",
+        "redis://:s3cret@host/0/1",
+        "redis://[s3cret",
+        "dynamodb://[s3cret",
+        "dynamodb://s3cret:x?region=eu-west-1",
+        "dynamodb://somebody:s3cret@table",
+        "dynamodb://table/s3cret",
+        "dynamodb://table?s3cret=x",
+        "dynamodb://table#s3cret",
+        "postgresql://:s3cret@host:port",
+        "postgresql://:s3cret@host:0",
+        "postgresql://:s3cret@one:5432,two:65536/db",
+        "postgresql://:s3cret@host?port=x",
         "rediss://somebody:s3cret@host:port",
         "somebody:s3cret@redis://host",
     ],
@@ -116,7 +129,7 @@ def test_the_clock_is_passed_on(tmp_path: Path, scheme: str) -> None:
 def test_a_setting_that_names_no_store_is_refused_with_the_cure_and_not_repeated(
     wrong: str, asynchronous: bool
 ) -> None:
-    with pytest.raises(ConfigurationError, match=r"give |write sqlite:///") as caught:
+    with pytest.raises(ConfigurationError, match=r"give |write (sqlite:///|dynamodb://)") as caught:
         store_at(wrong, asynchronous=asynchronous)
     assert caught.value.field == "store"
     assert "s3cret" not in str(caught.value)

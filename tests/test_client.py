@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lumin_middleware import client
 from lumin_middleware.authorization import DISCARDED, LuminAuth
 from lumin_middleware.client import AsyncLuminClient, LuminClient
 from lumin_middleware.connections import api_client, blocking_api_client
@@ -114,7 +115,9 @@ class Rig:
         self.api.answer = lambda call: httpx2.Response(401 if call.headers["authorization"] in refused else 200)
 
     def client(self, holder: Holder | None = None) -> Any:
-        return self.colour(holder or Holder(), self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
+        return self.colour(
+            holder or Holder(), client.Api(self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
+        )
 
     @property
     def sent(self) -> list[str | None]:

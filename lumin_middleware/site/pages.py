@@ -241,9 +241,9 @@ def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
     return [("Set-Cookie", cookie) for cookie in cookies]
 
 
-def says_nothing_of_caching(names: Iterable[str]) -> bool:
+def says_nothing_of_caching(headers: Iterable[tuple[str, str]]) -> bool:
     """Whether an application left open who may keep its answer; heuristics would let the next person see it."""
-    return OF_CACHING.isdisjoint(name.lower() for name in names)
+    return OF_CACHING.isdisjoint([name.lower() for name, _ in headers])
 
 
 OF_CACHING = frozenset(("cache-control", "expires", "pragma"))

@@ -23,7 +23,7 @@ from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
 from .runtime.loops import Loops
-from .runtime.passage import MARK, Passage
+from .runtime.passage import MARK, Challenge, Passage
 from .runtime.scopes import apart, as_specified, is_plain, read
 from .runtime.startup import NotSetUp, is_being_served, require_way_out
 from .site.relying_party import RelyingParty
@@ -128,7 +128,7 @@ class LuminMiddleware:
         return found
 
     def _new_party(self) -> tuple[RelyingParty, AsyncWorld]:
-        world = AsyncWorld(self.config, self._store(), self._clock)
+        world = AsyncWorld(self.config, self._store(), self._clock, Challenge)
         return RelyingParty(self.config, world), world
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

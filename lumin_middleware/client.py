@@ -19,16 +19,42 @@ from .model import Session, Wanted
 from .ports import run
 
 
+def no_challenge(holder: Any, wanted: Wanted) -> Any:
+    """In the place of a challenge, where there is no request to answer."""
+    raise ClientMisused("nobody is there to be asked: this client acts for somebody who is away")
+
+
+class Api:
+    """What the clients of one site have in common, so that each has but its holder.
+
+    `http` are the connections that all share. `challenge` makes the response that asks a holder's person for what is
+    missing, and `blocking` the client for a thread.
+    """
+
+    __slots__ = ("blocking", "challenge", "http", "origin")
+
+    def __init__(
+        self,
+        http: httpx2.AsyncClient | httpx2.Client,
+        api_url: httpx2.URL,
+        challenge: Callable[[Any, Wanted], Any] = no_challenge,
+        blocking: Callable[[Any], LuminClient] | None = None,
+    ) -> None:
+        self.http: Any = http
+        self.origin = api_url.origin
+        """Where the token may go."""
+        self.challenge = challenge
+        self.blocking = blocking
+
+
 class _Client:
     """What both colours share: who it is, and where the token may go."""
 
-    __slots__ = ("_api_url", "_challenge", "_holder", "_http")
+    __slots__ = ("_api", "_holder")
 
-    def __init__(self, holder: Holder, http: Any, api_url: httpx2.URL, challenge: Callable[[Any, Wanted], Any]) -> None:
+    def __init__(self, holder: Holder, api: Api) -> None:
         self._holder: Holder | None = holder
-        self._http = http
-        self._api_url = api_url
-        self._challenge = challenge
+        self._api = api
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'open' if self._holder else 'closed'}>"
@@ -70,14 +96,16 @@ class _Client:
         session = self._session
         return session.began if session.auth_time is None else session.auth_time
 
-    def challenge(self, *, scope: str = "", max_age: float | None = None, offline: bool = False) -> Any:
+    def challenge(
+        self, *, scope: str = "", max_age: float | None = None, offline: bool = False, name: str = "default"
+    ) -> Any:
         """The response that asks for what is missing: return it from your handler.
 
         `scope` asks for these scopes, space-separated; `max_age` for a sign-in at Lumin that is no longer ago, in
-        seconds (compare `auth_time` first); `offline` to be acted for while away (`Grants`). Without any it asks for
-        a sign-in.
+        seconds (compare `auth_time` first); `offline` to be acted for while away, by a grant of that `name` (`Grants`;
+        look with `find` first, since the person comes back to this page). Without any it asks for a sign-in.
         """
-        return self._challenge(self._open(), Wanted(tuple(scope.split()), max_age, offline))
+        return self._api.challenge(self._open(), Wanted(tuple(scope.split()), max_age, name if offline else None))
 
     def close(self) -> None:
         """The request is over; the middleware calls this."""
@@ -86,7 +114,8 @@ class _Client:
     def _open(self) -> Holder:
         if self._holder is None:
             raise ClientMisused(
-                "this Lumin client belongs to a request that is over; make the call before the answer is complete"
+                "this Lumin client belongs to a request that is over; make the call before the answer is complete,"
+                " or act for the person by a grant of theirs (Grants)"
             )
         return self._holder
 
@@ -103,13 +132,11 @@ class _Client:
         if "auth" in options:
             raise ClientMisused("auth= is the middleware's; use another HTTP client for another sign-in")
         path = build_path(path, parts)
-        if (
-            "//" in path or ":" in path
-        ):  # it may name a host; httpx2 would take "//elsewhere/x" for a path below the base
+        if "//" in path or ":" in path:  # else it names no host
             url = httpx2.URL(path)
-            if url.host or url.scheme:
-                check_origin(url, self._api_url.origin)
-        return {"method": method, "url": path, "auth": LuminAuth(holder, self._api_url.origin), **options}
+            if url.host or url.scheme:  # httpx2 would take "//elsewhere/x" for a path below the base
+                check_origin(url, self._api.origin)
+        return {"method": method, "url": path, "auth": LuminAuth(holder, self._api.origin), **options}
 
 
 class AsyncLuminClient(_Client):
@@ -125,22 +152,11 @@ class AsyncLuminClient(_Client):
     with dot segments or a call after the request, and httpx2's own errors.
     """
 
-    __slots__ = ("_blocking", "_make_blocking")
-    _http: httpx2.AsyncClient
+    __slots__ = ("_blocking",)
 
-    def __init__(
-        self,
-        holder: Holder,
-        http: httpx2.AsyncClient,
-        api_url: httpx2.URL,
-        challenge: Callable[[Any, Wanted], Any],
-        make_blocking: Callable[[Any], LuminClient] | None = None,
-    ) -> None:
+    def __init__(self, holder: Holder, api: Api) -> None:
         self._holder = holder  # written out, since each request makes one
-        self._http = http
-        self._api_url = api_url
-        self._challenge = challenge
-        self._make_blocking = make_blocking
+        self._api = api
         self._blocking: LuminClient | None = None
 
     @property
@@ -150,9 +166,9 @@ class AsyncLuminClient(_Client):
         Its methods block until the answer is there. Called on the event loop itself, they raise `ClientMisused`.
         """
         if self._blocking is None:
-            if self._make_blocking is None:
+            if self._api.blocking is None:
                 raise ClientMisused("this client has no blocking kind")
-            self._blocking = self._make_blocking(self._open())
+            self._blocking = self._api.blocking(self._open())
         return self._blocking
 
     def close(self) -> None:
@@ -166,13 +182,17 @@ class AsyncLuminClient(_Client):
 
     async def request(self, method: str, path: str, *parts: object, **options: Any) -> httpx2.Response:
         """A call with any method."""
-        return await self._http.request(**self._call(method, path, parts, options))
+        response: httpx2.Response = await self._api.http.request(**self._call(method, path, parts, options))
+        return response
 
     def stream(
         self, method: str, path: str, *parts: object, **options: Any
     ) -> AbstractAsyncContextManager[httpx2.Response]:
         """The same, with the response's body left to be read: `async with client.stream("GET", …) as response`."""
-        return self._http.stream(**self._call(method, path, parts, options))
+        streamed: AbstractAsyncContextManager[httpx2.Response] = self._api.http.stream(
+            **self._call(method, path, parts, options)
+        )
+        return streamed
 
     async def get(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
         return await self.request("GET", path, *parts, **options)
@@ -200,7 +220,6 @@ class LuminClient(_Client):
     """The same without an event loop: what a WSGI application finds. Every call blocks."""
 
     __slots__ = ()
-    _http: httpx2.Client
 
     @property
     def blocking(self) -> LuminClient:
@@ -213,11 +232,15 @@ class LuminClient(_Client):
 
     def request(self, method: str, path: str, *parts: object, **options: Any) -> httpx2.Response:
         """A call with any method."""
-        return self._http.request(**self._call(method, path, parts, options))
+        response: httpx2.Response = self._api.http.request(**self._call(method, path, parts, options))
+        return response
 
     def stream(self, method: str, path: str, *parts: object, **options: Any) -> AbstractContextManager[httpx2.Response]:
         """The same, with the response's body left to be read: `with client.stream("GET", …) as response`."""
-        return self._http.stream(**self._call(method, path, parts, options))
+        streamed: AbstractContextManager[httpx2.Response] = self._api.http.stream(
+            **self._call(method, path, parts, options)
+        )
+        return streamed
 
     def get(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
         return self.request("GET", path, *parts, **options)

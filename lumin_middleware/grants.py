@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 
 from .client import AsyncLuminClient, LuminClient
 from .config import LuminConfig
-from .errors import ClientMisused, LuminError, NotConnected, SessionEnded
+from .errors import LuminError, NotConnected, SessionEnded
 from .journal import say
 from .model import Session
 from .ports import AsyncStore, Store, run
@@ -107,10 +107,6 @@ class _Holder:
         return self.session
 
 
-def _no_challenge(*_: object, **__: object) -> Any:
-    raise ClientMisused("nobody is there to be asked: this client acts for somebody who is away")
-
-
 class Grants(_Grants):
     """The grants of a site, for code that blocks. One object serves all threads, and each process after a fork.
 
@@ -136,7 +132,7 @@ class Grants(_Grants):
         """
         parts, world = self._site()
         holder = run(self._holder(parts.grants, subject, name, workspace))
-        client = LuminClient(holder, world.api, world.api_url, _no_challenge)
+        client = LuminClient(holder, world.api)
         try:
             yield client
         finally:
@@ -212,7 +208,7 @@ class AsyncGrants(_Grants):
         """See `Grants.client`."""
         parts, world = self._site()
         holder = await self._holder(parts.grants, subject, name, workspace)
-        client = AsyncLuminClient(holder, world.api, world.api_url, _no_challenge)
+        client = AsyncLuminClient(holder, world.api)
         try:
             yield client
         finally:

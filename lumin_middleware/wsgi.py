@@ -84,7 +84,7 @@ class LuminMiddleware:
             if isinstance(outcome, Response):
                 return answer(outcome, environ, start_response)
             visit = outcome
-        client = None if visit.session is None else LuminClient(visit, world.api, world.api_url, Challenge.of)
+        client = None if visit.session is None else LuminClient(visit, world.api)
         app = self.app if visit.call is None or client is None else WsgiCall(visit, visit.call, client)
         return WsgiPassage(visit, client, environ, start_response).run(app)
 
@@ -92,7 +92,7 @@ class LuminMiddleware:
         process = self._process
         if process is None or process[0] != os.getpid():
             # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
-            world = ThreadWorld(self.config, self._store(), self._clock, several=self._several)
+            world = ThreadWorld(self.config, self._store(), self._clock, Challenge.of, several=self._several)
             process = self._process = os.getpid(), RelyingParty(self.config, world), world
         return process[1], process[2]
 

@@ -22,8 +22,8 @@ _ABOUT = """# Reasons
 Each outcome that is not "passed on", and whatever is worth a line in the log, has a code from one list
 (`lumin_middleware/reasons.py`, from which this page is generated: `make docs`). The code stands at the beginning of
 the line in the log, in the `reason` of an answer to a program, small on a page, in the event (`on_event`), and in what
-`lumin-middleware explain` says. A page also shows a reference, such as `5387-CED9`; the line of the same answer has it
-as `ref=`, and `lumin-middleware explain 5387-CED9 < log` finds it.
+`lumin-middleware explain` says. A page also shows a reference, such as `5387-CED9`, and a problem has it as its
+`reference`; the line of the same answer has it as `ref=`, and `lumin-middleware explain 5387-CED9 < log` finds it.
 
 Lines go to Python's logger `lumin_middleware`. At DEBUG each request leaves one: method, path, what became of it, why,
 and by which rule. No line at any level holds a token, a code, a secret, a cookie's value or an e-mail address.

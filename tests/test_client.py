@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lumin_middleware import client
 from lumin_middleware.authorization import DISCARDED, LuminAuth
 from lumin_middleware.client import AsyncLuminClient, LuminClient
 from lumin_middleware.connections import api_client, blocking_api_client
@@ -114,7 +115,9 @@ class Rig:
         self.api.answer = lambda call: httpx2.Response(401 if call.headers["authorization"] in refused else 200)
 
     def client(self, holder: Holder | None = None) -> Any:
-        return self.colour(holder or Holder(), self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
+        return self.colour(
+            holder or Holder(), client.Api(self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
+        )
 
     @property
     def sent(self) -> list[str | None]:
@@ -640,6 +643,8 @@ def test_a_challenge_is_the_middleware_s(rig):
     holder = Holder()
     assert rig.client(holder).challenge(scope="templates", max_age=60) == (holder, Wanted(("templates",), 60))
     assert rig.client(holder).challenge() == (holder, NOTHING)
+    assert rig.client(holder).challenge(offline=True) == (holder, Wanted(grant="default"))
+    assert rig.client(holder).challenge(offline=True, name="night") == (holder, Wanted(grant="night"))
 
 
 def test_where_nobody_is_signed_in_there_is_nobody(rig):

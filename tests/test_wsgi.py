@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -98,6 +99,61 @@ class Unreadable(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         raise AssertionError("the body was read")
+
+
+# --- what the application finds out of its request -------------------------------------------------------
+
+
+class Asked:
+    """What frameworks make of an environ, put into it, and let go of at the end."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
+
+
+def _keeps(environ: Any, start_response: Any, *, in_body: bool) -> Iterator[bytes]:
+    environ["asked"] = Asked(environ)
+    environ["found"] = "a route"
+    start_response("200 OK", HTML)
+    if not in_body:
+        environ["asked"] = None
+        environ["later"] = 1
+    yield b"hello"
+    environ["asked"] = None
+    environ["later"] = 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("in_body", [False, True])
+async def test_what_the_application_lets_go_of_is_let_go_of_in_front_as_well(site, browser, whole, in_body):
+    """Else each request would leave a circle of environs for the collector: Flask's has its request in it."""
+
+    def app(environ, start_response):
+        body = _keeps(environ, start_response, in_body=in_body)
+        return list(body) if whole else body
+
+    def go() -> dict[str, Any]:
+        given = request(browser)
+        answer = site.wsgi(given, lambda *_: None)
+        assert list(answer) == [b"hello"]
+        if not whole:
+            answer.close()
+        return given
+
+    site.wsgi_app.handler = app
+    go()  # the session is renewed
+    given = go()
+    assert (given["asked"], given["found"], given["later"]) == (None, "a route", 1)
+    assert "lumin" not in given
+    del given
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            go()
+        assert gc.collect() < 10
+    finally:
+        gc.enable()
 
 
 # --- start_response -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import anyio.to_thread
 import httpx2
 
 from ..authorization import Holder
-from ..client import LuminClient
+from ..client import Api, LuminClient, no_challenge
 from ..config import LuminConfig
 from ..connections import api_client, blocking_api_client, tls_context
 from ..errors import ClientMisused, LuminError
@@ -133,33 +133,40 @@ class FromThread:
 class AsyncWorld:
     """`ports.World` on one event loop."""
 
-    def __init__(self, config: LuminConfig, store: Store | AsyncStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: LuminConfig,
+        store: Store | AsyncStore,
+        clock: Callable[[], float],
+        challenge: Callable[[Any, Wanted], Any] = no_challenge,
+    ) -> None:
         context = tls_context()
         self.telemetry = telemetry()
         self.store = timed(site_store(store, config.fingerprint), self.telemetry)
         self.exchange = AsyncExchange(config, context, clock)
         self.clock = clock
         warn_of_memory(store, several=workers() > 1)
-        self.api = api_client(config, context)
+        self._challenge = challenge
+        self._api_url = httpx2.URL(config.api_url)
+        self.api = Api(api_client(config, context), self._api_url, challenge, self._blocking_client)
         self.loop = asyncio.get_running_loop()
         self._listeners = LoopListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
-        self._make_blocking_api = partial(blocking_api_client, config, context)
-        self.api_url = httpx2.URL(config.api_url)
+        self._make_blocking_http = partial(blocking_api_client, config, context)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._shielded: set[asyncio.Future[Any]] = set()
         self._patience = config.timeout
 
     @cached_property
-    def blocking_api(self) -> httpx2.Client:
+    def _blocking_http(self) -> httpx2.Client:
         """The API's connections for threads of the application, made when one asks."""
-        return self._make_blocking_api()
+        return self._make_blocking_http()
 
-    def blocking_client(self, holder: Holder, challenge: Callable[[Any, Wanted], Any]) -> LuminClient:
+    def _blocking_client(self, holder: Holder) -> LuminClient:
         """A client for a thread of the application, on whose behalf this loop renews."""
-        there = FromThread(holder, self.loop)
-        return LuminClient(there, self.blocking_api, self.api_url, lambda _, wanted: challenge(holder, wanted))
+        api = Api(self._blocking_http, self._api_url, lambda _, wanted: self._challenge(holder, wanted))
+        return LuminClient(FromThread(holder, self.loop), api)
 
     def token(self, size: int) -> str:
         return secrets.token_urlsafe(size)
@@ -231,6 +238,6 @@ class AsyncWorld:
         await self.settle()
         await self._listeners.aclose(self._patience)
         await self.exchange.aclose()
-        await self.api.aclose()
-        if "blocking_api" in vars(self):
-            self.blocking_api.close()
+        await self.api.http.aclose()
+        if "_blocking_http" in vars(self):
+            self._blocking_http.close()

@@ -14,7 +14,7 @@ from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..client import AsyncLuminClient, LuminClient
+from ..client import AsyncLuminClient
 from ..errors import LuminError, to_be_answered
 from ..model import Wanted
 from ..site import pages
@@ -55,7 +55,8 @@ class Passage:
     _complete = False
     _connected = False
     _watch: Watch | None = None
-    _handed_back = 0
+    _passed: Scope
+    _before: Scope
     _held: list[Message] = []
 
     def __init__(
@@ -77,15 +78,10 @@ class Passage:
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         visit = self._visit
-        world = self._world
         self._serving = asyncio.current_task()  # another one may begin the answer
-        client = (
-            None
-            if visit.session is None
-            else AsyncLuminClient(visit, world.api, world.api_url, Challenge, self._blocking)
-        )
+        client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client)
-        self._before = passed.copy()
+        self._before = {**passed}
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
@@ -142,9 +138,6 @@ class Passage:
         for message in held:
             await (self.send(message) if self._started else self._send(self._begun(message)))
 
-    def _blocking(self, holder: Visit) -> LuminClient:
-        return self._world.blocking_client(holder, Challenge)
-
     def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
@@ -176,7 +169,7 @@ class Passage:
             for name, value in passed.items():
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
-            self._before = passed.copy()
+            self._before = {**passed}
         state = passed.get("state")
         if state and len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")

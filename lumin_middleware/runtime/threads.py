@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import httpx2
 
+from ..client import Api, no_challenge
 from ..config import LuminConfig
 from ..connections import blocking_api_client, tls_context
+from ..model import Wanted
 from ..ports import Store
 from .event_loop import DirectStore
 from .exchange import Exchange
@@ -27,15 +29,22 @@ T = TypeVar("T")
 class ThreadWorld:
     """`ports.World` for all threads of one process."""
 
-    def __init__(self, config: LuminConfig, store: Store, clock: Callable[[], float], *, several: bool = False) -> None:
+    def __init__(
+        self,
+        config: LuminConfig,
+        store: Store,
+        clock: Callable[[], float],
+        challenge: Callable[[Any, Wanted], Any] = no_challenge,
+        *,
+        several: bool = False,
+    ) -> None:
         warn_of_memory(store, several=several or workers() > 1)
         context = tls_context()
         self.telemetry = telemetry()
         self.store = timed(DirectStore(store, config.fingerprint), self.telemetry)
         self.exchange = Exchange(config, context, clock)
         self.clock = clock
-        self.api = blocking_api_client(config, context)
-        self.api_url = httpx2.URL(config.api_url)
+        self.api = Api(blocking_api_client(config, context), httpx2.URL(config.api_url), challenge)
         self._listeners = ThreadListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
         self._patience = config.timeout
@@ -70,4 +79,4 @@ class ThreadWorld:
     def close(self) -> None:
         self._listeners.close(self._patience)
         self.exchange.close()
-        self.api.close()
+        self.api.http.close()

@@ -6,7 +6,7 @@ The application finds a client, which ends with its answer. The answer gets our 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 MARK = "lumin.middleware"
 """What an environ holds that has passed here: the visit."""
-
-_OURS = ("lumin", MARK)  # what the application gets of its own
 
 IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
 """Only we may say who somebody is."""
@@ -55,6 +53,8 @@ class WsgiPassage:
     """The error of ours of which the application's 500 says no more than that it happened."""
     _body: Iterable[bytes] = ()
     _chunks: Iterator[bytes] | None = None
+    _found: Sequence[str] = ()
+    """The names that the application has added to its environ."""
 
     def __init__(
         self,
@@ -67,8 +67,7 @@ class WsgiPassage:
         self._client = client
         self._environ = environ
         self._start_response = start_response
-        self._passed = passed = _environ_for_app(environ, visit, client)
-        self._names = [*passed]
+        self._passed = _environ_for_app(environ, visit, client)
 
     def run(self, app: WSGIApplication) -> Iterable[bytes]:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
@@ -94,7 +93,7 @@ class WsgiPassage:
         self._hand_back()
         if self._visit.writes and (cookies := self._visit.set_cookies()):
             headers = pages.with_cookies(headers, cookies)
-        elif self._visit.session is not None and pages.says_nothing_of_caching([name for name, _ in headers]):
+        elif self._visit.session is not None and pages.says_nothing_of_caching(headers):
             headers = [*headers, pages.PRIVATE]
         result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
         self.started = True
@@ -102,11 +101,14 @@ class WsgiPassage:
 
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
-        if [*self._passed] == self._names:
-            return
-        for name in self._passed.keys() - self._environ.keys():
-            if name not in _OURS:
-                self._environ[name] = self._passed[name]
+        passed, environ = self._passed, self._environ
+        for name in reversed(passed):
+            if name == MARK:  # which was the last when the application got it
+                break
+            if name not in environ:
+                self._found = (*self._found, name)
+        for name in self._found:
+            environ[name] = passed.get(name)
 
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
@@ -145,9 +147,14 @@ class WsgiPassage:
             self.over()
 
     def over(self) -> None:
-        """The application has done its work; its client ends."""
+        """The application has done its work; its client ends.
+
+        What it has let go of by then, it is let go of here, too: Flask lets go of its request, which holds the environ,
+        which holds the visit, which holds what came; all of that would be left to collect.
+        """
         if self._client is not None:
             self._client.close()
+        self._hand_back()
 
 
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:
@@ -155,11 +162,11 @@ def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient
     passed = dict(environ)
     if IDENTITY_HEADER in "\n".join(environ):  # which tells much sooner than a look at each name
         passed = {name: value for name, value in environ.items() if not name.startswith(IDENTITY_HEADER)}
-    passed["lumin"] = client
-    passed[MARK] = visit
     passed.pop("HTTP_COOKIE", None)
     if cookie := visit.cookie:
         passed["HTTP_COOKIE"] = cookie.decode("latin-1")
+    passed["lumin"] = client
+    passed[MARK] = visit
     return passed
 
 

@@ -199,6 +199,8 @@ def return_to(target: str, default: str, origin: str = "") -> str:
 
 def own_path(url: str, origin: str) -> str:
     """A URL of this site without its origin, by whichever scheme a proxy before us saw it; any other as it is."""
+    if url.startswith("/"):
+        return url
     own = re.match(rf"https?://{re.escape(origin.partition('://')[2])}(?=/)", url)
     return url[own.end() :] if own else url
 

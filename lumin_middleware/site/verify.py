@@ -8,8 +8,9 @@ known, so that the rule which protects most applies to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
@@ -43,6 +44,10 @@ READ = (
 """The headers of a client that an answer may depend on, for proxies that name what they ask with."""
 
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_AS_IT_IS = re.compile(r"[ -$&-~]*")
+
+KNOWN_LIMIT = 1000
+"""Proxies that are known again by how their address is written, which is sooner done than to read it each time."""
 
 
 # --- whose word is taken --------------------------------------------------------------------------------
@@ -56,11 +61,17 @@ class Proxies:
 
     def __init__(self, networks: Iterable[str]) -> None:
         self._networks = tuple(map(ip_network, networks))
+        self._known: set[str] = set()
 
     def trusts(self, peer: str) -> bool:
         """Whether an address is one of theirs."""
+        if peer in self._known:
+            return True
         address = _address(peer)
-        return address is not None and any(address in network for network in self._networks)
+        trusted = address is not None and any(address in network for network in self._networks)
+        if trusted and len(self._known) < KNOWN_LIMIT:
+            self._known.add(peer)
+        return trusted
 
     def client(self, peer: str, forwarded_for: str) -> str:
         """The address that a request came from: the right-most one of `X-Forwarded-For` that no proxy of ours has.
@@ -152,15 +163,18 @@ def _target(named: str, origin: str) -> str:
 
 def _about(request: Request, method: str, target: str) -> Request:
     raw_path, _, query = target.partition("?")
-    return replace(
-        request,
-        method=method,
-        path=unquote_to_bytes(raw_path.encode("latin-1", "replace")).decode("utf-8", "surrogateescape"),
-        raw_path=raw_path,
-        query=query,
-        body=None,  # a proxy keeps that of the request, and may name its length all the same
+    return Request(
+        method,
+        unquote_to_bytes(raw_path.encode("latin-1", "replace")).decode("utf-8", "surrogateescape"),
+        raw_path,
+        query,
+        request.headers,
+        request.cookie,
+        request.mount,
+        request.root_path,
         # A handshake reaches us as an ordinary request, but with this header, which no page can leave out.
-        websocket=any(name == b"sec-websocket-version" for name, _ in request.headers),
+        any(name == b"sec-websocket-version" for name, _ in request.headers),
+        request.peer,  # and no body: a proxy keeps that of the request, and may name its length all the same
     )
 
 
@@ -169,7 +183,8 @@ def _about(request: Request, method: str, target: str) -> Request:
 
 def header_text(value: object) -> str:
     """A value for a header: visible ASCII as it is, the rest and `%` percent-encoded as UTF-8, None empty."""
-    return quote(str(value), safe=_VISIBLE, errors="replace") if value is not None else ""
+    text = "" if value is None else str(value)
+    return text if _AS_IT_IS.fullmatch(text) else quote(text, safe=_VISIBLE, errors="replace")
 
 
 def identity_headers(claims: Mapping[str, Any], scope: Iterable[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,7 +17,7 @@ import httpx2
 
 from .. import wsgi
 from ..asgi import LuminMiddleware, parameters
-from ..client import AsyncLuminClient, LuminClient
+from ..client import Api, AsyncLuminClient, LuminClient
 from ..config import LuminConfig
 from ..errors import InsufficientScope, LoginRequired, LuminError, ServerUnavailable, SessionEnded
 from ..model import NOTHING, Request, Response, Session, TokenSet, Wanted
@@ -88,12 +88,12 @@ class FakeLumin:
     @property
     def client(self) -> AsyncLuminClient:
         """A client as a handler finds it under ASGI."""
-        return AsyncLuminClient(_Visit(self), self.http, API, passage.Challenge, lambda _: self.blocking)
+        return AsyncLuminClient(_Visit(self), Api(self.http, API, passage.Challenge, lambda _: self.blocking))
 
     @property
     def blocking(self) -> LuminClient:
         """A client as a handler finds it under WSGI, and in a thread."""
-        return LuminClient(_Visit(self), self.blocking_http, API, wsgi_passage.Challenge.of)
+        return LuminClient(_Visit(self), Api(self.blocking_http, API, wsgi_passage.Challenge.of))
 
     def end_session(self) -> None:
         """From now on the session is over: every call raises `SessionEnded`."""
@@ -180,14 +180,8 @@ class _Visit(Visit):
 class _World:
     """What the edges need of a world to pass a request on."""
 
-    api_url = API
-
-    def __init__(self, fake: FakeLumin, api: Any) -> None:
-        self._fake = fake
+    def __init__(self, api: Api) -> None:
         self.api = api
-
-    def blocking_client(self, holder: Any, challenge: Callable[[Any, Wanted], Any]) -> LuminClient:
-        return LuminClient(holder, self._fake.blocking_http, API, challenge)
 
     async def until_announced(self, session_id: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -205,7 +199,10 @@ class _Asgi(LuminMiddleware):
         self._fake = fake
 
     def _party(self) -> Any:
-        return self._fake, _World(self._fake, self._fake.http)
+        challenge = passage.Challenge
+        in_threads = Api(self._fake.blocking_http, API, challenge)
+        api = Api(self._fake.http, API, challenge, lambda holder: LuminClient(holder, in_threads))
+        return self._fake, _World(api)
 
 
 class _Wsgi(wsgi.LuminMiddleware):
@@ -214,4 +211,4 @@ class _Wsgi(wsgi.LuminMiddleware):
         self._fake = fake
 
     def _party(self) -> Any:
-        return self._fake, _World(self._fake, self._fake.blocking_http)
+        return self._fake, _World(Api(self._fake.blocking_http, API, wsgi_passage.Challenge.of))

@@ -205,7 +205,7 @@ async def _calls(base: str) -> None:
     site, world = middleware._party()
     jar = site.parts.cookies.jar(await signed_in(site))
     visit = Visit(site, None, jar, await site.parts.sessions.load(jar))
-    client = AsyncLuminClient(visit, world.api, httpx2.URL(base), lambda *_: None)
+    client = AsyncLuminClient(visit, world.api)
     headers = {"Authorization": f"Bearer {await client.access_token()}"}
     async with httpx2.AsyncClient(base_url=base, transport=httpx2.AsyncHTTPTransport(retries=20)) as shared:
         costs = await in_turns(

@@ -248,6 +248,22 @@ def test_header_text_is_ascii_whatever_it_says(value, text):
     assert header_text(value) == text
 
 
+def test_header_text_is_quoted_wherever_it_must_be():
+    for number in (*range(0x200), 0x20AC, 0x1F600, 0xDC80):
+        text = f"a{chr(number)}b"
+        assert header_text(text) == quote(text, safe=verify._VISIBLE, errors="replace")
+
+
+def test_a_proxy_is_known_again_and_nobody_else_is_remembered(monkeypatch):
+    monkeypatch.setattr(verify, "KNOWN_LIMIT", 2)
+    proxies = Proxies(["10.0.0.0/8"])
+    for _ in range(2):
+        assert [proxies.trusts(peer) for peer in ("10.0.0.1", "192.0.2.1", "", "x", "10.0.0.2", "10.0.0.3")] == [
+            *(True, False, False, False, True, True)
+        ]
+    assert proxies._known == {"10.0.0.1", "10.0.0.2"}
+
+
 # --- FA-05: the request ---------------------------------------------------------------------------------
 
 

@@ -175,6 +175,34 @@ async def test_a_second_start_response_with_exc_info_replaces_the_first(site, br
     assert len(session_cookies(answer)) == 1
 
 
+@pytest.mark.parametrize("then", ["500 Sorry", "200 OK"])
+@pytest.mark.parametrize("first", ["200 OK", "500 Sorry"])
+async def test_an_application_that_changes_its_mind_over_an_error_of_ours_has_its_say(site, browser, first, then):
+    def app(environ, start_response):
+        try:
+            if first.startswith("200"):
+                start_response(first, [*HTML, ("X-First", "1")])
+                lumin(environ).get("user/info")
+            else:
+                try:
+                    lumin(environ).get("user/info")
+                except LoginRequired:
+                    start_response(first, HTML)
+                    raise
+        except LoginRequired as error:
+            start_response(then, HTML, (type(error), error, error.__traceback__))
+        return [b"its own"]
+
+    site.wsgi_app.handler = app
+    site.emulator.revoke_all()
+    answer = serve_validated(site.wsgi, request(browser))
+    if first == then:  # which says no more than that it happened
+        assert answer.status == 303
+    else:
+        assert (answer.status, answer.body) == (int(then[:3]), b"its own")
+        assert answer.header("x-first") is None
+
+
 async def test_a_second_start_response_after_the_first_byte_raises_the_applications_error(site, browser):
     seen = []
 

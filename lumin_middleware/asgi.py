@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -23,6 +22,7 @@ from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
+from .runtime.loops import Loops
 from .runtime.passage import MARK, Challenge, Passage
 from .runtime.scopes import apart, as_specified, is_plain, read
 from .runtime.startup import NotSetUp, is_being_served, require_way_out
@@ -69,9 +69,7 @@ class LuminMiddleware:
             if not is_being_served():
                 raise
             self._not_set_up = NotSetUp(error)
-        self._parties: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[RelyingParty, AsyncWorld]] = (
-            WeakKeyDictionary()
-        )
+        self._loops = Loops(self._new_party)
         self._last: tuple[RelyingParty, AsyncWorld] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,11 +124,12 @@ class LuminMiddleware:
             raise _NO_ASYNCIO from None
         found = self._last
         if found is None or found[1].loop is not loop:
-            if (found := self._parties.get(loop)) is None:
-                world = AsyncWorld(self.config, self._store(), self._clock, Challenge)
-                found = self._parties[loop] = RelyingParty(self.config, world), world
-            self._last = found
+            found = self._last = self._loops.on(loop)
         return found
+
+    def _new_party(self) -> tuple[RelyingParty, AsyncWorld]:
+        world = AsyncWorld(self.config, self._store(), self._clock, Challenge)
+        return RelyingParty(self.config, world), world
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
@@ -175,12 +174,7 @@ class LuminMiddleware:
         The server's lifespan does this; call it where there is none. The next request makes new ones.
         """
         self._last = None
-        found = self._parties.pop(asyncio.get_running_loop(), None)
-        if found is not None:
-            party, world = found
-            await world.settle()
-            await party.parts.finish()
-            await world.aclose()
+        await self._loops.aclose()
 
 
 _NO_ASYNCIO = ConfigurationError(

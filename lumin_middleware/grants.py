@@ -25,6 +25,7 @@ from .journal import say
 from .model import Session
 from .ports import AsyncStore, Store, run
 from .runtime.event_loop import AsyncWorld
+from .runtime.loops import Loops
 from .runtime.threads import ThreadWorld
 from .sessions.grants import Granted, Listed
 from .site.connect import DEFAULT_NAME
@@ -192,7 +193,7 @@ class AsyncGrants(_Grants):
 
     def __init__(self, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(config, clock, asynchronous=True)
-        self._loops: dict[asyncio.AbstractEventLoop, tuple[Parts, AsyncWorld]] = {}
+        self._loops = Loops(self._new_site)
 
     async def __aenter__(self) -> Self:
         return self
@@ -240,19 +241,12 @@ class AsyncGrants(_Grants):
 
     async def aclose(self) -> None:
         """Finishes what must not be cut short, and closes the connections of this event loop."""
-        found = self._loops.pop(asyncio.get_running_loop(), None)
-        if found is not None:
-            parts, world = found
-            await world.settle()
-            await parts.finish()
-            await world.aclose()
+        await self._loops.aclose()
 
     def _site(self) -> tuple[Parts, AsyncWorld]:
-        loop = asyncio.get_running_loop()
-        if loop not in self._loops:
-            for other in [each for each in self._loops if each.is_closed()]:
-                del self._loops[other]
-            store: Store | AsyncStore = self._store()
-            world = AsyncWorld(self.config, store, self._clock)
-            self._loops[loop] = Parts(self.config, world), world
-        return self._loops[loop]
+        return self._loops.on(asyncio.get_running_loop())
+
+    def _new_site(self) -> tuple[Parts, AsyncWorld]:
+        store: Store | AsyncStore = self._store()
+        world = AsyncWorld(self.config, store, self._clock)
+        return Parts(self.config, world), world

@@ -113,6 +113,7 @@ EDGE = (
         "runtime.telemetry",
         "runtime.exchange",
         "runtime.event_loop",
+        "runtime.loops",
         "runtime.threads",
         "runtime.answering",
         "runtime.startup",

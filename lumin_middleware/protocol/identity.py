@@ -231,7 +231,8 @@ def _require_dates(
     claims: Mapping[str, Any], now: float, tolerance: float, *, required: Sequence[str], age: float | None = None
 ) -> None:
     """RFC 7519, 4.1.4 to 4.1.6. With `age` it must have been written no more than that many seconds ago."""
-    dates = {name: claims[name] for name in ("exp", "iat", "nbf", "auth_time") if claims.get(name) is not None}
+    dates = {name: claims[name] for name in ("exp", "iat") if claims.get(name) is not None}
+    dates |= {name: claims[name] for name in ("nbf", "auth_time") if _is_given(claims.get(name))}
     for name in required:
         if name not in dates:
             raise bad_token(f"does not say when ({name})")
@@ -246,6 +247,18 @@ def _require_dates(
             raise bad_token(f"is of a time that is {dates[name] - now:.0f} s ahead {clock} ({name})")
     if age is not None and dates["iat"] + age + tolerance < now:
         raise bad_token(f"was written {now - dates['iat']:.0f} s ago, and is too old, {clock} (iat)")
+
+
+def authenticated_at(claims: Mapping[str, Any]) -> float:
+    """When the person proved to the server who they are, in epoch seconds: as early as that may be, where the server
+    does not say (OpenID Connect Core 1.0, 2).
+    """
+    return float(claims["auth_time"] if _is_given(claims.get("auth_time")) else claims["iat"])
+
+
+def _is_given(date: object) -> bool:
+    """Whether a date that may be missing is there. Some servers write nothing as an empty text, as 0 or the year 1."""
+    return date not in (None, "") and (not isinstance(date, int | float) or isinstance(date, bool) or not date <= 0)
 
 
 def _equal(seen: object, expected: str) -> bool:

@@ -56,7 +56,7 @@ async def deny(response: Response, scope: Scope, receive: Receive, send: Send, *
     """
     if not connected:
         await receive()
-    if "websocket.http.response" in scope.get("extensions", {}):
+    if "websocket.http.response" in (scope.get("extensions") or {}):
         await respond(response, scope, send, "websocket.http.response")
     else:
         await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})

@@ -77,15 +77,13 @@ class LoopListeners(_Listeners):
 
     def tell(self, event: Event) -> None:
         """As `ports.World.tell`; from this loop alone."""
-        if self._takes(event) and self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._deliver())
+        if self._takes(event) and (self._task is None or self._task.done()):
+            # Not by the loop's task factory: an eager task would begin before the request goes on.
+            self._task = asyncio.Task(self._deliver(), loop=asyncio.get_running_loop())
 
     async def _deliver(self) -> None:
-        try:
-            while self._waiting:
-                await self._hand(self._waiting.popleft())
-        finally:
-            self._task = None
+        while self._waiting:
+            await self._hand(self._waiting.popleft())
 
     async def _hand(self, event: Event) -> None:
         listener = self._listener

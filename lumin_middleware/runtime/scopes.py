@@ -52,7 +52,7 @@ def read(
         scope.get("method", "GET"),
         path,
         raw_path,
-        scope.get("query_string", b"").decode("latin-1"),
+        (scope.get("query_string") or b"").decode("latin-1"),
         headers,
         cookie,
         mount,

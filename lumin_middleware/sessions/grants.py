@@ -274,6 +274,10 @@ class Granted:
         await self._lists.remove(subject, [each.id for each in gone])  # without any, what a failure left of the person
         return ended
 
+    def inherit(self, other: Granted) -> None:
+        """Remembers what `other`, which is over, could not save."""
+        self._renewal.saving.inherit(other._renewal.saving)
+
     async def finish(self) -> None:
         """Saves what could not be saved when it was renewed, since whoever used a grant is done. Raises nothing."""
         await self._renewal.saving.finish()

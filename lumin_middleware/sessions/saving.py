@@ -89,6 +89,11 @@ class Saving:
         """What could not be saved of a session, for whoever ends it."""
         return self._unsaved.pop(session_id, None)
 
+    def inherit(self, other: Saving) -> None:
+        """Remembers what `other`, which is over, could not save."""
+        for session in other._unsaved.values():
+            self._remember(newest(session, self._unsaved.get(session.id, session)))
+
     async def finish(self) -> None:
         """Saves what can be saved now, since this process ends; what cannot, is said."""
         for session in list(self._unsaved.values()):

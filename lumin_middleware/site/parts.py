@@ -47,6 +47,16 @@ class Parts:
         )
         self.answers = Answers(config, world)
 
+    @property
+    def parts(self) -> Parts:
+        """These, for whoever needs no more of a site than its parts."""
+        return self
+
+    def inherit(self, other: Parts) -> None:
+        """Takes over what `other`, whose event loop is closed, could not save."""
+        self.renewal.saving.inherit(other.renewal.saving)
+        self.grants.inherit(other.grants)
+
     async def finish(self) -> None:
         """Saves what could not be saved yet, since this process ends. Raises nothing."""
         await self.renewal.saving.finish()

@@ -12,7 +12,7 @@ from ..model import AuthorizationCode, Session, TokenSet, Transaction
 from ..protocol import oauth
 from ..protocol.claims import user_info_claims
 from ..protocol.documents import json_answer
-from ..protocol.identity import nonce_digest
+from ..protocol.identity import authenticated_at, nonce_digest
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
@@ -187,7 +187,7 @@ class SignIn:
             claims = await self._metadata.id_token_claims(
                 tokens.id_token, self._config, access_token=tokens.access_token, nonce=transaction.nonce
             )
-            return claims, float(claims.get("auth_time") or claims["iat"])
+            return claims, authenticated_at(claims)
         if self._config.id_token == "required" or self._config.backchannel_logout:
             # A logout token names the server's ids; a session that has others would outlive it.
             raise AuthorizationServerError("the token response has no ID token", "no_id_token")

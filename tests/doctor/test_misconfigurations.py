@@ -330,7 +330,7 @@ GOOD = {
 def test_a_variable_that_is_wrong_is_named(monkeypatch, changes, named):
     for name, value in {**GOOD, **changes}.items():
         monkeypatch.setenv(name, value)
-    config, finding = read()
+    config, [finding] = read()
     if config is None:
         assert re.search(named, finding.what)
         assert finding.level == "wrong"
@@ -343,7 +343,7 @@ def test_a_variable_that_is_wrong_is_named(monkeypatch, changes, named):
 def test_variables_that_are_right_are_read(monkeypatch):
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
-    config, finding = read()
+    config, [finding] = read()
     assert config is not None
     assert finding.level == "ok"
 

@@ -30,6 +30,7 @@ from lumin_middleware.protocol.identity import (
     TOLERANCE,
     AnotherIdentity,
     AnotherIssuer,
+    authenticated_at,
     id_token_claims,
     logout_token_claims,
     nonce_digest,
@@ -107,6 +108,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "as old as a login may be": {"iat": NOW - ID_TOKEN_AGE - TOLERANCE + 1},
     "an old sign-in": {"auth_time": NOW - 10_000_000},
     "no dates where none need be": {"nbf": None, "auth_time": None},
+    "the year 1": {"nbf": -62_135_596_800, "auth_time": -62_135_596_800.0},
     "the last date": {"exp": DATE_LIMIT - 1},
     "claims that Hydra adds": {"rat": NOW, "auth_time": NOW, "jti": "x", "sid": "y", "acr": "0", "amr": []},
 }
@@ -157,6 +159,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "iat of last week": {"iat": NOW - 604_800},
     "iat older than a login": {"iat": NOW - ID_TOKEN_AGE - TOLERANCE - 1},
     "auth_time text": {"auth_time": "today"},
+    "auth_time true": {"auth_time": True},
+    "auth_time never": {"auth_time": float("nan")},
     "auth_time future": {"auth_time": NOW + TOLERANCE + 1},
     "iat future": {"iat": NOW + TOLERANCE + 1},
     "iat text": {"iat": str(NOW)},
@@ -194,8 +198,13 @@ NO_DATES: list[Any] = [
     NAN,
 ]
 
+NOTHING_SAID = [date for date in NO_DATES if date == "" or (type(date) in (int, float) and date <= 0)]
+
 for name in ("exp", "iat", "nbf", "auth_time"):
-    WRONG |= {f"{name} is no date: {str(date)[:12]}": {name: date} for date in NO_DATES}
+    dates = [date for date in NO_DATES if name in ("exp", "iat") or date not in NOTHING_SAID or date is False]
+    WRONG |= {f"{name} is no date: {str(date)[:12]}": {name: date} for date in dates}
+for name in ("nbf", "auth_time"):
+    RIGHT |= {f"{name} says nothing: {str(date)[:12]}": {name: date} for date in NOTHING_SAID}
 
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
@@ -786,3 +795,9 @@ def test_a_nonce_of_null_is_a_nonce():
     signed = jws.serialize_compact({"alg": "RS256"}, json.dumps({**content, "nonce": None}), signing_key())
     with pytest.raises(AuthorizationServerError):
         logged_out(signed)
+
+
+@pytest.mark.parametrize("auth_time", [None, "", 0, 0.0, -1, -62_135_596_800])
+def test_who_does_not_say_when_somebody_signed_in_says_it_by_the_token_itself(auth_time):
+    assert authenticated_at({"auth_time": auth_time, "iat": NOW}) == authenticated_at({"iat": NOW}) == NOW
+    assert authenticated_at({"auth_time": NOW - 7, "iat": NOW}) == NOW - 7

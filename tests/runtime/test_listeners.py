@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 
@@ -201,3 +202,21 @@ async def test_a_loop_that_ends_ends_a_listener_that_takes_long(caplog):
     await asyncio.wait([task])
     assert task.cancelled()
     assert caplog.text == ""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+async def test_a_loop_of_eager_tasks_hears_all_and_no_request_waits():
+    heard: list[float] = []
+
+    async def listen(each: Event) -> None:
+        heard.append(each.at)
+
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    told = LoopListeners(listen, Clock())
+    for number in range(20):
+        told.tell(event(number))
+        assert heard == []
+    await told.aclose(PATIENCE)
+    told.tell(event(20))
+    await told.aclose(PATIENCE)
+    assert heard == [float(number) for number in range(21)]

@@ -117,6 +117,14 @@ async def test_a_socket_of_nobody_is_denied_with_the_answer_where_the_server_can
     assert b"no_session" in body["body"]
 
 
+async def test_what_a_server_leaves_empty_is_empty(socket_site):
+    """ASGI, WebSocket Connection Scope: a query string that is None, and no extensions."""
+    empty = {"query_string": None, "extensions": None}
+    assert (await Socket(socket_site.middleware, socket_site.browser(), **empty).next())["code"] == 4401
+    browser, _ = await open_socket(socket_site)
+    assert (await Socket(socket_site.middleware, browser, **empty).next())["type"] == "websocket.accept"
+
+
 async def test_elsewhere_it_is_closed(socket_site):
     assert (await Socket(socket_site.middleware, socket_site.browser()).next())["code"] == 4401
 

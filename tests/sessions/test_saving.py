@@ -277,3 +277,16 @@ async def test_what_cannot_be_saved_even_then_is_said_once_and_nobody_waits_long
     assert caplog.text.count("sessions_not_saved") == 1
     assert "sessions=5" in caplog.text
     assert len(workers.store.steps) <= asked + 2
+
+
+async def test_what_one_could_not_save_another_inherits_and_saves(workers, process):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    renewed = await process.renewal.fresh(session)
+    workers.store.fails = set()
+    heir = workers.process()
+    heir.parts.inherit(process.parts)
+    assert await heir.renewal.fresh(session) == renewed
+    assert await workers.recorded(session) == renewed
+    assert len(workers.server.sent) == 1
+    assert len(heir.renewal.unsaved) == 0

@@ -118,6 +118,24 @@ def test_what_is_swapped_inside_a_transaction_stays_when_that_is_rolled_back(sto
     assert store.get("key") == held
 
 
+def test_what_its_threads_have_open_is_closed_with_it(store: Any, alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that keeps its connections (CONN_MAX_AGE): nobody comes back to those of threads that are over."""
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    monkeypatch.setitem(connections.settings[alias], "CONN_MAX_AGE", None)
+    opened, connect = [], BaseDatabaseWrapper.connect
+    monkeypatch.setattr(BaseDatabaseWrapper, "connect", lambda self: (connect(self), opened.append(self)))
+    with transaction.atomic(using=alias):
+        before = len(opened)
+        assert store.get("key") is None
+        assert store.get("another") is None
+    apart = opened[before:]
+    assert apart
+    assert all(each.connection is not None for each in apart)
+    store.close()
+    assert all(each.connection is None for each in apart)
+
+
 def test_a_database_without_autocommit_is_refused(store: Any, alias: str) -> None:
     connections[alias].ensure_connection()
     connections[alias].set_autocommit(False)

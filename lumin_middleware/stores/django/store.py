@@ -19,6 +19,7 @@ from functools import partial
 from typing import TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
 from ...errors import ConfigurationError, StoreUnavailable
@@ -46,6 +47,7 @@ class DjangoStore:
         self._alias = alias
         self._clock = clock
         self._threads = ThreadPoolExecutor(THREADS, "lumin-store")
+        self._theirs: set[BaseDatabaseWrapper] = set()
 
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -60,8 +62,12 @@ class DjangoStore:
         return self._do(self._clean_up)
 
     def close(self) -> None:
-        """Ends its threads; the connections are Django's."""
+        """Ends its threads with the connections that they kept; all others are Django's."""
         self._threads.shutdown()
+        while self._theirs:
+            connection = self._theirs.pop()
+            connection.inc_thread_sharing()  # its thread is over, and Django asks whose it is
+            connection.close()
 
     # --- one statement a verb, or two ---
 
@@ -109,7 +115,11 @@ class DjangoStore:
     def _do(self, verb: Callable[[], T]) -> T:
         """What a verb returns, which is committed then."""
         if connections[self._alias].in_atomic_block:
-            return self._threads.submit(self._commit, verb).result()
+            return self._threads.submit(self._commit_apart, verb).result()
+        return self._commit(verb)
+
+    def _commit_apart(self, verb: Callable[[], T]) -> T:
+        self._theirs.add(connections[self._alias])
         return self._commit(verb)
 
     def _commit(self, verb: Callable[[], T]) -> T:

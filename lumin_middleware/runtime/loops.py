@@ -1,0 +1,48 @@
+"""What there is once for each event loop: connections belong to the loop that they were made on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from ..site.parts import Parts
+from .event_loop import AsyncWorld
+
+
+class Site(Protocol):
+    """What serves on a loop."""
+
+    @property
+    def parts(self) -> Parts: ...
+
+
+S = TypeVar("S", bound=Site)
+
+
+class Loops(Generic[S]):
+    """The sites of a process by their loops, each with its world; `make` makes one for the loop that runs."""
+
+    def __init__(self, make: Callable[[], tuple[S, AsyncWorld]]) -> None:
+        self._make = make
+        self._found: dict[asyncio.AbstractEventLoop, tuple[S, AsyncWorld]] = {}
+
+    def on(self, loop: asyncio.AbstractEventLoop) -> tuple[S, AsyncWorld]:
+        """The one of the loop that runs."""
+        found = self._found.get(loop)
+        if found is None:
+            found = self._found[loop] = self._make()
+            for other in [each for each in list(self._found) if each.is_closed()]:  # as `asyncio.run` leaves them
+                over = self._found.pop(other, None)
+                if over is not None:
+                    found[0].parts.inherit(over[0].parts)
+        return found
+
+    async def aclose(self) -> None:
+        """Finishes what must not be cut short, and closes the connections of the loop that runs."""
+        found = self._found.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            site, world = found
+            await world.settle()
+            await site.parts.finish()
+            await world.aclose()

@@ -1,0 +1,56 @@
+"""Whoever makes an event loop for each call leaves nothing behind: neither memory nor what could not be saved."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+
+from lumin_middleware import AsyncGrants, LuminMiddleware
+from lumin_middleware.runtime.loops import Loops
+from tests.fakes import config
+
+
+class Parts:
+    """Of a site: what it could not save."""
+
+    def __init__(self):
+        self.unsaved = []
+        self.parts = self
+
+    def inherit(self, other):
+        self.unsaved += other.unsaved
+
+
+def test_what_a_closed_loop_could_not_save_the_next_one_has():
+    loops = Loops(lambda: (Parts(), None))
+
+    async def serve(name):
+        found, _ = loops.on(asyncio.get_running_loop())
+        assert loops.on(asyncio.get_running_loop())[0] is found
+        found.unsaved.append(name)
+        return found.unsaved
+
+    assert [asyncio.run(serve(name)) for name in "abc"][-1] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", [LuminMiddleware, AsyncGrants])
+def test_what_served_on_a_loop_goes_with_it(kind):
+    async def app(scope, receive, send): ...
+
+    settings = config(store="memory://")
+    served = LuminMiddleware(app, settings) if kind is LuminMiddleware else AsyncGrants(settings)
+    seen = []
+
+    async def serve():
+        site, _ = served._loops.on(asyncio.get_running_loop())
+        seen.append(weakref.ref(site))
+
+    for _ in range(3):
+        asyncio.run(serve())
+        if kind is LuminMiddleware:
+            served._last = None
+    gc.collect()
+    assert [ref() is None for ref in seen] == [True, True, False]

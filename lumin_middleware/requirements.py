@@ -259,7 +259,6 @@ _MAY_BE_NONE = {
 }
 
 
-
 def _leads_to_a_page(config: Any, path: str | None, *ours: str) -> bool:
     """Whether a path is none of our routes, but for `ours`: they are no pages, or lead on to where this leads."""
     if path is None:

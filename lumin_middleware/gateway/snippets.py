@@ -35,7 +35,7 @@ _FORGED = (
     *("X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Protocol"),
     *("Forwarded", "X-Forwarded", "X-Forwarded-Prefix", *NAMED, "X-Original-Method", "X-Original-Path", "X-Real-IP"),
     *("Script-Name", "X-Script-Name", "Daphne-Root-Path", "X-Envoy-Original-Path"),
-    *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username"),
+    *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username", "HTTP2-Settings"),
 )
 
 _ODD = "!#$%&'*+._`|~^"
@@ -226,23 +226,33 @@ def _emptied(names: Iterable[str], indent: str = "") -> str:
 
 def _caddy(config: LuminConfig, words: dict[str, str]) -> str:
     moving = [name.replace("(x-)?", "*").replace(".*", "*") for name in PATH_MOVING]
-    dropped = ["x-auth-request-*", "x-forwarded*", "forwarded", "x-real-ip", *moving, *(f"*{mark}*" for mark in _ODD)]
+    own = ("x-auth-request-*", "x-forwarded*", "forwarded", "x-real-ip", "http2-settings")
+    dropped = [*own, *moving, *(f"*{mark}*" for mark in _ODD)]
     token = " X-Auth-Request-Access-Token" if config.verify_access_token else ""
     return _fill(
         texts.CADDY, words, dropped="\n".join(f'\t\trequest_header "-{name}"' for name in dropped), token=token
     )
 
 
+def _other_than(word: str) -> str:
+    """An expression of Go's for all but one word and nothing, in any case: it knows no way to say "not"."""
+    other = (f"{word[:index]}[^{letter}].*" for index, letter in enumerate(word))
+    shorter = (word[:index] for index in range(1, len(word)))
+    return f"(?i)^({'|'.join([*other, *shorter, f'{word}.+'])})$"
+
+
 def _traefik(config: LuminConfig, words: dict[str, str]) -> str:
     names = Cookies(config)
     cookies = [names.session] if config.sessions == "store" else [names.session, *names.pieces]
-    dropped = ("x-auth-request-.*", "x-forwarded(-prefix|-uri|-method)?", "forwarded", *PATH_MOVING, ODD_NAME)
+    own = ("x-auth-request-.*", "x-forwarded(-prefix|-uri|-method)?", "forwarded", "http2-settings")
+    dropped = (*own, *PATH_MOVING, ODD_NAME)
     return _fill(
         texts.TRAEFIK,
         words,
         unnamed=", ".join(f'{name}: ""' for name in NAMED),
         dropped=f"(?i)^({'|'.join(dropped)})$",
         read=", ".join(READ),
+        tunnel=_other_than("websocket"),
         cookies=", ".join(f'"{name}"' for name in cookies),
         tls="      tls: {}\n" if config.secure else "",
     )

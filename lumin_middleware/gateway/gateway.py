@@ -239,7 +239,8 @@ async def _deny(response: Response, scope: Scope, send: Send) -> None:
 def _upstream_url(upstream: str) -> httpx2.URL:
     try:
         url = httpx2.URL(upstream)
-    except httpx2.InvalidURL as error:
+        urlsplit(upstream).port  # noqa: B018  what is out of range is no port
+    except (httpx2.InvalidURL, ValueError) as error:
         raise ConfigurationError("upstream", f"is not a URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
         raise ConfigurationError("upstream", f"{upstream!r} must be a plain URL such as http://127.0.0.1:5173")

@@ -112,8 +112,9 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         raise ConfigurationError("program", f"{program!r} is not known; use one of {', '.join(PROGRAMS)}{told}")
     if not config.prefix:
         raise ConfigurationError("redirect_uri", "needs a path of two parts, such as /auth/callback")
-    for field, url in (("auth", auth), ("upstream", upstream)):
-        if not _PLACE.fullmatch(url):
+    places = (("auth", auth), ("upstream", upstream))
+    for field, url in places:
+        if not _PLACE.fullmatch(url) or not _has_port(url):
             raise ConfigurationError(
                 field, f"must be like http://127.0.0.1:3000; below a path {program} would ask for other targets"
             )
@@ -134,7 +135,7 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         "scheme": site.scheme,
         "prefix": config.prefix,
         "site": letters,
-    } | ({"auth_tls": _tls(auth), "upstream_tls": _tls(upstream)} if program == "nginx" else {})
+    } | ({f"{field}_tls": _tls(field, url) for field, url in places} if program == "nginx" else {})
     return words if cache is None else words | _kept(config, letters, auth, upstream, cache)
 
 
@@ -166,19 +167,27 @@ def quoted(field: str, path: str) -> str:
     return f'"{path}"'
 
 
-def _tls(url: str) -> str:
+def _has_port(url: str) -> bool:
+    """Whether a URL's port, if it names one, is one that there is."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _tls(field: str, url: str) -> str:
     """What nginx needs to know whom it speaks to: by itself it looks at no certificate."""
     where = urlsplit(url)
     if where.scheme != "https":
         return ""
     host = where.hostname or ""
     if re.fullmatch(r"[0-9.]+|.*:.*", host):
-        raise ConfigurationError("upstream", f"nginx verifies names alone; call {host} by the one in its certificate")
+        raise ConfigurationError(field, f"nginx verifies names alone; call {host} by the one in its certificate")
     files = (ssl.get_default_verify_paths().cafile, *_TRUSTED)
     trusted = next((file for file in files if file and os.path.isfile(file)), None)
     if trusted is None:
-        raise ConfigurationError("upstream", "https needs a file of certificates to trust; name it in SSL_CERT_FILE")
-    return _fill(texts.NGINX_TLS, {"host": host, "trusted": quoted("upstream", trusted)})
+        raise ConfigurationError(field, "https needs a file of certificates to trust; name it in SSL_CERT_FILE")
+    return _fill(texts.NGINX_TLS, {"host": host, "trusted": quoted(field, trusted)})
 
 
 def _check(program: str, config: LuminConfig, cache: Cache) -> None:

@@ -504,7 +504,7 @@ def test_routes_at_the_top_of_the_site_are_refused():
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("field", ["auth", "upstream"])
 @pytest.mark.parametrize(
-    "after", ["/base", "/base/", "//", "/%2e", "/ x", "?x", "#x", ";return 200", " x", "{x}", ":x"]
+    "after", ["/base", "/base/", "//", "/%2e", "/ x", "?x", "#x", ";return 200", " x", "{x}", ":x", "0", "99999"]
 )
 def test_an_address_of_which_other_targets_would_be_made_is_refused(program, field, after):
     where = {"auth": "http://127.0.0.1:8001", "upstream": "http://127.0.0.1:3000"}
@@ -545,9 +545,11 @@ def test_nginx_speaks_https_to_none_but_whom_it_means(auth, upstream, cache):
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:3000", "https://[::1]"])
-def test_nginx_can_verify_no_address(url):
-    with pytest.raises(ConfigurationError, match="names"):
-        snippet("nginx", config(), auth="http://a", upstream=url)
+@pytest.mark.parametrize("field", ["auth", "upstream"])
+def test_nginx_can_verify_no_address(url, field):
+    with pytest.raises(ConfigurationError, match="names") as raised:
+        snippet("nginx", config(), **{"auth": "http://a", "upstream": "http://a", field: url})
+    assert raised.value.field == field
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -92,4 +92,6 @@ async def _discard(response: httpx2.Response) -> None:
 def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:
     """Raises `ClientMisused` for a URL whose origin is another: the token must not go there."""
     if not url.is_absolute_url or url.origin != origin:
-        raise ClientMisused(f"{str(url)!r} is not on {origin}, and the access token goes nowhere else")
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        ours = f"{origin.scheme}://{host}:{origin.port}"
+        raise ClientMisused(f"{str(url)!r} is not on {ours}, and the access token goes nowhere else")

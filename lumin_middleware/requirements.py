@@ -36,6 +36,19 @@ ROUTES = (
 )
 """The last part of our routes beside the callback."""
 
+_YEAR = 31_536_000.0
+
+SECONDS = {
+    "required_auth_age": (60.0, 86_400.0),
+    "idle_timeout": (60.0, _YEAR),
+    "absolute_timeout": (60.0, _YEAR),
+    "grant_lifetime": (60.0, 10 * _YEAR),
+    "renew_before": (0.0, 86_400.0),
+    "timeout": (0.1, 120.0),
+    "api_timeout": (0.1, 3600.0),
+}
+"""The least and the most of each time."""
+
 LINE_LIMIT = 80
 """Characters of a name at the head of a page: two lines of a phone."""
 
@@ -123,7 +136,7 @@ def _required_auth_age(name: str, value: object) -> None:
         raise ConfigurationError(name, "must map patterns to seconds, such as {'/pay/*': 300}")
     for pattern, age in value.items():
         checks.pattern(name, pattern)
-        checks.seconds(name, age, 60, 86_400)
+        checks.seconds(name, age, *SECONDS[name])
 
 
 def _store(name: str, value: object) -> None:
@@ -200,11 +213,9 @@ def _choice(*choices: str) -> Check:
     return lambda name, value: checks.one_of(name, value, choices)
 
 
-def _seconds(least: float, most: float) -> Check:
-    return lambda name, value: checks.seconds(name, value, least, most)
+def _seconds(name: str, value: object) -> None:
+    checks.seconds(name, value, *SECONDS[name])
 
-
-_YEAR = 31_536_000.0
 
 _EACH: dict[str, Check] = {
     "client_id": checks.credential,
@@ -224,9 +235,9 @@ _EACH: dict[str, Check] = {
     "optional": checks.patterns,
     "required_scopes": _required_scopes,
     "required_auth_age": _required_auth_age,
-    "idle_timeout": _seconds(60, _YEAR),
-    "absolute_timeout": _seconds(60, _YEAR),
-    "grant_lifetime": _seconds(60, 10 * _YEAR),
+    "idle_timeout": _seconds,
+    "absolute_timeout": _seconds,
+    "grant_lifetime": _seconds,
     "cookie_name": checks.cookie_name,
     "after_login": checks.local_path,
     "after_logout": checks.local_path,
@@ -239,9 +250,9 @@ _EACH: dict[str, Check] = {
     "trusted_proxies": checks.networks,
     "verify_access_token": checks.boolean,
     "api_proxy": checks.api_calls,
-    "renew_before": _seconds(0, 86_400),
-    "timeout": _seconds(0.1, 120),
-    "api_timeout": _seconds(0.1, 3600),
+    "renew_before": _seconds,
+    "timeout": _seconds,
+    "api_timeout": _seconds,
     "admit": checks.admission,
     "on_event": checks.function,
     "app_name": _line,
@@ -251,7 +262,7 @@ _EACH: dict[str, Check] = {
     "texts": _texts,
     "pages": _page_maker,
 }
-"""The check of each setting; of times the least and the most."""
+"""The check of each setting."""
 
 _MAY_BE_NONE = {
     *("grant_lifetime", "cookie_name", "after_logout", "post_logout_redirect_uri", "admit", "on_event"),

@@ -13,6 +13,7 @@ from lumin_middleware.environment import ENVIRONMENT
 from lumin_middleware.field_texts import field_texts
 from lumin_middleware.look import document
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
+from lumin_middleware.requirements import SECONDS
 from lumin_middleware.texts.en import TEXTS
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +108,9 @@ def settings() -> str:
     for field in dataclasses.fields(LuminConfig):
         variable, unit = variables.get(field.name, ("-", "a function"))
         rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
-        sections.append(f"\n### {field.name}\n\n{texts[field.name]}\n")
+        least, most = (f"{each:.15g}" for each in SECONDS.get(field.name, (0, 0)))
+        bounds = f" From {least} to {most} seconds." if field.name in SECONDS else ""
+        sections.append(f"\n### {field.name}\n\n{texts[field.name]}{bounds}\n")
     return _SETTINGS + "\n".join(rows) + "\n" + "".join(sections)
 
 

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware import client
-from lumin_middleware.authorization import DISCARDED, LuminAuth
+from lumin_middleware.authorization import DISCARDED, LuminAuth, check_origin
 from lumin_middleware.client import AsyncLuminClient, LuminClient
 from lumin_middleware.connections import api_client, blocking_api_client
 from lumin_middleware.errors import (
@@ -698,3 +698,9 @@ def test_no_path_without_two_slashes_or_a_colon_names_a_host(path):
     with suppress(httpx2.InvalidURL):
         url = httpx2.URL(path)
         assert (url.host, url.scheme) == ("", "")
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:4444", "https://a.example:443", "https://[::1]:8443"])
+def test_where_the_token_may_go_is_said_as_an_address(base):
+    with pytest.raises(ClientMisused, match=re.escape(f"is not on {base}, and")):
+        check_origin(httpx2.URL("https://other.example/x"), httpx2.URL(base).origin)

@@ -92,7 +92,7 @@ def forget(subject: Subject) -> None:
         try:
             found.forget(subject)
         except ConfigurationError as error:  # as it says, after the grants
-            fail(f"The grants are ended and gone. The sessions are not: {error.problem}")
+            fail(f"The grants are ended and gone. The sessions are not ({error})")
         typer.echo("Nothing is left of this person.")
 
 

@@ -24,12 +24,17 @@ def configured(app: Any) -> LuminConfig | None:
 
     One that Starlette has not made yet reads the environment when it is made, unless it was given settings.
     """
-    return _stands(app)[1]
+    outside, config, _ = _stands(app)
+    return next((found for _, found in _mounted(app)), None) if outside is None else config
 
 
 def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
     """Looks through an application from outside in. `settings` are those of the environment."""
     outside, config, inside = _stands(app)
+    if outside is None and (mounted := list(_mounted(app))):
+        for prefix, found in mounted:
+            yield from _below(prefix, found or settings)
+        return
     if outside is None:
         why = "Every page is open to everybody."
         yield wrong(APPLICATION, "LuminMiddleware does not stand in it", why, "Wrap it: app = LuminMiddleware(app).")
@@ -44,6 +49,26 @@ def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
     if config is not None:
         yield from _shadowed(config, paths)
         yield from _unused(config, paths)
+
+
+def _mounted(app: Any, before: str = "") -> Iterator[tuple[str, LuminConfig | None]]:
+    """Where ours stands in an application that another one serves below a prefix, and its settings."""
+    for layer in _through(app):
+        for route in getattr(layer, "routes", None) or ():
+            inner, prefix = getattr(route, "app", None), before + str(getattr(route, "path", ""))
+            if type(route).__name__ == "Mount" and inner is not None:
+                outside, config, _ = _stands(inner)
+                yield from _mounted(inner, prefix) if outside is None else [(prefix, config)]
+
+
+def _below(prefix: str, config: LuminConfig | None) -> Iterator[Finding]:
+    yield ok(
+        APPLICATION, f"LuminMiddleware stands in what is mounted at {prefix}; what is not below it is open to everybody"
+    )
+    if config is not None and not config.callback_path.startswith(f"{prefix}/"):
+        why = "Whoever signs in comes back to a path that the mounted application never sees."
+        cure = f"Register {config.origin}{prefix}{config.callback_path} with Lumin, and name it as redirect_uri."
+        yield wrong(APPLICATION, f"the callback, {config.callback_path}, is not below {prefix}", why, cure)
 
 
 def _stands(app: Any) -> tuple[list[str] | None, LuminConfig | None, list[Any]]:

@@ -54,7 +54,7 @@ class People:
         if self._parts.index is None:
             raise ConfigurationError(
                 "sessions",
-                "are in cookies, where nobody finds those of a person; set sessions='store' or backchannel_logout=True",
+                "'cookie' keeps them where nobody finds a person's; set sessions='store' or backchannel_logout=True",
             )
         return self._parts.index
 

@@ -107,7 +107,7 @@ async def test_whose_sessions_are_in_cookies_is_told_what_of_them_is_forgotten(
     monkeypatch.setattr(grants_command, "settings", lambda: replace(site.config, sessions="cookie"))
     code, said = grants("forget", MIRA.sub)
     assert code == 1
-    assert said.startswith("The grants are ended and gone. The sessions are not: ")
+    assert said.startswith("The grants are ended and gone. The sessions are not (sessions: 'cookie' keeps them")
     assert grants("list") == (0, NOBODY)
 
 

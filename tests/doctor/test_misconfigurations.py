@@ -23,6 +23,7 @@ from starlette.routing import Mount, Route
 
 from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware, wsgi
 from lumin_middleware.doctor import network
+from lumin_middleware.doctor.application import configured
 from lumin_middleware.doctor.examination import examine
 from lumin_middleware.doctor.findings import Finding
 from lumin_middleware.doctor.settings import read
@@ -487,3 +488,18 @@ def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_not_trusted(config
 
 def test_a_host_is_looked_up_once(config):
     assert [finding.check for finding in examine(config())].count("names") == 1
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize(
+    ("uri", "wrong"), [("/app/auth/callback", False), ("/auth/callback", True), ("/apps/cb", True)]
+)
+def test_ours_is_found_in_what_is_mounted_and_its_callback_below(config, uri, wrong, deep):
+    settings = config(redirect_uri=f"https://app.example.com{uri}")
+    inner: Any = LuminMiddleware(Starlette(routes=[Route("/x", page)]), settings)
+    app = Starlette(routes=[Mount("/app", inner), Route("/open", page)])
+    if deep:
+        app = Starlette(routes=[Mount("", Starlette(routes=[Mount("/app", inner)]))])
+    found = of_application(settings, app)
+    assert [(each.level, "is not below /app" in each.what) for each in found] == [("wrong", True)] * wrong
+    assert configured(app) is settings

@@ -227,7 +227,11 @@ def api_calls(name: str, value: object) -> tuple[str, ...]:
         raise ConfigurationError(name, f"{value!r} must be a list, such as ['GET /user/info', '/signature_request/*']")
     listed = tuple(value)
     for item in listed:
-        method, _, path = item.rpartition(" ") if isinstance(item, str) else ("", "", item)
+        method, _, path = item.rpartition(" ") if isinstance(item, str) else ("", "", "")
+        if not path.startswith("/"):
+            raise ConfigurationError(name, f"{item!r} must be a path of the API, such as 'GET /user/info'")
+        if "/" in method:
+            raise ConfigurationError(name, f"{item!r} holds two paths; they are separated by commas")
         if method and method not in API_METHODS:
             raise ConfigurationError(name, f"{item!r}: {method!r} is none of {', '.join(API_METHODS)}")
         pattern(name, path)

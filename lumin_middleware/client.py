@@ -96,14 +96,16 @@ class _Client:
         session = self._session
         return session.began if session.auth_time is None else session.auth_time
 
-    def challenge(self, *, scope: str = "", max_age: float | None = None, offline: bool = False) -> Any:
+    def challenge(
+        self, *, scope: str = "", max_age: float | None = None, offline: bool = False, name: str = "default"
+    ) -> Any:
         """The response that asks for what is missing: return it from your handler.
 
         `scope` asks for these scopes, space-separated; `max_age` for a sign-in at Lumin that is no longer ago, in
-        seconds (compare `auth_time` first); `offline` to be acted for while away (`Grants`). Without any it asks for
-        a sign-in.
+        seconds (compare `auth_time` first); `offline` to be acted for while away, by a grant of that `name` (`Grants`;
+        look with `find` first, since the person comes back to this page). Without any it asks for a sign-in.
         """
-        return self._api.challenge(self._open(), Wanted(tuple(scope.split()), max_age, offline))
+        return self._api.challenge(self._open(), Wanted(tuple(scope.split()), max_age, name if offline else None))
 
     def close(self) -> None:
         """The request is over; the middleware calls this."""
@@ -112,7 +114,8 @@ class _Client:
     def _open(self) -> Holder:
         if self._holder is None:
             raise ClientMisused(
-                "this Lumin client belongs to a request that is over; make the call before the answer is complete"
+                "this Lumin client belongs to a request that is over; make the call before the answer is complete,"
+                " or act for the person by a grant of theirs (Grants)"
             )
         return self._holder
 

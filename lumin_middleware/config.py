@@ -161,7 +161,7 @@ class LuminConfig:
     Content-Security-Policy, which else is `default-src 'self'`. Where it fails, our own page is sent."""
 
     def __post_init__(self) -> None:
-        for name, value in requirements.met(self):
+        for name, value in requirements.met(self).items():
             object.__setattr__(self, name, value)
 
     # --- what follows from the redirect URI ---
@@ -215,14 +215,17 @@ class LuminConfig:
 
         Each setting that is a text, a number, a yes or no, or a list has a variable, `LUMIN_` and its name in capitals
         (`server` is `LUMIN_AUTH_URL`); a secret may stand in a file that `…_FILE` names. Lists are separated by commas.
-        Raises `ConfigurationError` that names the variables: all that are missing, cannot be read or are misspelt.
+        Raises `ConfigurationError` that names all that are wrong, with their variables.
         """
-        values = environment.read(environ)
+        values, wrong = environment.read(environ)
         try:
-            return cls(**values)  # type: ignore[arg-type]
+            if wrong:
+                requirements.require(values)
+            else:
+                return cls(**values)  # type: ignore[arg-type]
         except ConfigurationError as error:
-            name = environment.variable(error.field)
-            raise ConfigurationError(error.field, f"{error.problem} (from {name})" if name else error.problem) from None
+            wrong += [(name, environment.named(name, problem)) for name, problem in error.problems]
+        raise ConfigurationError.of(wrong)
 
 
 LuminConfig.__doc__ = WithFields(LuminConfig.__doc__)  # type: ignore[assignment]

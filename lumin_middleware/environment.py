@@ -44,6 +44,8 @@ def _by_path(text: str, must: str) -> dict[str, str]:
             raise ValueError(f"{item!r} must name {must}")
         if pattern in found:
             raise ValueError(f"{pattern!r} is named twice, and only one could count")
+        if another := re.search(r"(?:^|\s)(/[^\s=]*)", value):
+            raise ValueError(f"{another[1]!r} stands where {must.split(',')[0]} belong; paths are separated by commas")
         found[pattern] = value
     return found
 
@@ -76,9 +78,9 @@ def _bytes(text: str) -> int:
 
 def _number(text: str, kind: Callable[[str], float], what: str) -> float:
     # What Python reads besides is no number that anybody means: 1_000, nan, digits of other scripts.
-    if not re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*", text, re.ASCII) or (kind is int and "." in text):
+    if not re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", text, re.ASCII) or (kind is int and "." in text):
         raise ValueError(f"{text!r} must be {what}")
-    return kind(text)
+    return kind(text)  # how large it may be, the setting's own check says
 
 
 # --- which there are ------------------------------------------------------------------------------------
@@ -146,30 +148,32 @@ def variable(setting: str) -> str | None:
 # --- reading --------------------------------------------------------------------------------------------
 
 
-def read(environ: Mapping[str, str] | None = None) -> dict[str, object]:
-    """The settings that stand in `environ`, by default the process's. Empty variables count as unset.
+def read(environ: Mapping[str, str] | None = None) -> tuple[dict[str, object], list[tuple[str, str]]]:
+    """The settings that stand in `environ`, by default the process's, and what is wrong with the others, by setting.
 
-    Raises `ConfigurationError` that names everything that is wrong at once.
+    Empty variables count as unset. What the settings must be besides is looked at by `requirements`.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, object] = {}
-    wrong = _misspelt(environ)
+    wrong = [(ENVIRONMENT[name][0], problem) for name, problem in _misspelt(environ)]
     for name, (setting, reader) in ENVIRONMENT.items():
         try:
             text = _text(environ, name)
             if text is not None:
                 values[setting] = reader(text)
             elif name in REQUIRED:
-                wrong.append((name, f"{name} is not set"))
+                wrong.append((setting, f"{name} is not set"))
         except ConfigurationError as error:
-            wrong.append((name, f"{error.problem} (from {name})"))
+            wrong.append((setting, named(setting, error.problem)))
         except ValueError as error:
-            wrong.append((name, f"{error} (from {name})"))
-    if wrong:
-        (name, problem), *others = wrong
-        more = (f"; {ENVIRONMENT[other][0]}: {what}" for other, what in others)
-        raise ConfigurationError(ENVIRONMENT[name][0], problem + "".join(more))
-    return values
+            wrong.append((setting, named(setting, str(error))))
+    return values, wrong
+
+
+def named(setting: str, problem: str) -> str:
+    """What is wrong with a setting that came from the environment, and the variable that gave it."""
+    name = variable(setting)
+    return f"{problem} (from {name})" if name else problem
 
 
 def _text(environ: Mapping[str, str], name: str) -> str | None:
@@ -188,10 +192,18 @@ def _content(name: str, file: str) -> str:
         # Editors begin a file with a byte order mark, and end it with a line.
         content = Path(file).read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name} names a file that cannot be read: {type(error).__name__}") from None
+        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise ValueError(f"{name} names a file that cannot be read: {_shown(file)} ({why})") from None
     if not content:
-        raise ValueError(f"{name} names an empty file")
+        raise ValueError(f"{name} names an empty file: {_shown(file)}")
     return content
+
+
+def _shown(file: str) -> str:
+    """A path as a message may name it. What does not look like one may be the secret, put in its file's place."""
+    path = Path(file)
+    is_path = path.is_absolute() or (path.parent != Path() and path.parent.is_dir())
+    return repr(file) if is_path else "it is no absolute path"
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -20,7 +20,8 @@ logs. No message ever holds a token, a secret, or a cookie.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 
 class LuminError(Exception):
@@ -33,7 +34,8 @@ class LuminError(Exception):
 class ConfigurationError(LuminError):
     """A setting is wrong. Raised where the setting is made, so that a wrong one never serves.
 
-    `field` names the setting, `problem` says what is wrong and the cure.
+    `field` names the setting, `problem` says what is wrong and the cure. Where several are wrong, these are of the
+    first, and `problems` holds all of them.
     """
 
     reason = "configuration"
@@ -42,6 +44,16 @@ class ConfigurationError(LuminError):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.problem = message
+        self.problems: tuple[tuple[str, str], ...] = ((field, message),)
+
+    @classmethod
+    def of(cls, problems: Iterable[tuple[str, str]]) -> Self:
+        """One error for all that is wrong: each setting, and what is wrong with it."""
+        found = tuple(problems)
+        (field, problem), *others = found
+        error = cls(field, "; ".join([problem, *(f"{name}: {what}" for name, what in others)]))
+        error.problem, error.problems = problem, found
+        return error
 
 
 class LoginRequired(LuminError):

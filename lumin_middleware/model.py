@@ -66,11 +66,11 @@ CLOCK_TOLERANCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a page needs beyond a session: scopes, a sign-in no older than `max_age` seconds, a grant."""
+    """What a page needs beyond a session: scopes, a sign-in no older than `max_age` seconds, a grant of that name."""
 
     scope: tuple[str, ...] = ()
     max_age: float | None = None
-    offline: bool = False
+    grant: str | None = None
 
 
 NOTHING = Wanted()

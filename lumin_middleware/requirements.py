@@ -1,4 +1,4 @@
-"""What the settings must be: each for itself, by the checks of its kind, and together.
+"""What the settings must be: each for itself, by the check of its kind, and together.
 
 `config` holds them. Here is what is refused, in words that name the setting and the cure, and what a setting is read
 as: lists as tuples, a colour as browsers compute it, keys for this site alone.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hmac
 import inspect
+import posixpath
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+from urllib.parse import unquote
 
 from . import checks, texts
 from .authorization_server import AuthorizationServer
@@ -34,113 +36,102 @@ ROUTES = (
 )
 """The last part of our routes beside the callback."""
 
-_CHOICES = {
-    "token_endpoint_auth_method": ("client_secret_post", "client_secret_basic"),
-    "id_token": ("or_user_info", "required", "auto"),
-    "id_token_signed_response_alg": checks.ID_TOKEN_ALGORITHMS,
-    "sessions": ("cookie", "store"),
-}
-
-_YES_OR_NO = ("end_session", "strict_logout", "backchannel_logout", "verify_access_token")
-
-_YEAR = 31_536_000.0
-
-_SECONDS = {
-    "idle_timeout": (60.0, _YEAR),
-    "absolute_timeout": (60.0, _YEAR),
-    "grant_lifetime": (60.0, 10 * _YEAR),
-    "renew_before": (0.0, 86_400.0),
-    "timeout": (0.1, 120.0),
-    "api_timeout": (0.1, 3600.0),
-}
-"""The least and the most of each time."""
-
 LINE_LIMIT = 80
 """Characters of a name at the head of a page: two lines of a phone."""
 
 PICTURE_LIMIT = 32_768
 """Characters of a picture that is in each page: what one packs into a URL, and less than a page may weigh."""
 
-Read = Iterator[tuple[str, object]]
-"""Settings, by their names, as what they are read."""
+Check = Callable[[str, object], object]
+"""Is given a setting's name and value. Returns what it is read as, or None where it stays as it is."""
 
 
-def met(config: Any) -> Read:
-    """Looks at all settings of a `LuminConfig`. Raises `ConfigurationError` for the first that is wrong.
+def met(config: Any) -> dict[str, object]:
+    """What the settings of a `LuminConfig` are read as, by their names; the others stay as they are.
 
-    What is read is to be put in its place at once: what follows may rest on it.
+    Raises `ConfigurationError` that names all that are wrong: each by itself, or else those that do not fit together.
     """
-    checks.credential("client_id", config.client_id)
-    checks.credential("client_secret", config.client_secret)
-    _redirect_uri(config.redirect_uri)
-    keys = checks.secret_keys(config.secret_key)
-    _server(config)
-    for name, choices in _CHOICES.items():
-        checks.one_of(name, getattr(config, name), choices)
-    for name in _YES_OR_NO:
-        checks.boolean(name, getattr(config, name))
-    yield from _rules(config)
-    _times(config)
-    _store(config.store)
-    checks.cookie_name("cookie_name", config.cookie_name)
-    checks.size("session_memory", config.session_memory)
-    yield "admit", checks.admission("admit", config.admit)
-    checks.function("on_event", config.on_event)
-    yield from _pages(config)
-    yield from _ways_on(config)
-    yield from _lists(config)
-    yield "client_secret", checks.Secret(config.client_secret)
-    yield "_keys", tuple(hmac.digest(key, config.fingerprint.encode(), "sha256") for key in keys)
+    found = require({name: getattr(config, name) for name in _EACH})
+    if wrong := [(name, problem) for name, fits, problem in _TOGETHER if not fits(config)]:
+        raise ConfigurationError.of(wrong)
+    keys = cast("tuple[bytes, ...]", found.pop("secret_key"))
+    found["_keys"] = tuple(hmac.digest(key, config.fingerprint.encode(), "sha256") for key in keys)
+    return found
 
 
-def _redirect_uri(value: object) -> None:
-    parts = checks.url("redirect_uri", value, query=True)
+def require(settings: Mapping[str, object]) -> dict[str, object]:
+    """What settings are read as, each looked at by itself. Raises `ConfigurationError` that names all wrong ones."""
+    found: dict[str, object] = {}
+    wrong: list[tuple[str, str]] = []
+    for name, check in _EACH.items():
+        if name not in settings or (settings[name] is None and name in _MAY_BE_NONE):
+            continue
+        try:
+            found[name] = check(name, settings[name])
+        except ConfigurationError as error:
+            wrong += error.problems
+    if wrong:
+        raise ConfigurationError.of(wrong)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+# --- each by itself -------------------------------------------------------------------------------------
+
+
+def _credential(name: str, value: object) -> checks.Secret:
+    checks.credential(name, value)
+    return checks.Secret(value)
+
+
+def _secret_keys(name: str, value: object) -> tuple[bytes, ...]:
+    return checks.secret_keys(value)
+
+
+def _redirect_uri(name: str, value: object) -> None:
+    parts = checks.url(name, value, query=True)
     if not parts.path.strip("/"):
-        raise ConfigurationError("redirect_uri", f"{value!r} needs a path of its own, such as /auth/callback")
-    checks.pattern("redirect_uri", parts.path)
-    if (name := parts.path.rstrip("/").rpartition("/")[2]) in ROUTES:
-        raise ConfigurationError("redirect_uri", f"ends in {name!r}, which is a route of ours; use another name")
+        raise ConfigurationError(name, f"{value!r} needs a path of its own, such as /auth/callback")
+    checks.pattern(name, parts.path)
+    if (last := parts.path.rstrip("/").rpartition("/")[2]) in ROUTES:
+        raise ConfigurationError(name, f"ends in {last!r}, which is a route of ours; use another name")
 
 
-def _server(config: Any) -> None:
-    if "openid" not in checks.plain_scope("scope", config.scope):
-        raise ConfigurationError("scope", f"{config.scope!r} must name 'openid', or no identity can be verified")
-    if not isinstance(config.server, AuthorizationServer):
-        raise ConfigurationError(
-            "server", "must be an AuthorizationServer, such as LUMIN or AuthorizationServer.at(url)"
-        )
-    checks.url("api_url", config.api_url)
+def _scope(name: str, value: object) -> None:
+    if "openid" not in checks.plain_scope(name, value):
+        raise ConfigurationError(name, f"{value!r} must name 'openid', or no identity can be verified")
 
 
-def _rules(config: Any) -> Read:
-    for name in ("public", "optional"):
-        yield name, checks.patterns(name, getattr(config, name))
-    if not isinstance(config.required_scopes, Mapping):
-        raise ConfigurationError("required_scopes", "must map patterns to scopes, such as {'/sign/*': 'sign:requests'}")
-    for pattern, scope in config.required_scopes.items():
-        checks.pattern("required_scopes", pattern)
-        checks.plain_scope("required_scopes", scope)
-    if not isinstance(config.required_auth_age, Mapping):
-        raise ConfigurationError("required_auth_age", "must map patterns to seconds, such as {'/pay/*': 300}")
-    for pattern, age in config.required_auth_age.items():
-        checks.pattern("required_auth_age", pattern)
-        checks.seconds("required_auth_age", age, 60, 86_400)
+def _server(name: str, value: object) -> None:
+    if not isinstance(value, AuthorizationServer):
+        raise ConfigurationError(name, "must be an AuthorizationServer, such as LUMIN or AuthorizationServer.at(url)")
 
 
-def _times(config: Any) -> None:
-    for name, (least, most) in _SECONDS.items():
-        if name != "grant_lifetime" or config.grant_lifetime is not None:
-            checks.seconds(name, getattr(config, name), least, most)
-    if config.idle_timeout > config.absolute_timeout:
-        raise ConfigurationError("idle_timeout", "must not be longer than absolute_timeout")
+def _url(name: str, value: object) -> None:
+    checks.url(name, value)
 
 
-def _store(value: object) -> None:
+def _required_scopes(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(name, "must map patterns to scopes, such as {'/sign/*': 'sign:requests'}")
+    for pattern, scope in value.items():
+        checks.pattern(name, pattern)
+        checks.plain_scope(name, scope)
+
+
+def _required_auth_age(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(name, "must map patterns to seconds, such as {'/pay/*': 300}")
+    for pattern, age in value.items():
+        checks.pattern(name, pattern)
+        checks.seconds(name, age, 60, 86_400)
+
+
+def _store(name: str, value: object) -> None:
     """What a URL means is looked at where the store is made, which takes the packages that it needs."""
-    verbs = (getattr(value, name, None) for name in ("get", "swap"))
+    verbs = (getattr(value, verb, None) for verb in ("get", "swap"))
     if not isinstance(value, str) and (isinstance(value, type) or not all(map(callable, verbs))):
         raise ConfigurationError(
-            "store", f"must be a URL such as 'redis://127.0.0.1', or an object with get and swap; it is {_kind(value)}"
+            name, f"must be a URL such as 'redis://127.0.0.1', or an object with get and swap; it is {_kind(value)}"
         )
 
 
@@ -148,47 +139,14 @@ def _kind(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else f"of the type {type(value).__name__}"
 
 
-def _ways_on(config: Any) -> Read:
-    if config.after_logout is None:
-        yield "after_logout", f"{config.prefix}/logout"
-    for name in ("after_login", "after_logout"):
-        checks.local_path(name, getattr(config, name))
-    if config.post_logout_redirect_uri is not None:
-        checks.url("post_logout_redirect_uri", config.post_logout_redirect_uri, query=True)
-        if not config.end_session:
-            raise ConfigurationError("post_logout_redirect_uri", "has an effect only with end_session=True")
-
-
-def _lists(config: Any) -> Read:
-    for name in ("claims", "trusted_audiences"):
-        yield name, checks.names(name, getattr(config, name))
-    yield "api_proxy", checks.api_calls("api_proxy", config.api_proxy)
-    yield "trusted_proxies", checks.networks("trusted_proxies", config.trusted_proxies)
-    if config.verify_access_token and not config.trusted_proxies:
-        raise ConfigurationError("verify_access_token", "has an effect only with trusted_proxies")
+def _url_with_query(name: str, value: object) -> None:
+    checks.url(name, value, query=True)
 
 
 # --- our pages ------------------------------------------------------------------------------------------
 
 
-def _pages(config: Any) -> Read:
-    _line("app_name", config.app_name)
-    _place("app_url", config.app_url)
-    yield "accent", _colour("accent", config.accent)
-    _picture("logo", config.logo)
-    if config.logo and not config.app_name:
-        raise ConfigurationError("logo", "needs app_name, for whoever does not see it")
-    if config.app_url and not config.app_name:
-        raise ConfigurationError("app_url", "has an effect only with app_name")
-    texts.table(config.texts)
-    checks.function("pages", config.pages)
-    if inspect.iscoroutinefunction(config.pages):
-        raise ConfigurationError("pages", "is an async function; a page is made at once, use a plain one")
-
-
 def _line(name: str, value: object) -> None:
-    if value is None:
-        return
     if not isinstance(value, str) or not value.strip() or len(value) > LINE_LIMIT:
         raise ConfigurationError(name, f"must be a text of at most {LINE_LIMIT} characters")
     if found := checks.stowaway(value):
@@ -199,13 +157,11 @@ def _place(name: str, value: object) -> None:
     """A path of this site, or a URL."""
     if isinstance(value, str) and value.startswith("/"):
         checks.local_path(name, value)
-    elif value is not None:
+    else:
         checks.url(name, value, query=True)
 
 
-def _colour(name: str, value: object) -> str | None:
-    if value is None:
-        return None
+def _colour(name: str, value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"#(?:[0-9A-Fa-f]{3}){1,2}", value):
         raise ConfigurationError(name, f"{value!r} must be a colour such as '#1d55d8'")
     digits = value[1:].lower()
@@ -214,8 +170,6 @@ def _colour(name: str, value: object) -> str | None:
 
 def _picture(name: str, value: object) -> None:
     cure = "give a path of this site, an https URL, or a data:image/… URL"
-    if value is None:
-        return
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
         raise ConfigurationError(name, f"is no URL; {cure}")
     if value.startswith("/"):
@@ -227,3 +181,116 @@ def _picture(name: str, value: object) -> None:
         raise ConfigurationError(name, f"is no picture; {cure}")
     elif len(value) > PICTURE_LIMIT:
         raise ConfigurationError(name, f"is longer than {PICTURE_LIMIT} characters; give a path or an https URL")
+
+
+def _texts(name: str, value: Any) -> None:
+    texts.table(value)
+
+
+def _page_maker(name: str, value: object) -> None:
+    checks.function(name, value)
+    if inspect.iscoroutinefunction(value):
+        raise ConfigurationError(name, "is an async function; a page is made at once, use a plain one")
+
+
+# --- which check is whose -------------------------------------------------------------------------------
+
+
+def _choice(*choices: str) -> Check:
+    return lambda name, value: checks.one_of(name, value, choices)
+
+
+def _seconds(least: float, most: float) -> Check:
+    return lambda name, value: checks.seconds(name, value, least, most)
+
+
+_YEAR = 31_536_000.0
+
+_EACH: dict[str, Check] = {
+    "client_id": checks.credential,
+    "client_secret": _credential,
+    "redirect_uri": _redirect_uri,
+    "secret_key": _secret_keys,
+    "scope": _scope,
+    "server": _server,
+    "api_url": _url,
+    "token_endpoint_auth_method": _choice("client_secret_post", "client_secret_basic"),
+    "id_token": _choice("or_user_info", "required", "auto"),
+    "id_token_signed_response_alg": _choice(*checks.ID_TOKEN_ALGORITHMS),
+    "trusted_audiences": checks.names,
+    "sessions": _choice("cookie", "store"),
+    "store": _store,
+    "public": checks.patterns,
+    "optional": checks.patterns,
+    "required_scopes": _required_scopes,
+    "required_auth_age": _required_auth_age,
+    "idle_timeout": _seconds(60, _YEAR),
+    "absolute_timeout": _seconds(60, _YEAR),
+    "grant_lifetime": _seconds(60, 10 * _YEAR),
+    "cookie_name": checks.cookie_name,
+    "after_login": checks.local_path,
+    "after_logout": checks.local_path,
+    "claims": checks.names,
+    "end_session": checks.boolean,
+    "post_logout_redirect_uri": _url_with_query,
+    "strict_logout": checks.boolean,
+    "backchannel_logout": checks.boolean,
+    "session_memory": checks.size,
+    "trusted_proxies": checks.networks,
+    "verify_access_token": checks.boolean,
+    "api_proxy": checks.api_calls,
+    "renew_before": _seconds(0, 86_400),
+    "timeout": _seconds(0.1, 120),
+    "api_timeout": _seconds(0.1, 3600),
+    "admit": checks.admission,
+    "on_event": checks.function,
+    "app_name": _line,
+    "app_url": _place,
+    "accent": _colour,
+    "logo": _picture,
+    "texts": _texts,
+    "pages": _page_maker,
+}
+"""The check of each setting; of times the least and the most."""
+
+_MAY_BE_NONE = {
+    *("grant_lifetime", "cookie_name", "after_logout", "post_logout_redirect_uri", "admit", "on_event"),
+    *("app_name", "app_url", "accent", "logo", "pages"),
+}
+
+
+def _leads_to_a_page(config: Any, path: str | None, *ours: str) -> bool:
+    """Whether a path is none of our routes, but for `ours`: they are no pages, or lead on to where this leads."""
+    if path is None:
+        return True
+    plain = posixpath.normpath(unquote(re.split("[?#]", path)[0]))
+    routes = {config.callback_path.rstrip("/"), *(f"{config.prefix}/{name}" for name in ROUTES if name not in ours)}
+    return plain not in routes and not plain.startswith(f"{config.prefix}/api/")
+
+
+_TOGETHER: tuple[tuple[str, Callable[[Any], object], str], ...] = (
+    ("idle_timeout", lambda its: its.idle_timeout <= its.absolute_timeout, "must not be longer than absolute_timeout"),
+    (
+        "after_login",
+        lambda its: _leads_to_a_page(its, its.after_login),
+        "is a route of ours, which is no page; name one of the site's",
+    ),
+    (
+        "after_logout",
+        lambda its: _leads_to_a_page(its, its.after_logout, "logout"),
+        "is a route of ours, which is no page; leave it out for our own page, or name one of the site's",
+    ),
+    (
+        "post_logout_redirect_uri",
+        lambda its: its.end_session or its.post_logout_redirect_uri is None,
+        "has an effect only with end_session=True",
+    ),
+    (
+        "verify_access_token",
+        lambda its: its.trusted_proxies or not its.verify_access_token,
+        "has an effect only with trusted_proxies",
+    ),
+    ("app_url", lambda its: its.app_name or not its.app_url, "has an effect only with app_name"),
+    ("logo", lambda its: its.app_name or not its.logo, "needs app_name, for whoever does not see it"),
+)
+"""What must hold once each setting is right: whose fault it is, whether it does, and what to say."""

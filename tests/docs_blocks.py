@@ -10,7 +10,9 @@ import os
 import re
 import secrets
 import sys
+import tempfile
 import types
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -68,4 +70,7 @@ def ask(app: Any) -> int:
 
 if __name__ == "__main__":
     os.environ.update(ENVIRONMENT, LUMIN_SECRET_KEY=secrets.token_urlsafe(32))
-    run(Path(sys.argv[1]))
+    page = Path(sys.argv[1]).absolute()
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        Path("dist").mkdir()  # which a page serves
+        run(page)

@@ -22,8 +22,8 @@ _ABOUT = """# Reasons
 Each outcome that is not "passed on", and whatever is worth a line in the log, has a code from one list
 (`lumin_middleware/reasons.py`, from which this page is generated: `make docs`). The code stands at the beginning of
 the line in the log, in the `reason` of an answer to a program, small on a page, in the event (`on_event`), and in what
-`lumin-middleware explain` says. A page also shows a reference, such as `5387-CED9`; the line of the same answer has it
-as `ref=`, and `lumin-middleware explain 5387-CED9 < log` finds it.
+`lumin-middleware explain` says. A page also shows a reference, such as `5387-CED9`, and a problem has it as its
+`reference`; the line of the same answer has it as `ref=`, and `lumin-middleware explain 5387-CED9 < log` finds it.
 
 Lines go to Python's logger `lumin_middleware`. At DEBUG each request leaves one: method, path, what became of it, why,
 and by which rule. No line at any level holds a token, a code, a secret, a cookie's value or an e-mail address.
@@ -70,13 +70,15 @@ without a config, `LuminConfig.from_env()` and the command line read. `LUMIN_CLI
 file that holds the value; a line end or a byte order mark around it is taken off. This page is generated from
 `lumin_middleware/config.py`.
 
-What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, or is a variable that is
-nearly one of these. Proxies and certificates that the environment names and that cannot be used fail as well
-(`HTTPS_PROXY`, `ALL_PROXY`, `SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the
-application's own: they are named in the log.
+What is wrong fails at start, and all of it is told at once: what is missing, cannot be read, is no value that the
+setting takes, or is a variable that is nearly one of these; once each is right, what does not fit together. Proxies and
+certificates that the environment names and that cannot be used fail as well (`HTTPS_PROXY`, `ALL_PROXY`,
+`SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the application's own: they are named
+in the log.
 
-In a variable a list stands between commas, yes or no is `true`, `yes`, `on`, `1` or `false`, `no`, `off`, `0`, a
-number is written as `30` or `0.5`, and what belongs to paths as `/sign/*=sign:requests, /templates/*=templates`.
+In a variable a list stands between commas (or spaces, but for `LUMIN_API_PROXY`), yes or no is `true`, `yes`, `on`, `1`
+or `false`, `no`, `off`, `0`, a number is written as `30` or `0.5`, and what belongs to paths as
+`/sign/*=sign:requests, /templates/*=templates`.
 
 | setting | variable | default | unit |
 |---|---|---|---|

@@ -643,6 +643,8 @@ def test_a_challenge_is_the_middleware_s(rig):
     holder = Holder()
     assert rig.client(holder).challenge(scope="templates", max_age=60) == (holder, Wanted(("templates",), 60))
     assert rig.client(holder).challenge() == (holder, NOTHING)
+    assert rig.client(holder).challenge(offline=True) == (holder, Wanted(grant="default"))
+    assert rig.client(holder).challenge(offline=True, name="night") == (holder, Wanted(grant="night"))
 
 
 def test_where_nobody_is_signed_in_there_is_nobody(rig):

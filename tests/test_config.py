@@ -41,6 +41,44 @@ def refused(**changes: Any) -> ConfigurationError:
     return raised.value
 
 
+def test_all_that_is_wrong_is_told_at_once():
+    error = refused(client_id="", sessions="redis", timeout=500, after_login="home", accent="blue")
+    assert [name for name, _ in error.problems] == ["client_id", "sessions", "after_login", "timeout", "accent"]
+    assert (error.field, error.problem) == error.problems[0]
+    assert all(f"{name}: {problem}" in str(error) for name, problem in error.problems)
+
+
+def test_what_does_not_fit_together_is_told_at_once():
+    error = refused(idle_timeout=700_000, verify_access_token=True, logo="/x.png", app_url="/")
+    assert [name for name, _ in error.problems] == ["idle_timeout", "verify_access_token", "app_url", "logo"]
+
+
+@pytest.mark.parametrize("uri", [REDIRECT_URI, "https://app.example.com/callback", "https://app.example.com/a/b/cb/"])
+@pytest.mark.parametrize("written", ["{}", "{}?x=1", "{}#top", "{}/", "/x/..{}", "/.{}", "/%2e{}", "/%2E%2E{}"])
+@pytest.mark.parametrize("name", ["after_login", "after_logout"])
+def test_nobody_is_led_to_a_route_that_is_no_page(uri, written, name):
+    settings = config(redirect_uri=uri)
+    routes = [settings.callback_path, f"{settings.prefix}/api/user/info"]
+    routes += [f"{settings.prefix}/{route}" for route in ROUTES if (name, route) != ("after_logout", "logout")]
+    for route in routes:
+        error = refused(redirect_uri=uri, **{name: written.format(route)})
+        assert error.field == name
+        assert "is a route of ours" in error.problem
+
+
+def test_where_a_logout_leads_follows_a_changed_copy():
+    changed = dataclasses.replace(config(), redirect_uri="https://app.example.com/sso/callback")
+    assert changed == config(redirect_uri="https://app.example.com/sso/callback")
+    assert changed.after_logout is None
+    assert config(after_logout="/auth/logout?x=1").after_logout == "/auth/logout?x=1"
+
+
+def test_each_setting_is_looked_at():
+    from lumin_middleware.requirements import _EACH
+
+    assert set(_EACH) == set(SETTINGS)
+
+
 # --- whatever comes ---
 
 ODD = [

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import httpx2
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from lumin_middleware import LuminMiddleware, lumin
 from tests.browser_rig import environment
 from tests.docs_blocks import blocks, commands
 from tests.patience import PATIENCE
@@ -136,6 +142,135 @@ def test_the_frameworks_page_s_flask_logs_no_error_of_ours(lumin_config, caplog)
     answer = names["app"].test_client().get("/", headers={"accept": "text/html"})
     assert answer.status_code == 303
     assert not [record for record in caplog.records if record.name != "lumin_middleware"]
+
+
+def names_of(page: str, word: str = "") -> dict:
+    """What the Python of a page defines, or of those of its blocks that hold a word."""
+    names: dict = {"__name__": "page"}
+    for block in blocks(DOCS / page, "python"):
+        if word in block:
+            exec(compile(block, page, "exec"), names)
+    return names
+
+
+def said(handler: Callable) -> Callable:
+    """A view of a function that gives something JSON can say."""
+
+    async def view(request):
+        return JSONResponse(await handler(request))
+
+    return view
+
+
+def calls(names: dict, api_url: str) -> Starlette:
+    """An application of the functions of the page about the client."""
+
+    async def sent(request):
+        return await names["send"](lumin(request), "Lease", "https://example.com/lease.pdf")
+
+    async def uploaded(request):
+        return await names["upload"](lumin(request), "lease.pdf", io.BytesIO(PDF))
+
+    async def status(request):
+        return await names["status"](lumin(request), request.path_params["id"])
+
+    async def by_another_library(request):
+        headers = await names["header"](lumin(request))
+        async with httpx2.AsyncClient() as client:
+            return (await client.get(f"{api_url}/user/info", headers=headers)).json()["user"]
+
+    def in_a_thread(request):
+        return JSONResponse(names["who"](request))
+
+    return Starlette(
+        routes=[
+            Route("/", in_a_thread),
+            *(Route(f"/{each.__name__}", said(each)) for each in (sent, uploaded, by_another_library)),
+            *(Route(f"/{name}", said(names[name])) for name in ("mine", "templates")),
+            Route("/status/{id}", said(status)),
+            Route("/download/{id}", names["download"]),
+            Route("/order/{id}", names["order"]),
+            Route("/pay", names["pay"]),
+        ]
+    )
+
+
+PDF = b"%PDF-1.4 of ours"
+
+
+def test_the_page_about_the_client_does_what_it_says(lumin_config, lumin_emulator, signed_in):
+    known = lumin_emulator.clients[lumin_config.client_id]
+    lumin_emulator.clients[known.client_id] = replace(known, scope=f"{known.scope} pdf:files")
+    config = replace(lumin_config, scope="openid offline_access sign:requests pdf:files")
+    client = signed_in(LuminMiddleware(calls(names_of("calling-lumin.md"), config.api_url), config))
+
+    made = client.get("/sent").json()
+    assert [each["signature_request_id"] for each in client.get("/mine").json()] == [made]
+    assert client.get(f"/status/{made}").json() == "NEED_TO_SIGN"
+    assert client.get(f"/download/{made}").content.startswith(b"%PDF")
+    assert client.get(f"/order/{made}").status_code == 202
+    assert client.get(f"/status/{made}").json() == "CANCELLED"
+    assert lumin_emulator.documents[client.get("/uploaded").json()]["size"] == len(PDF)
+    assert client.get("/").json() == client.get("/by_another_library").json()
+    for path in ("/templates", "/pay"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["scope"]) == (403, "templates")
+        begun = client.get(path, headers=A_PAGE)
+        assert begun.status_code == 303
+    client.get(lumin_emulator.sign_in(begun.headers["location"]), headers=A_PAGE)
+    assert client.get("/templates").json()
+    assert client.get("/pay").text == "Paid."
+
+
+A_PAGE = {"accept": "text/html"}
+
+
+def test_the_background_page_s_handler_asks_once(lumin_environment, lumin_emulator, signed_in, monkeypatch, tmp_path):
+    monkeypatch.setenv("LUMIN_STORE", f"sqlite:///{tmp_path}/grants.sqlite3")
+    names = names_of("background.md", "challenge(offline=True")
+    client = signed_in(LuminMiddleware(Starlette(routes=[Route("/", names["reminders"])])))
+    begun = client.get("/", headers=A_PAGE)
+    back = client.get(lumin_emulator.sign_in(begun.headers["location"]), headers=A_PAGE)
+    assert back.headers["location"] == "/"
+    assert client.get("/", headers=A_PAGE).text == "Your signers are reminded while you are away."
+    assert [each["name"] for each in client.get("/auth/connections").json()["connections"]] == ["reminders"]
+
+
+def test_the_frontends_page_s_folder_knows_deep_links(lumin_environment, signed_in, monkeypatch, tmp_path):
+    (tmp_path / "dist" / "assets").mkdir(parents=True)
+    (tmp_path / "dist" / "index.html").write_text("the page")
+    (tmp_path / "dist" / "assets" / "app.js").write_text("the script")
+    monkeypatch.chdir(tmp_path)
+    client = signed_in(names_of("frontends.md", "class Folder")["app"], path="/orders/7")
+    found = {path: client.get(path) for path in ("/", "/orders/7", "/assets", "/assets/app.js", "/assets/old.js")}
+    assert [answer.status_code for answer in found.values()] == [200, 200, 200, 200, 404]
+    assert [answer.text for answer in found.values()][:4] == ["the page"] * 3 + ["the script"]
+    assert client.get("/../page.py").status_code == 404
+
+
+def test_the_frameworks_page_s_mounted_application_signs_in(lumin_environment, lumin_emulator, signed_in, monkeypatch):
+    callback = "https://app.example.com/app/auth/callback"
+    monkeypatch.setenv("LUMIN_REDIRECT_URI", callback)
+    monkeypatch.setenv("LUMIN_PUBLIC", "/free")
+    (known,) = lumin_emulator.clients.values()
+    lumin_emulator.clients[known.client_id] = replace(known, redirect_uris=(callback,))
+    names = names_of("frameworks.md", "from starlette.routing import Route") | {"home": said(free)}
+    mounted = next(block for block in blocks(DOCS / "frameworks.md", "python") if "Mount(" in block)
+    exec(mounted, names)
+    names["inner"].add_route("/free", said(free))
+    names["outer"].add_route("/else", said(free))
+    with TestClient(names["outer"], base_url="https://app.example.com", follow_redirects=False) as client:
+        told = [client.get(path, headers=A_PAGE).status_code for path in ("/else", "/app/free", "/app/x")]
+        assert told == [200, 200, 303]
+        begun = client.get("/app/x", headers=A_PAGE)
+        back = client.get(lumin_emulator.sign_in(begun.headers["location"]), headers=A_PAGE)
+        assert back.headers["location"] == "/app/x"
+        assert client.get("/app/x").json() == "free"
+        assert client.get("/app/auth/session").json()["login_url"] == "/app/auth/login"
+
+
+async def free(request):
+    return "free"
 
 
 def test_the_list_for_programs_names_every_page():

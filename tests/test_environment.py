@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from dataclasses import fields
 
@@ -112,6 +113,10 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
         ("LUMIN_REQUIRED_SCOPES", "/sign/*="),
         ("LUMIN_REQUIRED_SCOPES", "/sign/*=sign:requests,/sign/* = templates"),
         ("LUMIN_REQUIRED_AUTH_AGE", "/pay=60,/pay=86400"),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/*=sign:requests /pay=templates"),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/*=sign:requests /pay"),
+        ("LUMIN_REQUIRED_SCOPES", "/sign/* /pay=templates"),
+        ("LUMIN_REQUIRED_AUTH_AGE", "/pay=60 /sign=70"),
         ("LUMIN_API_PROXY", "FETCH /user/info"),
     ],
 )
@@ -163,6 +168,54 @@ def test_all_that_is_missing_is_told_at_once():
     said = refusal({"LUMIN_CLIENT_ID": "id", "LUMIN_TIMEOUT": "ten", "LUMIN_END_SESSION": "maybe"})
     assert "LUMIN_CLIENT_ID" not in said
     assert all(name in said for name in (*REQUIRED[1:], "LUMIN_TIMEOUT", "LUMIN_END_SESSION"))
+
+
+WRONG = {
+    "LUMIN_REDIRECT_URI": "http://app.example.com/cb",
+    "LUMIN_SECRET_KEY": "short",
+    "LUMIN_SESSIONS": "redis",
+    "LUMIN_PUBLIC": "healthz",
+    "LUMIN_COOKIE_NAME": "a b",
+    "LUMIN_TIMEOUT": "500",
+    "LUMIN_END_SESSION": "maybe",
+    "LUMIN_ACCENT": "blue",
+    "LUMIN_CLIENT_ID": "",
+    "LUMIN_REQUIRED_SCOPE": "templates",
+}
+"""Wrong in each of the ways: no value of its kind, none that may be, not set, no setting."""
+
+
+@hostile
+@given(st.sets(st.sampled_from(sorted(WRONG)), min_size=1))
+def test_all_that_is_wrong_is_told_at_once_whatever_is_wrong_with_it(names):
+    said = refusal({**ENVIRON, **{name: WRONG[name] for name in names}})
+    assert {name for name in WRONG if re.search(rf"\b{name}\b", said)} == names
+    assert said.count("(from ") == len(names - {"LUMIN_CLIENT_ID", "LUMIN_REQUIRED_SCOPE"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LUMIN_API_PROXY", "user/info", "must be a path of the API, such as 'GET /user/info'"),
+        ("LUMIN_API_PROXY", "GET user/info", "must be a path of the API"),
+        ("LUMIN_API_PROXY", "/user/info /templates", "holds two paths; they are separated by commas"),
+        ("LUMIN_API_PROXY", "GET /user/info POST /templates", "holds two paths"),
+        ("LUMIN_TIMEOUT", "-1", "-1.0 must be a number of seconds between 0.1 and 120"),
+        ("LUMIN_SESSION_MEMORY", "-1", "0 or more"),
+        ("LUMIN_REQUIRED_SCOPES", "/a=x /b=y", "'/b' stands where scopes belong; paths are separated by commas"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_cure(name, value, said):
+    assert said in refusal({**ENVIRON, name: value})
+
+
+def test_a_file_is_named_by_its_path_unless_it_may_be_the_secret_itself(tmp_path):
+    (tmp_path / "empty").write_text("\n", encoding="utf-8")
+    environ = {key: value for key, value in ENVIRON.items() if key != "LUMIN_CLIENT_SECRET"}
+    for path, why in ((f"{tmp_path}/none", "No such file or directory"), (f"{tmp_path}/empty", "empty file")):
+        said = refusal({**environ, "LUMIN_CLIENT_SECRET_FILE": path})
+        assert (path in said, why in said) == (True, True)
+    assert SECRET not in refusal({**environ, "LUMIN_CLIENT_SECRET_FILE": SECRET})
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,10 @@ def _findings(name: str, looking: Looking = lambda what: None) -> Iterator[Findi
             app = load(name)
             config = configured(app)
     except ConfigurationError as error:
-        yield refused(error)
+        yield from refused(error)
         return
-    config, finding = (config, taken(name)) if config is not None else read()
-    yield finding
+    config, findings = (config, taken(name)) if config is not None else read()
+    yield from findings
     if config is not None:
         yield from examine(config, app, looking)
     elif app is not None:

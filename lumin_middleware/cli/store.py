@@ -15,6 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from ..doctor.traces import traceless
 from ..errors import ConfigurationError, StoreUnavailable
 from ..ports import Store
 from ..stores import DynamoDBStore, PostgresStore, store_from_url
@@ -57,7 +58,12 @@ def create(url: URL = "", sql: Annotated[bool, typer.Option("--sql", help="Print
 def check(url: URL = "") -> None:
     """Hold a real store against the contract, and time it. What is in it is not touched."""
     url = url or _from_environment()
-    with _opened(url) as first, _opened(url) as second:
+    fingerprint = settings().fingerprint if url == "local" else "check"
+    with (
+        traceless(url, fingerprint) as trial,
+        _opened(trial.url, trial.fingerprint) as first,
+        _opened(trial.url, trial.fingerprint) as second,
+    ):
         prefix = f"check {token_hex(16)} "
         keys = [prefix + name for name in ("value", "large", "count", "short")]
         try:
@@ -138,12 +144,11 @@ def _from_environment() -> str:
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Store]:
+def _opened(url: str, fingerprint: str = "check") -> Iterator[Store]:
     opened: Any = None
     try:
         if url.startswith("django"):
             _set_up_django()
-        fingerprint = settings().fingerprint if url == "local" else "check"
         opened = store_from_url(url, asynchronous=False, fingerprint=fingerprint)
         yield opened
     except (ConfigurationError, StoreUnavailable) as error:

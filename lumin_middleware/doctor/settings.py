@@ -19,24 +19,24 @@ SHORT_SECRET = 16
 """Characters below which a client secret is none that a server has made: Hydra's have 26."""
 
 
-def read() -> tuple[LuminConfig | None, Finding]:
+def read() -> tuple[LuminConfig | None, list[Finding]]:
     """The environment's settings, and what is wrong with them; without settings there is no more to be looked at."""
     try:
-        return LuminConfig.from_env(), ok(SETTINGS, "each of them can be read, from the environment")
+        return LuminConfig.from_env(), [ok(SETTINGS, "each of them can be read, from the environment")]
     except ConfigurationError as error:
         return None, refused(error)
 
 
-def taken(app: str) -> Finding:
+def taken(app: str) -> list[Finding]:
     """That an application makes its settings itself."""
-    return ok(SETTINGS, f"are those that {app} is made with")
+    return [ok(SETTINGS, f"are those that {app} is made with")]
 
 
-def refused(error: ConfigurationError) -> Finding:
-    """That settings are wrong."""
-    name = variable(error.field) or error.field
+def refused(error: ConfigurationError) -> list[Finding]:
+    """That settings are wrong, each by itself."""
+    why = "The site does not start with it."
     cure = "Correct it in the environment or the code; `docs/` and `help(LuminConfig)` say what each setting is."
-    return wrong(SETTINGS, f"{name}: {error.problem}", "The site does not start with it.", cure)
+    return [wrong(SETTINGS, f"{variable(name) or name}: {problem}", why, cure) for name, problem in error.problems]
 
 
 def redirect_uri(config: LuminConfig) -> Iterator[Finding]:

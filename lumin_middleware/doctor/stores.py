@@ -16,6 +16,7 @@ from ..ports import Store
 from ..runtime.surroundings import workers
 from ..stores import MemoryStore, SQLiteStore, store_from_url
 from .findings import Finding, doubtful, ok, wrong
+from .traces import Trial, traceless
 
 STORE = "store"
 
@@ -29,6 +30,7 @@ SECONDS = 60.0
 """How long what a check writes may live, should it be interrupted."""
 
 _WHY = "Sessions cannot be renewed or ended, and nobody can sign in."
+_AS_THE_SITE = "Look at `store` (LUMIN_STORE), and run this as the user that the site runs as."
 
 
 def store(config: LuminConfig) -> Iterator[Finding]:
@@ -36,23 +38,25 @@ def store(config: LuminConfig) -> Iterator[Finding]:
     if not isinstance(config.store, str):
         yield ok(STORE, "is an object of the application's; `lumin_middleware.testing.StoreContract` is its test")
         return
-    try:
-        first, second = _opened(config), _opened(config)
-    except (ConfigurationError, StoreUnavailable) as error:
-        yield wrong(STORE, f"cannot be opened: {_words(error)}", _WHY, "Look at `store` (LUMIN_STORE).")
-        return
-    try:
-        yield from _tried(config, first, second)
-    except StoreUnavailable as error:
-        yield wrong(STORE, f"does not answer: {_words(error)}", _WHY, "Look whether it is up, and may be written to.")
-    finally:
-        for each in (first, second):
-            with suppress(StoreUnavailable):
-                getattr(each, "close", lambda: None)()
+    with traceless(config.store, config.fingerprint) as trial:
+        try:
+            first, second = _opened(trial), _opened(trial)
+        except (ConfigurationError, StoreUnavailable) as error:
+            yield wrong(STORE, f"cannot be opened: {_words(error)}", _WHY, _AS_THE_SITE)
+            return
+        try:
+            yield from _tried(config, trial, first, second)
+        except StoreUnavailable as error:
+            cure = "Look whether it is up, and may be written to."
+            yield wrong(STORE, f"does not answer: {_words(error)}", _WHY, cure)
+        finally:
+            for each in (first, second):
+                with suppress(StoreUnavailable):
+                    getattr(each, "close", lambda: None)()
 
 
-def _opened(config: LuminConfig) -> Any:
-    found: Any = store_from_url(str(config.store), asynchronous=False, fingerprint=config.fingerprint, clock=time.time)
+def _opened(trial: Trial) -> Any:
+    found: Any = store_from_url(trial.url, asynchronous=False, fingerprint=trial.fingerprint, clock=time.time)
     return found() if callable(found) and not hasattr(found, "get") else found
 
 
@@ -60,7 +64,7 @@ def _words(error: Exception) -> str:
     return error.problem if isinstance(error, ConfigurationError) else str(error)
 
 
-def _tried(config: LuminConfig, first: Store, second: Store) -> Iterator[Finding]:
+def _tried(config: LuminConfig, trial: Trial, first: Store, second: Store) -> Iterator[Finding]:
     key = f"doctor {token_hex(16)}"
     try:
         if not (first.swap(key, None, b"one", SECONDS) and first.get(key) == b"one"):
@@ -82,8 +86,13 @@ def _tried(config: LuminConfig, first: Store, second: Store) -> Iterator[Finding
     elif took > SLOW:
         why = "Each renewal waits for it several times, and with sessions='store' each request."
         yield doubtful(STORE, f"a look takes {took * 1000:.0f} ms", why, "Bring it nearer, or look at its load.")
+    elif trial.folder:
+        why = "It is made at the first start; the folder of a misspelt path is made as well."
+        cure = "Make it for the user that the site runs as, or correct `store` (LUMIN_STORE)."
+        yield doubtful(STORE, f"would be {trial.path}, and {trial.folder} is not there", why, cure)
     else:
-        where = f" ({first.path})" if isinstance(first, SQLiteStore) else ""
+        path = trial.path or (first.path if isinstance(first, SQLiteStore) else "")
+        where = f" ({path})" if path else ""
         yield ok(STORE, f"is written to, atomic, and seen by all; a look takes {took * 1000:.1f} ms{where}")
 
 

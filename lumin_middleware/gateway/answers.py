@@ -44,7 +44,7 @@ class Answers:
 
     def _told(self, scope: Scope, status: int, reason: str, title: str, text: str, reference: str) -> Response:
         if "text/html" not in pages.accepted(scope["headers"], b"accept").lower():
-            return pages.problem(status, reason, title, detail=text)
+            return pages.problem(status, reason, title, reference=reference, detail=text)
         again = [("try_again", "")] if status >= 500 and scope.get("method") in ("GET", "HEAD") else []
         draft = pages.Draft(
             reason if f"{reason}.text" in KEYS else "bad_request",

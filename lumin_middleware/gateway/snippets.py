@@ -108,7 +108,8 @@ def nginx_http(config: LuminConfig, *, auth: str, upstream: str, cache: Cache) -
 
 def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: Cache | None) -> dict[str, str]:
     if program not in PROGRAMS:
-        raise ConfigurationError("program", f"{program!r} is not known; use one of {', '.join(PROGRAMS)}")
+        told = "; Envoy's are in docs/frontends.md" if program.lower() == "envoy" else ""
+        raise ConfigurationError("program", f"{program!r} is not known; use one of {', '.join(PROGRAMS)}{told}")
     if not config.prefix:
         raise ConfigurationError("redirect_uri", "needs a path of two parts, such as /auth/callback")
     for field, url in (("auth", auth), ("upstream", upstream)):

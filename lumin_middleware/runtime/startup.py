@@ -54,7 +54,7 @@ def not_set_up(error: LuminError, accept: str = "", accept_language: str = "") -
     if "text/html" in accept.lower():
         draft = pages.Draft(reason.code, links=[("try_again", "")], reason=reason.code, reference=reference)
         return pages.NOBODYS.page(accept_language, error.status_hint, draft, headers=headers)
-    return pages.problem(error.status_hint, error.reason, reason.title, headers=headers)
+    return pages.problem(error.status_hint, error.reason, reason.title, headers=headers, reference=reference)
 
 
 def is_being_served() -> bool:

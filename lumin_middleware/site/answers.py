@@ -91,7 +91,7 @@ class Answers(Places):
     # --- what the log hears ---
 
     def _reference(self, request: Request, reason: Reason, status: int, **particulars: object) -> str:
-        """A name for this answer, which its page shows; where it is worth a line of its own, the line is written."""
+        """A name for this answer, which it shows; where it is worth a line of its own, the line is written."""
         reference = pages.reference(digest(self._world.token(8)))
         if reason.level > DEBUG:  # what is not is in the line that each request has
             event = self._event(request, reason.code, status, particulars.get("cause", ""))
@@ -140,7 +140,7 @@ class Answers(Places):
                 reference=reference,
             )
             return self.page(request, 401, content, headers=headers)
-        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
+        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url, reference=reference)
 
     def not_recent(self, request: Request, max_age: float, *, may_be_page: bool) -> Response:
         """401 for somebody whose sign-in is too long ago and who cannot be redirected (RFC 9470, 3)."""
@@ -153,14 +153,14 @@ class Answers(Places):
             links = (("sign_in", login_url),)
             content = Draft(told.code, links=links, framed=True, reason=told.code, reference=reference)
             return self.page(request, 401, content, headers=headers)
-        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url)
+        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url, reference=reference)
 
-    def not_connected(self, request: Request) -> Response:
+    def not_connected(self, request: Request, name: str) -> Response:
         """403 for somebody who has not connected and cannot be sent there."""
-        url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}"
+        url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}&name={name}"
         told = REASONS["not_connected"]
-        self._reference(request, told, 403)
-        return pages.problem(403, told.code, told.title, connect_url=url)
+        reference = self._reference(request, told, 403)
+        return pages.problem(403, told.code, told.title, connect_url=url, reference=reference)
 
     def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
         """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1).
@@ -180,7 +180,8 @@ class Answers(Places):
                 reference=reference,
             )
             return self.page(request, 403, content, headers=challenge)
-        return pages.problem(403, reason.code, reason.title, headers=challenge, scope=error.scope, login_url=login_url)
+        members = {"scope": error.scope, "login_url": login_url}
+        return pages.problem(403, reason.code, reason.title, headers=challenge, reference=reference, **members)
 
     def looping(self, request: Request, again: str) -> Response:
         """The sign-ins of this browser lead nowhere."""
@@ -265,7 +266,7 @@ class Answers(Places):
         reference = self._reference(request, REASONS[reason], status, **particulars)
         if not self._wants_page(request):
             title = TEXTS[KEYS.get(key := content.title or f"{content.name}.title", key)].format_map(content.values)
-            return pages.problem(status, reason, title, headers=headers)
+            return pages.problem(status, reason, title, headers=headers, reference=reference)
         return self.page(request, status, replace(content, reason=reason, reference=reference), headers=headers)
 
     def method_not_allowed(self, allow: str) -> Response:
@@ -295,8 +296,8 @@ class Answers(Places):
         """503: the cookies are gone, but the session could not be ended for whoever has a copy of them."""
         reason = REASONS["signed_out_here_only"]
         if not self._wants_page(request):
-            self._reference(request, reason, 503, error=error)
-            return pages.problem(503, error.reason, reason.person)
+            reference = self._reference(request, reason, 503, error=error)
+            return pages.problem(503, error.reason, reason.person, reference=reference)
         content = Draft(reason.code, links=(("sign_in", self.login_path),))
         return self.tell(request, 503, reason.code, content, error=error)
 

@@ -189,18 +189,25 @@ def accepted(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
 
 
 def problem(
-    status: int, reason: str, title: str, *, headers: Iterable[tuple[str, str]] = (), **members: str
+    status: int,
+    reason: str,
+    title: str,
+    *,
+    headers: Iterable[tuple[str, str]] = (),
+    reference: str = "",
+    **members: str,
 ) -> Response:
-    """A problem for a program (RFC 9457, 3.1). `reason` is one of a fixed list."""
+    """A problem for a program (RFC 9457, 3.1). `reason` is one of a fixed list, `reference` the name of the answer."""
     content: Mapping[str, object] = {
         "type": f"urn:lumin-middleware:{reason}",
         "title": title,
         "status": status,
         "reason": reason,
         **members,
+        **({"reference": reference} if reference else {}),
     }
     answer = document(status, content, media_type="application/problem+json", headers=headers)
-    answer.reason = reason
+    answer.reason, answer.reference = reason, reference
     return answer
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..config import LuminConfig
 from ..errors import (
+    ClientMisused,
     InsufficientScope,
     LoginRequired,
     LuminError,
@@ -28,7 +29,7 @@ from .api_proxy import ApiProxy
 from .at_once import AtOnce
 from .browser import BrowserFile, Popup
 from .callback import Callback
-from .connect import Connect
+from .connect import NAME, Connect
 from .kept_form import KeptForm
 from .login import Login
 from .parts import Parts
@@ -217,8 +218,8 @@ class RelyingParty:
         missing = tuple(token for token in wanted.scope if session is None or token not in session.tokens.scope)
         if session is not None and wanted.max_age is not None and not self._is_recent(session, wanted.max_age):
             return await self._require_recent(request, jar, session, wanted.max_age, missing, redirect=redirect)
-        if session is not None and wanted.offline and not missing:
-            return await self._require_grant(request, jar, session, redirect=redirect)
+        if session is not None and wanted.grant is not None and not missing:
+            return await self._require_grant(request, jar, session, wanted.grant, redirect=redirect)
         if session is None or not missing:
             return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
@@ -259,10 +260,16 @@ class RelyingParty:
             request, jar, self._here(request), needed=needed, asked_by=person(session), extra=extra
         )
 
-    async def _require_grant(self, request: Request, jar: Jar[Opened], session: Session, *, redirect: bool) -> Response:
+    async def _require_grant(
+        self, request: Request, jar: Jar[Opened], session: Session, name: str, *, redirect: bool
+    ) -> Response:
+        if not NAME.fullmatch(name):
+            return self.failure(
+                request, ClientMisused(f"{name!r} is no name of a grant: letters, digits, and . _ : - are")
+            )
         if redirect and is_navigation(request):
-            return await self._connect.begin(request, jar, session, self._here(request))
-        return self._answers.not_connected(request)
+            return await self._connect.begin(request, jar, session, self._here(request), name)
+        return self._answers.not_connected(request, name)
 
     def _here(self, request: Request) -> str:
         page = access.here(target(request), "")

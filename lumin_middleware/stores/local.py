@@ -31,16 +31,21 @@ def local_store(fingerprint: str, *, clock: Callable[[], float] = time.time) -> 
     """
     if not re.fullmatch(r"[\w-]+", fingerprint, re.ASCII):
         raise ValueError("a fingerprint is letters, digits, '-' and '_'")
-    machine = re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)
     refusals = []
-    for directory in directories():
+    for path in paths(fingerprint):
         try:
-            os.makedirs(os.path.dirname(directory), mode=0o700, exist_ok=True)
-            return SQLiteStore(os.path.join(directory, f"{fingerprint}@{machine}.sqlite3"), clock=clock)
+            os.makedirs(os.path.dirname(os.path.dirname(path)), mode=0o700, exist_ok=True)
+            return SQLiteStore(path, clock=clock)
         except (ConfigurationError, OSError) as refusal:
             refusals.append(str(refusal))
     say("no_private_place", tried="; ".join(refusals))
     return MemoryStore(clock=clock)
+
+
+def paths(fingerprint: str) -> Iterator[str]:
+    """Where the store of a configuration may be, in order."""
+    machine = re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)
+    return (os.path.join(directory, f"{fingerprint}@{machine}.sqlite3") for directory in directories())
 
 
 def directories() -> Iterator[str]:

@@ -41,7 +41,7 @@ def store_opener(
     |---|---|
     | `local` | `local_store(fingerprint)` |
     | `memory://` | a new `MemoryStore` |
-    | `sqlite:///path` | `SQLiteStore("/path")`; the path is absolute, and percent-encoded |
+    | `sqlite:///path` | `SQLiteStore("/path")`; the path is absolute, not in `/` itself, and percent-encoded |
     | `postgresql://…` | `PostgresStore` or `AsyncPostgresStore`, in libpq's words |
     | `dynamodb://table?region=…&endpoint=…` | `DynamoDBStore`; boto3 finds what is not given |
     | `django`, `django://alias` | `DjangoStore`: the site's own database, or the one of that alias |
@@ -79,7 +79,11 @@ def _path(url: str) -> str:
     path = url.removeprefix("sqlite://")
     if not path.startswith("/") or path.endswith("/") or "?" in path or "#" in path or "%00" in path:
         raise ConfigurationError("store", "names no file; write sqlite:/// and the absolute path of one, encoded")
-    return unquote(path)
+    parts = unquote(path).lstrip("/").split("/")
+    if len(parts) == 1 or {".", ".."} & set(parts):  # what others read as a relative path
+        cure = "write sqlite:/// and the absolute path, as in sqlite:////var/lib/shop/lumin.sqlite3"
+        raise ConfigurationError("store", f"names a file in the root of the file system, or by a relative path; {cure}")
+    return "/" + "/".join(parts)
 
 
 def _django_store(alias: str, clock: Callable[[], float]) -> Store:

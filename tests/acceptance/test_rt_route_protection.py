@@ -190,6 +190,7 @@ async def test_rt_01_the_401_says_why_and_where_to_sign_in(each_site):
         "status": 401,
         "reason": "no_session",
         "login_url": "/auth/login?return_to=/page%3Fa%3Db",
+        "reference": problem["reference"],
     }
 
 

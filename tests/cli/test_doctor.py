@@ -44,6 +44,13 @@ def test_as_json_it_is_a_list_of_findings(good):
     assert [each["check"] for each in findings if each["level"] == "wrong"] == ["client", "client secret"]
 
 
+def test_each_setting_that_is_wrong_is_a_finding(good):
+    wrong = {"LUMIN_SECRET_KEY": "short", "LUMIN_SESSIONS": "x", "LUMIN_PUBLIC": "healthz", "LUMIN_TIMEOUT": "-1"}
+    done = run("doctor", "--json", **{**good, **wrong})
+    findings = json.loads(done.stdout)
+    assert {each["what"].partition(":")[0] for each in findings} == set(wrong)
+
+
 def test_settings_that_cannot_be_read_are_one_finding(good):
     done = run("doctor", **{**good, "LUMIN_SECRET_KEY": ""})
     assert done.returncode == 1

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lumin_middleware.cli import store as commands
-from lumin_middleware.stores import MemoryStore
+from lumin_middleware.stores import MemoryStore, SQLiteStore
 from lumin_middleware.stores.postgres_statements import schema
 from tests.postgres_server import Postgres
 from tests.stores import django_database
@@ -75,9 +75,21 @@ def test_each_store_is_checked(kind: str, tmp_path: Path) -> None:
             assert invoke("check", server.url).exit_code == 0
     else:
         assert invoke("check", {"memory": "memory://", "sqlite": f"sqlite://{tmp_path}/store"}[kind]).exit_code == 0
-    if kind == "sqlite":
-        with closing(sqlite3.connect(tmp_path / "store")) as connection:
-            assert connection.execute("SELECT count(*) FROM record").fetchone() == (0,)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_is_there_is_checked_itself(tmp_path: Path) -> None:
+    kept = SQLiteStore(tmp_path / "store")
+    kept.swap("key", None, b"value", 60)
+    assert invoke("check", f"sqlite://{tmp_path}/store").exit_code == 0
+    assert kept.get("key") == b"value"
+    with closing(sqlite3.connect(tmp_path / "store")) as connection:
+        assert connection.execute("SELECT count(*) FROM record").fetchone() == (1,)
+
+
+def test_nothing_is_left_of_a_store_that_was_not_there(tmp_path: Path) -> None:
+    done = invoke("check", f"sqlite://{tmp_path}/folder/store")
+    assert (done.exit_code, list(tmp_path.iterdir())) == (0, [])
 
 
 def test_a_django_site_s_store_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
-import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask import Flask
@@ -27,6 +27,8 @@ from lumin_middleware.doctor.examination import examine
 from lumin_middleware.doctor.findings import Finding
 from lumin_middleware.doctor.settings import read
 from lumin_middleware.emulator import Client, Running, serve
+from lumin_middleware.stores import SQLiteStore
+from lumin_middleware.stores.local import local_store
 from tests.certificates import self_signed
 from tests.proxies.rig import free_port
 
@@ -115,9 +117,7 @@ def test_nothing_is_left_behind(config, lumin, tmp_path):
     list(examine(config()))
     assert len(lumin.emulator.signature_requests) == before
     assert lumin.emulator.reuse_events == 0
-    with closing(sqlite3.connect(f"{tmp_path}/store.sqlite3")) as connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        assert all(connection.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,) for name in tables)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- what is not ----------------------------------------------------------------------------------------
@@ -276,6 +276,50 @@ def test_a_store_that_is_down_is_named(config):
     assert (finding.check, finding.level) == ("store", "wrong")
 
 
+def of_store(config: LuminConfig) -> Finding:
+    from lumin_middleware.doctor.stores import store
+
+    [finding] = store(config)
+    return finding
+
+
+@pytest.mark.parametrize("slashes", ["sqlite://", "sqlite:///"])
+@pytest.mark.parametrize("there", ["nothing", "folder", "file"])
+def test_of_a_store_nothing_is_made_that_was_not_there(config, tmp_path, slashes, there):
+    path = tmp_path / "folder" / "a b.sqlite3"
+    if there != "nothing":
+        path.parent.mkdir(mode=0o700)
+    if there == "file":
+        SQLiteStore(path)
+    before = sorted(tmp_path.rglob("*"))
+    finding = of_store(config(store=slashes + quote(str(path))))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert finding.level == ("doubtful" if there == "nothing" else "ok")
+    assert str(path) in finding.what
+    assert f"/{path}" not in finding.what
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_of_the_local_store_nothing_is_made_that_was_not_there(config, tmp_path, monkeypatch, there):
+    for name in ("XDG_STATE_HOME", "HOME", "XDG_RUNTIME_DIR", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path / "deep" / name.lower()))
+    settings = config(store="local")
+    if there:
+        local_store(settings.fingerprint)
+    before = sorted(tmp_path.rglob("*"))
+    assert of_store(settings).level == "ok"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_store_of_another_user_is_no_fault_of_the_settings(config, tmp_path, monkeypatch):
+    SQLiteStore(tmp_path / "store.sqlite3")
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    finding = of_store(config())
+    assert (finding.level, "belongs to another user" in finding.what) == ("wrong", True)
+    assert "run this as the user that the site runs as" in finding.cure
+
+
 def test_a_store_that_cannot_be_written_is_named(config, tmp_path):
     (tmp_path / "file").write_text("")
     [finding] = matter(config(store=f"sqlite:///{tmp_path}/file/store.sqlite3"))
@@ -330,7 +374,7 @@ GOOD = {
 def test_a_variable_that_is_wrong_is_named(monkeypatch, changes, named):
     for name, value in {**GOOD, **changes}.items():
         monkeypatch.setenv(name, value)
-    config, finding = read()
+    config, [finding] = read()
     if config is None:
         assert re.search(named, finding.what)
         assert finding.level == "wrong"
@@ -343,7 +387,7 @@ def test_a_variable_that_is_wrong_is_named(monkeypatch, changes, named):
 def test_variables_that_are_right_are_read(monkeypatch):
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
-    config, finding = read()
+    config, [finding] = read()
     assert config is not None
     assert finding.level == "ok"
 

@@ -187,9 +187,10 @@ async def test_an_application_asks_for_it_itself(site: Site) -> None:
     assert (await browser.navigate("/x")).status == 200
 
 
-async def test_an_application_asks_to_act_while_somebody_is_away(site: Site) -> None:
+@pytest.mark.parametrize("name", ["default", "night.job"])
+async def test_an_application_asks_to_act_while_somebody_is_away(site: Site, name: str) -> None:
     async def connect(request: Any) -> Any:
-        return lumin(request).challenge(offline=True)
+        return lumin(request).challenge(offline=True, **({} if name == "default" else {"name": name}))
 
     site.asgi_app.handler = answered_by(connect)
     browser = site.browser("asgi")
@@ -199,10 +200,24 @@ async def test_an_application_asks_to_act_while_somebody_is_away(site: Site) -> 
     answer = await browser.navigate(site.emulator.sign_in(begun))
     assert answer.header("location") == "/x"
     listed = json.loads((await browser.fetch("GET", "/auth/connections")).body)["connections"]
-    assert [each["name"] for each in listed] == ["default"]
+    assert [each["name"] for each in listed] == [name]
     told = await browser.fetch("GET", "/x")
     assert (told.status, json.loads(told.body)["reason"]) == (403, "not_connected")
     assert json.loads(told.body)["connect_url"].startswith("/auth/connect?return_to=")
+    assert json.loads(told.body)["connect_url"].endswith(f"&name={name}")
+
+
+@pytest.mark.parametrize("name", ["", "two words", "x" * 65, "a/b"])
+async def test_a_grant_has_a_name_that_can_stand_in_an_address(site: Site, name: str) -> None:
+    async def connect(request: Any) -> Any:
+        return lumin(request).challenge(offline=True, name=name)
+
+    site.asgi_app.handler = answered_by(connect)
+    browser = site.browser("asgi")
+    await browser.sign_in()
+    told = await browser.fetch("GET", "/x")
+    assert (told.status, json.loads(told.body)["reason"]) == (500, "client_misused")
+    assert (await browser.navigate("/x")).status == 500
 
 
 # --- settings -------------------------------------------------------------------------------------------

@@ -451,6 +451,8 @@ def test_a_socket_opens_for_this_sites_pages_only(setup, browser, stranger):
 
 
 def test_a_program_that_is_not_known_is_named():
+    with pytest.raises(ConfigurationError, match=r"docs/frontends\.md"):
+        snippet("envoy", config(), auth="http://a", upstream="http://b")
     with pytest.raises(ConfigurationError, match="apache"):
         snippet("apache", config(), auth="http://a", upstream="http://b")
 

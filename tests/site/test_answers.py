@@ -47,6 +47,8 @@ def said(response: Response) -> dict[str, Any]:
     assert content["status"] == response.status
     assert re.fullmatch(r"[a-z_]+", content["reason"]), "reasons are a fixed list of words"
     assert content["type"] == f"urn:lumin-middleware:{content['reason']}"
+    assert content.get("reference", "") == response.reference
+    assert response.reference or response.status == 405
     return content
 
 

@@ -43,6 +43,7 @@ def test_a_path_is_absolute_and_percent_encoded(tmp_path: Path, asynchronous: bo
     store = store_at(slashes + quote(str(path)), asynchronous=asynchronous)
     assert isinstance(store, SQLiteStore)
     assert path.is_file()
+    assert store.path == str(path)
 
 
 REDIS = [
@@ -93,6 +94,12 @@ def test_the_clock_is_passed_on(tmp_path: Path, scheme: str) -> None:
         "sqlite:///s3cret?mode=memory",
         "sqlite:///s3cret#",
         "sqlite:///s3cret%00",
+        "sqlite:///s3cret",
+        "sqlite:////s3cret.db",
+        "sqlite://///s3cret",
+        "sqlite:///./s3cret",
+        "sqlite:///../data/s3cret",
+        "sqlite:////var/lib/%2e%2e/s3cret",
         "mysql://somebody:s3cret@host/db",
         "redis:/somebody:s3cret@host",
         "redis",

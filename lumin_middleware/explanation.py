@@ -102,10 +102,10 @@ def _request(config: LuminConfig, method: str, target: str, headers: Sequence[tu
     scope = {
         "type": "http",
         "method": method,
-        "path": unquote_to_bytes(raw.encode("utf-8", "surrogateescape")).decode("utf-8", "replace"),
-        "raw_path": raw.encode("utf-8", "surrogateescape"),
-        "query_string": query.encode("utf-8", "surrogateescape"),
-        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+        "path": unquote_to_bytes(_raw(raw)).decode("utf-8", "replace"),
+        "raw_path": _raw(raw),
+        "query_string": _raw(query),
+        "headers": [(_raw(name.lower()), _raw(value)) for name, value in headers],
         "client": (peer, 0) if peer else None,
     }
 
@@ -114,6 +114,11 @@ def _request(config: LuminConfig, method: str, target: str, headers: Sequence[tu
 
     request = read(scope, receive, config.callback_path)  # type: ignore[arg-type]
     return dataclasses.replace(request, body=_no_body)
+
+
+def _raw(text: str) -> bytes:
+    """What a terminal gave, as it gave it: browsers send text in headers as UTF-8, too."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 async def _no_body() -> bytes:

@@ -108,7 +108,9 @@ def test_the_site_builds_without_a_warning(tmp_path):
     )
     assert done.returncode == 0, done.stdout
     site = copy / ".site"
-    assert "LuminMiddleware" in (site / "api" / "index.html").read_text("utf-8")
+    reference = (site / "api" / "index.html").read_text("utf-8")
+    for name in ("AsyncLuminClient.challenge", "wsgi.LuminMiddleware", "django.UserMiddleware", "testing.signed_in"):
+        assert f'id="lumin_middleware.{name}"' in reference
     assert not list(site.rglob("*.toml"))
     assert 'data-md-component="source"' not in (site / "index.html").read_text("utf-8"), "it asks api.github.com"
     assert (site / "site.css").exists()

@@ -157,3 +157,10 @@ def test_every_reading_is_named():
     found = explain(settings, "GET", "/static/%252e%252e/sign/1", scope=(), clock=lambda: 1e9)
     assert {"/static/%2e%2e/sign/1", "/sign/1"} <= set(found.readings)
     assert (found.reason.code, found.by) == ("insufficient_scope", "required_scopes '/sign/*'")
+
+
+@pytest.mark.parametrize("value", ["日本", "é", "\udcff", "\x80"])
+@pytest.mark.parametrize("name", ["accept-language", "cookie", "x-é"])
+def test_what_a_terminal_gave_is_taken_as_it_gave_it(name, value):
+    found = explain(config(), "GET", "/x", headers=[(name, f"a={value}")], clock=lambda: 1_800_000_000.0)
+    assert found.status in (303, 401)

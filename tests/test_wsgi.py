@@ -64,6 +64,14 @@ async def browser(site: Site) -> Browser:
     return browser
 
 
+@pytest.fixture
+async def newcomer(site: Site) -> Browser:
+    """Somebody who has just signed in, and for whom there is nothing to do before the application works."""
+    browser = site.browser("wsgi")
+    await browser.sign_in()
+    return browser
+
+
 def request(browser: Browser, target: str = "/", method: str = "GET", body: bytes = b"", **more: Any) -> dict[str, Any]:
     """The environ of a navigation of this browser."""
     cookie = "; ".join(f"{name}={value}" for name, value in browser.jar.items())
@@ -173,6 +181,34 @@ async def test_a_second_start_response_with_exc_info_replaces_the_first(site, br
     assert (answer.status, answer.body) == (500, b"sorry")
     assert answer.header("x-first") is None
     assert len(session_cookies(answer)) == 1
+
+
+@pytest.mark.parametrize("then", ["500 Sorry", "200 OK"])
+@pytest.mark.parametrize("first", ["200 OK", "500 Sorry"])
+async def test_an_application_that_changes_its_mind_over_an_error_of_ours_has_its_say(site, newcomer, first, then):
+    def app(environ, start_response):
+        try:
+            if first.startswith("200"):
+                start_response(first, [*HTML, ("X-First", "1")])
+                lumin(environ).get("user/info")
+            else:
+                try:
+                    lumin(environ).get("user/info")
+                except LoginRequired:
+                    start_response(first, HTML)
+                    raise
+        except LoginRequired as error:
+            start_response(then, HTML, (type(error), error, error.__traceback__))
+        return [b"its own"]
+
+    site.wsgi_app.handler = app
+    site.emulator.revoke_all()
+    answer = serve_validated(site.wsgi, request(newcomer))
+    if (first, then) == ("500 Sorry", "500 Sorry"):  # which says no more than that it happened
+        assert answer.status == 303
+    else:
+        assert (answer.status, answer.body) == (int(then[:3]), b"its own")
+        assert answer.header("x-first") is None
 
 
 async def test_a_second_start_response_after_the_first_byte_raises_the_applications_error(site, browser):
@@ -583,13 +619,13 @@ def _in_a_group_in_the_body(environ: Any, start_response: Any) -> Body:
 
 
 @pytest.mark.parametrize("app", [_early, _in_the_body, _in_an_iterable, _in_a_group, _in_a_group_in_the_body])
-async def test_login_required_becomes_the_challenge(site, browser, app):
+async def test_login_required_becomes_the_challenge(site, newcomer, app):
     site.wsgi_app.handler = app
     site.emulator.revoke_all()
-    answer = serve_validated(site.wsgi, request(browser, "/page?x=1"))
+    answer = serve_validated(site.wsgi, request(newcomer, "/page?x=1"))
     assert answer.status == 303
     assert (answer.header("location") or "").startswith(f"{site.emulator.base}/oauth2/auth?")
-    cookie = request(browser)["HTTP_COOKIE"]
+    cookie = request(newcomer)["HTTP_COOKIE"]
     answer = serve_validated(site.wsgi, environ("/page", headers={**FETCH, "cookie": cookie}))
     assert (answer.status, json.loads(answer.body)["login_url"]) == (401, "/auth/login?return_to=/page")
     answer = serve_validated(site.wsgi, environ("/page", "HEAD", {**FETCH, "cookie": cookie}))

@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 
 import typer
 
+from ..checks import seconds
 from ..emulator import DEMO_CLIENT, Running, serve
-from .emulator import environment
+from ..errors import ConfigurationError
+from .emulator import TEN_YEARS, environment
 from .terminal import LOOPBACK, PORT, fail, is_set, listen, log_to_stderr, registered_port, settings, until_stopped
 
 EXAMPLE = "examples.demo:app"
@@ -46,6 +48,10 @@ def demo(
     application signs people in with Lumin itself.
     """
     log_to_stderr(logging.DEBUG if debug else logging.INFO)
+    try:
+        seconds("--access-token-lifetime", access_token_lifetime, 1, TEN_YEARS)
+    except ConfigurationError as error:
+        fail(str(error))
     with until_stopped():
         if is_set("LUMIN_CLIENT_ID"):
             if not is_set("LUMIN_SECRET_KEY"):

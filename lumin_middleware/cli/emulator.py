@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ..checks import is_loopback, url
+from ..checks import credential, is_loopback, seconds, url
 from ..emulator import DEMO_CLIENT, Client, Running, run
 from ..errors import ConfigurationError
 from .terminal import LOOPBACK, fail, until_stopped
+
+TEN_YEARS = 315_360_000.0
+"""Seconds that anything lives at most: a clock can be set ahead of it."""
 
 CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
 
@@ -33,8 +36,16 @@ def emulator(
 ) -> None:
     """Serve a local Lumin, and print the settings that lead to it."""
     redirect_uris = tuple(redirect_uri or DEMO_CLIENT.redirect_uris)
-    for uri in redirect_uris:
-        _require_url(uri)
+    try:
+        credential("--client-id", client_id)
+        credential("--client-secret", client_secret)
+        for uri in redirect_uris:
+            url("--redirect-uri", uri, query=True)
+        seconds("--access-token-lifetime", access_token_lifetime, 0, TEN_YEARS)
+        seconds("--refresh-token-lifetime", refresh_token_lifetime, 0, TEN_YEARS)
+        seconds("--refresh-token-grace", refresh_token_grace, 0, TEN_YEARS)
+    except ConfigurationError as error:
+        fail(str(error))
     client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=redirect_uris)
     with until_stopped():
         try:
@@ -48,15 +59,9 @@ def emulator(
                 refresh_token_lifetime=refresh_token_lifetime,
                 refresh_token_grace=refresh_token_grace,
             )
-        except OSError as error:
-            fail(f"Cannot listen at {host}:{port} ({error.strerror}); choose another --port.")
-
-
-def _require_url(uri: str) -> None:
-    try:
-        url("--redirect-uri", uri, query=True)
-    except ConfigurationError as error:
-        fail(str(error))
+        except (OSError, UnicodeError) as error:  # of which the latter is a name that cannot be asked for
+            why = getattr(error, "strerror", None) or "no such name"
+            fail(f"Cannot listen at {host}:{port} ({why}); choose another --port, or --host.")
 
 
 def _introduce(running: Running) -> None:

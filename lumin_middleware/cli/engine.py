@@ -25,7 +25,7 @@ import typer
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
 from ..gateway.engines import LOGS, Plan, reload_command, without_queries, written
-from .terminal import LOOPBACK, fail, log_to_stderr, until_stopped
+from .terminal import LOOPBACK, fail, listen, log_to_stderr, until_stopped
 from .worker import GRACE
 
 POLL = 0.1
@@ -49,7 +49,7 @@ def run(engine: str, program: str, plan: Plan, changes: Mapping[str, Any]) -> No
         tempfile.TemporaryDirectory(prefix="lumin-middleware-", dir=where, ignore_cleanup_errors=True) as folder,
         _bind(LOOPBACK, 0) as listener,
     ):
-        port = plan.port or _free(plan.host)
+        port = _free(plan)
         auth = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
         plan = replace(plan, port=port, auth=auth, folder=Path(folder), config=_trusting(plan))
         changes = {**changes, "trusted_proxies": plan.config.trusted_proxies}
@@ -70,8 +70,9 @@ def _trusting(plan: Plan) -> Any:
     return replace(plan.config, trusted_proxies=tuple(dict.fromkeys((*plan.config.trusted_proxies, LOOPBACK))))
 
 
-def _free(host: str) -> int:
-    with _bind(host, 0) as free:
+def _free(plan: Plan) -> int:
+    """The port for the engine, which was free a moment ago. The engine itself says at length when one is taken."""
+    with listen(plan.port, plan.host) as free:
         return int(free.getsockname()[1])
 
 

@@ -12,16 +12,21 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ..checks import is_loopback
+from ..checks import is_loopback, seconds
 from ..errors import ConfigurationError
 from ..gateway.engines import ISSUERS, Plan, choose
 from .engine import run
 from .terminal import LOOPBACK, PORT, fail, listen, log_to_stderr, registered_port, settings, until_stopped
 
-OPTIONS = {name: name for name in ("upstream", "public", "optional", "engine", "cache", "workers", "certificate")} | {
-    "api_proxy": "api"
+OPTIONS = {
+    **{name: name for name in ("upstream", "public", "optional", "engine", "cache", "workers", "certificate")},
+    "timeout": "timeout",
+    "api_proxy": "api",
 }
 """The settings that have an option here, which may be what is wrong."""
+
+DAY = 86_400.0
+"""Seconds that an answer may take to begin at most."""
 
 GRACE = 10  # seconds that requests in flight have once the gateway is told to stop
 
@@ -93,6 +98,7 @@ def proxy(
         "api_proxy": (*config.api_proxy, *api),
     }
     with _named_after_options():
+        seconds("timeout", timeout, 0.1, DAY)
         plan = Plan(
             replace(config, **rules),
             upstream,

@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EADDRNOTAVAIL
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -73,12 +74,17 @@ def registered_port() -> int:
 
 
 def listen(port: int | None, host: str = LOOPBACK) -> socket.socket:
+    """A socket at the port, or a default one; where that is taken, at any."""
     try:
         return _bind(host, PORT if port is None else port)
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == EADDRNOTAVAIL:
+            fail(f"{host!r} is no address of this machine; choose another --host.")
         if port is None:
-            return _bind(LOOPBACK, 0)
+            return _bind(host, 0)
         fail(f"Port {port} cannot be used ({error.strerror}); choose another --port.")
+    except UnicodeError:  # a name that no name server could be asked for
+        fail(f"{host!r} is no address of this machine; choose another --host.")
 
 
 @contextmanager

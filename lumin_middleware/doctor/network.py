@@ -25,6 +25,10 @@ TOLERANCE, WORTH_SAYING = 60.0, 30.0
 """Seconds that a clock may be off: what ID tokens forgive, and half of it."""
 
 
+NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL")
+"""What OpenSSL's versions call an answer that is no TLS."""
+
+
 def client(config: LuminConfig) -> httpx2.Client:
     """A client that goes the way which the middleware goes."""
     return httpx2.Client(
@@ -56,8 +60,10 @@ def names(config: LuminConfig) -> Iterator[Finding]:
     if getproxies():
         yield ok(NAMES, "are looked up by the proxy")
         return
+    hosts: dict[str, str] = {}
     for url, setting in ((base(config), "server"), (config.api_url, "api_url")):
-        host = urlsplit(url).hostname or ""
+        hosts.setdefault(urlsplit(url).hostname or "", setting)
+    for host, setting in hosts.items():
         try:
             socket.getaddrinfo(host, None)
         except OSError as error:
@@ -127,6 +133,9 @@ def unreachable(check: str, url: str, error: httpx2.HTTPError, why: str) -> Find
     """What an address that cannot be reached means."""
     host = urlsplit(url).netloc
     cause = _cause(error)
+    if isinstance(cause, ssl.SSLError) and cause.reason in NO_TLS:
+        cure = f"Look at the scheme and the port of {url}: what speaks plain http is named with http://."
+        return wrong(check, f"{host} does not speak TLS ({cause.reason})", why, cure)
     if isinstance(cause, ssl.SSLError):
         return wrong(
             check,

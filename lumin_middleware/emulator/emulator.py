@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import httpx2
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -111,7 +111,7 @@ class Emulator:
             *self._logout.routes,
             *self._api.routes,
         ]
-        app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+        app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone})
         return CallRecorder(FaultInjector(app, self.faults, self._clock), self.calls)
 
     async def _home(self, http: Request) -> Response:
@@ -260,6 +260,11 @@ class Emulator:
     def expire_access_tokens(self) -> None:
         """Let every access token issued so far be expired. Refresh tokens live on."""
         self.grants.expire_access_tokens()
+
+
+async def _gone(http: Request, error: Exception) -> Response:
+    """Who went in the middle of a body: nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _http_error(http: Request, error: Exception) -> Response:

@@ -132,11 +132,17 @@ http {
     server {
         $listen
         include lumin.conf;
-        error_page 502 504 @lumin_down;
+        error_page 502 @lumin_down;
+        error_page 504 @lumin_late;
         location @lumin_down {
             auth_request off;
             default_type application/problem+json;
             return 502 '{"type":"about:blank","title":"Not available now","reason":"upstream_unavailable"}';
+        }
+        location @lumin_late {
+            auth_request off;
+            default_type application/problem+json;
+            return 504 '{"type":"about:blank","title":"Not available now","reason":"upstream_timeout"}';
         }
     }
 }
@@ -207,6 +213,7 @@ def _for_the_service(text: str, plan: Plan) -> str:
     """What the service learns: who it is only where that is wanted, and which name it is called by."""
     behind, site = urlsplit(plan.upstream), urlsplit(plan.config.origin)
     more = [
+        "error_page 502 @lumin_down; error_page 504 @lumin_late;",  # beside those of verify, which are this location's
         # Of a service's cookies of our names, which could take the place of a session, browsers take none like this.
         f"proxy_cookie_flags ~^(?:{'|'.join(each.decode() for each in Cookies(plan.config).markers)}) "
         + ("nosecure" if plan.config.secure else "secure")

@@ -69,11 +69,15 @@ class Forwarding:
         said = [(name.lower().encode(), value.encode()) for name, value in identity]
         return [*self._fixed, (b"x-forwarded-for", client.encode("latin-1")), *said, *passed]
 
-    def down(self, headers: Iterable[Header]) -> list[Header]:
-        """An answer's headers for the browser. A cookie of our name would take the place of somebody's session."""
+    def down(self, headers: Iterable[Header], *, is_bodiless: bool = False) -> list[Header]:
+        """An answer's headers for the browser. A cookie of our name would take the place of somebody's session.
+
+        Where there is no body, its length is that of another answer (RFC 9110, 8.6), which a server would wait for.
+        """
+        dropped = _NOT_PASSED_DOWN | {b"content-length"} if is_bodiless else _NOT_PASSED_DOWN
         return [
             (name, self._seen_from_outside(name, value))
-            for name, value in end_to_end(headers, _NOT_PASSED_DOWN)
+            for name, value in end_to_end(headers, dropped)
             if not name.startswith(_HANDSHAKE) and not (name == b"set-cookie" and self._is_ours(value))
         ]
 
@@ -83,7 +87,8 @@ class Forwarding:
         return self._addresses.public_cookie(value) if name == b"set-cookie" else value
 
     def _is_ours(self, set_cookie: bytes) -> bool:
-        return self._our_cookies.fullmatch(set_cookie.partition(b"=")[0].strip()) is not None
+        # One without a name comes back as its value alone, which then has the name that it begins with.
+        return self._our_cookies.fullmatch(set_cookie.lstrip(b" \t=").partition(b"=")[0].strip()) is not None
 
 
 class Addresses:

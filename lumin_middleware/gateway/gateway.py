@@ -28,6 +28,7 @@ from . import incoming
 from .access_log import client_address, shown
 from .answers import Answers
 from .forwarding import Forwarding, Header
+from .http1 import BODILESS
 from .messages import Request, UpstreamTrouble
 from .relay import BROKEN, close, relay
 from .upstream import CONNECT_TIMEOUT, Upstream
@@ -143,7 +144,8 @@ class Gateway:
             await respond(self._answers.trouble(error, scope, late=error.late), scope, send)
             return
         try:
-            passed = self._forwarding.down(answer.headers)
+            is_bodiless = answer.status in BODILESS and scope["method"] != "HEAD"
+            passed = self._forwarding.down(answer.headers, is_bodiless=is_bodiless)
             await send({"type": "http.response.start", "status": answer.status, "headers": passed})
             async for piece in answer.pieces():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -237,7 +239,8 @@ async def _deny(response: Response, scope: Scope, send: Send) -> None:
 def _upstream_url(upstream: str) -> httpx2.URL:
     try:
         url = httpx2.URL(upstream)
-    except httpx2.InvalidURL as error:
+        urlsplit(upstream).port  # noqa: B018  what is out of range is no port
+    except (httpx2.InvalidURL, ValueError) as error:
         raise ConfigurationError("upstream", f"is not a URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
         raise ConfigurationError("upstream", f"{upstream!r} must be a plain URL such as http://127.0.0.1:5173")

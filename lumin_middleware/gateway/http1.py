@@ -21,7 +21,7 @@ BUFFERED = 65_536
 HEAD_LIMIT = 131_072
 """Bytes that the head of an answer may have, and what is no body on end: twice what browsers take."""
 
-_BODILESS = (204, 304)
+BODILESS = (204, 304)
 
 
 class Connection(asyncio.Protocol):
@@ -220,16 +220,25 @@ class _Answer:
         if self._is_surplus:
             return
         self.status = self._parser.get_status_code()
+        if trouble := self._misunderstood():
+            self.fail(UpstreamTrouble(trouble))
         if self.status < 200:
             return
         # A body that a service sends where there is none would be taken for the next answer.
-        may_go_on = self._is_head or (self.status in _BODILESS and self._has_length())
+        may_go_on = self._is_head or (self.status in BODILESS and self._has_length())
         self._is_last = may_go_on or not self._parser.should_keep_alive() or not self._is_framed()
         if self._is_head:
             self._end()
         self._bodiless = 0
         if not self.begun.done():
             self.begun.set_result(None)
+
+    def _misunderstood(self) -> str:
+        """Why the server around us could not pass on what this begins; empty where it can."""
+        if not 100 <= self.status <= 599:
+            return f"the answer has the status {self.status}"
+        codings = [value.strip().lower() for name, value in self.headers if name.lower() == b"transfer-encoding"]
+        return "the answer is in a transfer coding that nobody asked for" if codings not in ([], [b"chunked"]) else ""
 
     def on_body(self, body: bytes) -> None:
         self._bodiless = 0
@@ -244,7 +253,7 @@ class _Answer:
 
     def _is_framed(self) -> bool:
         """Whether the answer itself says where it ends (RFC 9112, 6.3)."""
-        return self._is_head or self.status in _BODILESS or self._has_length()
+        return self._is_head or self.status in BODILESS or self._has_length()
 
     def _has_length(self) -> bool:
         return any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)

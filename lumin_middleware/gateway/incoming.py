@@ -22,6 +22,9 @@ def check(scope: Scope) -> None:
     names = {name for name, _ in scope["headers"]}
     if b"content-length" in names and b"transfer-encoding" in names:
         raise RequestRefused("bad_request", "A length stands beside a transfer coding.")
+    codings = [value.strip().lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
+    if codings not in ([], [b"chunked"]):  # the others would be taken off, and what they wrap passed on as it is
+        raise RequestRefused("bad_request", "The body is in a transfer coding that is not known here.", status=501)
     if scope.get("method") == "CONNECT":
         raise RequestRefused("method_not_allowed", "Nothing is tunnelled here.", status=405)
     raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")

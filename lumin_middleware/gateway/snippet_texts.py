@@ -24,13 +24,14 @@ auth_request_set $lumin_cookies $upstream_http_cookie;  # without ours
 auth_request_set $lumin_set_cookie $upstream_http_set_cookie;
 add_header Set-Cookie $lumin_set_cookie always;
 
-set $lumin_connection "";
-if ($http_upgrade) { set $lumin_connection upgrade; }
+# A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
+set $lumin_upgrade ""; set $lumin_connection "";
+if ($http_upgrade ~* "^websocket$") { set $lumin_upgrade websocket; set $lumin_connection upgrade; }
 proxy_http_version 1.1;
 proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_busy_buffers_size 32k;
 proxy_set_header Host %{netloc};
 proxy_set_header Cookie %{cookie};
-proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Upgrade $lumin_upgrade;
 proxy_set_header Connection $lumin_connection;
 proxy_set_header X-Forwarded-For $remote_addr;
 proxy_set_header X-Forwarded-Host %{netloc};
@@ -137,7 +138,17 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 		# Who it is, and which request is meant, a client does not say. A service may take a name that is not letters,
 		# digits and dashes for one that is.
 %{dropped}
+		request_header -X-Lumin-Cookie
 		request_header -X-Lumin-Set-Cookie
+
+		# A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked.
+		@websocket header_regexp Upgrade (?i)^websocket$
+		request_header @websocket Upgrade websocket
+		@tunnel {
+			header Upgrade *
+			not header Upgrade websocket
+		}
+		request_header @tunnel -Upgrade
 
 		# Only Caddy itself asks: a page that could would be told what is meant for the service.
 		@asks path %{prefix}/verify %{prefix}/verify/*
@@ -154,10 +165,16 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 					uri %{prefix}/verify?redirect
 					header_up -Connection
 					header_up -Upgrade
-					copy_headers Cookie X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Scope%{token} {
+					copy_headers X-Auth-Request-User X-Auth-Request-Email X-Auth-Request-Scope%{token} {
+						Cookie>X-Lumin-Cookie
 						Set-Cookie>X-Lumin-Set-Cookie
 					}
 				}
+				# By a name of its own, since before 2.11.2 Caddy leaves the request's own where verify says none.
+				request_header -Cookie
+				@cookies header X-Lumin-Cookie *
+				request_header @cookies Cookie {header.X-Lumin-Cookie}
+				request_header -X-Lumin-Cookie
 				@renewed header X-Lumin-Set-Cookie *
 				header @renewed +Set-Cookie {header.X-Lumin-Set-Cookie}
 				request_header -X-Lumin-Set-Cookie
@@ -189,6 +206,8 @@ http:
     lumin-unnamed:  # which request is meant, a client does not say
       headers:
         customRequestHeaders: {%{unnamed}}
+    lumin-nobody:
+      ipAllowList: {sourceRange: ["255.255.255.255"]}
     lumin-verify:
       forwardAuth:
         address: "%{auth}%{prefix}/verify?redirect"
@@ -201,7 +220,13 @@ http:
         addAuthCookiesToResponse: [%{cookies}]
 
   routers:
-    lumin-routes:
+    # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
+    lumin-tunnel:
+      rule: "Host(`%{host}`) && HeaderRegexp(`Upgrade`, `%{tunnel}`)"
+      priority: 2000000
+      middlewares: [lumin-nobody]
+      service: lumin-upstream
+%{tls}    lumin-routes:
       rule: "Host(`%{host}`) && PathPrefix(`%{prefix}/`) && !PathRegexp(`^%{prefix}/verify(/|$)`)"
       priority: 1000000
       middlewares: [lumin-unnamed]

@@ -35,7 +35,7 @@ _FORGED = (
     *("X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Protocol"),
     *("Forwarded", "X-Forwarded", "X-Forwarded-Prefix", *NAMED, "X-Original-Method", "X-Original-Path", "X-Real-IP"),
     *("Script-Name", "X-Script-Name", "Daphne-Root-Path", "X-Envoy-Original-Path"),
-    *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username"),
+    *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username", "HTTP2-Settings"),
 )
 
 _ODD = "!#$%&'*+._`|~^"
@@ -112,8 +112,9 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         raise ConfigurationError("program", f"{program!r} is not known; use one of {', '.join(PROGRAMS)}{told}")
     if not config.prefix:
         raise ConfigurationError("redirect_uri", "needs a path of two parts, such as /auth/callback")
-    for field, url in (("auth", auth), ("upstream", upstream)):
-        if not _PLACE.fullmatch(url):
+    places = (("auth", auth), ("upstream", upstream))
+    for field, url in places:
+        if not _PLACE.fullmatch(url) or not _has_port(url):
             raise ConfigurationError(
                 field, f"must be like http://127.0.0.1:3000; below a path {program} would ask for other targets"
             )
@@ -134,7 +135,7 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         "scheme": site.scheme,
         "prefix": config.prefix,
         "site": letters,
-    } | ({"auth_tls": _tls(auth), "upstream_tls": _tls(upstream)} if program == "nginx" else {})
+    } | ({f"{field}_tls": _tls(field, url) for field, url in places} if program == "nginx" else {})
     return words if cache is None else words | _kept(config, letters, auth, upstream, cache)
 
 
@@ -166,19 +167,27 @@ def quoted(field: str, path: str) -> str:
     return f'"{path}"'
 
 
-def _tls(url: str) -> str:
+def _has_port(url: str) -> bool:
+    """Whether a URL's port, if it names one, is one that there is."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _tls(field: str, url: str) -> str:
     """What nginx needs to know whom it speaks to: by itself it looks at no certificate."""
     where = urlsplit(url)
     if where.scheme != "https":
         return ""
     host = where.hostname or ""
     if re.fullmatch(r"[0-9.]+|.*:.*", host):
-        raise ConfigurationError("upstream", f"nginx verifies names alone; call {host} by the one in its certificate")
+        raise ConfigurationError(field, f"nginx verifies names alone; call {host} by the one in its certificate")
     files = (ssl.get_default_verify_paths().cafile, *_TRUSTED)
     trusted = next((file for file in files if file and os.path.isfile(file)), None)
     if trusted is None:
-        raise ConfigurationError("upstream", "https needs a file of certificates to trust; name it in SSL_CERT_FILE")
-    return _fill(texts.NGINX_TLS, {"host": host, "trusted": quoted("upstream", trusted)})
+        raise ConfigurationError(field, "https needs a file of certificates to trust; name it in SSL_CERT_FILE")
+    return _fill(texts.NGINX_TLS, {"host": host, "trusted": quoted(field, trusted)})
 
 
 def _check(program: str, config: LuminConfig, cache: Cache) -> None:
@@ -226,23 +235,33 @@ def _emptied(names: Iterable[str], indent: str = "") -> str:
 
 def _caddy(config: LuminConfig, words: dict[str, str]) -> str:
     moving = [name.replace("(x-)?", "*").replace(".*", "*") for name in PATH_MOVING]
-    dropped = ["x-auth-request-*", "x-forwarded*", "forwarded", "x-real-ip", *moving, *(f"*{mark}*" for mark in _ODD)]
+    own = ("x-auth-request-*", "x-forwarded*", "forwarded", "x-real-ip", "http2-settings")
+    dropped = [*own, *moving, *(f"*{mark}*" for mark in _ODD)]
     token = " X-Auth-Request-Access-Token" if config.verify_access_token else ""
     return _fill(
         texts.CADDY, words, dropped="\n".join(f'\t\trequest_header "-{name}"' for name in dropped), token=token
     )
 
 
+def _other_than(word: str) -> str:
+    """An expression of Go's for all but one word and nothing, in any case: it knows no way to say "not"."""
+    other = (f"{word[:index]}[^{letter}].*" for index, letter in enumerate(word))
+    shorter = (word[:index] for index in range(1, len(word)))
+    return f"(?i)^({'|'.join([*other, *shorter, f'{word}.+'])})$"
+
+
 def _traefik(config: LuminConfig, words: dict[str, str]) -> str:
     names = Cookies(config)
     cookies = [names.session] if config.sessions == "store" else [names.session, *names.pieces]
-    dropped = ("x-auth-request-.*", "x-forwarded(-prefix|-uri|-method)?", "forwarded", *PATH_MOVING, ODD_NAME)
+    own = ("x-auth-request-.*", "x-forwarded(-prefix|-uri|-method)?", "forwarded", "http2-settings")
+    dropped = (*own, *PATH_MOVING, ODD_NAME)
     return _fill(
         texts.TRAEFIK,
         words,
         unnamed=", ".join(f'{name}: ""' for name in NAMED),
         dropped=f"(?i)^({'|'.join(dropped)})$",
         read=", ".join(READ),
+        tunnel=_other_than("websocket"),
         cookies=", ".join(f'"{name}"' for name in cookies),
         tls="      tls: {}\n" if config.secure else "",
     )

@@ -50,14 +50,8 @@ _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 class Passage:
     """One request through the application. `changed` is what of its scope the application sees otherwise."""
 
-    # What is like this for most requests is not written for each.
-    _started = False
-    _complete = False
-    _connected = False
-    _watch: Watch | None = None
     _passed: Scope
     _before: Scope
-    _held: list[Message] = []
 
     def __init__(
         self,
@@ -74,14 +68,18 @@ class Passage:
         self._send = send
         self._headers = headers
         self._changed = changed
+        # Written for each, though they are like this for most: what only the class has is found late.
+        self._started = self._complete = self._connected = False
+        self._watch: Watch | None = None
+        self._held: tuple[Message, ...] = ()
+        self._serving = asyncio.current_task(world.loop)  # another one may begin the answer
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
         visit = self._visit
-        self._serving = asyncio.current_task()  # another one may begin the answer
         client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client)
-        self._before = {**passed}
+        self._before = {**passed, "state": {**passed["state"]}}
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
@@ -120,7 +118,7 @@ class Passage:
         return watched
 
     async def _answer(self, error: LuminError, receive: Receive) -> None:
-        self._held = []
+        self._held = ()
         self._started = True
         self._hand_back()
         answer = await self._visit.answer(error)
@@ -134,7 +132,7 @@ class Passage:
         await (self._release() if error is None else self._answer(error, receive))
 
     async def _release(self) -> None:
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         for message in held:
             await (self.send(message) if self._started else self._send(self._begun(message)))
 
@@ -162,17 +160,18 @@ class Passage:
         """
         scope, passed = self._scope, self._passed
         try:
-            is_changed = passed != self._before
+            is_same = passed == self._before
         except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
-            is_changed = True
-        if is_changed:
-            for name, value in passed.items():
-                if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
-                    scope[name] = value
-            self._before = {**passed}
-        state = passed.get("state")
-        if state and len(state) > 1:
+            is_same = False
+        if is_same:
+            return
+        for name, value in passed.items():
+            if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
+                scope[name] = value
+        state = passed.get("state") or {}
+        if len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")
+        self._before = {**passed, "state": {**state}}
 
     def send(self, message: Message) -> Awaitable[None]:
         """ASGI's `send`, with our cookies in the first message. What was said counts from the call on.
@@ -189,7 +188,7 @@ class Passage:
         return self._send(self._begun(message) if message["type"] in _FIRST_WORDS else message)
 
     async def _hold(self, message: Message) -> None:
-        self._held = [*self._held, message]
+        self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             await self._release()
 

@@ -87,8 +87,9 @@ class WsgiPassage:
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """`start_response` with our cookies; the second call of an application replaces the first's headers."""
-        if status.startswith("500") and (failed := to_be_answered(self._visit.failed)) is not None:
-            self.replaced = failed
+        failed = None if self.started or not status.startswith("500") else to_be_answered(self._visit.failed)
+        self.replaced = failed
+        if failed is not None:
             return lambda data: None
         self._hand_back()
         if self._visit.writes and (cookies := self._visit.set_cookies()):

@@ -81,7 +81,8 @@ class Rules:
         self._scoped = Wide([*required_scopes, *(each for each in self._ages if each not in required_scopes)])
         self._scopes = {pattern: tuple(scope.split()) for pattern, scope in required_scopes.items()}
         self._callback_path = callback_path
-        self._decided: dict[str, Rule] = {}
+        self.decided: dict[str, Rule] = {}
+        """What `plainly` has found out, for paths that were asked for lately."""
 
     def rule(self, request: Request) -> Rule:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
@@ -101,7 +102,7 @@ class Rules:
 
     def plainly(self, path: str) -> Rule | None:
         """The rule for a path that came as it is, without a mount, and has no reading but itself; None for others."""
-        decided = self._decided.get(path)
+        decided = self.decided.get(path)
         if decided is None and is_plain(path):
             decided = self._remembered(path, self._of(path))
         return decided
@@ -157,10 +158,10 @@ class Rules:
         return Rule(scope=tuple(scope), max_age=min(ages, default=None))
 
     def _remembered(self, path: str, rule: Rule) -> Rule:
-        if len(self._decided) >= DECIDED_LIMIT:
-            self._decided.clear()
+        if len(self.decided) >= DECIDED_LIMIT:
+            self.decided.clear()
         if len(path) <= DECIDED_LENGTH:
-            self._decided[path] = rule
+            self.decided[path] = rule
         return rule
 
 

@@ -22,6 +22,7 @@ class AtOnce:
     def __init__(self, party: Party, below: str, is_own: Callable[[str], bool]) -> None:
         parts = party.parts
         self._party = party
+        self._decided = parts.rules.decided
         self._rule = parts.rules.plainly
         self._below = below
         self._is_own = is_own
@@ -31,7 +32,7 @@ class AtOnce:
         self._unsaved = parts.renewal.unsaved
         self._clock = parts.world.clock
 
-    def __call__(self, path: str, cookie: bytes, came: Came) -> Passing | None:
+    def visit(self, path: str, cookie: bytes, came: Came) -> Passing | None:
         """The visit of a request that may pass; None where that takes a closer look.
 
         It is about a plain request, no handshake: its path came as it is and without a mount, and its query holds no
@@ -39,7 +40,7 @@ class AtOnce:
         """
         if (path.startswith(self._below) and self._is_own(path)) or is_logged(DETAILS):
             return None
-        rule = self._rule(path)
+        rule = self._decided.get(path) or self._rule(path)
         if rule is None:
             return None
         if rule.public:

@@ -6,6 +6,8 @@ session. Everything that decides is here and below; everything that does is hand
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..config import LuminConfig
 from ..errors import (
     ClientMisused,
@@ -36,7 +38,7 @@ from .parts import Parts
 from .places import target
 from .sign_in import SignIn
 from .verify import Verify
-from .visit import Visit
+from .visit import Came, Passing, Visit
 
 
 class RelyingParty:
@@ -67,7 +69,7 @@ class RelyingParty:
         self._kept_form = KeptForm(parts, self._login)
         self._routes[self._kept_form.path] = self._kept_form
         self._routes[f"{config.prefix}/popup"] = Popup(answers)
-        self.at_once = AtOnce(self, self._below, self._may_be_own)
+        self.at_once: Callable[[str, bytes, Came], Passing | None] = AtOnce(self, self._below, self._may_be_own).visit
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""

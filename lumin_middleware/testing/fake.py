@@ -180,6 +180,9 @@ class _Visit(Visit):
 class _World:
     """What the edges need of a world to pass a request on."""
 
+    loop = None
+    """Whichever runs."""
+
     def __init__(self, api: Api) -> None:
         self.api = api
 

@@ -479,3 +479,22 @@ def test_an_answer_that_is_not_described_is_found():
     for wrong in (httpx2.Response(200, json={"user": {"id": 1}}), httpx2.Response(204), httpx2.Response(200, text="")):
         with pytest.raises((ValidationError, AssertionError, KeyError)):
             openapi.check("GET", "/user/info", wrong)
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/json"])
+@pytest.mark.parametrize("path", ["/signature_request/send", "/workspaces/1/documents", "/agreements"])
+async def test_who_goes_in_the_middle_of_a_body_is_no_error(api, path, kind):
+    headers = {"authorization": f"Bearer {api.access_token}", "content-type": kind, "content-length": "1000"}
+    scope = {"type": "http", "method": "POST", "path": f"/v1{path}", "raw_path": b"", "query_string": b"", "state": {}}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"--x", "more_body": True}]
+    sent = []
+
+    async def receive() -> Any:
+        return messages.pop() if len(messages) > 1 else messages[0]
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await api.party.emulator.app(scope, receive, send)
+    assert sent[0]["status"] in (400, 404, 405)

@@ -96,10 +96,18 @@ def test_the_port_is_part_of_the_name_and_the_scheme_is_the_settings():
 def test_a_service_sets_any_cookie_but_one_of_ours(redirect_uri):
     name = config(redirect_uri=redirect_uri).session_cookie
     ours = [name, f"{name}-0", f"{name}-1", f"{name}-tries", f"{name}-login-{'0' * 16}", f" {name}\t"]
+    ours += [f"={name}", f" \t= = {name}"]  # whose value comes back where a name would stand
     theirs = [f"{name}-5", f"{name}-x", f"x{name}", f"{name}-login-0", "theirs", "the irs"]
     cookies = [(b"Set-Cookie", f"{each}=x; Path=/".encode()) for each in [*ours, *theirs]]
     passed = forwarding(redirect_uri=redirect_uri).down([*cookies, (b"set-cookie", f"theirs={name}=x".encode())])
     assert [value.partition(b"=")[0].decode() for _, value in passed] == [*theirs, "theirs"]
+
+
+@pytest.mark.parametrize(
+    ("is_bodiless", "left"), [(False, [(b"content-length", b"5"), (b"etag", b"x")]), (True, [(b"etag", b"x")])]
+)
+def test_where_there_is_no_body_there_is_no_length(is_bodiless, left):
+    assert forwarding().down([(b"Content-Length", b"5"), (b"ETag", b"x")], is_bodiless=is_bodiless) == left
 
 
 # --- what a service calls itself ------------------------------------------------------------------------

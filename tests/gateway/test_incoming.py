@@ -9,7 +9,7 @@ import pytest
 
 from lumin_middleware.errors import RequestRefused
 from lumin_middleware.gateway.gateway import Gateway
-from lumin_middleware.gateway.incoming import Body, ClientGone
+from lumin_middleware.gateway.incoming import Body, ClientGone, check
 from tests import upstream
 from tests.acceptance.harness import http_scope
 from tests.edges.rig import end_lifespan
@@ -108,3 +108,11 @@ async def passed_on(service: Upstream, version: str, said: list[dict[str, Any]])
     await end_lifespan(gateway)
     assert sent[0]["status"] == 200
     return service.last
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip", b"identity", b"chunked, chunked", b"xchunked"])
+def test_a_body_in_a_coding_that_would_be_lost_is_refused(coding):
+    with pytest.raises(RequestRefused) as refused:
+        check(http_scope("/", "POST", [(b"transfer-encoding", coding)]))
+    assert refused.value.status == 501
+    check(http_scope("/", "POST", [(b"transfer-encoding", b"Chunked")]))

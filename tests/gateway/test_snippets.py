@@ -123,6 +123,8 @@ FORGED = {
     "X-Original-Uri": "/free/x",
     "X-Rewrite-URL": "/free/x",
     "X-Lumin-Set-Cookie": "lumin=fixated",
+    "X-Lumin-Cookie": "lumin=fixated",
+    "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA",
     "Forwarded": "for=127.0.0.1",
     "X-Real-IP": "127.0.0.1",
     "X.Auth.Request.User": "root",
@@ -191,6 +193,42 @@ def test_a_scope_that_is_missing_is_asked_for_or_refused(setup, browser):
     assert "x-auth-request-user" not in begun.headers
     done = browser.navigate(setup.front.emulator.sign_in(begun.headers["location"]))
     assert browser.navigate(done.headers["location"]).json()["target"] == "/sign/templates/x"
+
+
+# What a request would be turned into something else by, of which nobody was asked: a tunnel past the judge.
+TUNNELS = {
+    "h2c": "Upgrade: h2c",
+    "in capitals": "Upgrade: H2C",
+    "named twice": "Upgrade: websocket\r\nUpgrade: h2c",
+    "named twice, turned round": "Upgrade: h2c\r\nUpgrade: websocket",
+    "one of a list": "Upgrade: websocket, h2c",
+    "one of a list, turned round": "Upgrade: h2c, websocket",
+    "a version": "Upgrade: websocket/13",
+    "TLS": "Upgrade: TLS/1.0",
+    "longer": "Upgrade: websockets",
+    "shorter": "Upgrade: websocke",
+    "another": "Upgrade: webSocker",
+}
+
+
+@pytest.mark.parametrize("connection", ["Upgrade", "Upgrade, HTTP2-Settings", "keep-alive, upgrade"])
+@pytest.mark.parametrize("upgrade", TUNNELS.values(), ids=TUNNELS)
+def test_no_protocol_but_websocket_is_spoken_past_the_judge(setup, browser, upgrade, connection):
+    cookie = "; ".join(f"{each.name}={each.value}" for each in browser.cookies.jar)
+    for path, sent in (("/free/x", ""), ("/page", f"Cookie: {cookie}\r\n")):
+        setup.echo.seen.clear()
+        with socket.create_connection((LOOPBACK, setup.front.port), timeout=PATIENCE) as connected:
+            connected.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{setup.front.port}\r\n{sent}Connection: {connection}\r\n"
+                f"{upgrade}\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n".encode()
+            )
+            answered = connected.recv(65_536)
+        assert answered.startswith(b"HTTP/1.1 ")
+        assert not answered.startswith(b"HTTP/1.1 101")
+        for scope in setup.echo.seen:
+            headers = [(name.lower(), value.lower()) for name, value in scope["headers"]]
+            assert {value for name, value in headers if name == b"upgrade"} <= {b"websocket"}
+            assert not [name for name, _ in headers if name == b"http2-settings"]
 
 
 def test_public_paths_pass_and_no_other_spelling_of_them(setup, stranger):
@@ -466,7 +504,7 @@ def test_routes_at_the_top_of_the_site_are_refused():
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("field", ["auth", "upstream"])
 @pytest.mark.parametrize(
-    "after", ["/base", "/base/", "//", "/%2e", "/ x", "?x", "#x", ";return 200", " x", "{x}", ":x"]
+    "after", ["/base", "/base/", "//", "/%2e", "/ x", "?x", "#x", ";return 200", " x", "{x}", ":x", "0", "99999"]
 )
 def test_an_address_of_which_other_targets_would_be_made_is_refused(program, field, after):
     where = {"auth": "http://127.0.0.1:8001", "upstream": "http://127.0.0.1:3000"}
@@ -507,9 +545,11 @@ def test_nginx_speaks_https_to_none_but_whom_it_means(auth, upstream, cache):
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:3000", "https://[::1]"])
-def test_nginx_can_verify_no_address(url):
-    with pytest.raises(ConfigurationError, match="names"):
-        snippet("nginx", config(), auth="http://a", upstream=url)
+@pytest.mark.parametrize("field", ["auth", "upstream"])
+def test_nginx_can_verify_no_address(url, field):
+    with pytest.raises(ConfigurationError, match="names") as raised:
+        snippet("nginx", config(), **{"auth": "http://a", "upstream": "http://a", field: url})
+    assert raised.value.field == field
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

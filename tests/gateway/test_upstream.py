@@ -131,6 +131,19 @@ def test_trailers_are_no_headers_wherever_they_come(trailer, cut):
     assert first == (200, [CHUNKED], b"hello")
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        *((status, [LENGTH]) for status in (600, 777, 999)),
+        *((200, [(b"Transfer-Encoding", coding)]) for coding in (b"gzip, chunked", b"gzip", b"identity", b"x, y")),
+        (200, [(b"transfer-encoding", b"gzip"), CHUNKED]),
+    ],
+)
+def test_what_could_not_be_passed_on_as_it_is_meant_is_trouble(status, headers):
+    with pytest.raises(UpstreamTrouble):
+        ask(head(status, *headers) + b"5\r\nhello\r\n0\r\n\r\n")
+
+
 def test_what_comes_before_the_answer_is_none_of_it():
     first, second = ask(head(100) + head(103, (b"link", b"a")) + head(200, LENGTH) + b"hello")
     assert first == (200, [LENGTH], b"hello")

@@ -51,8 +51,6 @@ class LuminMiddleware:
     def __init__(
         self, app: Application, config: LuminConfig | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
-        if isinstance(app, LuminMiddleware):
-            raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
         if parameters(app) == 2:
             raise ConfigurationError(
                 "app", "takes two arguments, as WSGI applications do; wrap it in lumin_middleware.wsgi.LuminMiddleware"
@@ -62,6 +60,8 @@ class LuminMiddleware:
         self._clock = clock
         self._not_set_up: NotSetUp | None = None
         try:
+            if isinstance(app, LuminMiddleware):
+                raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
             self.config = config if config is not None else LuminConfig.from_env()
             self._store = _store(self.config, clock)
             require_way_out()
@@ -77,7 +77,7 @@ class LuminMiddleware:
         if kind not in ("http", "websocket") or self._not_set_up is not None:
             await self._besides(scope, receive, send)
         elif MARK in scope:
-            raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
+            raise _TWICE
         else:
             try:
                 party, world = self._party()
@@ -134,6 +134,8 @@ class LuminMiddleware:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
         try:
+            if MARK in scope:
+                raise _TWICE
             self._party()
         except LuminError as error:
             await NotSetUp(error)(scope, receive, send)
@@ -153,7 +155,7 @@ class LuminMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, watch_receive, watch_send)
+            await self.app({**scope, MARK: None}, watch_receive, watch_send)
         except Exception:
             if asked or answered:  # it has a lifespan, and it failed
                 raise
@@ -176,6 +178,8 @@ class LuminMiddleware:
         self._last = None
         await self._loops.aclose()
 
+
+_TWICE = ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
 
 _NO_ASYNCIO = ConfigurationError(
     "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"

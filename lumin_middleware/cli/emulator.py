@@ -13,7 +13,7 @@ import typer
 from ..checks import credential, is_loopback, seconds, url
 from ..emulator import DEMO_CLIENT, Client, Running, run
 from ..errors import ConfigurationError
-from .terminal import LOOPBACK, fail, until_stopped
+from .terminal import LOOPBACK, fail, until_stopped, why
 
 TEN_YEARS = 315_360_000.0
 """Seconds that anything lives at most: a clock can be set ahead of it."""
@@ -60,8 +60,7 @@ def emulator(
                 refresh_token_grace=refresh_token_grace,
             )
         except (OSError, UnicodeError) as error:  # of which the latter is a name that cannot be asked for
-            why = getattr(error, "strerror", None) or "no such name"
-            fail(f"Cannot listen at {host}:{port} ({why}); choose another --port, or --host.")
+            fail(f"Cannot listen at {host}:{port} ({why(error)}); choose another --port, or --host.")
 
 
 def _introduce(running: Running) -> None:

@@ -24,6 +24,9 @@ from ..errors import ConfigurationError
 LOOPBACK = "127.0.0.1"
 PORT = 8000
 
+NOT_HERE = (EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
+"""What says that a host is none of this machine's, or none at all."""
+
 
 def is_set(name: str) -> bool:
     return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
@@ -73,16 +76,21 @@ def registered_port() -> int:
     return PORT if config.secure else urlsplit(config.origin).port or 80
 
 
+def why(error: Exception) -> str:
+    """What the system says, without what Python adds about the address."""
+    return (getattr(error, "strerror", None) or "no such name").partition(" (while")[0]
+
+
 def listen(port: int | None, host: str = LOOPBACK) -> socket.socket:
     """A socket at the port, or a default one; where that is taken, at any."""
     try:
         return _bind(host, PORT if port is None else port)
     except OSError as error:
-        if isinstance(error, socket.gaierror) or error.errno == EADDRNOTAVAIL:
+        if error.errno in NOT_HERE:
             fail(f"{host!r} is no address of this machine; choose another --host.")
         if port is None:
             return _bind(host, 0)
-        fail(f"Port {port} cannot be used ({error.strerror}); choose another --port.")
+        fail(f"Port {port} cannot be used ({why(error)}); choose another --port.")
     except UnicodeError:  # a name that no name server could be asked for
         fail(f"{host!r} is no address of this machine; choose another --host.")
 

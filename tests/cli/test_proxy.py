@@ -66,3 +66,30 @@ def test_a_port_that_nobody_comes_back_to_is_told(
     done = proxy("--upstream", "http://127.0.0.1:9", "--port", str(port))
     assert done.exit_code == 0
     assert ("people come back to port 8000, and this listens on 8123" in done.stderr) == warned
+
+
+@pytest.mark.parametrize("engine", ["builtin", "nginx"])
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        *[
+            ("--host", host, "is no address of this machine; choose another --host")
+            for host in ("a b", "a..b", "192.0.2.1")
+        ],
+        *[("--timeout", value, "--timeout: ") for value in ("inf", "1e9")],
+        *[("--upstream", f"http://127.0.0.1:{port}", "--upstream: ") for port in ("99999", "x", "-1")],
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_words(proxy: Any, engine: str, option: str, value: str, said: str) -> None:
+    done = proxy("--upstream", "http://127.0.0.1:9", "--port", "0", "--engine", engine, option, value)
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert said in done.output
+
+
+@pytest.mark.parametrize("engine", ["builtin", "nginx"])
+def test_a_port_that_is_taken_is_told_before_anything_starts(proxy: Any, engine: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = proxy("--upstream", "http://127.0.0.1:9", "--port", port, "--engine", engine)
+    assert done.exit_code == 1
+    assert f"Port {port} cannot be used (Address already in use); choose another --port.\n" in done.output

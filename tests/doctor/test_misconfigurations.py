@@ -476,3 +476,14 @@ def tls_server(tmp_path: Path) -> Iterator[str]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_not_trusted(config, lumin):
+    base = lumin.base.replace("http://", "https://")
+    found = matter(config(server=AuthorizationServer.at(base), api_url=f"{base}/v1"))
+    assert {finding.check for finding in found if "does not speak TLS" in finding.what} == {"server", "API"}
+    assert not any("not trusted" in finding.what for finding in found)
+
+
+def test_a_host_is_looked_up_once(config):
+    assert [finding.check for finding in examine(config())].count("names") == 1

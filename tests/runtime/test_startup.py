@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -181,3 +182,22 @@ def test_uvicorn_does_not_start(module, variables, said, tmp_path):
     assert said in done.stderr
     assert "startup complete" not in done.stderr
     assert module == "wrapped" or "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("between", [[], [Middleware(CORSMiddleware)]])
+@pytest.mark.parametrize("outside", ["added", "wrapped"])
+def test_two_around_each_other_fail_at_start(between, outside):
+    ours = Middleware(LuminMiddleware, config=config())
+    app: Any = Starlette(middleware=[*([ours] if outside == "added" else []), *between, ours])
+    if outside == "wrapped":
+        app = LuminMiddleware(app, config())
+    with (
+        pytest.raises(ConfigurationError, match=r"app: (has LuminMiddleware twice|is wrapped in LuminMiddleware)"),
+        TestClient(app),
+    ):
+        """It does not start."""
+
+
+def test_a_lifespan_of_an_application_sees_no_fault_in_one():
+    with TestClient(LuminMiddleware(FastAPI(), config(public=["/x"]))) as client:
+        assert client.get("/x").status_code == 404

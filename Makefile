@@ -12,11 +12,14 @@ PYTEST = pytest -q -n auto --dist worksteal
 # for an order of events, which no version knows of. The rest of the tests in process depends on them.
 THE_SAME = $(patsubst %,tests/test_%.py,accessibility browser browser_troubles distribution docs gallery layers look \
 	spa state_machine tabs)
-IN_PROCESS = $(patsubst %,tests/%,protocol sessions site stores runtime acceptance) \
-	$(filter-out $(THE_SAME),$(wildcard tests/test_*.py))
+# What starts programs by the dozen, or asks a server thousands of times: a version has one server of each kind instead.
+MANY = $(patsubst %,tests/%.py,test_framework_examples stores/test_islands stores/test_redis_failover \
+	stores/test_stores_by_model)
+IN_PROCESS = $(filter-out $(MANY),$(patsubst %,tests/%,protocol sessions site runtime acceptance) \
+	$(wildcard tests/stores/test_*.py) $(filter-out $(THE_SAME),$(wildcard tests/test_*.py)))
 ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_and_fails_nobody[cookie + local]" \
-	tests/edges/test_servers.py tests/cli
-WITH_A_FRAMEWORK = tests/test_examples.py tests/test_framework_examples.py
+	tests/edges/test_servers.py tests/cli/test_cli.py
+WITH_A_FRAMEWORK = tests/test_examples.py
 NO_BROWSER = --ignore tests/site/test_lumin_js.py
 
 .PHONY: demo test test-versions test-redis test-lowest check fmt docs bench compare
@@ -28,6 +31,7 @@ test: .venv/dev
 	@.venv/bin/$(PYTEST)
 
 # The same on other versions of Python, but for what hardly differs between them: `make test-versions PYTHONS=3.14`.
+# `LUMIN_TEST_CASES=2` runs the first and the last case of each test only, for this and whatever else pytest runs.
 test-versions: $(PYTHONS:%=test-%)
 
 test-3.%: .venv-3.%/dev

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
@@ -29,8 +30,32 @@ from tests.site_rig import site as make_site
 
 __all__ = ["oauth_toolkit", "oidc_provider"]
 
+T = TypeVar("T")
+
 settings.register_profile("patient", deadline=None)  # how long an example takes is no failure
 settings.load_profile("patient")
+
+
+CASES = int(os.environ.get("LUMIN_TEST_CASES", "0"))
+"""Cases of each parametrized test that run, from its first to its last; 0 is all."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not CASES:
+        return
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {id(each) for found in cases.values() for each in spread(found, CASES)}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
+    items[:] = [item for item in items if id(item) in kept]
+
+
+def spread(found: Sequence[T], number: int) -> list[T]:
+    """So many of them, as far from each other as can be."""
+    if number >= len(found):
+        return list(found)
+    return [found[index * (len(found) - 1) // max(number - 1, 1)] for index in range(number)]
 
 
 def pytest_collection_finish() -> None:

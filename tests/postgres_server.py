@@ -83,6 +83,7 @@ class Postgres:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "fsync": "off",
+            "autovacuum": "off",
             "max_connections": "100",
             "unix_socket_directories": str(self._directory),
         }

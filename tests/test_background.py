@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +100,7 @@ def test_a_worker_sends_nothing_for_whoever_has_disconnected(night: Night) -> No
         assert "Allow it" in mira.navigate("/").text
     queue = SqliteHuey(filename=night.variables["QUEUE"])
     deadline = time.monotonic() + PATIENCE
-    with night.worker():
+    with closing(queue.storage), night.worker():
         while queue.scheduled_count() or queue.pending_count():
             assert time.monotonic() < deadline
             time.sleep(0.1)

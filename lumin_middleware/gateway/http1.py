@@ -67,7 +67,8 @@ class Connection(asyncio.Protocol):
 
     async def exchange(self, request: Request) -> Answer:
         self._answer = answer = _Answer(self, is_head=request.method == b"HEAD")
-        is_sized = any(name == b"content-length" for name, _ in request.headers)
+        lengths = [int(value) for name, value in request.headers if name == b"content-length"]
+        is_sized, answer.promised = bool(lengths), sum(lengths)
         lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *map(b": ".join, request.headers)]
         if request.body is not None and not is_sized:
             lines.append(b"transfer-encoding: chunked")
@@ -106,6 +107,7 @@ class Connection(asyncio.Protocol):
     async def _send_pieces(self, body: AsyncIterator[bytes], answer: _Answer, *, is_chunked: bool) -> None:
         async for piece in body:
             self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+            answer.promised -= 0 if is_chunked else len(piece)
             if not self._writable.is_set():
                 try:
                     async with asyncio.timeout(self._timeout):
@@ -147,6 +149,8 @@ class _Answer:
         self.headers: list[Header] = []
         self.begun: asyncio.Future[None] = connection._loop.create_future()
         self.sending: asyncio.Future[None] | None = None
+        self.promised = 0
+        """Bytes of the request that the service was told of, and that are still to be sent."""
         self._connection = connection
         self._is_head = is_head
         self._parser = httptools.HttpResponseParser(self)
@@ -288,7 +292,8 @@ class _Answer:
         if self._closed:
             return
         self._closed = True
-        is_sent = self.sending is None or self.sending.done()
+        # What is missing would be taken from the next request, and what is too much would be one.
+        is_sent = (self.sending is None or self.sending.done()) and self.promised == 0
         if self.sending is not None and not self.sending.done():
             self.sending.cancel()
         is_read = self._complete and not self._pieces and not self._is_paused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import anyio
@@ -22,6 +23,9 @@ def check(scope: Scope) -> None:
     names = {name for name, _ in scope["headers"]}
     if b"content-length" in names and b"transfer-encoding" in names:
         raise RequestRefused("bad_request", "A length stands beside a transfer coding.")
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    if len(lengths) > 1 or not all(re.fullmatch(rb"[0-9]{1,18}", value) for value in lengths):
+        raise RequestRefused("bad_request", "The length of the body is none, or is said more than once.")
     codings = [value.strip().lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
     if codings not in ([], [b"chunked"]):  # the others would be taken off, and what they wrap passed on as it is
         raise RequestRefused("bad_request", "The body is in a transfer coding that is not known here.", status=501)
@@ -51,6 +55,7 @@ class Body:
         self._is_there: bool | None = bool(sizes) and sizes.get(b"content-length") != b"0"
         if not sizes and not scope.get("http_version", "1.1").startswith("1"):
             self._is_there = None  # HTTP/2 and 3 frame it themselves (RFC 9113, 8.1; RFC 9114, 4.1)
+        self._due = int(sizes[b"content-length"]) if b"content-length" in sizes else None
         self._receive = receive
         self._left = patience
         self._first: tuple[bytes, bool] | None = None
@@ -65,7 +70,8 @@ class Body:
         return self._is_there
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The pieces as they come. Raises `ClientGone`, and `RequestRefused` when they come too slowly."""
+        """The pieces as they come. Raises `ClientGone`, and `RequestRefused` when they come too slowly, or are not as
+        many bytes as was said: not every server around us looks."""
         more = True
         while more:
             piece, more = self._first or await self._next()
@@ -84,9 +90,14 @@ class Body:
         if message["type"] == "http.disconnect":
             raise ClientGone
         piece: bytes = message.get("body", b"")
+        more: bool = message.get("more_body", False)
+        if self._due is not None:
+            self._due -= len(piece)
+            if self._due < 0 or (self._due and not more):
+                raise RequestRefused("bad_request", "The body is not as long as it says.")
         if self._left is not None:
             self._left = max(self._left - (anyio.current_time() - began), 0) + len(piece) / RATE
-        return piece, message.get("more_body", False)
+        return piece, more
 
     async def until_gone(self) -> None:
         """Returns when the client has disconnected."""

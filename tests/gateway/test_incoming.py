@@ -55,12 +55,38 @@ def body(version: str, headers: list[tuple[bytes, bytes]], said: list[dict[str, 
 )
 async def test_a_body_that_is_there_is_read_whole(version, headers, said):
     whole = b"".join(each["body"] for each in said)
-    found = body(version, headers, [*said, GONE])
+    found = body(version, [item for item in headers if item != LENGTH or whole], [*said, GONE])
     is_there = await found.is_there()
     assert is_there or not whole
     assert b"".join([piece async for piece in found.pieces()] if is_there else []) == whole
     assert found.ended.is_set()
     await found.until_gone()
+
+
+OTHERS = {"none": [b""], "less": [b"012345678"], "less, in two": [b"0123", b"45678"], "more": [b"0123456789", b"x"]}
+NO_LENGTHS = [[b"5", b"5"], [b"5", b"6"], [b"-1"], [b"+5"], [b"5, 5"], [b"0x5"], [b""], [b"\xb2"], [b"9" * 19]]
+
+
+@pytest.mark.parametrize("said", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("version", ["1.1", "2", "3"])
+async def test_a_body_that_is_not_as_long_as_it_says_is_refused_before_what_is_too_much(version, said):
+    """What is missing a service would take from the next request on the connection, and what is too much for one."""
+    found, seen = body(version, [LENGTH], [*messages(*said), GONE]), []
+
+    async def read() -> None:
+        async for piece in found.pieces():
+            seen.append(piece)
+
+    assert await found.is_there()
+    with pytest.raises(RequestRefused):
+        await read()
+    assert len(b"".join(seen)) <= 10
+
+
+@pytest.mark.parametrize("lengths", NO_LENGTHS)
+def test_a_length_that_is_none_or_said_twice_is_refused(lengths):
+    with pytest.raises(RequestRefused):
+        check(http_scope("/", "POST", [(b"content-length", length) for length in lengths]))
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,22 @@ async def test_large_trailers_may_come_at_once_after_a_body_of_any_size(again):
     body = b"%x\r\n%b\r\n" % (HEAD_LIMIT, b"x" * HEAD_LIMIT) * again
     trailers = b"0\r\nx: " + b"y" * (HEAD_LIMIT // 2) + b"\r\n\r\n"
     assert await answered(head(200, CHUNKED) + body + trailers) == (200, b"x" * HEAD_LIMIT * again)
+
+
+@pytest.mark.parametrize("body", [None, [], [b"hel"], [b"hello, and more"]])
+async def test_a_connection_on_which_less_or_more_went_than_was_promised_is_not_used_again(body):
+    async def both(upstream: Upstream) -> Exchange:
+        async def pieces():
+            for piece in body:
+                yield piece
+
+        request = Request(b"POST", b"/", [(b"host", b"x"), LENGTH], None if body is None else pieces())
+        async with asyncio.timeout(PATIENCE):
+            answer = await upstream.send(request)
+            assert [piece async for piece in answer.pieces()] == [b"first"]
+            while answer.sending is not None and not answer.sending.done():
+                await asyncio.sleep(0)
+            answer.close()
+        return await exchange(upstream)
+
+    assert (await before(both, head(200, LENGTH) + b"first"))[2] == b"real"

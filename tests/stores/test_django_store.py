@@ -33,8 +33,21 @@ def on_sqlite(directory: Path) -> tuple[str, dict[str, Any]]:
     )
 
 
-def on_postgres(server: Postgres) -> tuple[str, dict[str, Any]]:
-    return new_database(django_database.on_postgres(server.new_database(f"django_{uuid.uuid4().hex}")))
+@pytest.fixture(scope="module")
+def migrated(postgres: Postgres) -> tuple[str, dict[str, Any]]:
+    """One database for all tests, which takes longer to make than most of them take."""
+    return new_database(django_database.on_postgres(postgres.new_database(f"django_{uuid.uuid4().hex}")))
+
+
+@pytest.fixture
+def on_postgres(migrated: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """That database, with no record."""
+    from lumin_middleware.stores.django.models import Record
+
+    alias, database = migrated
+    Record.objects.using(alias).all().delete()
+    close(alias)
+    return alias, dict(database)
 
 
 def new_database(database: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -74,9 +87,9 @@ class TestDjangoStoreOnSQLite(SharedStoreContract):
 
 class TestDjangoStoreOnPostgreSQL(TestDjangoStoreOnSQLite):
     @pytest.fixture
-    def opener(self, postgres: Postgres) -> Iterator[Opener]:
+    def opener(self, postgres: Postgres, on_postgres: tuple[str, dict[str, Any]]) -> Iterator[Opener]:
         self.server, self.broken = postgres, False
-        self.alias, database = on_postgres(postgres)
+        self.alias, database = on_postgres
         yield partial(django_database.open_store, self.alias, database)
         close(self.alias)
         if self.broken:
@@ -93,7 +106,7 @@ def alias(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         found, _ = on_sqlite(tmp_path)
     else:
-        found, _ = on_postgres(request.getfixturevalue("postgres"))
+        found, _ = request.getfixturevalue("on_postgres")
     yield found
     close(found)
 
@@ -167,10 +180,11 @@ def test_the_migration_is_the_model(alias: str) -> None:
     call_command("makemigrations", "lumin_middleware", check=True, dry_run=True, verbosity=0)
 
 
-def test_a_connection_that_was_closed_meanwhile_is_opened_again(postgres: Postgres) -> None:
-    alias, database = on_postgres(postgres)
-    database["CONN_MAX_AGE"] = None
-    connections.settings[alias]["CONN_MAX_AGE"] = None
+def test_a_connection_that_was_closed_meanwhile_is_opened_again(
+    postgres: Postgres, on_postgres: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alias, database = on_postgres
+    monkeypatch.setitem(connections.settings[alias], "CONN_MAX_AGE", None)
     store = django_database.open_store(alias, database)
     store.swap("key", None, b"value", LONG)
     with psycopg.connect(postgres.new_database(f"other_{uuid.uuid4().hex}"), autocommit=True) as other:
@@ -203,8 +217,8 @@ def test_the_command_refuses_an_unknown_database() -> None:
         call_command("lumin_clean_up", database="elsewhere")
 
 
-def test_a_fork_has_connections_of_its_own(postgres: Postgres) -> None:
-    alias, database = on_postgres(postgres)
+def test_a_fork_has_connections_of_its_own(on_postgres: tuple[str, dict[str, Any]]) -> None:
+    alias, database = on_postgres
     store = django_database.open_store(alias, database)
     store.swap("key", None, b"value", LONG)
     close(alias)

@@ -247,7 +247,7 @@ def test_connections_that_the_server_closed_are_opened_again(store: Store, sql: 
     ours = "FROM pg_stat_activity WHERE application_name = 'lumin-middleware'"
     for turn in range(3):
         use_many_connections(store, lambda: sql.execute(f"SELECT count(*) {ours}").fetchone()[0])
-        sql.execute(f"SELECT pg_terminate_backend(pid) {ours}")
+        sql.execute(f"SELECT pg_terminate_backend(pid, 60000) {ours}")  # milliseconds until it is gone
         assert store.swap(f"key {turn}", None, b"value", LONG)
 
 

@@ -504,7 +504,7 @@ def test_routes_at_the_top_of_the_site_are_refused():
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("field", ["auth", "upstream"])
 @pytest.mark.parametrize(
-    "after", ["/base", "/base/", "//", "/%2e", "/ x", "?x", "#x", ";return 200", " x", "{x}", ":x", "0", "99999"]
+    "after", ["/base", "/base/", "//", "/%2e", "/ x", "?x", "#x", ";return 200", " x", "{x}", ":x", "99999"]
 )
 def test_an_address_of_which_other_targets_would_be_made_is_refused(program, field, after):
     where = {"auth": "http://127.0.0.1:8001", "upstream": "http://127.0.0.1:3000"}

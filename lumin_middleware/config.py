@@ -103,8 +103,9 @@ class LuminConfig:
     """No grant lives longer than this. Default: until it is revoked, here or at Lumin."""
     cookie_name: str | None = None
     """What our cookies are called, after `__Host-` on https. Default: `lumin-` and six letters that are this site's,
-    since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's. Nor may the application set one of this name, as
-    Starlette's `SessionMiddleware` and Flask set `session`: everybody would be asked to sign in again and again."""
+    since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's. Nor may the
+    application set one of this name, as Starlette's `SessionMiddleware` and Flask set `session`: everybody would be
+    asked to sign in again and again."""
     after_login: str = "/"
     """Where a login leads that was not begun on a page."""
     after_logout: str | None = None

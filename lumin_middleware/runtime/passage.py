@@ -35,7 +35,7 @@ _LAST_WORDS: dict[str, Message] = {
 HELD_LIMIT = 65_536
 """Bytes of an application's 500 that are held; a framework's debug page has some 30,000."""
 
-_FIRST_WORDS = ("http.response.start", "websocket.accept")
+_FIRST_WORDS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 MARK = "lumin_middleware"
 """What a scope holds that has passed here: the visit."""
@@ -134,7 +134,8 @@ class Passage:
     async def _release(self) -> None:
         held, self._held = self._held, ()
         for message in held:
-            await (self.send(message) if self._started else self._send(self._begun(message)))
+            is_first = not self._started and message["type"] in _FIRST_WORDS
+            await (self.send(message) if self._started else self._send(self._begun(message) if is_first else message))
 
     def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
@@ -183,9 +184,20 @@ class Passage:
             if self._watch is not None:
                 self._complete = _is_last(message)
             return self._send(message)
-        if self._held or (message["type"] == "http.response.start" and message["status"] == 500):
+        if self._held or self._may_be_ours(message):
             return self._hold(message)
         return self._send(self._begun(message) if message["type"] in _FIRST_WORDS else message)
+
+    def _may_be_ours(self, message: Message) -> bool:
+        """Whether this may say no more than that an error of ours happened."""
+        match message["type"]:
+            case "http.response.start":
+                return bool(message["status"] == 500)
+            case "websocket.http.response.start":
+                return message["status"] == 500 and to_be_answered(self._visit.failed) is not None
+            case "websocket.close":  # of a handshake that was not accepted: a framework's own word for an error
+                return to_be_answered(self._visit.failed) is not None
+        return False
 
     async def _hold(self, message: Message) -> None:
         self._held = (*self._held, message)

@@ -349,7 +349,7 @@ async def test_web_05_programs_get_the_reason_as_a_fixed_word(each_site):
         answer = await call(each_site.middleware, f"/auth/callback?{query}", headers={"accept": "application/json"})
         problem = json.loads(answer.body)
         assert (problem["status"], problem["reason"]) == (400, reason)
-        assert set(problem) <= {"type", "title", "status", "reason", "login_url"}
+        assert set(problem) <= {"type", "title", "status", "reason", "login_url", "reference"}
         assert re.fullmatch(r"urn:lumin-middleware:[a-z_]+", problem["type"])
 
 

@@ -137,6 +137,7 @@ class Browser:
             text = text.replace(base, "LUMIN")
         text = re.sub(r"(?<=login-)[0-9a-f]{16}", "ID", text)
         text = re.sub(r"(?<= · )[0-9A-F]{4}-[0-9A-F]{4}(?=</p>)", "REFERENCE", text.replace("Â·", "·"))
+        text = re.sub(r'(?<="reference": ")[0-9A-F]{4}-[0-9A-F]{4}(?=")', "REFERENCE", text)
         return re.sub(r"(?<![\w-])[\w.-]{22,}", "RANDOM", text)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -306,7 +307,7 @@ async def tampered(site, browser):
         browser.jar = {name: bad}
         answer = await browser.fetch("GET", "/who")
         assert answer.status == 401
-        bodies.add(answer.body)
+        bodies.add(re.sub(rb'"reference": "[0-9A-F-]{9}"', b"", answer.body))
     assert len(bodies) == 1
     browser.jar = {name: good}
     assert await browser.subject()

@@ -75,7 +75,7 @@ async def test_a_body_that_is_not_as_long_as_it_says_is_refused_before_what_is_t
 
     async def read() -> None:
         async for piece in found.pieces():
-            seen.append(piece)
+            seen.extend([piece])
 
     assert await found.is_there()
     with pytest.raises(RequestRefused):

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 from starlette.websockets import WebSocket
 
-from lumin_middleware import LoginRequired, LuminMiddleware
+from lumin_middleware import LoginRequired, LuminMiddleware, lumin
 from lumin_middleware.runtime import passage
 from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
@@ -115,6 +115,47 @@ async def test_a_socket_of_nobody_is_denied_with_the_answer_where_the_server_can
     start, body = await socket.next(), await socket.next()
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 401)
     assert b"no_session" in body["body"]
+
+
+DENIAL = [
+    {"type": "websocket.http.response.start", "status": 500, "headers": []},
+    {"type": "websocket.http.response.body"},
+]
+WORDS = {"closes": [{"type": "websocket.close", "code": 4500}], "denies": DENIAL}
+
+
+@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
+@pytest.mark.parametrize("can_deny", [False, True])
+async def test_a_framework_that_keeps_an_error_of_ours_to_itself_has_it_answered(new_site, words, can_deny):
+    """Litestar closes, and Quart denies, whatever was raised before the handshake was accepted."""
+    site = new_site(optional=["/socket"])
+
+    async def app(scope, receive, send):
+        await receive()
+        try:
+            lumin(scope)
+        except LoginRequired:
+            for word in words:
+                await send(dict(word))
+
+    site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    extensions = {"websocket.http.response": {}} if can_deny else {}
+    said = await Socket(site.middleware, site.browser(), extensions=extensions).next()
+    assert (said.get("status"), said.get("code")) == ((401, None) if can_deny else (None, 4401))
+
+
+@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
+async def test_what_an_application_says_of_its_own_to_a_handshake_it_says(new_site, words):
+    site = new_site(optional=["/socket"])
+
+    async def app(scope, receive, send):
+        await receive()
+        for word in words:
+            await send(dict(word))
+
+    site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    socket = Socket(site.middleware, site.browser(), extensions={"websocket.http.response": {}})
+    assert [await socket.next() for _ in words] == words
 
 
 async def test_what_a_server_leaves_empty_is_empty(socket_site):

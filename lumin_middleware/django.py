@@ -15,9 +15,11 @@ from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.signals import got_request_exception
+from django.db import IntegrityError, transaction
 from django.utils.functional import SimpleLazyObject
 
 from .errors import LoginRequired, to_be_answered
+from .journal import say
 from .lookup import lumin
 from .protocol.claims import verified_email
 
@@ -93,11 +95,26 @@ class LuminBackend:
         users, key = get_user_model()._default_manager, self.key(lumin_claims)
         if any(value != _fitting(field, value) for field, value in key.items()):
             return None  # cut short it might be somebody else's
-        if self.create_unknown_user:
-            user, _ = users.get_or_create(**key, defaults={"password": make_password(None)})  # none that is usable
-        else:
-            user = users.filter(**key).first()
+        user = users.filter(**key).first()
+        if user is None and self.create_unknown_user:
+            user = self._created(key, _known(lumin_claims))
         return self.configure_user(user, lumin_claims) if user is not None and user.is_active else None
+
+    def _created(self, key: Mapping[str, Any], known: Mapping[str, str]) -> Any:
+        """A new user, without what is another's already. Raises `PermissionDenied` where that may not be empty."""
+        users = get_user_model()._default_manager
+        given = {field: value for field, value in known.items() if _column(field) is not None and field not in key}
+        empty = {field: None for field in ("email",) if _is_unique(field) and field not in key and _column(field).null}
+        password = {"password": make_password(None)}  # none that is usable
+        try:
+            return users.get_or_create(**key, defaults={**empty, **given, **password})[0]
+        except IntegrityError:
+            say("address_taken")
+        try:
+            left = {field: value for field, value in given.items() if not _is_unique(field)}
+            return users.get_or_create(**key, defaults={**empty, **left, **password})[0]
+        except IntegrityError:
+            raise PermissionDenied("You are signed in, but another user has what only one may have here.") from None
 
     def get_user(self, user_id: Any) -> Any:
         """The user with this primary key, or None."""
@@ -113,30 +130,54 @@ class LuminBackend:
         Where only `name` is known it is the first name, so that `get_full_name()` is right. What tells users apart is
         never written over, and what a column cannot hold is cut to what it can.
         """
-        given, family = claims.get("given_name"), claims.get("family_name")
-        known = {
-            "email": verified_email(claims),
-            "first_name": given or (None if family else claims.get("name")),
-            "last_name": family or ("" if claims.get("name") and not given else None),
-        }
-        fitting = {field: _fitting(field, value) for field, value in known.items() if value is not None}
+        key = self.key(claims)
         changed = {
             field: value
-            for field, value in fitting.items()
-            if field not in self.key(claims) and getattr(user, field, value) != value
+            for field, value in _known(claims).items()
+            if field not in key and getattr(user, field, value) != value
         }
-        for field, value in changed.items():
-            setattr(user, field, value)
-        if changed:
-            user.save(update_fields=list(changed))
+        if changed and not _is_saved(user, changed):
+            say("address_taken")
+            user.refresh_from_db(fields=list(changed))
+            _is_saved(user, {field: value for field, value in changed.items() if not _is_unique(field)})
         return user
+
+
+def _known(claims: Mapping[str, Any]) -> dict[str, str]:
+    """What is known of a person, by the user's fields."""
+    given, family = claims.get("given_name"), claims.get("family_name")
+    known = {
+        "email": verified_email(claims),
+        "first_name": given or (None if family else claims.get("name")),
+        "last_name": family or ("" if claims.get("name") and not given else None),
+    }
+    return {field: _fitting(field, value) for field, value in known.items() if value is not None}
+
+
+def _is_saved(user: Any, changed: Mapping[str, str]) -> bool:
+    """Saves these fields, unless a value is another user's where none may have it twice."""
+    for field, value in changed.items():
+        setattr(user, field, value)
+    try:
+        with transaction.atomic(using=user._state.db):  # a view's own transaction goes on
+            user.save(update_fields=list(changed))
+    except IntegrityError:
+        return False
+    return True
+
+
+def _column(field: str) -> Any:
+    try:
+        return get_user_model()._meta.get_field(field)
+    except FieldDoesNotExist:
+        return None
+
+
+def _is_unique(field: str) -> bool:
+    return getattr(_column(field), "unique", False)
 
 
 def _fitting(field: str, value: object) -> str:
     """A text as the user's column can hold it: no NUL, no half of a surrogate pair, no longer than it is wide."""
     text = str(value).encode("utf-8", "ignore").decode().replace("\0", "")
-    try:
-        width = get_user_model()._meta.get_field(field).max_length
-    except FieldDoesNotExist:
-        width = None
-    return text[:width]
+    return text[: getattr(_column(field), "max_length", None)]

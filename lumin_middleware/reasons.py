@@ -737,6 +737,12 @@ _DOUBTFUL = (
         "Ask for the scopes that it needs.",
     ),
     Reason(
+        "address_taken",
+        *(WARNING, None),
+        "A person's e-mail address is another user's in Django's table, where none may have it twice; it is left out.",
+        "Look whether both rows are one person, or the address has changed hands; or let a backend of yours decide.",
+    ),
+    Reason(
         "rejected_newborn",
         *(WARNING, None),
         "The API refused a token that was renewed a moment ago, and is not renewed again.",

@@ -1,5 +1,6 @@
 """The testing kit: each snippet of its page runs, and each kind of client is signed in by the same words."""
 
+import gzip
 import os
 import re
 import subprocess
@@ -211,6 +212,14 @@ class TestFake:
         answers = iter([503, httpx2.Response(200, text="ok"), ["json"]])
         fake = fake_lumin({"x": lambda request: next(answers)})
         assert [(await fake.client.get("x")).status_code for _ in range(3)] == [503, 200, 200]
+
+    async def test_a_response_may_have_been_encoded_and_true_is_an_answer(self):
+        packed = httpx2.Response(200, content=gzip.compress(b"packed"), headers={"content-encoding": "gzip"})
+        fake = fake_lumin({"x": packed, "y": True})
+        for _ in range(2):
+            assert (await fake.client.get("x")).text == "packed"
+        answer = await fake.client.get("y")
+        assert (answer.status_code, answer.json()) == (200, True)
 
     async def test_what_is_not_in_the_table_is_told(self):
         fake = fake_lumin({"GET x": 200})

@@ -35,7 +35,9 @@ _FORGED = (
     *("X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Protocol"),
     *("Forwarded", "X-Forwarded", "X-Forwarded-Prefix", *NAMED, "X-Original-Method", "X-Original-Path", "X-Real-IP"),
     *("Script-Name", "X-Script-Name", "Daphne-Root-Path", "X-Envoy-Original-Path"),
-    *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username", "HTTP2-Settings"),
+    *("X-Auth-Request-Groups", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Redirect", "HTTP2-Settings"),
+    *("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username"),
+    *("X-Forwarded-Access-Token", "X-Forwarded-Client-Cert", "X-Forwarded-Tls-Client-Cert"),
 )
 
 _ODD = "!#$%&'*+._`|~^"

@@ -28,7 +28,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
 from .postgres_connections import PATIENCE, bounded, import_psycopg
-from .postgres_statements import CLEAN_UP, CREATE, DELETE, REPLACE, SELECT, TABLE, schema
+from .postgres_statements import CLEAN_UP, CREATE, DELETE, ONE_AT_A_TIME, REPLACE, SELECT, TABLE, schema
 
 CLEAN_UP_EVERY = 64
 """Swaps of one process; each adds one row at most, so that the clean-up outruns them."""
@@ -68,8 +68,11 @@ class _Postgres:
         self._conninfo = self._psycopg.conninfo.make_conninfo(
             url, **{"connect_timeout": math.ceil(PATIENCE), "application_name": "lumin-middleware"} | found
         )
-        if not re.fullmatch(r"(?:[a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]*", table):
-            raise ConfigurationError("store", f"{table!r} is no name of a table that needs no quotes")
+        # The server cuts names after 63 bytes, without a word; that of the index is longer than the table's.
+        if not re.fullmatch(r"(?:[a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,49}", table):
+            raise ConfigurationError(
+                "store", f"{table!r} is no name of a table that needs no quotes, of at most 50 characters"
+            )
         self._connections = connections
         self.table = table
         self.schema = schema(table)
@@ -165,7 +168,8 @@ class PostgresStore(_Postgres):
     def create(self) -> None:
         """Makes the table and its index, where they are not there. Raises `StoreUnavailable`."""
         try:
-            with self._pool()[0].connection() as connection:
+            with self._pool()[0].connection() as connection, connection.transaction():
+                connection.execute(ONE_AT_A_TIME, {"table": self.table})
                 connection.execute(self.schema)
         except self._psycopg.Error as error:
             raise self._trouble(error) from error

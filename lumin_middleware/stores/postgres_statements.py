@@ -12,6 +12,9 @@ CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at);
 """
 """What makes the table, and the index by which clean-up finds what has expired."""
 
+# Of several containers that start together all but one would fail, "if not exists" or not.
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext(%(table)s))"
+
 # `clock_timestamp()` is read when a row is ours; `now()` would be the time at which we began to wait for it.
 SELECT = "SELECT value FROM {table} WHERE key = %(key)s AND expires_at > clock_timestamp()"
 CREATE = """\

@@ -125,9 +125,12 @@ class FakeLumin:
         found = _first(self.responses, request.method, request.url.path.removeprefix(f"{API.path}/"))
         if callable(found):
             found = found(request)
-        if isinstance(found, httpx2.Response):  # which may be given more than once
-            return httpx2.Response(found.status_code, headers=found.headers, content=found.read())
-        return httpx2.Response(found) if isinstance(found, int) else httpx2.Response(200, json=found)
+        if isinstance(found, httpx2.Response):  # which may be given more than once, and is read by now
+            body, framing = found.read(), ("content-encoding", "content-length", "transfer-encoding")
+            headers = [item for item in found.headers.multi_items() if item[0].lower() not in framing]
+            return httpx2.Response(found.status_code, headers=headers, content=body)
+        is_status = isinstance(found, int) and not isinstance(found, bool)
+        return httpx2.Response(found) if is_status else httpx2.Response(200, json=found)
 
 
 def _session(claims: Mapping[str, Any], scope: str, expires_in: float) -> Session:

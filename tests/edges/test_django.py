@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +14,10 @@ import pytest
 from joserfc import jws
 
 from lumin_middleware.emulator import DEMO_USERS, Emulator, serve
+from tests.browser_rig import ROOT
 from tests.edges import servers
 from tests.edges.servers import Browser
+from tests.patience import PATIENCE
 
 MIRA, TOBIAS, _ = DEMO_USERS
 BACKENDS = {
@@ -238,6 +242,56 @@ def test_people_who_are_told_apart_by_a_field_named_email(named_by_email, reques
     assert len({each["id"] for each in seen}) == 1
     assert other["id"] != seen[0]["id"]
     assert other["full_name"] == TOBIAS.name
+
+
+MEMBERS = """
+import sys
+import django
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tests.edges.django_members"],
+    AUTH_USER_MODEL=f"django_members.{sys.argv[1]}",
+    DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+    SILENCED_SYSTEM_CHECKS=["fields.E304", "fields.E305"],
+)
+django.setup()
+from django.core.exceptions import PermissionDenied
+from django.core.management import call_command
+from django.db import transaction
+from lumin_middleware.django import LuminBackend
+call_command("migrate", run_syncdb=True, verbosity=0)
+with transaction.atomic():  # as ATOMIC_REQUESTS has it: what fails inside must not break it
+    for sub, address in [each.split("=") for each in sys.argv[2:]]:
+        try:
+            user = LuminBackend().authenticate(None, lumin_claims={"sub": sub, "email": address or None, "name": sub})
+            print(sub, user.email, user.first_name)
+        except PermissionDenied as error:
+            print(sub, "denied")
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "came", "seen"),
+    [
+        ("Guest", "a=x@e b=x@e c= d= a=y@e b=y@e b=x@e", "a x@e|b None|c None|d None|a y@e|b None|b x@e"),
+        ("Member", "a=x@e b=x@e c=x@e d=y@e a=y@e", "a x@e|b |c denied|d y@e|a x@e"),
+    ],
+)
+def test_an_address_that_another_user_has_keeps_nobody_from_their_pages(model, came, seen):
+    """It changed hands, or its user was there before Lumin."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMBERS, model, *came.replace("@e", "@e.example").split()],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=ROOT,
+        check=False,
+    )
+    found = done.stdout.replace("@e.example", "@e").splitlines()
+    names = [line if line.endswith("denied") else line.removesuffix(f" {line.split()[0]}") for line in found]
+    assert "|".join(names) == seen, done.stderr
+    assert "address_taken" in done.stderr
 
 
 # --- the way to a sign-in -------------------------------------------------------------------------------

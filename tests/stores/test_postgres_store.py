@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import Any
 
@@ -164,6 +164,22 @@ def test_making_the_table_twice_leaves_what_is_in_it(url: str, table: str) -> No
         store.swap("key", None, b"value", LONG)
         store.create()
         assert store.get("key") == b"value"
+
+
+def test_many_who_make_the_table_together_all_succeed(url: str, sql: Any) -> None:
+    """Containers that start together; PostgreSQL's own "if not exists" fails all but one of them now and then."""
+    for _ in range(10):
+        table = f"together_{uuid.uuid4().hex}"
+        with ExitStack() as stack, ThreadPoolExecutor(6) as threads:
+            stores = [stack.enter_context(closing(PostgresStore(url, table=table))) for _ in range(6)]
+            assert list(threads.map(lambda store: store.create(), stores)) == [None] * 6
+        sql.execute(f"DROP TABLE {table}")
+
+
+@pytest.mark.parametrize("table", ["x" * 51, "x" * 64, f"{'s' * 64}.x", "X", "x-y", "1x", ""])
+def test_a_name_that_the_server_would_cut_or_read_otherwise_is_refused(store_class: Any, url: str, table: str) -> None:
+    with pytest.raises(ConfigurationError, match="50 characters"):
+        store_class(url, table=table)
 
 
 def test_a_table_may_be_in_a_schema(store_class: Any, url: str, sql: Any) -> None:

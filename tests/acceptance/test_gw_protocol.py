@@ -22,7 +22,6 @@ from tests.acceptance.harness import (
     call,
     cookie_header,
     http_scope,
-    run,
     shake_hands,
     with_cookies,
 )
@@ -508,12 +507,14 @@ async def test_gw_06_nested_in_a_mounted_application_is_refused_loudly(each_site
         await call(app, "/inner/page", headers={**FETCH, "cookie": cookie})
 
 
-async def test_gw_06_added_twice_to_one_starlette_application_is_refused_loudly(each_site):
+async def test_gw_06_added_twice_to_one_starlette_application_is_refused_loudly(each_site, caplog):
     app = Starlette()
     for _ in range(2):
         app.add_middleware(LuminMiddleware, config=each_site.config)
-    with pytest.raises(ConfigurationError):
-        await run(app, http_scope("/x", headers=NAVIGATION))
+    answer = await call(app, "/x", headers=NAVIGATION)
+    assert answer.status == 500
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+    assert "wrap it once" in caplog.text
 
 
 async def test_gw_06_two_sites_side_by_side_are_two_sites(each_site):

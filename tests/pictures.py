@@ -90,7 +90,7 @@ def story(page: Page, origin: str) -> Iterator[str]:
     expect(page.get_by_role("heading", level=1)).to_have_text("Signed")
     yield "demo-signed-at-lumin"
     page.get_by_role("link", name="Back to the application").click()
-    page.get_by_role("link", name="Sign in").click()
+    page.get_by_role("link", name="Your requests").click()
     expect(page.get_by_text("signed", exact=True).last).to_be_visible()
     yield "demo-signed"
     page.evaluate(

@@ -128,7 +128,7 @@ SHOWN = {
     "model.Response": {"status", "reason", "reference"},
     "model.TokenSet": {"expires_at", "lifetime", "scope"},
     "model.Session": {"generation", "began", "seen", "tokens", "auth_time"},
-    "model.Wanted": {"scope", "max_age", "offline"},
+    "model.Wanted": {"scope", "max_age", "grant"},
     "model.Errand": {"scope", "needed", "asked_by", "again", "host", "grant", "began"},
     "model.Transaction": {"errand"},
     "ports.Answer": {"status", "media_type", "retry_after"},

@@ -145,7 +145,9 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def _serve_asgi(app: Any, listener: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, loop="asyncio", log_level="error", lifespan="on", timeout_graceful_shutdown=1)
+    )
     serving = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     serving.start()
     try:

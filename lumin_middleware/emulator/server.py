@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -36,13 +37,19 @@ def serve(
     with listen(host, port) as listener:
         emulator = make(**{"base": _base(listener), **options})
         server = _uvicorn(emulator)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="lumin-emulator")
+        thread = threading.Thread(target=_run, args=[server, listener], name="lumin-emulator")
         thread.start()
         try:
             yield Running(emulator, emulator.base)  # connections wait in the socket's queue until it is up
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    # Whichever loop the rest of the process has chosen: uvloop's, if it is ended at once, may wait for ever.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(server.serve(sockets=[listener]))
 
 
 def run(

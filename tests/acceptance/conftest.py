@@ -143,7 +143,7 @@ def served() -> Iterator[Callable[..., int]]:
 
     def serve(app: Any, **options: Any) -> int:
         listening = socket.create_server(("127.0.0.1", 0))
-        server = _Server(uvicorn.Config(app, log_config=None, ws="wsproto", **options))
+        server = _Server(uvicorn.Config(app, log_config=None, loop="asyncio", ws="wsproto", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="site")
         thread.start()
         assert server.up.wait(PATIENCE)

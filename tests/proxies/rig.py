@@ -47,7 +47,7 @@ def serve(app: Any, port: int = 0, **settings: Any) -> Iterator[str]:
             "proxy_headers": False,
             "timeout_graceful_shutdown": 1,
         }
-        server = uvicorn.Server(uvicorn.Config(app, **{**defaults, "ws": "wsproto", **settings}))
+        server = uvicorn.Server(uvicorn.Config(app, **{**defaults, "loop": "asyncio", "ws": "wsproto", **settings}))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started and thread.is_alive():

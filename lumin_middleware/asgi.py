@@ -77,7 +77,7 @@ class LuminMiddleware:
         if kind not in ("http", "websocket") or self._not_set_up is not None:
             await self._besides(scope, receive, send)
         elif MARK in scope:
-            raise _TWICE
+            raise _twice()
         else:
             try:
                 party, world = self._party()
@@ -121,7 +121,9 @@ class LuminMiddleware:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise _NO_ASYNCIO from None
+            raise ConfigurationError(
+                "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
+            ) from None
         found = self._last
         if found is None or found[1].loop is not loop:
             found = self._last = self._loops.on(loop)
@@ -135,7 +137,7 @@ class LuminMiddleware:
         """The application's lifespan, and after it ours; alone ours where the application has none."""
         try:
             if MARK in scope:
-                raise _TWICE
+                raise _twice()
             self._party()
         except LuminError as error:
             await NotSetUp(error)(scope, receive, send)
@@ -179,11 +181,8 @@ class LuminMiddleware:
         await self._loops.aclose()
 
 
-_TWICE = ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
-
-_NO_ASYNCIO = ConfigurationError(
-    "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
-)
+def _twice() -> ConfigurationError:
+    return ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
 
 
 def parameters(app: object) -> int | None:

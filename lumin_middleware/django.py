@@ -7,6 +7,7 @@ request who is signed in, so that there is one place to sign out.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,13 +16,15 @@ from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.signals import got_request_exception
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.functional import SimpleLazyObject
 
 from .errors import LoginRequired, to_be_answered
-from .journal import say
+from .journal import Seldom
 from .lookup import lumin
 from .protocol.claims import verified_email
+
+_seldom = Seldom(time.time)  # each page of theirs would say it again
 
 
 class ChallengeMiddleware:
@@ -100,19 +103,14 @@ class LuminBackend:
             user = self._created(key, _known(lumin_claims))
         return self.configure_user(user, lumin_claims) if user is not None and user.is_active else None
 
-    def _created(self, key: Mapping[str, Any], known: Mapping[str, str]) -> Any:
-        """A new user, without what is another's already. Raises `PermissionDenied` where that may not be empty."""
-        users = get_user_model()._default_manager
-        given = {field: value for field, value in known.items() if _column(field) is not None and field not in key}
-        empty = {field: None for field in ("email",) if _is_unique(field) and field not in key and _column(field).null}
-        password = {"password": make_password(None)}  # none that is usable
+    def _created(self, key: Mapping[str, Any], known: dict[str, str]) -> Any:
+        """A new user. Raises `PermissionDenied` where the table takes no second one without an address."""
+        empty = {"email": None} if "email" not in key and _is_unique("email") and _column("email").null else {}
+        given = {field: value for field, value in known.items() if field not in key and _column(field)}
+        defaults = {**empty, **_not_another_s(given), "password": make_password(None)}  # none that is usable
         try:
-            return users.get_or_create(**key, defaults={**empty, **given, **password})[0]
-        except IntegrityError:
-            say("address_taken")
-        try:
-            left = {field: value for field, value in given.items() if not _is_unique(field)}
-            return users.get_or_create(**key, defaults={**empty, **left, **password})[0]
+            users = get_user_model()._default_manager
+            return users.get_or_create(**key, defaults=defaults)[0]
         except IntegrityError:
             raise PermissionDenied("You are signed in, but another user has what only one may have here.") from None
 
@@ -136,10 +134,10 @@ class LuminBackend:
             for field, value in _known(claims).items()
             if field not in key and getattr(user, field, value) != value
         }
-        if changed and not _is_saved(user, changed):
-            say("address_taken")
-            user.refresh_from_db(fields=list(changed))
-            _is_saved(user, {field: value for field, value in changed.items() if not _is_unique(field)})
+        if changed := _not_another_s(changed, user):
+            for field, value in changed.items():
+                setattr(user, field, value)
+            user.save(update_fields=list(changed))
         return user
 
 
@@ -154,16 +152,13 @@ def _known(claims: Mapping[str, Any]) -> dict[str, str]:
     return {field: _fitting(field, value) for field, value in known.items() if value is not None}
 
 
-def _is_saved(user: Any, changed: Mapping[str, str]) -> bool:
-    """Saves these fields, unless a value is another user's where none may have it twice."""
-    for field, value in changed.items():
-        setattr(user, field, value)
-    try:
-        with transaction.atomic(using=user._state.db):  # a view's own transaction goes on
-            user.save(update_fields=list(changed))
-    except IntegrityError:
-        return False
-    return True
+def _not_another_s(known: dict[str, str], user: Any = None) -> dict[str, str]:
+    """Without what another user has where none may have it twice: an address that changed hands, say."""
+    others = get_user_model()._default_manager.exclude(pk=None if user is None else user.pk)
+    taken = [field for field, value in known.items() if _is_unique(field) and others.filter(**{field: value}).exists()]
+    if taken:
+        _seldom.say("address_taken")
+    return {field: value for field, value in known.items() if field not in taken}
 
 
 def _column(field: str) -> Any:

@@ -123,22 +123,6 @@ def _url(name: str, value: object) -> None:
     checks.url(name, value)
 
 
-def _required_scopes(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(name, "must map patterns to scopes, such as {'/sign/*': 'sign:requests'}")
-    for pattern, scope in value.items():
-        checks.pattern(name, pattern)
-        checks.plain_scope(name, scope)
-
-
-def _required_auth_age(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(name, "must map patterns to seconds, such as {'/pay/*': 300}")
-    for pattern, age in value.items():
-        checks.pattern(name, pattern)
-        checks.seconds(name, age, *SECONDS[name])
-
-
 def _store(name: str, value: object) -> None:
     """What a URL means is looked at where the store is made, which takes the packages that it needs."""
     verbs = (getattr(value, verb, None) for verb in ("get", "swap"))
@@ -217,6 +201,17 @@ def _seconds(name: str, value: object) -> None:
     checks.seconds(name, value, *SECONDS[name])
 
 
+def _by_pattern(each: Check, what: str) -> Check:
+    def check(name: str, value: object) -> None:
+        if not isinstance(value, Mapping):
+            raise ConfigurationError(name, f"must map patterns to {what}")
+        for pattern, wanted in value.items():
+            checks.pattern(name, pattern)
+            each(name, wanted)
+
+    return check
+
+
 _EACH: dict[str, Check] = {
     "client_id": checks.credential,
     "client_secret": _credential,
@@ -233,8 +228,8 @@ _EACH: dict[str, Check] = {
     "store": _store,
     "public": checks.patterns,
     "optional": checks.patterns,
-    "required_scopes": _required_scopes,
-    "required_auth_age": _required_auth_age,
+    "required_scopes": _by_pattern(checks.plain_scope, "scopes, such as {'/sign/*': 'sign:requests'}"),
+    "required_auth_age": _by_pattern(_seconds, "seconds, such as {'/pay/*': 300}"),
     "idle_timeout": _seconds,
     "absolute_timeout": _seconds,
     "grant_lifetime": _seconds,

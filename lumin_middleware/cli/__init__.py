@@ -7,6 +7,7 @@ is on loopback unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
 
 import sys
 from importlib.metadata import version
+from typing import Any
 
 NAME = "lumin-middleware"
 
@@ -30,9 +31,19 @@ def main() -> None:
 
 
 def _run() -> None:
+    from ..errors import LuminError
+
+    commands = _commands()
+    try:
+        commands(prog_name=NAME)
+    except LuminError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+
+
+def _commands() -> Any:
     import typer
 
-    from ..errors import LuminError
     from .demo import demo
     from .doctor import doctor
     from .emulator import emulator
@@ -69,8 +80,4 @@ def _run() -> None:
         commands.command()(command)
     for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():
         commands.add_typer(group, name=name)
-    try:
-        commands(prog_name=NAME)
-    except LuminError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(1)
+    return commands

@@ -250,8 +250,8 @@ def _require_dates(
 
 
 def authenticated_at(claims: Mapping[str, Any]) -> float:
-    """When the person proved to the server who they are, in epoch seconds: as early as that may be, where the server
-    does not say (OpenID Connect Core 1.0, 2).
+    """When the person proved to the server who they are, in epoch seconds; where it does not say, when it told of it
+    (OpenID Connect Core 1.0, 2).
     """
     return float(claims["auth_time"] if _is_given(claims.get("auth_time")) else claims["iat"])
 

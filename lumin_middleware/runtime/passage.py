@@ -134,8 +134,10 @@ class Passage:
     async def _release(self) -> None:
         held, self._held = self._held, ()
         for message in held:
-            is_first = not self._started and message["type"] in _FIRST_WORDS
-            await (self.send(message) if self._started else self._send(self._begun(message) if is_first else message))
+            if self._started:
+                await self.send(message)
+            else:
+                await self._send(self._begun(message) if message["type"] in _FIRST_WORDS else message)
 
     def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""

@@ -27,7 +27,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .postgres_connections import PATIENCE, bounded, import_psycopg
+from .postgres_connections import PATIENCE, bounded, import_psycopg, require_ports
 from .postgres_statements import CLEAN_UP, CREATE, DELETE, ONE_AT_A_TIME, REPLACE, SELECT, TABLE, schema
 
 CLEAN_UP_EVERY = 64
@@ -62,7 +62,7 @@ class _Postgres:
         self._errors = self._psycopg.errors
         try:
             found = self._psycopg.conninfo.conninfo_to_dict(url)
-            _require_ports(str(found.get("port") or ""))
+            require_ports(str(found.get("port") or ""))
         except (self._psycopg.Error, ValueError):
             raise ConfigurationError("store", f"is no URL of PostgreSQL; {CURE}") from None
         self._conninfo = self._psycopg.conninfo.make_conninfo(
@@ -328,10 +328,3 @@ class AsyncPostgresStore(_Postgres):
 
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
-
-
-def _require_ports(ports: str) -> None:
-    """libpq looks at them when it connects, one for each host or one for all. Raises `ValueError`."""
-    for port in filter(None, ports.split(",")):
-        if not re.fullmatch(r"[0-9]+", port) or not 0 < int(port) < 65_536:
-            raise ValueError("is no port")

@@ -6,6 +6,7 @@ psycopg is imported when it is asked for, not with this module.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Generator
 from typing import Any
 
@@ -30,6 +31,13 @@ def import_psycopg() -> Any:
             "store", "PostgreSQL needs psycopg and its pool: pip install 'lumin-middleware[postgres]'"
         ) from None
     return psycopg
+
+
+def require_ports(ports: str) -> None:
+    """libpq looks at them when it connects, one for each host or one for all. Raises `ValueError`."""
+    for port in filter(None, ports.split(",")):
+        if not re.fullmatch(r"[0-9]+", port) or not 0 < int(port) < 65_536:
+            raise ValueError("is no port")
 
 
 def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, int, Any]:

@@ -7,14 +7,14 @@ import re
 import sys
 import time
 from typing import Annotated
+from urllib.parse import unquote
 
 import typer
 
-from ..config import LuminConfig
-from ..explanation import Explanation
+from ..explanation import Explanation, unseen
 from ..explanation import explain as explained
 from ..reasons import REASONS, Reason
-from .terminal import App, fail, settings_of
+from .terminal import App, fail, places_of
 
 REFERENCE = re.compile("[0-9A-F]{4}-[0-9A-F]{4}")
 
@@ -41,7 +41,7 @@ def explain(
     elif not path and what in REASONS:
         _tell(REASONS[what])
     elif path.startswith("/"):
-        _tell_request(settings_of(app), what.upper(), path, header or [], cookie or [], who, peer)
+        _tell_request(app, what.upper(), path, header or [], cookie or [], who, peer)
     else:
         fail("Give a method and a path (GET /orders), a reference (5387-CED9 < log), or a reason (unknown_login).")
 
@@ -69,14 +69,19 @@ def _tell(reason: Reason) -> None:
     typer.echo(f"  what to do  {reason.cure}")
 
 
-def _tell_request(
-    config: LuminConfig, method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str
-) -> None:
+def _tell_request(app: str, method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str) -> None:
+    places = places_of(app)
+    route = unquote(path.partition("?")[0])
+    mount, config = next((each for each in places if f"{route}/".startswith(f"{each[0]}/")), ("", None))
+    if config is None:
+        _show(unseen(method, path, [prefix for prefix, _ in places]), who)
+        return
     headers = [_pair(each, ":") for each in header]
     if cookie:
         headers.append(("cookie", "; ".join(cookie)))
     scope = {"nobody": None, "someone": config.scope.split()}.get(who, who.split())
-    _show(explained(config, method, path, headers=headers, scope=scope, peer=peer, clock=time.time), who)
+    found = explained(config, method, path, headers=headers, scope=scope, peer=peer, mount=mount, clock=time.time)
+    _show(found, who)
 
 
 def _pair(text: str, mark: str) -> tuple[str, str]:

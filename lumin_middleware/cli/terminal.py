@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import typer
 
 from ..config import LuminConfig
-from ..doctor.application import configured
+from ..doctor.application import configured, placed
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
 
@@ -62,6 +62,12 @@ def load(name: str) -> Any:
 def settings_of(app: str, *, unneeded: tuple[str, ...] = ()) -> LuminConfig:
     """The settings of the middleware in an application (`module:name`); the environment's where it has no others."""
     return (configured(load(app)) if app else None) or settings(unneeded=unneeded)
+
+
+def places_of(app: str) -> list[tuple[str, LuminConfig]]:
+    """As `settings_of`, below each prefix at which the middleware stands in the application; empty: in the whole."""
+    found = placed(load(app)) if app else []
+    return [(prefix, config or settings()) for prefix, config in found or [("", None)]]
 
 
 App = Annotated[

@@ -24,8 +24,16 @@ def configured(app: Any) -> LuminConfig | None:
 
     One that Starlette has not made yet reads the environment when it is made, unless it was given settings.
     """
+    return next((config for _, config in placed(app)), None)
+
+
+def placed(app: Any) -> list[tuple[str, LuminConfig | None]]:
+    """Below which prefixes the middleware stands in an application, and its settings there, as `configured` has them.
+
+    The prefix is empty where it stands around the whole; there is none where it does not stand in it.
+    """
     outside, config, _ = _stands(app)
-    return next((found for _, found in _mounted(app)), None) if outside is None else config
+    return list(_mounted(app)) if outside is None else [("", config)]
 
 
 def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
@@ -54,11 +62,19 @@ def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
 def _mounted(app: Any, before: str = "") -> Iterator[tuple[str, LuminConfig | None]]:
     """Where ours stands in an application that another one serves below a prefix, and its settings."""
     for layer in _through(app):
-        for route in getattr(layer, "routes", None) or ():
-            inner, prefix = getattr(route, "app", None), before + str(getattr(route, "path", ""))
-            if type(route).__name__ == "Mount" and inner is not None:
-                outside, config, _ = _stands(inner)
-                yield from _mounted(inner, prefix) if outside is None else [(prefix, config)]
+        for path, inner in _mounts(layer):
+            outside, config, _ = _stands(inner)
+            yield from _mounted(inner, before + path) if outside is None else [(before + path, config)]
+
+
+def _mounts(layer: Any) -> Iterator[tuple[str, Any]]:
+    """What a layer serves below a prefix: Starlette's `Mount`, werkzeug's `DispatcherMiddleware`."""
+    for route in getattr(layer, "routes", None) or ():
+        if type(route).__name__ == "Mount" and getattr(route, "app", None) is not None:
+            yield str(getattr(route, "path", "")), route.app
+    mounts = getattr(layer, "mounts", None)
+    if isinstance(mounts, dict):
+        yield from mounts.items()
 
 
 def _below(prefix: str, config: LuminConfig | None) -> Iterator[Finding]:

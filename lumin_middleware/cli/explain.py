@@ -20,20 +20,36 @@ REFERENCE = re.compile("[0-9A-F]{4}-[0-9A-F]{4}")
 
 
 def explain(
-    what: Annotated[str, typer.Argument(help="A method (then PATH), a page's reference, or a reason.")],
-    path: Annotated[str, typer.Argument(help="The path as it stands on the wire, with its query.")] = "",
-    header: Annotated[list[str] | None, typer.Option(help="'Name: value'; may be repeated.")] = None,
-    cookie: Annotated[list[str] | None, typer.Option(help="'name=value'; may be repeated.")] = None,
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A method (then PATH too), a page's reference, or a reason.")
+    ],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The path as it stands on the wire, with its query.")
+    ] = "",
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help="A header, 'Name: value'; may be repeated.")
+    ] = None,
+    cookie: Annotated[
+        list[str] | None, typer.Option(metavar="COOKIE", help="A cookie, 'name=value'; may be repeated.")
+    ] = None,
     who: Annotated[
-        str, typer.Option("--as", help="'nobody', 'someone' who gave all scopes of the settings, or the scopes given.")
+        str,
+        typer.Option(
+            "--as",
+            metavar="WHO",
+            help="Who asks: nobody; someone, who gave all scopes of the settings; or somebody who gave these:"
+            " 'openid sign:requests'.",
+        ),
     ] = "nobody",
-    peer: Annotated[str, typer.Option(help="The address that the request comes from; for trusted_proxies.")] = "",
+    peer: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where the request comes from; for trusted_proxies.")
+    ] = "",
     app: App = "",
 ) -> None:
     """Say what would become of a request, and why.
 
-    GET /orders --header 'Accept: text/html' --as someone. Nobody is asked for it. With a reference, such as 5387-CED9,
-    it says what the line of that name in a log on stdin means.
+    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server is asked, and nothing is sent.
+    With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
     if not path and REFERENCE.fullmatch(what.upper()):

@@ -242,6 +242,9 @@ def _address(plan: Plan) -> str:
 # Without the query and the headers, any of which may hold a secret.
 _CADDY_LOG = """	log {
 		format filter {
+			wrap json {
+				time_format rfc3339
+			}
 			request>uri regexp \\?.* ""
 			request>headers delete
 			resp_headers delete

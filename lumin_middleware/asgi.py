@@ -25,7 +25,7 @@ from .runtime.event_loop import AsyncWorld
 from .runtime.loops import Loops
 from .runtime.passage import MARK, Challenge, Passage
 from .runtime.scopes import apart, as_specified, is_plain, read
-from .runtime.startup import NotSetUp, is_being_served, require_way_out
+from .runtime.startup import NotSetUp, is_being_served, look_at_root_path, require_way_out
 from .site.relying_party import RelyingParty
 from .site.visit import Visit
 from .stores import NamedStore
@@ -65,6 +65,7 @@ class LuminMiddleware:
             self.config = config if config is not None else LuminConfig.from_env()
             self._store = _store(self.config, clock)
             require_way_out()
+            look_at_root_path(self.config, self._root_path)
         except ConfigurationError as error:
             if not is_being_served():
                 raise
@@ -141,6 +142,7 @@ class LuminMiddleware:
             if MARK in scope:
                 raise _twice()
             self._party()
+            look_at_root_path(self.config, scope.get("root_path", ""))
         except LuminError as error:
             await NotSetUp(error)(scope, receive, send)
         asked = answered = False

@@ -145,7 +145,7 @@ EDGE = (
     "explanation",
     *("doctor.findings", "doctor.settings", "doctor.network", "doctor.metadata", "doctor.client"),
     *("doctor.traces", "doctor.stores"),
-    *("doctor.application", "doctor.examination"),
+    *("doctor.outside", "doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker", "cli.engine", "cli.proxy"),

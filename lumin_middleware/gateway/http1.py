@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
@@ -49,13 +50,34 @@ class Connection(asyncio.Protocol):
             self._answer.feed(data)
 
     def eof_received(self) -> None:
-        return None
+        self._hung_up(None)  # asyncio closes the connection then, once what waits is sent, which nobody may read
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._answer is not None:
+            self._read_what_is_left(self._answer)
+        self._hung_up(exc)
+
+    def _hung_up(self, error: Exception | None) -> None:
         self.is_open = False
-        self._writable.set()
+        self.stop_sending()
         if self._answer is not None:
-            self._answer.lost(exc)
+            self._answer.lost(error)
+
+    def stop_sending(self) -> None:
+        """Says that the rest of the request is not for the service."""
+        self._takes_more = False
+        self._writable.set()
+
+    def _read_what_is_left(self, answer: _Answer) -> None:
+        """Reads what came before the connection broke. Where writing met that first, asyncio does not: the answer of a
+        service that has closed in the middle of an upload (RFC 9112, 9.6) would be lost.
+
+        What TLS has wrapped cannot be read by then.
+        """
+        if not self._is_tls:
+            with suppress(OSError), self._transport.get_extra_info("socket").dup() as left:  # it does not block
+                while data := left.recv(BUFFERED):
+                    answer.feed(data)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -67,6 +89,7 @@ class Connection(asyncio.Protocol):
 
     async def exchange(self, request: Request) -> Answer:
         self._answer = answer = _Answer(self, is_head=request.method == b"HEAD")
+        self._takes_more = self.is_open
         lengths = [int(value) for name, value in request.headers if name == b"content-length"]
         is_sized, answer.promised = bool(lengths), sum(lengths)
         lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *map(b": ".join, request.headers)]
@@ -102,10 +125,15 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             if not answer.begun.done():
                 raise
-            answer.fail(UpstreamTrouble(f"the request broke off after its answer had begun: {error!r}"))
+            answer.broke_off(error)
 
     async def _send_pieces(self, body: AsyncIterator[bytes], answer: _Answer, *, is_chunked: bool) -> None:
         async for piece in body:
+            if self._is_tls:
+                for _ in range(2):  # in one turn the loop sees that something has come, and reads it before the next;
+                    await asyncio.sleep(0)  # see `_read_what_is_left`
+            if not self._takes_more:
+                continue  # what it has answered counts; whoever sends all before they read gets to read it
             self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
             answer.promised -= 0 if is_chunked else len(piece)
             if not self._writable.is_set():
@@ -115,9 +143,7 @@ class Connection(asyncio.Protocol):
                 except TimeoutError:
                     answer.fail(UpstreamLate(f"a piece of the request was not taken within {self._timeout:g} s"))
                     return
-            if not self.is_open:
-                return  # what it has answered before it hung up counts
-        if is_chunked:
+        if is_chunked and self._takes_more:
             self._transport.write(b"0\r\n\r\n")
 
     def pause_reading(self) -> None:
@@ -201,6 +227,12 @@ class _Answer:
         else:
             self.fail(Closed(f"the connection was closed: {error!r}"))
 
+    def broke_off(self, error: Exception) -> None:
+        """Says that the rest of the request does not come."""
+        self._is_last = True
+        if not self._complete:
+            self.fail(UpstreamTrouble(f"the request broke off after its answer had begun: {error!r}"))
+
     def fail(self, trouble: UpstreamTrouble) -> None:
         self._is_last = self._complete = True
         self._trouble = self._trouble or trouble
@@ -231,6 +263,8 @@ class _Answer:
         # A body that a service sends where there is none would be taken for the next answer.
         may_go_on = self._is_head or (self.status in BODILESS and self._has_length())
         self._is_last = may_go_on or not self._parser.should_keep_alive() or not self._is_framed()
+        if self.status >= 300 and not self._parser.should_keep_alive():
+            self._connection.stop_sending()  # it wants no more of the request, and closes (RFC 9112, 9.5)
         if self._is_head:
             self._end()
         self._bodiless = 0

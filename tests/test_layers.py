@@ -118,6 +118,7 @@ EDGE = (
         "runtime.answering",
         "runtime.startup",
         "runtime.bodies",
+        "runtime.orders",
         "runtime.scopes",
         "runtime.user",
         "runtime.passage",

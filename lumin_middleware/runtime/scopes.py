@@ -12,17 +12,12 @@ from starlette.types import Receive, Scope
 
 from ..model import Request
 from .bodies import AsgiBody
+from .orders import Orders
 
 # Only we may say who somebody is. WSGI and CGI make one of dashes and underscores, so both are ours.
 _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _NOBODY = ("",)
 _name = itemgetter(0)
-
-COMMON_HEADERS = 64
-"""Headers of a request that is like others; what has more is not remembered."""
-
-ORDERS_LIMIT = 128
-"""Orders of headers that are remembered. Where more come, they are found anew."""
 
 _NO_CHANGE: Mapping[str, Any] = {}
 
@@ -71,10 +66,7 @@ def read(
 def apart(came: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers without cookies and without those that only we may set; and the cookies, joined."""
     left = [*came]
-    names = tuple(map(_name, left))
-    position = _cookie_at.get(names)
-    if position is None:
-        position = _find_cookie(names)
+    position = _cookie_at[tuple(map(_name, left))]
     if position >= 0:
         return left, left.pop(position)[1]
     if position == _NO_COOKIE:
@@ -84,22 +76,17 @@ def apart(came: Iterable[tuple[bytes, bytes]]) -> tuple[list[tuple[bytes, bytes]
     return left, b"; ".join(cookies)
 
 
-_cookie_at: dict[tuple[bytes, ...], int] = {}
-"""Where among headers of these names the cookies are. What visits a site sends its headers in a few orders."""
-
 _NO_COOKIE, _LOOK_AT_EACH = -1, -2
 
 
-def _find_cookie(names: tuple[bytes, ...]) -> int:
+def _place_of_cookie(names: tuple[bytes, ...]) -> int:
+    """Where among headers of these names the cookies are, if that is all to know of them."""
     if names.count(b"cookie") > 1 or any(map(_IDENTITY_HEADER.match, names)):
-        position = _LOOK_AT_EACH
-    else:
-        position = names.index(b"cookie") if b"cookie" in names else _NO_COOKIE
-    if len(names) <= COMMON_HEADERS:
-        if len(_cookie_at) >= ORDERS_LIMIT:
-            _cookie_at.clear()
-        _cookie_at[names] = position
-    return position
+        return _LOOK_AT_EACH
+    return names.index(b"cookie") if b"cookie" in names else _NO_COOKIE
+
+
+_cookie_at = Orders(_place_of_cookie)
 
 
 def as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:

@@ -50,7 +50,7 @@ class Opened:
     """The end of the cookie's value, by which it is found."""
     came: Came = field(default=(b"", 0, 0, b""), repr=False)
     """Where it came lately."""
-    _record: str = ""
+    _record: str = field(default="", repr=False)
 
     @property
     def record(self) -> str:

@@ -5,8 +5,10 @@ REDIS ?= 6.0.0 6.4.0 7.4.1
 # Bytecode is kept: the tests start hundreds of programs, each of which would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-# Each worker has tests that are neighbours for as long as there are any, so that servers and browsers start once.
-PYTEST = pytest -q -n auto --dist worksteal
+# Tests wait for programs a third of the time, so that there are workers for one and a half times the cores. Each has tests
+# that are neighbours for as long as there are any, so that servers and browsers start once.
+WORKERS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN) / 2)
+PYTEST = pytest -q -n $(WORKERS) --dist worksteal
 
 # What hardly differs between versions of Python or of a library: pages, documents, the shape of the code, and the search
 # for an order of events, which no version knows of. The rest of the tests in process depends on them.

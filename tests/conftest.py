@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -38,6 +39,13 @@ settings.load_profile("patient")
 
 CASES = int(os.environ.get("LUMIN_TEST_CASES", "0"))
 """Cases of each parametrized test that run, from its first to its last; 0 is all."""
+
+
+def pytest_configure() -> None:
+    """A shell has what it runs in the background ignore Ctrl-C, as all that this starts would: they lose the one that a
+    test sends them before they have a handler of their own.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

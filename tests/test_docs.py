@@ -73,14 +73,13 @@ def test_the_commands_of_a_page_are_there(page, tmp_path, lumin_environment):
         elif not command.startswith(tuple(ELSEWHERE)):
             if words[0] == "lumin-middleware" and words[1] not in ENDS_BY_ITSELF:
                 words.append("--help")
-            done = subprocess.run(
-                words,
-                cwd=tmp_path,
-                env={**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"},
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-            )
+            if words[0] == "lumin-middleware":
+                done = spawning.run([PROGRAMS / words[0], *words[1:]], cwd=tmp_path)
+            else:
+                path = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+                done = subprocess.run(
+                    words, cwd=tmp_path, env=path, capture_output=True, text=True, timeout=PATIENCE, check=False
+                )
             assert done.returncode == 0, f"{command}: {done.stderr}"
 
 

@@ -22,6 +22,7 @@ from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.stores import SQLiteStore, sqlite_file
 from lumin_middleware.stores.contract import Opener, SharedStoreContract
 from lumin_middleware.stores.sqlite_file import SQLiteFile
+from tests import spawning
 from tests.patience import PATIENCE
 
 from .clock import NOW, Clock
@@ -334,9 +335,7 @@ assert not missing, missing
 def test_several_processes_go_over_to_one_new_file_and_none_loses_what_was_acknowledged(path: Path) -> None:
     command = [sys.executable, "-c", DELETED, str(path)]
     workers = [
-        subprocess.Popen(
-            [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        spawning.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for name in ("one", "two", "three")
     ]
     for worker in workers:
@@ -399,9 +398,7 @@ def test_a_truncated_file_is_unavailable(store: SQLiteStore, path: Path) -> None
 
 
 def run(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
-    )
+    return spawning.run([sys.executable, "-c", program, *arguments])
 
 
 FILL_THE_DISK = """

@@ -61,13 +61,14 @@ fmt: .venv/dev
 	@.venv/bin/ruff format
 
 # Ory Hydra itself, which Go builds: five minutes the first time, seconds afterwards.
-.PHONY: test-hydra demo-hydra
-test-hydra: .venv/dev
+.PHONY: hydra test-hydra demo-hydra
+hydra: .venv/dev
 	@.venv/bin/python -m tests.foreign.hydra.program
+
+test-hydra: hydra
 	@LUMIN_TEST_HYDRA=1 .venv/bin/pytest -q -n 2 --dist loadfile tests/foreign/hydra
 
-demo-hydra: .venv/dev
-	@.venv/bin/python -m tests.foreign.hydra.program
+demo-hydra: hydra
 	@.venv/bin/python -m tests.foreign.hydra.demo
 
 # The documentation as a site, in docs/.site. A link that leads nowhere fails. What is generated of it, is made first.

@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response
 
+from tests import spawning
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +47,7 @@ FLAGS = [
 class Demo:
     """A running `lumin-middleware demo`; `origin` is where it says that it is."""
 
-    process: subprocess.Popen[str]
+    process: spawning.Popen
     origin: str
     said: str
 
@@ -75,13 +76,12 @@ def away_from_home() -> dict[str, str]:
 @contextmanager
 def demo(*arguments: str, cwd: Path = ROOT, **variables: str) -> Iterator[Demo]:
     """Start the demo on free ports and wait for its first line."""
-    process = subprocess.Popen(
+    process = spawning.Popen(
         [sys.executable, "-m", "lumin_middleware", "demo", *arguments],
         cwd=cwd,
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     try:
         assert process.stdout is not None

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from lumin_middleware import LuminMiddleware, lumin
+from tests import spawning
 from tests.browser_rig import environment
 from tests.docs_blocks import blocks, commands
 from tests.patience import PATIENCE
@@ -59,14 +60,7 @@ UNDER_PYTEST = "testing.md"
     "page", pages := [page for page in PAGES if blocks(page, "python") and page.name != UNDER_PYTEST], ids=ids(pages)
 )
 def test_the_python_of_a_page_runs(page):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.docs_blocks", page],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = spawning.run([sys.executable, "-m", "tests.docs_blocks", page], cwd=ROOT, env=environment())
     assert done.returncode == 0, done.stderr
 
 

@@ -22,6 +22,7 @@ import pytest
 
 from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, serve
+from tests import spawning
 from tests.browser_rig import ROOT, demo, environment
 from tests.patience import PATIENCE
 from tests.visitor import sign_in
@@ -34,8 +35,13 @@ HTML = {"accept": "text/html"}
 def run(
     *arguments: str, command: list[str] = MODULE, cwd: Path = ROOT, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    return spawning.run([*command, *arguments], cwd=cwd, env=environment(**variables))
+
+
+def run_anew(*arguments: str, command: list[str] = MODULE, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """The same by an interpreter that has imported nothing."""
     return subprocess.run(
-        [*command, *arguments], cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=PATIENCE
+        [*command, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, timeout=PATIENCE
     )
 
 
@@ -50,7 +56,7 @@ def person() -> Iterator[httpx2.Client]:
 
 @pytest.mark.parametrize("command", [MODULE, [SCRIPT]], ids=["module", "script"])
 def test_help_names_the_commands_and_what_they_do(command):
-    done = run("--help", command=command)
+    done = run_anew("--help", command=command)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: lumin-middleware " in done.stdout
     for name, what in (("demo", "Run an application"), ("emulator", "Serve a local Lumin"), ("secret", "Print a new")):
@@ -92,7 +98,7 @@ def test_a_command_that_is_not_there_is_refused_without_a_traceback():
 
 def test_without_typer_one_line_says_what_to_install():
     code = "import sys; sys.modules['typer'] = None; from lumin_middleware.cli import main; main()"
-    done = run(command=[sys.executable, "-c", code])
+    done = run_anew(command=[sys.executable, "-c", code])
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "pip install 'lumin-middleware[cli]'" in done.stderr
@@ -103,7 +109,7 @@ def test_the_library_never_imports_what_only_the_command_line_needs():
         "import sys, lumin_middleware, lumin_middleware.emulator, lumin_middleware.testing;"
         "print({'typer', 'uvicorn', 'lumin_middleware.cli'} & set(sys.modules))"
     )
-    assert run(command=[sys.executable, "-c", code]).stdout == "set()\n"
+    assert run_anew(command=[sys.executable, "-c", code]).stdout == "set()\n"
 
 
 # --- secret ---------------------------------------------------------------------------------------------
@@ -121,14 +127,13 @@ def test_secret_prints_32_new_random_bytes_and_nothing_else():
 
 
 @contextmanager
-def emulator(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def emulator(*arguments: str) -> Iterator[tuple[spawning.Popen, str]]:
     """A running `lumin-middleware emulator`, and what it says at its start."""
-    process = subprocess.Popen(
+    process = spawning.Popen(
         [*MODULE, "emulator", "--port", "0", *arguments],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
     try:
         assert process.stdout is not None
@@ -414,7 +419,7 @@ def test_outside_a_checkout_the_demo_asks_for_an_application(tmp_path):
     # An editable installation has its checkout on the path; an ordinary one has not.
     plain = "sys.path[:] = [path for path in sys.path if not os.path.isdir(f'{path}/examples')]"
     code = f"import os, sys, lumin_middleware.cli as cli; {plain}; cli.main()"
-    done = run("demo", "--no-open", "--port", "0", command=[sys.executable, "-c", code], cwd=tmp_path)
+    done = run_anew("demo", "--no-open", "--port", "0", command=[sys.executable, "-c", code], cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "No module named 'examples'. It is part of a checkout" in done.stderr
     assert "name an application of yours" in done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from lumin_middleware.cli.emulator import environment as settings_of
 from lumin_middleware.emulator import DEMO_CLIENT, serve
-from tests.cli.test_cli import run
+from tests.cli.test_cli import run, run_anew
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_it_looks_at_an_application(good):
 def test_what_needs_no_extra_works_without(arguments, said):
     hidden = "import sys; sys.modules['typer'] = sys.modules['uvicorn'] = None"
     code = f"{hidden}; sys.argv[1:] = {arguments!r}; from lumin_middleware.cli import main; main()"
-    done = run(command=[sys.executable, "-c", code])
+    done = run_anew(command=[sys.executable, "-c", code])
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(said, done.stdout)
 

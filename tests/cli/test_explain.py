@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import subprocess
 
 import pytest
 
+from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.cli.test_cli import MODULE, run
-from tests.patience import PATIENCE
 
 SETTINGS = {
     "LUMIN_CLIENT_ID": "x",
@@ -78,15 +77,8 @@ def test_an_application_without_settings_of_its_own_has_the_environment_s():
 
 
 def test_a_reference_is_found_in_a_log():
-    done = subprocess.run(
-        [*MODULE, "explain", "fa09-648a"],
-        cwd=ROOT,
-        env=environment(),
-        input=f"something else ref='0000-0000'\n{LINE}\n",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    told = f"something else ref='0000-0000'\n{LINE}\n"
+    done = spawning.run([*MODULE, "explain", "fa09-648a"], cwd=ROOT, env=environment(), told=told)
     assert (done.returncode, done.stderr) == (0, "")
     assert LINE in done.stdout
     assert "0000-0000" not in done.stdout

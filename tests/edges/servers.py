@@ -18,10 +18,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
 from lumin_middleware.emulator import Emulator
+from tests import spawning
 from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION
 
@@ -80,7 +82,7 @@ SERVERS = {**ASGI, **WSGI}
 class Server:
     """A running server. `origin` is where it listens."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str] | spawning.Popen, port: int) -> None:
         self.process = process
         self.port = port
         self.origin = f"http://127.0.0.1:{port}"
@@ -136,10 +138,12 @@ def start(
     environment: Mapping[str, str],
     *,
     opens_its_own: bool = False,
+    anew: bool = False,
 ) -> Iterator[Server]:
     """Starts a server on that socket, by its name or its command; with these variables and no other settings of ours.
 
-    One that `opens_its_own` socket (Granian does) takes the port instead.
+    One that `opens_its_own` socket (Granian does) takes the port instead. `anew` is by an interpreter that has
+    imported nothing, as an operator starts it.
     """
     port = listener.getsockname()[1]
     place = Place(app, listener.fileno(), port)
@@ -148,17 +152,17 @@ def start(
     if opens_its_own:
         listener.close()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LUMIN_")}
-    process = subprocess.Popen(
-        [sys.executable, *command(place)],
-        cwd=ROOT,
-        env={**inherited, "PYTHONWARNINGS": "default,ignore::ResourceWarning", **environment},
-        pass_fds=() if opens_its_own else (place.fd,),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
+    options: dict[str, Any] = {
+        "cwd": ROOT,
+        "env": {**inherited, "PYTHONWARNINGS": "default,ignore::ResourceWarning", **environment},
+        "pass_fds": () if opens_its_own else (place.fd,),
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.STDOUT,
+        "errors": "replace",
+        "start_new_session": True,
+    }
+    arguments = [sys.executable, *command(place)]
+    process = subprocess.Popen(arguments, text=True, **options) if anew else spawning.Popen(arguments, **options)
     running = Server(process, port)
     try:
         running.wait()

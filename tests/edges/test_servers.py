@@ -33,7 +33,7 @@ def test_somebody_signs_in_through_this_server(name, emulated, tmp_path):
     with servers.listening() as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
         variables = servers.environment(emulated, origin, _store(tmp_path))
-        with servers.start(name, app, listener, variables) as server:
+        with servers.start(name, app, listener, variables, anew=True) as server:
             with Browser(origin, emulated) as browser:
                 _use(browser)
             assert server.stop() in (0, -15)
@@ -57,7 +57,7 @@ def test_workers_that_their_root_master_made_nobody_use_a_store_of_their_own(ser
         variables = servers.environment(emulated, origin, "local", HOME=str(tmp_path), TMPDIR=str(for_everybody))
         variables |= {"XDG_STATE_HOME": "", "XDG_RUNTIME_DIR": ""}
         command = servers.gunicorn("--workers", "2", "-k", server, "--preload", "-c", BEFORE, *whom)
-        with servers.start(command, "examples.flask_app:app", listener, variables) as running:
+        with servers.start(command, "examples.flask_app:app", listener, variables, anew=True) as running:
             with Browser(origin, emulated) as browser:
                 _use(browser)
             assert running.stop() == 0

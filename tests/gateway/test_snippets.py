@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.gateway.snippets import PROGRAMS, Cache, nginx_http, snippet
 from lumin_middleware.stores import MemoryStore
+from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config
 from tests.patience import PATIENCE
@@ -608,7 +608,7 @@ def test_the_command_prints_it(program):
     with front() as site:
         variables = {**site.variables, "LUMIN_PUBLIC": "/free/*"}
         command = [sys.executable, "-m", "lumin_middleware", "snippets", program, "--upstream", "http://127.0.0.1:1"]
-        done = subprocess.run(command, cwd=ROOT, env=environment(**variables), capture_output=True, text=True)
+        done = spawning.run(command, cwd=ROOT, env=environment(**variables))
         settings = site.config(public=("/free/*",))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == snippet(program, settings, auth="http://127.0.0.1:8001", upstream="http://127.0.0.1:1")
@@ -617,7 +617,7 @@ def test_the_command_prints_it(program):
 def test_the_command_names_what_is_wrong():
     with front() as site:
         command = [sys.executable, "-m", "lumin_middleware", "snippets", "apache"]
-        done = subprocess.run(command, cwd=ROOT, env=environment(**site.variables), capture_output=True, text=True)
+        done = spawning.run(command, cwd=ROOT, env=environment(**site.variables))
     assert done.returncode == 1
     assert "nginx, caddy, traefik" in done.stderr
     assert "Traceback" not in done.stderr

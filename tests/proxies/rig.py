@@ -26,6 +26,7 @@ import uvicorn
 from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, Emulator
 from lumin_middleware.emulator import serve as serve_emulator
+from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION
@@ -72,7 +73,8 @@ class Program:
     def __init__(self, command: list[str], log: Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         with log.open("wb") as stream:
-            self.process = subprocess.Popen(command, cwd=cwd, env=env, stdout=stream, stderr=subprocess.STDOUT)
+            popen = spawning.Popen if command[:2] == [sys.executable, "-m"] else subprocess.Popen
+            self.process = popen(command, cwd=cwd, env=env, stdout=stream, stderr=subprocess.STDOUT)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from tests import spawning
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -28,13 +29,12 @@ class Uvicorn:
         self._said = threading.Condition()
         command = [sys.executable, "-m", "uvicorn", "tests.storm.app:app", f"--workers={workers}", "--port=0"]
         command += ["--no-access-log", "--timeout-keep-alive=600", "--timeout-graceful-shutdown=1"]
-        self._process = subprocess.Popen(
+        self._process = spawning.Popen(
             command,
             cwd=ROOT,
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
             start_new_session=True,
         )
         self._thread = threading.Thread(target=self._listen)

@@ -17,6 +17,7 @@ import pytest
 
 from lumin_middleware.emulator import DEMO_USERS, serve
 from lumin_middleware.sessions.lease import MARGIN
+from tests import spawning
 from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN
 from tests.storm.clock import SharedClock
@@ -36,13 +37,12 @@ class Job:
     """A process that acts for people who are away."""
 
     def __init__(self, told: Mapping[str, str], kind: str = "blocking") -> None:
-        self.process = subprocess.Popen(
+        self.process = spawning.Popen(
             [sys.executable, "-m", "tests.storm.job", kind],
             cwd=ROOT,
             env=os.environ | told,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
         )
 
     def __enter__(self) -> Self:

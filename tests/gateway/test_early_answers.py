@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import sys
 import threading
 from contextlib import suppress
 from itertools import product
@@ -127,6 +128,16 @@ async def test_the_answer_is_told_however_the_service_closes(
     says = framed(status, size, b"connection: close\r\n" if says_close else b"")
     with Service(says, close) as service:
         assert await upload(service, is_sized=is_sized, is_busy=is_busy) == (status, b"y" * size)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+@pytest.mark.parametrize("is_sized", [True, False], ids=["sized", "chunked"])
+@pytest.mark.parametrize("size", [2, LARGE])
+def test_so_it_is_on_uvloop(size, is_sized):
+    import uvloop
+
+    with Service(sized(413, size, b""), "reset") as service:
+        assert uvloop.run(upload(service, is_sized=is_sized, is_busy=True)) == (413, b"y" * size)
 
 
 @pytest.mark.parametrize("is_sized", [True, False], ids=["sized", "chunked"])

@@ -134,6 +134,7 @@ EDGE = (
         "gateway.incoming",
         "gateway.relay",
         "gateway.messages",
+        "gateway.reading",
         "gateway.http1",
         "gateway.upstream",
         "gateway.answers",

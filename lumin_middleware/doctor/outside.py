@@ -38,7 +38,8 @@ class Layer:
 def of_a_list(listed: Any) -> Layer:
     """One of Starlette's `user_middleware`."""
     kind, given = listed.cls, getattr(listed, "kwargs", None) or getattr(listed, "options", {})
-    name = getattr(kind, "__name__", str(kind))
+    named = given.get("dispatch", kind)  # the function that `@app.middleware("http")` is written above
+    name = getattr(named, "__name__", str(named))
     return Layer(name, lambda app: kind(app, *getattr(listed, "args", ()), **given))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from flask import Flask
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -151,3 +152,17 @@ def test_a_layer_of_werkzeug_s_that_does_no_harm_is_not_either():
     app = Flask("tests")
     app.wsgi_app = ProxyFix(wsgi.LuminMiddleware(app.wsgi_app, settings))
     assert of_application(settings, app) == []
+
+
+def test_a_function_is_called_by_its_own_name():
+    app = FastAPI()
+    app.add_middleware(LuminMiddleware, config=config())
+
+    @app.middleware("http")
+    async def without_cookies(request, call_next):
+        response = await call_next(request)
+        del response.headers["set-cookie"]
+        return response
+
+    [finding] = of_application(config(), app)
+    assert finding.what == "without_cookies, outside, changes or drops the cookies of an answer"

@@ -6,10 +6,10 @@ it decides, it has from `RelyingParty`; here it only translates.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import sys
 import time
+from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,7 +25,7 @@ from .runtime.event_loop import AsyncWorld
 from .runtime.loops import Loops
 from .runtime.passage import MARK, Challenge, Passage
 from .runtime.scopes import apart, as_specified, is_plain, read
-from .runtime.startup import NotSetUp, is_being_served, require_way_out
+from .runtime.startup import NotSetUp, is_being_served, look_at_root_path, require_way_out
 from .site.relying_party import RelyingParty
 from .site.visit import Visit
 from .stores import NamedStore
@@ -65,6 +65,7 @@ class LuminMiddleware:
             self.config = config if config is not None else LuminConfig.from_env()
             self._store = _store(self.config, clock)
             require_way_out()
+            look_at_root_path(self.config, self._root_path)
         except ConfigurationError as error:
             if not is_being_served():
                 raise
@@ -84,9 +85,11 @@ class LuminMiddleware:
             except LuminError as error:
                 await NotSetUp(error)(scope, receive, send)
                 return
-            if not isinstance(scope["headers"], (list, tuple)):  # any iterable may come (ASGI, HTTP Connection Scope)
-                scope = {**scope, "headers": list(scope["headers"])}
-            headers, cookie = apart(scope["headers"])
+            came = scope["headers"]
+            if type(came) is not list:  # any iterable may come (ASGI, HTTP Connection Scope), and some can be read once
+                came = list(came)
+                scope = {**scope, "headers": came}
+            headers, cookie = apart(came)
             if kind == "http" and not self._root_path and is_plain(scope):
                 visit = party.at_once(scope["path"], cookie, (self._read, scope, receive))
                 if visit is not None:
@@ -118,13 +121,13 @@ class LuminMiddleware:
     # --- once for each loop ---
 
     def _party(self) -> tuple[RelyingParty, AsyncWorld]:
+        found = self._last
         try:
-            loop = asyncio.get_running_loop()
+            loop = get_running_loop()
         except RuntimeError:
             raise ConfigurationError(
                 "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
             ) from None
-        found = self._last
         if found is None or found[1].loop is not loop:
             found = self._last = self._loops.on(loop)
         return found
@@ -139,6 +142,7 @@ class LuminMiddleware:
             if MARK in scope:
                 raise _twice()
             self._party()
+            look_at_root_path(self.config, scope.get("root_path", ""))
         except LuminError as error:
             await NotSetUp(error)(scope, receive, send)
         asked = answered = False

@@ -57,35 +57,36 @@ def explain(
     headers: Sequence[tuple[str, str]] = (),
     scope: Sequence[str] | None = None,
     peer: str = "",
+    mount: str = "",
     clock: Callable[[], float],
 ) -> Explanation:
     """What the site with these settings makes of a request, whose `target` is as it stands on the wire.
 
-    `scope` are the scopes of somebody who is signed in; None: nobody is but whom a `Cookie` among the `headers` names.
+    `mount` is the prefix below which another application serves this one. `scope` are the scopes of somebody who is
+    signed in; None: nobody is but whom a `Cookie` among the `headers` names.
     """
-    return run(_explain(_offline(config), method, target, list(headers), scope, peer, clock))
+    party = RelyingParty(_offline(config), Nowhere(config, clock))
+    return run(_explain(party, _scope(method, target, headers, peer, mount), scope))
 
 
-async def _explain(
-    config: LuminConfig,
-    method: str,
-    target: str,
-    headers: list[tuple[str, str]],
-    scope: Sequence[str] | None,
-    peer: str,
-    clock: Callable[[], float],
-) -> Explanation:
-    party = RelyingParty(config, Nowhere(config, clock))
+def unseen(method: str, target: str, prefixes: Sequence[str]) -> Explanation:
+    """What becomes of a request that is for none of the applications in which ours stands, below these prefixes."""
+    by = f"none: LuminMiddleware stands in what is mounted at {', '.join(prefixes)}, and never sees this"
+    return Explanation(method, target.partition("?")[0], by, (), None, "", REASONS["passed"])
+
+
+async def _explain(party: RelyingParty, asked: dict[str, Any], scope: Sequence[str] | None) -> Explanation:
     if scope is not None:
-        headers.append(("cookie", await _signed_in(party, scope, clock())))
-    request = _request(config, method, target, headers, peer)
+        cookie = await _signed_in(party, scope, party.parts.world.clock())
+        asked["headers"].append((b"cookie", cookie.encode()))
+    request = _request(party.config, asked)
     outcome = await party.handle(request)
     by, readings = party.by(request), party.readings(request)
     if isinstance(outcome, Visit):
-        return Explanation(method, request.path, by, readings, None, "", REASONS["passed"])
+        return Explanation(request.method, request.path, by, readings, None, "", REASONS["passed"])
     location = dict(outcome.headers).get("Location", "")
     return Explanation(
-        method, request.path, by, readings, outcome.status, location.partition("?")[0], REASONS[outcome.reason]
+        request.method, request.path, by, readings, outcome.status, location.partition("?")[0], REASONS[outcome.reason]
     )
 
 
@@ -97,11 +98,12 @@ def _offline(config: LuminConfig) -> LuminConfig:
     return dataclasses.replace(config, server=known, on_event=None)
 
 
-def _request(config: LuminConfig, method: str, target: str, headers: Sequence[tuple[str, str]], peer: str) -> Request:
+def _scope(method: str, target: str, headers: Sequence[tuple[str, str]], peer: str, mount: str) -> dict[str, Any]:
     raw, _, query = target.partition("?")
-    scope = {
+    return {
         "type": "http",
         "method": method,
+        "root_path": mount,
         "path": unquote_to_bytes(_raw(raw)).decode("utf-8", "replace"),
         "raw_path": _raw(raw),
         "query_string": _raw(query),
@@ -109,6 +111,8 @@ def _request(config: LuminConfig, method: str, target: str, headers: Sequence[tu
         "client": (peer, 0) if peer else None,
     }
 
+
+def _request(config: LuminConfig, scope: dict[str, Any]) -> Request:
     async def receive() -> Mapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 

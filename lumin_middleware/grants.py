@@ -68,6 +68,11 @@ class _Grants:
         else:
             self._store = lambda: config.store
 
+    @property
+    def store_file(self) -> str:
+        """The file of the store where it is `local`, this user's own; empty for any other."""
+        return getattr(self._store(), "path", "") if self.config.store == "local" else ""
+
     def connect_url(self, name: str = DEFAULT_NAME) -> str:
         """Where somebody who is signed in gives a grant of this name."""
         return self.config.origin + self._places.connect_to(self.config.after_login, name)
@@ -82,7 +87,8 @@ class _Grants:
         found = await granted.newest(subject, name, workspace)
         url = self.connect_url(name)
         if found is None:
-            raise NotConnected("this person has not connected, or it has ended", url)
+            where = f", by the store of this user ({self.store_file})" if self.store_file else ""
+            raise NotConnected(f"this person has not connected, or it has ended{where}", url)
         return _Holder(granted, found, url)
 
     async def _find(self, granted: Granted, subject: str) -> list[Grant]:

@@ -700,6 +700,13 @@ _DOUBTFUL = (
         "Set `store` to sqlite:///path or redis://….",
     ),
     Reason(
+        "root_path_apart",
+        *(WARNING, None),
+        "The application's root path is no prefix of the callback's path: people who sign in come back to a path that "
+        "may not lead to it.",
+        "Let `redirect_uri` begin with it, here and at Lumin, or take the root path away.",
+    ),
+    Reason(
         "unknown_variable",
         *(WARNING, None),
         "A variable of the environment begins with LUMIN_ and is no setting of this middleware.",
@@ -839,6 +846,13 @@ _DAY = (
         *(WARNING, None),
         "A grant gives no more tokens: the server ended it, or it is past `grant_lifetime`.",
         "Send the person to `connect`.",
+    ),
+    Reason(
+        "own_store",
+        *(INFO, None),
+        "The store is this user's own on this machine (`local`), in this folder.",
+        "Nothing, where all that belongs to the site runs as this user with this HOME. Another user, or a cron job "
+        "with another HOME, has another store: name one for both, sqlite:///path.",
     ),
     Reason(
         "workspace_unknown",

@@ -275,20 +275,34 @@ class TestFake:
 
     def test_challenges_are_answers(self):
         async def page(request):
-            return lumin(request).challenge(scope=request.query_params.get("scope", ""))
+            asked = request.query_params
+            return lumin(request).challenge(scope=asked.get("scope", ""), offline="offline" in asked, name="night")
 
         app = flask.Flask("tests")
 
         @app.get("/")
         def wsgi_page():
-            answer = lumin(flask.request).challenge(scope=flask.request.args.get("scope", ""))
+            asked = flask.request.args
+            answer = lumin(flask.request).challenge(
+                scope=asked.get("scope", ""), offline="offline" in asked, name="night"
+            )
             return answer.body, answer.status, answer.headers
 
         fake = fake_lumin()
         app.wsgi_app = fake.wrap(app.wsgi_app)
         with TestClient(fake.wrap(Starlette(routes=[Route("/", page)]))) as client:
-            for path, status in (("/", 401), ("/?scope=templates", 403)):
-                assert client.get(path).status_code == app.test_client().get(path).status_code == status
+            for path, status, reason in (
+                ("/", 401, "no_session"),
+                ("/?scope=openid", 401, "no_session"),
+                ("/?scope=openid%20templates", 403, "insufficient_scope"),
+                ("/?offline", 403, "not_connected"),
+                ("/?offline&scope=openid", 403, "not_connected"),
+                ("/?offline&scope=templates", 403, "insufficient_scope"),
+            ):
+                problem = client.get(path).json()
+                assert problem == app.test_client().get(path).json
+                assert (problem["status"], problem["reason"]) == (status, reason)
+            assert client.get("/?offline").json()["connect_url"] == "/auth/connect?return_to=/%3Foffline&name=night"
 
     def test_nobody_and_somebody_of_starlette_s_own_authentication(self):
         async def page(request):

@@ -54,10 +54,12 @@ def _commands() -> Any:
     from .sessions import sessions
     from .snippets import snippets
     from .store import store
+    from .terminal import Command
 
     commands = typer.Typer(
-        help="Sign in with Lumin: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, "
-        "secret keys; and what a site would meet, and why.",
+        help="Sign in with Lumin: try it with a local Lumin, put it before a service, look at a site's settings, and "
+        "see and end what people were granted. What needs settings takes them from the environment "
+        "(LUMIN_CLIENT_ID and its kin).",
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,  # plain help does not cut the options' names short
@@ -77,7 +79,7 @@ def _commands() -> Any:
     ) -> None: ...
 
     for command in (demo, emulator, proxy, snippets, secret, explain, doctor):
-        commands.command()(command)
+        commands.command(cls=Command)(command)
     for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():
         commands.add_typer(group, name=name)
     return commands

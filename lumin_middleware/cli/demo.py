@@ -27,15 +27,21 @@ EXAMPLE = "examples.demo:app"
 
 
 def demo(
-    app: Annotated[str, typer.Argument(help="An ASGI application, as module:name.")] = EXAMPLE,
+    app: Annotated[str, typer.Argument(metavar="APP", help="An ASGI application, as module:name.")] = EXAMPLE,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help=f"The application's port. Default: {PORT}, or a free one.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help=f"The application's port; 0 takes a free one. Default: {PORT}, if free.",
+        ),
     ] = None,
     emulator_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The local Lumin's port; 0 takes a free one.")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="The local Lumin's port; 0 takes a free one.")
     ] = 0,
     access_token_lifetime: Annotated[
-        float, typer.Option(min=1, help="Seconds until the local Lumin's access tokens expire.")
+        float, typer.Option(min=1, metavar="SECONDS", help="How long the local Lumin's access tokens live.")
     ] = 3600,
     debug: Annotated[bool, typer.Option("--debug", help="Say what becomes of each request and session.")] = False,
     open_browser: Annotated[
@@ -44,8 +50,8 @@ def demo(
 ) -> None:
     """Run an application with a local Lumin beside it.
 
-    Without APP it is the example of a checkout. With LUMIN_CLIENT_ID and its kin in the environment, the same
-    application signs people in with Lumin itself.
+    Without APP it is the example that comes with a checkout of this project. Where LUMIN_CLIENT_ID and its kin are
+    set, no local Lumin is started, and the application signs people in with Lumin itself.
     """
     log_to_stderr(logging.DEBUG if debug else logging.INFO)
     try:

@@ -23,14 +23,14 @@ _MARKS = {"ok": ("ok", "green"), "doubtful": ("DOUBTFUL", "yellow"), "wrong": ("
 
 
 def doctor(
-    app: Annotated[str, typer.Option(help="The application, as module:name; where the middleware stands in it.")] = "",
+    app: Annotated[str, typer.Option(metavar="APP", help="Look at this application too, as module:name.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, when all are made.")] = False,
 ) -> None:
-    """Look at what the settings would meet, and what to do.
+    """Say what is wrong with the settings, and what to do about it.
 
-    They are the environment's, or those that the application makes itself. What is wrong is said, why, and what mends
-    it. The authorization server, the API and the store are really asked; nobody is signed in, and nothing is left
-    behind. The exit code is 1 where something is wrong.
+    They are the environment's, or those that the application of --app makes itself. The authorization server, the API
+    and the store are really asked; nobody is signed in, and nothing is left behind. The exit code is 1 where something
+    is wrong.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
     if as_json:

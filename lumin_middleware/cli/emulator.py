@@ -22,19 +22,31 @@ CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
 
 
 def emulator(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = LOOPBACK,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 4444,
-    client_id: Annotated[str, typer.Option(help="The client that may connect.")] = DEMO_CLIENT.client_id,
-    client_secret: Annotated[str, typer.Option(help="Its secret.")] = DEMO_CLIENT.client_secret,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 4444,
+    client_id: Annotated[str, typer.Option(metavar="ID", help="The client that it knows.")] = DEMO_CLIENT.client_id,
+    client_secret: Annotated[
+        str, typer.Option(metavar="SECRET", help="The client's secret.")
+    ] = DEMO_CLIENT.client_secret,
     redirect_uri: Annotated[
-        list[str] | None, typer.Option(help=f"Its callback, exactly; may be repeated. Default: {CALLBACKS}.")
+        list[str] | None,
+        typer.Option(metavar="URL", help=f"The client's callback, exactly; may be repeated. Default: {CALLBACKS}."),
     ] = None,
     id_token: Annotated[bool, typer.Option(help="Whether a sign-in yields an ID token.")] = True,
-    access_token_lifetime: Annotated[float, typer.Option(help="Seconds until an access token expires.")] = 3600,
-    refresh_token_lifetime: Annotated[float, typer.Option(help="Seconds until a refresh token does.")] = 2592000,
-    refresh_token_grace: Annotated[float, typer.Option(help="Seconds in which a spent one is still taken.")] = 0,
+    access_token_lifetime: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long an access token lives.")
+    ] = 3600,
+    refresh_token_lifetime: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long a refresh token lives; 2592000 is 30 days.")
+    ] = 2592000,
+    refresh_token_grace: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How long a spent refresh token is still taken.")
+    ] = 0,
 ) -> None:
-    """Serve a local Lumin, and print the settings that lead to it."""
+    """Serve a local Lumin, and print the settings that lead to it.
+
+    It is for development: nobody is asked for a password, and it keeps nothing once it is stopped.
+    """
     redirect_uris = tuple(redirect_uri or DEMO_CLIENT.redirect_uris)
     try:
         credential("--client-id", client_id)

@@ -7,33 +7,49 @@ import re
 import sys
 import time
 from typing import Annotated
+from urllib.parse import unquote
 
 import typer
 
-from ..config import LuminConfig
-from ..explanation import Explanation
+from ..explanation import Explanation, unseen
 from ..explanation import explain as explained
 from ..reasons import REASONS, Reason
-from .terminal import App, fail, settings_of
+from .terminal import App, fail, places_of
 
 REFERENCE = re.compile("[0-9A-F]{4}-[0-9A-F]{4}")
 
 
 def explain(
-    what: Annotated[str, typer.Argument(help="A method (then PATH), a page's reference, or a reason.")],
-    path: Annotated[str, typer.Argument(help="The path as it stands on the wire, with its query.")] = "",
-    header: Annotated[list[str] | None, typer.Option(help="'Name: value'; may be repeated.")] = None,
-    cookie: Annotated[list[str] | None, typer.Option(help="'name=value'; may be repeated.")] = None,
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="A method (then PATH too), a page's reference, or a reason.")
+    ],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The path as it stands on the wire, with its query.")
+    ] = "",
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help="A header, 'Name: value'; may be repeated.")
+    ] = None,
+    cookie: Annotated[
+        list[str] | None, typer.Option(metavar="COOKIE", help="A cookie, 'name=value'; may be repeated.")
+    ] = None,
     who: Annotated[
-        str, typer.Option("--as", help="'nobody', 'someone' who gave all scopes of the settings, or the scopes given.")
+        str,
+        typer.Option(
+            "--as",
+            metavar="WHO",
+            help="Who asks: nobody; someone, who gave all scopes of the settings; or somebody who gave these:"
+            " 'openid sign:requests'.",
+        ),
     ] = "nobody",
-    peer: Annotated[str, typer.Option(help="The address that the request comes from; for trusted_proxies.")] = "",
+    peer: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where the request comes from; for trusted_proxies.")
+    ] = "",
     app: App = "",
 ) -> None:
     """Say what would become of a request, and why.
 
-    GET /orders --header 'Accept: text/html' --as someone. Nobody is asked for it. With a reference, such as 5387-CED9,
-    it says what the line of that name in a log on stdin means.
+    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server is asked, and nothing is sent.
+    With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
     if not path and REFERENCE.fullmatch(what.upper()):
@@ -41,7 +57,7 @@ def explain(
     elif not path and what in REASONS:
         _tell(REASONS[what])
     elif path.startswith("/"):
-        _tell_request(settings_of(app), what.upper(), path, header or [], cookie or [], who, peer)
+        _tell_request(app, what.upper(), path, header or [], cookie or [], who, peer)
     else:
         fail("Give a method and a path (GET /orders), a reference (5387-CED9 < log), or a reason (unknown_login).")
 
@@ -69,14 +85,19 @@ def _tell(reason: Reason) -> None:
     typer.echo(f"  what to do  {reason.cure}")
 
 
-def _tell_request(
-    config: LuminConfig, method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str
-) -> None:
+def _tell_request(app: str, method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str) -> None:
+    places = places_of(app)
+    route = unquote(path.partition("?")[0])
+    mount, config = next((each for each in places if f"{route}/".startswith(f"{each[0]}/")), ("", None))
+    if config is None:
+        _show(unseen(method, path, [prefix for prefix, _ in places]), who)
+        return
     headers = [_pair(each, ":") for each in header]
     if cookie:
         headers.append(("cookie", "; ".join(cookie)))
     scope = {"nobody": None, "someone": config.scope.split()}.get(who, who.split())
-    _show(explained(config, method, path, headers=headers, scope=scope, peer=peer, clock=time.time), who)
+    found = explained(config, method, path, headers=headers, scope=scope, peer=peer, mount=mount, clock=time.time)
+    _show(found, who)
 
 
 def _pair(text: str, mark: str) -> tuple[str, str]:

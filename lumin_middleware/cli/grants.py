@@ -11,11 +11,11 @@ import typer
 
 from ..errors import ConfigurationError, LuminError
 from ..grants import Grants
-from .terminal import fail, settings
+from .terminal import Command, fail, settings
 
-grants = typer.Typer(help="See and end grants, with the settings of the environment.", no_args_is_help=True)
+grants = typer.Typer(help="See and end what the application may do while people are away.", no_args_is_help=True)
 
-Subject = Annotated[str, typer.Argument(help="Whose: the `sub` that Lumin has for them.")]
+Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="The person: the `sub` that Lumin has for them.")]
 
 
 @contextmanager
@@ -33,22 +33,25 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-@grants.command("list")
+@grants.command("list", cls=Command)
 def list_grants() -> None:
-    """Everybody who has connected, a line each."""
+    """List everybody who has connected.
+
+    A line for each: the `sub` that Lumin has for them.
+    """
     with opened() as found:
         connected = found.subjects()
         for subject in connected:
             typer.echo(subject)
         if not connected:
-            typer.echo("Nobody has connected in this store.", err=True)  # a pipe reads nothing
+            typer.echo(f"Nobody has connected in this store{_which(found)}.", err=True)  # a pipe reads nothing
 
 
-@grants.command()
+@grants.command(cls=Command)
 def show(subject: Subject) -> None:
-    """What somebody has allowed, a line each.
+    """Show what somebody has allowed.
 
-    Name, workspace, since when, until when, scopes.
+    A line for each grant: its name, the workspace, since when, until when, and the scopes.
     """
     with opened() as found:
         connected = found.find(subject)
@@ -57,36 +60,39 @@ def show(subject: Subject) -> None:
             scope = " ".join(sorted(grant.scope))
             typer.echo(f"{grant.name}  {grant.workspace or '-'}  {instant(grant.connected_at)}  {ends}  {scope}")
         if not connected:
-            fail("This person has connected nothing.")
+            fail(f"This person has connected nothing in this store{_which(found)}.")
 
 
-@grants.command()
+@grants.command(cls=Command)
 def revoke(
     subject: Subject,
-    name: Annotated[str | None, typer.Option(help="Only those of this name.")] = None,
-    workspace: Annotated[str | None, typer.Option(help="Only those in this workspace.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Only the grants of this name.")] = None,
+    workspace: Annotated[
+        str | None, typer.Option(metavar="WORKSPACE", help="Only the grants in this workspace.")
+    ] = None,
 ) -> None:
     """End what somebody has allowed, here and at Lumin."""
     with opened() as found:
         typer.echo(_counted(found.revoke(subject, name=name, workspace=workspace), "grant"))
 
 
-@grants.command()
+@grants.command(cls=Command)
 def reseal() -> None:
     """Seal all grants anew, with the newest secret key.
 
-    To be done before an old key is taken away.
+    Do this before you take an old key out of LUMIN_SECRET_KEY: what is sealed with it alone could not be opened any
+    more.
     """
     with opened() as found:
         count = sum(len(found.find(subject)) for subject in found.subjects())
         typer.echo(f"{count} grant{'' if count == 1 else 's'} sealed with the newest key.")
 
 
-@grants.command()
+@grants.command(cls=Command)
 def forget(subject: Subject) -> None:
     """End all that somebody has, and leave nothing of it.
 
-    Sessions and grants, here, in the store, and at Lumin.
+    Their sessions and grants, in the store and at Lumin.
     """
     with opened() as found:
         try:
@@ -94,6 +100,11 @@ def forget(subject: Subject) -> None:
         except ConfigurationError as error:  # as it says, after the grants
             fail(f"The grants are ended and gone. The sessions are not ({error})")
         typer.echo("Nothing is left of this person.")
+
+
+def _which(found: Grants) -> str:
+    """The store, where another user or another HOME has another one."""
+    return f", which is this user's own: {found.store_file}" if found.store_file else ""
 
 
 def _counted(number: int, what: str) -> str:

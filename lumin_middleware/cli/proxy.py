@@ -33,38 +33,63 @@ GRACE = 10  # seconds that requests in flight have once the gateway is told to s
 
 # --- options --------------------------------------------------------------------------------------------
 
-Upstream = Annotated[str, typer.Option(help="The service behind the sign-in, as http://127.0.0.1:5173.")]
-Host = Annotated[str, typer.Option(help="The address to listen on.")]
-Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help=f"The port. Default: the callback's on http, else {PORT}.")
+Upstream = Annotated[
+    str, typer.Option(metavar="URL", help="The service behind the sign-in, such as http://127.0.0.1:5173.")
 ]
-Public = Annotated[list[str], typer.Option(help="Paths that need no sign-in, as '/static/*'; may be repeated.")]
-Optional = Annotated[list[str], typer.Option(help="Paths that are served with or without one; may be repeated.")]
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        metavar="PORT",
+        help=f"The port. Default: that of LUMIN_REDIRECT_URI where it is http, else {PORT}.",
+    ),
+]
+Public = Annotated[
+    list[str], typer.Option(metavar="PATH", help="What needs no sign-in, such as '/static/*'; may be repeated.")
+]
+Optional = Annotated[
+    list[str], typer.Option(metavar="PATH", help="What is served with or without a sign-in; may be repeated.")
+]
 Api = Annotated[
-    list[str], typer.Option(help="Calls to Lumin's API that pages may make, as 'GET /user/info'; may be repeated.")
+    list[str],
+    typer.Option(
+        metavar="CALL", help="A call of Lumin's API that pages may make, such as 'GET /user/info'; may be repeated."
+    ),
 ]
 PassUserHeaders = Annotated[
-    bool, typer.Option("--pass-user-headers", help="Tell the service who it is, as X-Auth-Request-User and kin.")
+    bool,
+    typer.Option("--pass-user-headers", help="Tell the service who is signed in, in X-Auth-Request-User and its kin."),
 ]
 PassHost = Annotated[
-    bool, typer.Option("--pass-host/--own-host", help="Whether it sees this site's name as Host, or its own.")
+    bool, typer.Option("--pass-host/--own-host", help="Whether the service sees this site's name as Host, or its own.")
 ]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds until its answer must have begun.")]
+Timeout = Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How soon the service's answer must begin.")]
 Engine = Annotated[
-    str, typer.Option(help="What stands in front: nginx, caddy, builtin, or auto, the first of them that is there.")
+    str,
+    typer.Option(
+        metavar="NAME", help="What stands in front: nginx, caddy, builtin, or auto, the first of them that is there."
+    ),
 ]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that sign people in behind nginx or Caddy.")]
+Workers = Annotated[
+    int, typer.Option(min=1, metavar="NUMBER", help="Processes that sign people in behind nginx or Caddy.")
+]
 Cache = Annotated[
-    int, typer.Option(help="Seconds for which nginx holds who may pass; a sign-out elsewhere is felt later.")
+    int,
+    typer.Option(
+        metavar="SECONDS", help="How long nginx holds who may pass; a sign-out elsewhere is felt that much later."
+    ),
 ]
 Certificate = Annotated[
     str | None,
     typer.Option(
+        metavar="FILE",
         help="The file of a certificate's chain, for nginx or Caddy. For Caddy alone: auto, which gets one from a"
-        " public authority, or internal, from an authority of its own."
+        " public authority, or internal, from an authority of its own.",
     ),
 ]
-CertificateKey = Annotated[str | None, typer.Option(help="The file of its key.")]
+CertificateKey = Annotated[str | None, typer.Option(metavar="FILE", help="The file of the certificate's key.")]
 
 
 # --- the command ----------------------------------------------------------------------------------------
@@ -89,7 +114,8 @@ def proxy(
     """Put a sign-in before any HTTP service, as a process of its own.
 
     The settings come from the environment: LUMIN_CLIENT_ID and its kin. The built-in engine is for development; nginx
-    and Caddy carry much more, and come from PATH or with the extras of these names.
+    and Caddy carry much more. They are found on PATH, or come with the extras of these names
+    (pip install 'lumin-middleware[nginx]').
     """
     config = settings()
     rules: dict[str, Any] = {

@@ -5,22 +5,23 @@ from __future__ import annotations
 import typer
 
 from .grants import Subject, instant, opened
+from .terminal import Command
 
 sessions = typer.Typer(help="See and end somebody's sessions.", no_args_is_help=True)
 
 
-@sessions.command("list")
+@sessions.command("list", cls=Command)
 def list_sessions(subject: Subject) -> None:
-    """Where somebody is signed in, and since when.
+    """List somebody's sessions.
 
-    A line for each session: a name for it, and when it began.
+    A line for each: a name for it, and when it began.
     """
     with opened() as found:
         for session in found.sessions(subject):
             typer.echo(f"{session.name}  {instant(session.began)}")
 
 
-@sessions.command()
+@sessions.command(cls=Command)
 def end(subject: Subject) -> None:
     """Sign somebody out everywhere."""
     with opened() as found:

@@ -23,23 +23,26 @@ SECRETS = ("LUMIN_CLIENT_SECRET", "LUMIN_SECRET_KEY")
 
 
 def snippets(
-    program: Annotated[str, typer.Argument(help="nginx, caddy or traefik.")],
-    auth: Annotated[str, typer.Option(help="Where LuminMiddleware answers.")] = f"http://{LOOPBACK}:{PORT + 1}",
-    upstream: Annotated[str, typer.Option(help="The service to protect.")] = f"http://{LOOPBACK}:3000",
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="nginx, caddy or traefik.")],
+    auth: Annotated[
+        str, typer.Option(metavar="URL", help="Where LuminMiddleware answers.")
+    ] = f"http://{LOOPBACK}:{PORT + 1}",
+    upstream: Annotated[str, typer.Option(metavar="URL", help="The service to protect.")] = f"http://{LOOPBACK}:3000",
     cache: Annotated[
         int | None,
         typer.Option(
-            help="Seconds for which nginx holds who may pass; a sign-out elsewhere is felt that much later. With 0 it"
-            " keeps connections alone."
+            metavar="SECONDS",
+            help="How long nginx holds who may pass; a sign-out elsewhere is felt that much later. With 0 it holds"
+            " nothing, and keeps its connections open.",
         ),
     ] = None,
     app: App = "",
-    part: Annotated[Part, typer.Option(help="With --cache: the block that is printed. Both are needed.")] = Part.server,
+    part: Annotated[Part, typer.Option(help="Of nginx, with --cache: for which block. Both are needed.")] = Part.server,
 ) -> None:
     """Print settings for nginx, Caddy or Traefik.
 
-    With them it asks LuminMiddleware who may pass. They are made from the site's: LUMIN_REDIRECT_URI and its
-    kin, or those of --app.
+    With them the proxy asks LuminMiddleware who may pass. They are made from the site's own settings:
+    LUMIN_REDIRECT_URI and its kin in the environment, or those of --app.
     """
     from ..gateway.snippets import Cache, nginx_http, snippet
 

@@ -22,9 +22,9 @@ from ..stores import DynamoDBStore, PostgresStore, store_from_url
 from ..stores.postgres_statements import schema
 from .terminal import fail, settings
 
-store = typer.Typer(help="Make a store's table, and try a store.", no_args_is_help=True)
+store = typer.Typer(help="Make a store's table, or try a store.", no_args_is_help=True)
 
-URL = Annotated[str, typer.Argument(help="The store. Default: the one of the environment's settings, LUMIN_STORE.")]
+URL = Annotated[str, typer.Argument(metavar="URL", help="The store. Default: LUMIN_STORE.", show_default=False)]
 
 LONG = 600.0
 """Seconds; what an interrupted check leaves behind is gone by then."""
@@ -40,8 +40,14 @@ THREADS, TURNS = 8, 10
 
 
 @store.command()
-def create(url: URL = "", sql: Annotated[bool, typer.Option("--sql", help="Print PostgreSQL's SQL.")] = False) -> None:
-    """Make the table in PostgreSQL or DynamoDB, if it is not there. Other stores need none; Django has a migration."""
+def create(
+    url: URL = "",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the SQL for PostgreSQL, and do nothing.")] = False,
+) -> None:
+    """Make the table in PostgreSQL or DynamoDB, if it is not there.
+
+    Other stores need none; in a Django site `manage.py migrate` makes it.
+    """
     if sql:
         typer.echo(schema(), nl=False)
         return
@@ -56,7 +62,10 @@ def create(url: URL = "", sql: Annotated[bool, typer.Option("--sql", help="Print
 
 @store.command()
 def check(url: URL = "") -> None:
-    """Hold a real store against the contract, and time it. What is in it is not touched."""
+    """Try a store: whether it keeps the contract, and how fast it is.
+
+    What is in it is not touched, and nothing is left behind.
+    """
     url = url or _from_environment()
     fingerprint = settings().fingerprint if url == "local" else "check"
     with (

@@ -10,14 +10,16 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from errno import EADDRNOTAVAIL
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
 import typer
+from typer.core import TyperCommand
 
 from ..config import LuminConfig
-from ..doctor.application import configured
+from ..doctor.application import configured, placed
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
 
@@ -26,6 +28,13 @@ PORT = 8000
 
 NOT_HERE = (EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
 """What says that a host is none of this machine's, or none at all."""
+
+
+class Command(TyperCommand):
+    """A command whose usage names what it needs as it is, and not between braces, as if it were to be filled in."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
 def is_set(name: str) -> bool:
@@ -64,9 +73,19 @@ def settings_of(app: str, *, unneeded: tuple[str, ...] = ()) -> LuminConfig:
     return (configured(load(app)) if app else None) or settings(unneeded=unneeded)
 
 
+def places_of(app: str) -> list[tuple[str, LuminConfig]]:
+    """As `settings_of`, below each prefix at which the middleware stands in the application; empty: in the whole."""
+    found = placed(load(app)) if app else []
+    return [(prefix, config or settings()) for prefix, config in found or [("", None)]]
+
+
 App = Annotated[
     str,
-    typer.Option("--app", help="Take the settings of this application, as module:name. Default: the environment's."),
+    typer.Option(
+        "--app",
+        metavar="APP",
+        help="Take the settings of this application, as module:name. Default: the environment's.",
+    ),
 ]
 
 
@@ -113,9 +132,16 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+class _Lines(logging.Formatter):
+    """Lines whose time is written as nginx writes it beside them (ISO 8601, with the offset)."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  logging's name
+        return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
+
+
 def log_to_stderr(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     ours = logging.getLogger("lumin_middleware")
     ours.addHandler(handler)
     ours.setLevel(level)

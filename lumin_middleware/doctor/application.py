@@ -11,6 +11,8 @@ from ..asgi import LuminMiddleware
 from ..config import LuminConfig
 from ..requirements import ROUTES
 from .findings import Finding, doubtful, ok, wrong
+from .outside import Layer, of_a_list, of_an_object
+from .outside import outside as around
 
 APPLICATION = "application"
 
@@ -24,8 +26,16 @@ def configured(app: Any) -> LuminConfig | None:
 
     One that Starlette has not made yet reads the environment when it is made, unless it was given settings.
     """
+    return next((config for _, config in placed(app)), None)
+
+
+def placed(app: Any) -> list[tuple[str, LuminConfig | None]]:
+    """Below which prefixes the middleware stands in an application, and its settings there, as `configured` has them.
+
+    The prefix is empty where it stands around the whole; there is none where it does not stand in it.
+    """
     outside, config, _ = _stands(app)
-    return next((found for _, found in _mounted(app)), None) if outside is None else config
+    return list(_mounted(app)) if outside is None else [("", config)]
 
 
 def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
@@ -40,8 +50,11 @@ def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
         yield wrong(APPLICATION, "LuminMiddleware does not stand in it", why, "Wrap it: app = LuminMiddleware(app).")
         config, paths = settings, list(_paths(app))
     else:
-        within = f", inside {', '.join(outside)}" if outside else ", outside everything else"
+        names = ", ".join(each.name for each in outside)
+        within = f", inside {names}" if outside else ", outside everything else"
         yield ok(APPLICATION, f"LuminMiddleware stands in it{within}")
+        if (known := config or settings) is not None:
+            yield from around(outside, known, is_wsgi=_is_wsgi(app))
         if "CORSMiddleware" in [type(each).__name__ for each in inside] or "CORSMiddleware" in _names(inside):
             cure = "Put CORSMiddleware outside, so that it answers preflight requests, which carry no cookie."
             yield doubtful(APPLICATION, "CORSMiddleware stands inside", "Preflight requests are answered 401.", cure)
@@ -54,11 +67,19 @@ def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
 def _mounted(app: Any, before: str = "") -> Iterator[tuple[str, LuminConfig | None]]:
     """Where ours stands in an application that another one serves below a prefix, and its settings."""
     for layer in _through(app):
-        for route in getattr(layer, "routes", None) or ():
-            inner, prefix = getattr(route, "app", None), before + str(getattr(route, "path", ""))
-            if type(route).__name__ == "Mount" and inner is not None:
-                outside, config, _ = _stands(inner)
-                yield from _mounted(inner, prefix) if outside is None else [(prefix, config)]
+        for path, inner in _mounts(layer):
+            outside, config, _ = _stands(inner)
+            yield from _mounted(inner, before + path) if outside is None else [(before + path, config)]
+
+
+def _mounts(layer: Any) -> Iterator[tuple[str, Any]]:
+    """What a layer serves below a prefix: Starlette's `Mount`, werkzeug's `DispatcherMiddleware`."""
+    for route in getattr(layer, "routes", None) or ():
+        if type(route).__name__ == "Mount" and getattr(route, "app", None) is not None:
+            yield str(getattr(route, "path", "")), route.app
+    mounts = getattr(layer, "mounts", None)
+    if isinstance(mounts, dict):
+        yield from mounts.items()
 
 
 def _below(prefix: str, config: LuminConfig | None) -> Iterator[Finding]:
@@ -71,9 +92,14 @@ def _below(prefix: str, config: LuminConfig | None) -> Iterator[Finding]:
         yield wrong(APPLICATION, f"the callback, {config.callback_path}, is not below {prefix}", why, cure)
 
 
-def _stands(app: Any) -> tuple[list[str] | None, LuminConfig | None, list[Any]]:
+def _is_wsgi(app: Any) -> bool:
+    """Whether ours, which stands in it, is the one for WSGI."""
+    return any(isinstance(layer, wsgi.LuminMiddleware) for layer in _through(app))
+
+
+def _stands(app: Any) -> tuple[list[Layer] | None, LuminConfig | None, list[Any]]:
     """What stands outside of ours (None: ours is not there), its settings, and what stands inside."""
-    outside: list[str] = []
+    outside: list[Layer] = []
     layer = app
     for _ in range(_DEEP):
         if isinstance(layer, _OURS):
@@ -85,13 +111,14 @@ def _stands(app: Any) -> tuple[list[str] | None, LuminConfig | None, list[Any]]:
                 if isinstance(kind, type) and issubclass(kind, _OURS):
                     config = getattr(each, "kwargs", {}).get("config") or next(iter(getattr(each, "args", ())), None)
                     return outside, config, [each.cls for each in listed[position + 1 :]]
-                outside.append(getattr(kind, "__name__", str(kind)))
-        following = getattr(layer, "app", None) or getattr(layer, "wsgi_app", None)
+                outside.append(of_a_list(each))
+        attribute = "app" if getattr(layer, "app", None) else "wsgi_app"
+        following = getattr(layer, attribute, None)
         if following is None or following is layer:
             return None, None, []
         if getattr(following, "__self__", None) is layer:  # Flask's own wsgi_app
             return None, None, []
-        outside.append(type(layer).__name__)
+        outside.append(of_an_object(layer, attribute))
         layer = following
     return None, None, []
 

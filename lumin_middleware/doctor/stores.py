@@ -93,7 +93,8 @@ def _tried(config: LuminConfig, trial: Trial, first: Store, second: Store) -> It
     else:
         path = trial.path or (first.path if isinstance(first, SQLiteStore) else "")
         where = f" ({path})" if path else ""
-        yield ok(STORE, f"is written to, atomic, and seen by all; a look takes {took * 1000:.1f} ms{where}")
+        all_ = "all that run as this user with this HOME" if config.store == "local" else "all"
+        yield ok(STORE, f"is written to, atomic, and seen by {all_}; a look takes {took * 1000:.1f} ms{where}")
 
 
 def _in_memory(config: LuminConfig) -> Iterator[Finding]:

@@ -212,10 +212,12 @@ def _certificate(plan: Plan) -> tuple[str, str] | None:
 def _for_the_service(text: str, plan: Plan) -> str:
     """What the service learns: who it is only where that is wanted, and which name it is called by."""
     behind, site = urlsplit(plan.upstream), urlsplit(plan.config.origin)
+    marked = [*(each.decode() for each in Cookies(plan.config).markers), *([] if plan.config.secure else ["$"])]
     more = [
         "error_page 502 @lumin_down; error_page 504 @lumin_late;",  # beside those of verify, which are this location's
         # Of a service's cookies of our names, which could take the place of a session, browsers take none like this.
-        f"proxy_cookie_flags ~^(?:{'|'.join(each.decode() for each in Cookies(plan.config).markers)}) "
+        # One without a name comes back as its value, which may be `name=…`; those that begin with __Host- they refuse.
+        f"proxy_cookie_flags ~^(?:{'|'.join(marked)}) "
         + ("nosecure" if plan.config.secure else "secure")
         + " samesite=strict;",
         f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
@@ -240,6 +242,9 @@ def _address(plan: Plan) -> str:
 # Without the query and the headers, any of which may hold a secret.
 _CADDY_LOG = """	log {
 		format filter {
+			wrap json {
+				time_format rfc3339
+			}
 			request>uri regexp \\?.* ""
 			request>headers delete
 			resp_headers delete
@@ -268,7 +273,7 @@ def _caddy(program: str, plan: Plan) -> list[str]:
     text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}{_CADDY_LOG}", 1)
     place = plan.upstream.rstrip("/")
     inner = "".join(f"\t\t\t\t\t{option}\n" for option in _caddy_service(plan))
-    text = text.replace(f"reverse_proxy {place}\n", f"reverse_proxy {place} {{\n{inner}\t\t\t\t}}\n", 1)
+    text = text.replace(f"reverse_proxy {place} {{\n", f"reverse_proxy {place} {{\n{inner}", 1)
     (plan.folder / "Caddyfile").write_text(
         _CADDY.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_CADDY_LOG) + text, "utf-8"
     )

@@ -28,8 +28,8 @@ from . import incoming
 from .access_log import client_address, shown
 from .answers import Answers
 from .forwarding import Forwarding, Header
-from .http1 import BODILESS
 from .messages import Request, UpstreamTrouble
+from .reading import BODILESS
 from .relay import BROKEN, close, relay
 from .upstream import CONNECT_TIMEOUT, Upstream
 

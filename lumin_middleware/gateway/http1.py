@@ -1,27 +1,17 @@
 """One exchange with the service behind the gateway, over one connection (HTTP/1.1, RFC 9112).
 
-It is made for passing on: nothing is parsed but the head of an answer and its framing (httptools).
+It is made for passing on: nothing is parsed but the head of an answer and its framing (`reading`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
-import httptools
-
-from .messages import Answer, Closed, Header, Request, UpstreamLate, UpstreamTrouble
-
-BUFFERED = 65_536
-"""Bytes of an answer that wait for the browser before no more are read."""
-
-HEAD_LIMIT = 131_072
-"""Bytes that the head of an answer may have, and what is no body on end: twice what browsers take."""
-
-BODILESS = (204, 304)
+from .messages import Answer, Request, UpstreamLate
+from .reading import BUFFERED, Reading
 
 
 class Connection(asyncio.Protocol):
@@ -30,16 +20,17 @@ class Connection(asyncio.Protocol):
     def __init__(self, keep: Callable[[Connection], None], timeout: float) -> None:
         self._keep = keep
         self._timeout = timeout
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._writable = asyncio.Event()
         self._writable.set()
-        self._answer: _Answer | None = None
+        self._answer: Reading | None = None
         self.is_open = False
 
     # --- what asyncio says ---
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
@@ -49,13 +40,34 @@ class Connection(asyncio.Protocol):
             self._answer.feed(data)
 
     def eof_received(self) -> None:
-        return None
+        self._hung_up(None)  # asyncio closes the connection then, once what waits is sent, which nobody may read
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self._answer is not None:
+            self._read_what_is_left(self._answer)
+        self._hung_up(exc)
+
+    def _hung_up(self, error: Exception | None) -> None:
         self.is_open = False
-        self._writable.set()
+        self.stop_sending()
         if self._answer is not None:
-            self._answer.lost(exc)
+            self._answer.lost(error)
+
+    def stop_sending(self) -> None:
+        """Says that the rest of the request is not for the service."""
+        self._takes_more = False
+        self._writable.set()
+
+    def _read_what_is_left(self, answer: Reading) -> None:
+        """Reads what came before the connection broke. Where writing met that first, asyncio does not: the answer of a
+        service that has closed in the middle of an upload (RFC 9112, 9.6) would be lost.
+
+        What TLS has wrapped cannot be read by then.
+        """
+        if not self._is_tls:
+            with suppress(OSError), self._transport.get_extra_info("socket").dup() as left:  # it does not block
+                while data := left.recv(BUFFERED):
+                    answer.feed(data)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -66,7 +78,8 @@ class Connection(asyncio.Protocol):
     # --- an exchange ---
 
     async def exchange(self, request: Request) -> Answer:
-        self._answer = answer = _Answer(self, is_head=request.method == b"HEAD")
+        self._answer = answer = Reading(self, is_head=request.method == b"HEAD")
+        self._takes_more = self.is_open
         lengths = [int(value) for name, value in request.headers if name == b"content-length"]
         is_sized, answer.promised = bool(lengths), sum(lengths)
         lines = [b"%b %b HTTP/1.1" % (request.method, request.target), *map(b": ".join, request.headers)]
@@ -89,23 +102,28 @@ class Connection(asyncio.Protocol):
         answer.sending = sending
         return answer
 
-    async def _begun(self, answer: _Answer) -> None:
-        timer = self._loop.call_later(self._timeout, answer.fail, UpstreamLate(f"no answer within {self._timeout:g} s"))
+    async def _begun(self, answer: Reading) -> None:
+        timer = self.loop.call_later(self._timeout, answer.fail, UpstreamLate(f"no answer within {self._timeout:g} s"))
         try:
             await answer.begun
         finally:
             timer.cancel()
 
-    async def _send_body(self, body: AsyncIterator[bytes], answer: _Answer, *, is_chunked: bool) -> None:
+    async def _send_body(self, body: AsyncIterator[bytes], answer: Reading, *, is_chunked: bool) -> None:
         try:
             await self._send_pieces(body, answer, is_chunked=is_chunked)
         except Exception as error:
             if not answer.begun.done():
                 raise
-            answer.fail(UpstreamTrouble(f"the request broke off after its answer had begun: {error!r}"))
+            answer.broke_off(error)
 
-    async def _send_pieces(self, body: AsyncIterator[bytes], answer: _Answer, *, is_chunked: bool) -> None:
+    async def _send_pieces(self, body: AsyncIterator[bytes], answer: Reading, *, is_chunked: bool) -> None:
         async for piece in body:
+            if self._is_tls:
+                for _ in range(2):  # in one turn the loop sees that something has come, and reads it before the next;
+                    await asyncio.sleep(0)  # see `_read_what_is_left`
+            if not self._takes_more:
+                continue  # what it has answered counts; whoever sends all before they read gets to read it
             self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
             answer.promised -= 0 if is_chunked else len(piece)
             if not self._writable.is_set():
@@ -115,9 +133,7 @@ class Connection(asyncio.Protocol):
                 except TimeoutError:
                     answer.fail(UpstreamLate(f"a piece of the request was not taken within {self._timeout:g} s"))
                     return
-            if not self.is_open:
-                return  # what it has answered before it hung up counts
-        if is_chunked:
+        if is_chunked and self._takes_more:
             self._transport.write(b"0\r\n\r\n")
 
     def pause_reading(self) -> None:
@@ -139,162 +155,3 @@ class Connection(asyncio.Protocol):
         self._answer = None
         self.is_open = False
         self._transport.abort()
-
-
-class _Answer:
-    """An answer, which httptools reads into here."""
-
-    def __init__(self, connection: Connection, *, is_head: bool) -> None:
-        self.status = 0
-        self.headers: list[Header] = []
-        self.begun: asyncio.Future[None] = connection._loop.create_future()
-        self.sending: asyncio.Future[None] | None = None
-        self.promised = 0
-        """Bytes of the request that the service was told of, and that are still to be sent."""
-        self._connection = connection
-        self._is_head = is_head
-        self._parser = httptools.HttpResponseParser(self)
-        self._has_come = False
-        self._bodiless = 0
-        """Bytes since the last that were body, or since the head: framing, and trailers."""
-        self._pieces: deque[bytes] = deque()
-        self._buffered = 0
-        self._more: asyncio.Future[None] | None = None
-        self._complete = False
-        self._is_last = False
-        self._is_surplus = False
-        self._is_paused = False
-        self._trouble: UpstreamTrouble | None = None
-        self._closed = False
-
-    # --- what the connection says ---
-
-    def feed(self, data: bytes) -> None:
-        if self._complete:
-            self._is_last = True  # more than was asked for: whose that is, nobody knows
-            return
-        self._has_come = True
-        self._bodiless += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.fail(UpstreamTrouble("the service changed the protocol"))
-        except httptools.HttpParserError as error:
-            if not self._complete:
-                self.fail(UpstreamTrouble(f"the answer is not HTTP: {error!r}"))
-            self._is_last = True
-        if not self._complete and self._bodiless > HEAD_LIMIT:  # what has ended may have ended with the last of them
-            what = "the framing or the trailers" if self.begun.done() else "the head"
-            self.fail(UpstreamTrouble(f"{what} of the answer has more than {HEAD_LIMIT} bytes"))
-        if self._buffered > BUFFERED and not self._is_paused:
-            self._is_paused = True
-            self._connection.pause_reading()
-
-    def lost(self, error: Exception | None) -> None:
-        self._is_last = True
-        if self._complete:
-            return
-        if self.begun.done() and error is None and not self._is_framed():
-            self._end()
-        elif self._has_come:
-            self.fail(UpstreamTrouble(f"the answer was cut short: {error!r}"))
-        else:
-            self.fail(Closed(f"the connection was closed: {error!r}"))
-
-    def fail(self, trouble: UpstreamTrouble) -> None:
-        self._is_last = self._complete = True
-        self._trouble = self._trouble or trouble
-        if not self.begun.done():
-            self.begun.set_exception(trouble)
-        self._wake()
-
-    # --- what httptools says ---
-
-    def on_message_begin(self) -> None:
-        if self.begun.done():
-            self._is_last = self._is_surplus = True  # an answer that nobody asked for
-        else:
-            self.headers = []
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.begun.done():  # afterwards they are trailers, and no headers (RFC 9110, 6.5.1)
-            self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        if self._is_surplus:
-            return
-        self.status = self._parser.get_status_code()
-        if trouble := self._misunderstood():
-            self.fail(UpstreamTrouble(trouble))
-        if self.status < 200:
-            return
-        # A body that a service sends where there is none would be taken for the next answer.
-        may_go_on = self._is_head or (self.status in BODILESS and self._has_length())
-        self._is_last = may_go_on or not self._parser.should_keep_alive() or not self._is_framed()
-        if self._is_head:
-            self._end()
-        self._bodiless = 0
-        if not self.begun.done():
-            self.begun.set_result(None)
-
-    def _misunderstood(self) -> str:
-        """Why the server around us could not pass on what this begins; empty where it can."""
-        if not 100 <= self.status <= 599:
-            return f"the answer has the status {self.status}"
-        codings = [value.strip().lower() for name, value in self.headers if name.lower() == b"transfer-encoding"]
-        return "the answer is in a transfer coding that nobody asked for" if codings not in ([], [b"chunked"]) else ""
-
-    def on_body(self, body: bytes) -> None:
-        self._bodiless = 0
-        if not self._complete:
-            self._pieces.append(body)
-            self._buffered += len(body)
-            self._wake()
-
-    def on_message_complete(self) -> None:
-        if self.status >= 200:
-            self._end()
-
-    def _is_framed(self) -> bool:
-        """Whether the answer itself says where it ends (RFC 9112, 6.3)."""
-        return self._is_head or self.status in BODILESS or self._has_length()
-
-    def _has_length(self) -> bool:
-        return any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
-
-    def _end(self) -> None:
-        self._complete = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._more is not None and not self._more.done():
-            self._more.set_result(None)
-
-    # --- what the gateway asks ---
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        while True:
-            while self._pieces:
-                piece = self._pieces.popleft()
-                self._buffered -= len(piece)
-                yield piece
-            if self._trouble is not None:
-                raise self._trouble
-            if self._complete:
-                return
-            if self._is_paused:
-                self._is_paused = False
-                self._connection.resume_reading()
-            self._more = self._connection._loop.create_future()
-            await self._more
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        # What is missing would be taken from the next request, and what is too much would be one.
-        is_sent = (self.sending is None or self.sending.done()) and self.promised == 0
-        if self.sending is not None and not self.sending.done():
-            self.sending.cancel()
-        is_read = self._complete and not self._pieces and not self._is_paused
-        self._connection.over(may_be_used_again=is_sent and is_read and not self._is_last and self._trouble is None)

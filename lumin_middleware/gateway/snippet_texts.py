@@ -22,6 +22,7 @@ auth_request_set $lumin_scope $upstream_http_x_auth_request_scope;
 auth_request_set $lumin_access_token $upstream_http_x_auth_request_access_token;
 auth_request_set $lumin_cookies $upstream_http_cookie;  # without ours
 auth_request_set $lumin_set_cookie $upstream_http_set_cookie;
+auth_request_set $lumin_status $upstream_status; auth_request_set $lumin_challenge $upstream_http_www_authenticate;
 add_header Set-Cookie $lumin_set_cookie always;
 
 # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
@@ -62,16 +63,17 @@ location = %{prefix}/verify {
 }
 
 location @lumin {
-    auth_request off;
+    auth_request off; proxy_method GET;
+    if ($lumin_status = 401) { set $lumin_challenge ""; }  # which nginx then has from the question by itself
+    proxy_hide_header WWW-Authenticate; add_header WWW-Authenticate $lumin_challenge always;
+    add_header Set-Cookie $lumin_set_cookie always;
     rewrite ^ %{prefix}/verify?redirect? break;
-    proxy_method GET;
     proxy_pass %{auth};%{kept}
 %{question}
 }
 """
 
-NGINX_QUESTION = r"""    proxy_pass_request_body off;
-    proxy_set_header Content-Length "";
+NGINX_QUESTION = r"""    proxy_pass_request_body off; proxy_set_header Content-Length "";
     proxy_set_header Host %{netloc};
     proxy_set_header X-Forwarded-Method $request_method;
     proxy_set_header X-Forwarded-Uri $request_uri;
@@ -178,7 +180,10 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 				@renewed header X-Lumin-Set-Cookie *
 				header @renewed +Set-Cookie {header.X-Lumin-Set-Cookie}
 				request_header -X-Lumin-Set-Cookie
-				reverse_proxy %{upstream}
+				reverse_proxy %{upstream} {
+					# A cookie of our name would take a session's place; one without a name comes back as its value.
+					header_down Set-Cookie "^[ \t=]*(?:%{ours})[ \t]*=.*$" ""
+				}
 			}
 		}
 	}

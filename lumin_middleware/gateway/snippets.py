@@ -241,7 +241,11 @@ def _caddy(config: LuminConfig, words: dict[str, str]) -> str:
     dropped = [*own, *moving, *(f"*{mark}*" for mark in _ODD)]
     token = " X-Auth-Request-Access-Token" if config.verify_access_token else ""
     return _fill(
-        texts.CADDY, words, dropped="\n".join(f'\t\trequest_header "-{name}"' for name in dropped), token=token
+        texts.CADDY,
+        words,
+        dropped="\n".join(f'\t\trequest_header "-{name}"' for name in dropped),
+        token=token,
+        ours=Cookies(config).ours.pattern.decode(),
     )
 
 

@@ -51,6 +51,12 @@ def kept_claims(claims: Mapping[str, Any], config: LuminConfig, *, also: Iterabl
     return kept
 
 
+def named_before(claims: Mapping[str, Any], before: Iterable[str]) -> dict[str, Any]:
+    """Of new claims those that a session has `before`, and what we go by: what `admit` left out stays out."""
+    names = {each for name in ("iss", "sub", "sid", *before) for each in _TOGETHER.get(name, (name,))}
+    return {name: value for name, value in claims.items() if name in names}
+
+
 def _size(claims: Mapping[str, Any]) -> int:
     return len(json.dumps(claims, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 

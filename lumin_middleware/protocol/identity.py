@@ -16,7 +16,7 @@ from typing import Any
 from ..config import AuthorizationServer, LuminConfig
 from ..errors import AuthorizationServerError
 from ..model import Session
-from .claims import is_subject, kept_claims
+from .claims import is_subject, kept_claims, named_before
 from .documents import present
 from .oauth import same_issuer
 from .signatures import Key, SignedToken, bad_token, require_signature, signed_token, successors
@@ -119,6 +119,8 @@ def refreshed_claims(
     require_signature(token, keys, config.id_token_signed_response_alg, others=keys)
     if not is_the_servers:
         return dict(before.claims)
+    if callable(config.admit):
+        claims = named_before(claims, before.claims)
     known = dict(before.claims)
     if present(claims.get("email")):
         known.pop("email_verified", None)  # which was said of the address before

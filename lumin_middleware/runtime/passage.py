@@ -50,8 +50,8 @@ _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 class Passage:
     """One request through the application. `changed` is what of its scope the application sees otherwise."""
 
-    _passed: Scope
-    _before: Scope
+    _passed: dict[str, Any]
+    _before: dict[str, Any]
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Passage:
         visit = self._visit
         client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client)
-        self._before = {**passed, "state": {**passed["state"]}}
+        self._before = passed.copy()
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
@@ -96,17 +96,14 @@ class Passage:
                 raise
             await self._answer(ours, receive)
         finally:
-            self._over(client)
+            self._hand_back()
+            self._passed = self._before = _NOTHING  # no circle of client and passage is left to collect
+            if client is not None:
+                client.close()
+            if self._watch is not None:
+                self._watch.close()
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
-
-    def _over(self, client: AsyncLuminClient | None) -> None:
-        self._hand_back()
-        self._passed = self._before = _NOTHING  # no circle of client and passage is left to collect
-        if client is not None:
-            client.close()
-        if self._watch is not None:
-            self._watch.close()
 
     def _watched(self, receive: Receive) -> Receive:
         """ASGI's `receive` of a handshake, of which it is noted whether the application has begun it."""
@@ -166,15 +163,14 @@ class Passage:
             is_same = passed == self._before
         except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
             is_same = False
-        if is_same:
-            return
-        for name, value in passed.items():
-            if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
-                scope[name] = value
-        state = passed.get("state") or {}
-        if len(state) > 1:
+        if not is_same:
+            for name, value in passed.items():
+                if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
+                    scope[name] = value
+            self._before = passed.copy()
+        state = passed.get("state")
+        if state and len(state) > 1:
             scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")
-        self._before = {**passed, "state": {**state}}
 
     def send(self, message: Message) -> Awaitable[None]:
         """ASGI's `send`, with our cookies in the first message. What was said counts from the call on.
@@ -186,9 +182,12 @@ class Passage:
             if self._watch is not None:
                 self._complete = _is_last(message)
             return self._send(message)
+        kind = message["type"]
+        if kind == "http.response.start" and message["status"] != 500 and not self._held:
+            return self._send(self._begun(message))
         if self._held or self._may_be_ours(message):
             return self._hold(message)
-        return self._send(self._begun(message) if message["type"] in _FIRST_WORDS else message)
+        return self._send(self._begun(message) if kind in _FIRST_WORDS else message)
 
     def _may_be_ours(self, message: Message) -> bool:
         """Whether this may say no more than that an error of ours happened."""
@@ -225,10 +224,12 @@ class Passage:
         if is_long:
             self._watch = Watch(visit, self._world, self._serving)
         if visit.writes and (cookies := visit.set_cookies()):
-            return {**message, "headers": _with_cookies(headers, cookies)}
-        if is_open:
-            headers += _PRIVATE
-        return {**message, "headers": headers}
+            headers = _with_cookies(headers, cookies)
+        elif is_open:
+            headers.append(_PRIVATE)
+        begun = dict(message)
+        begun["headers"] = headers
+        return begun
 
 
 class Watch:
@@ -257,7 +258,7 @@ class Watch:
         self._task.cancel()
 
 
-_PRIVATE = raw_headers([pages.PRIVATE])
+_PRIVATE = raw_headers([pages.PRIVATE])[0]
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
 
 

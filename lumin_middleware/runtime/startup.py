@@ -17,6 +17,7 @@ from urllib.request import getproxies
 import httpx2
 from starlette.types import Receive, Scope, Send
 
+from ..config import LuminConfig
 from ..connections import tls_context
 from ..errors import ConfigurationError, LuminError, StoreUnavailable
 from ..journal import say
@@ -85,6 +86,12 @@ def require_way_out() -> None:
     for scheme, proxy in getproxies().items():
         if scheme in ("http", "https", "all"):
             _require_proxy(_variable(scheme), proxy)
+
+
+def look_at_root_path(config: LuminConfig, root_path: str) -> None:
+    """Says where an application is told that it is below a prefix, and the callback is not."""
+    if root_path and not config.callback_path.startswith(f"{root_path.rstrip('/')}/"):
+        say("root_path_apart", root_path=root_path, callback=config.callback_path)
 
 
 def _why(error: OSError) -> str:

@@ -16,6 +16,7 @@ from ..model import Response, Wanted
 from ..ports import run
 from ..site import pages
 from ..site.visit import Visit
+from .orders import Orders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -161,14 +162,18 @@ class WsgiPassage:
 def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:
     """A copy of the environ with the client, and without what only we may say or see."""
     passed = dict(environ)
-    if IDENTITY_HEADER in "\n".join(environ):  # which tells much sooner than a look at each name
-        passed = {name: value for name, value in environ.items() if not name.startswith(IDENTITY_HEADER)}
-    passed.pop("HTTP_COOKIE", None)
+    for name in _identity_headers[tuple(environ)]:
+        del passed[name]
     if cookie := visit.cookie:
         passed["HTTP_COOKIE"] = cookie.decode("latin-1")
+    else:
+        passed.pop("HTTP_COOKIE", None)
     passed["lumin"] = client
     passed[MARK] = visit
     return passed
+
+
+_identity_headers = Orders[str, list[str]](lambda names: [name for name in names if name.startswith(IDENTITY_HEADER)])
 
 
 def _is_complete(result: Iterable[bytes], environ: WSGIEnvironment) -> bool:

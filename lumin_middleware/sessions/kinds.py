@@ -12,7 +12,7 @@ from ..model import Session
 from ..ports import World
 from .cookies import Cookies, Jar
 from .opened import OPENED_COST, Carried, Opened
-from .records import Record, record_key
+from .records import Record
 from .sealing import Sealer
 from .sessions import Sessions
 
@@ -48,14 +48,14 @@ class CookieSessions(Sessions):
         stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
         if stale or outdated:
             return Carried(newest, stale, outdated)
-        return self._settle(opened, jar.value, raw, session)
+        return self._settle(opened, raw, session)
 
     async def _ask_store(self, opened: Opened) -> bytes | None:
         """The record, where it must be looked for."""
         if not self._asks and opened.newest_key:
             return None
         try:
-            return await self._world.store.get(opened.key)
+            return await self._world.store.get(opened.record)
         except StoreUnavailable as error:
             # A cookie proves itself: without the store only an end mark can be missed.
             if self._config.strict_logout:
@@ -72,7 +72,7 @@ class CookieSessions(Sessions):
         session = Session.load(unsealed.data, unsealed.sealed_at)
         width = 1 if unsealed.data.isascii() else 4  # bytes of a character (PEP 393)
         size = OPENED_COST + len(unsealed.data) * width
-        return Opened(session, session.id, record_key(session.id), unsealed.newest_key, size)
+        return Opened(session, session.id, unsealed.newest_key, size)
 
     async def begin(self, session: Session) -> None:
         """A new cookie is all there is to it, but for a session that no cookie holds."""

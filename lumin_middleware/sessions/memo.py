@@ -30,14 +30,20 @@ class Memo(Generic[T]):
         # In the order of their last use: each is taken out and put in again at the end. An `OrderedDict` would write to
         # the neighbours of each as well, which with many people are far from the processor.
         self._entries: dict[bytes, tuple[T, int]] = {}
+        self._newest = b""
+        """Who is the last of them already: a dict that is small is made anew after a few that are put in again."""
         self._size = 0
         self._changes = 0
 
     def get(self, key: bytes) -> T | None:
+        if key == self._newest:
+            found = self._entries.get(key)
+            return None if found is None else found[0]
         found = self._entries.pop(key, None)
         if found is None:
             return None
         self._entries[key] = found
+        self._newest = key
         return found[0]
 
     def put(self, key: bytes, value: T, size: int = 0) -> None:
@@ -49,6 +55,7 @@ class Memo(Generic[T]):
         if whole > self._limit:
             return
         self._entries[key] = value, whole
+        self._newest = key
         self._size += whole
         self._changes += 1
         if self._changes >= RECKONED_ANEW:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..model import Session
+from .records import record_key
 
 OPENED_COST = 1200
 """Bytes that an opened session costs beside its text: some 25 Python objects."""
+
+
+Came = tuple[bytes, int, int, bytes]
+"""A `Cookie` header, where in it a value begins and ends, and what is left without its cookie, which has none of ours.
+One value, since threads look at it at once."""
 
 
 @dataclass(slots=True)
@@ -31,23 +37,37 @@ class Carried:
 
 @dataclass(slots=True)
 class Opened:
-    """What is known of a cookie: the session that it holds, or in a store its id; where its record is; and by which
-    key it was sealed. `size` is the bytes that all this costs."""
+    """What is known of a cookie: the session that it holds, or in a store its id; and by which key it was sealed.
+    `size` is the bytes that all this costs."""
 
     session: Session | None
     session_id: str = field(repr=False)
-    key: str
     newest_key: bool
     size: int
     settled: Carried | None = None
     """What it was found to carry, with nothing falling due."""
-    others: bytes = field(default=b"", repr=False)
-    """The cookies that came beside it lately, none of which is ours."""
+    signature: bytes = field(default=b"", repr=False)
+    """The end of the cookie's value, by which it is found."""
+    came: Came = field(default=(b"", 0, 0, b""), repr=False)
+    """Where it came lately."""
+    _record: str = field(default="", repr=False)
+
+    @property
+    def record(self) -> str:
+        """Where in the store the record is. Most cookies are never looked up there."""
+        if not self._record:
+            self._record = record_key(self.session_id)
+        return self._record
+
+    def is_of(self, value: bytes) -> bool:
+        """Whether this is what is known of a value; others may end as it does."""
+        header, begin, end, _ = self.came
+        return header[begin:end] == value
 
     @property
     def weight(self) -> int:
         """Bytes of it all."""
-        weight = self.size + len(self.others)
+        weight = self.size + len(self.came[0]) + len(self.came[3])
         if self.settled is not None:
             raw = len(self.settled.raw or b"")
             weight += raw if self.settled.session is self.session else OPENED_COST + 2 * raw

@@ -29,7 +29,8 @@ VERSION = b"\x01"
 
 NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.2: random, 96 bits
 
-_SIGNATURE_LENGTH = 43  # characters of 32 bytes
+SIGNATURE_LENGTH = 43
+"""Characters at the end of a sealed value: 32 bytes."""
 
 
 class Unsealed(NamedTuple):
@@ -65,7 +66,7 @@ class _Signer(TimestampSigner):
         twenty lines of Python. The signature is compared as it is written: its last character has two bits to spare,
         and one signature would have four spellings.
         """
-        signed, given = value[: -_SIGNATURE_LENGTH - 1], value[-_SIGNATURE_LENGTH - 1 :]
+        signed, given = value[: -SIGNATURE_LENGTH - 1], value[-SIGNATURE_LENGTH - 1 :]
         for position, begun in enumerate(self._newest_first):
             if compare_digest(b"." + _signature(begun, signed), given):
                 data, _, timestamp = signed.rpartition(b".")
@@ -76,7 +77,7 @@ class _Signer(TimestampSigner):
 def _signature(begun: HMAC, signed: bytes) -> bytes:
     mac = begun.copy()
     mac.update(signed)
-    return urlsafe_b64encode(mac.finalize())[:_SIGNATURE_LENGTH]
+    return urlsafe_b64encode(mac.finalize())[:SIGNATURE_LENGTH]
 
 
 class Sealer:
@@ -117,12 +118,9 @@ class Sealer:
         return AESGCM(hmac.digest(self._keys[position], handle.encode("utf-8", "surrogatepass"), "sha256"))
 
 
-_FROM_URLS = bytes.maketrans(b"-_", b"+/")
-
-
 def _decoded(text: bytes) -> bytes:
     """Base64 in the alphabet for URLs, without padding (RFC 4648, 5). Raises `ValueError`."""
-    return a2b_base64(text.translate(_FROM_URLS) + b"=" * (-len(text) % 4))
+    return a2b_base64(text.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(text) % 4))
 
 
 def _derive(key: bytes, purpose: str) -> bytes:

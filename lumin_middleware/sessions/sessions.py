@@ -13,9 +13,9 @@ from ..ports import World
 from .cookies import SEPARATORS, Cookies, Jar
 from .due import due_from
 from .memo import Memo
-from .opened import Carried, Opened
-from .records import Record, Records, record_key
-from .sealing import Sealer
+from .opened import Came, Carried, Opened
+from .records import Record, Records
+from .sealing import SIGNATURE_LENGTH, Sealer
 
 ID_BYTES = 24  # 192 bits; OWASP ASVS 5, 7.2.3 asks for 128
 
@@ -29,6 +29,7 @@ class Sessions(ABC):
         self._cookies = cookies
         self._handle_sealer = Sealer(config.keys, "handle", world.clock)
         self._records = Records(config, world)
+        self._name = cookies.name
         self._opened: Memo[Opened] = Memo(config.session_memory)
         self._glance = getattr(world.store, "glance", None)
         self._clock = world.clock
@@ -136,21 +137,26 @@ class Sessions(ABC):
         """What the cookies hold."""
         if jar.opened is None:
             for value in jar.session_values():
-                if (opened := self._opened.get(value) or self._open_new(value)) is not None:
-                    jar.opened, jar.value = opened, value
+                if (opened := self._opened_before(value) or self._open_new(value)) is not None:
+                    jar.opened = opened
                     break
         return jar.opened
 
-    def _open_new(self, value: bytes, others: bytes = b"") -> Opened | None:
+    def _opened_before(self, value: bytes) -> Opened | None:
+        opened = self._opened.get(value[-SIGNATURE_LENGTH:])
+        return opened if opened is not None and opened.is_of(value) else None
+
+    def _open_new(self, value: bytes, came: Came | None = None) -> Opened | None:
         """What a cookie holds. Equal values are opened once, whatever stands beside them in a header."""
         opened = self._unseal(value)
         if opened is not None:
-            opened.others = others
-            self._opened.put(value, opened, opened.weight)
+            opened.signature = value[-SIGNATURE_LENGTH:]
+            opened.came = came or (value, 0, len(value), b"")
+            self._opened.put(opened.signature, opened, opened.weight)
             self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
         return opened
 
-    def _settle(self, opened: Opened, value: bytes, raw: bytes | None, session: Session) -> Carried:
+    def _settle(self, opened: Opened, raw: bytes | None, session: Session) -> Carried:
         """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
         config = self._config
         until = min(
@@ -162,7 +168,7 @@ class Sessions(ABC):
             return Carried(session, stale=False)
         carried = opened.settled = Carried(session, stale=False, until=until, raw=raw)
         if raw is not None:
-            self._opened.put(value, opened, opened.weight)
+            self._opened.put(opened.signature, opened, opened.weight)
         return carried
 
     # --- what need not be asked ---
@@ -174,44 +180,52 @@ class Sessions(ABC):
         browsers write it, nothing falls due, and the record is what it was when that was last looked into, or there
         is none. None says nothing about the session. Raises `StoreUnavailable`.
         """
-        parted = self._cookies.part(header)
-        if parted is None:
+        begin = header.find(self._name)
+        if begin < 0:
             return None
-        value, others = parted
-        opened = self._opened.get(value)
-        if opened is None or opened.others != others:
-            others = others.strip(SEPARATORS)
-            opened = self._beside(opened, value, others)
-        if opened is None:
-            return None
+        end = header.find(b";", begin)
+        if end < 0:
+            end = len(header)
+        opened = self._opened.get(header[end - SIGNATURE_LENGTH : end])
+        if opened is not None and (came := opened.came)[0] == header:
+            others = came[3]
+        else:
+            looked = self._look(opened, header, begin, end)
+            if looked is None:
+                return None
+            opened, others = looked
         raw = None
         if self._asks:
             if self._glance is None:
                 return None
-            raw = self._glance(opened.key)
-        settled = opened.settled
-        if settled is not None and settled.raw == raw and now < settled.until:
-            return settled, others  # this request's own: another thread may have remembered others since
-        carried = self._proved(opened, value) if raw is None else None
-        return (carried, others) if carried is not None else None
+            raw = self._glance(opened.record)
+        carried = opened.settled
+        if carried is None or carried.raw != raw or now >= carried.until:
+            carried = self._proved(opened) if raw is None else None
+        return None if carried is None else (carried, others)
 
-    def _beside(self, opened: Opened | None, value: bytes, others: bytes) -> Opened | None:
-        """What a cookie holds beside which others come that are not known to be none of ours."""
-        if self._cookies.are_marked(others):
+    def _look(self, opened: Opened | None, header: bytes, begin: int, end: int) -> tuple[Opened, bytes] | None:
+        """What a header holds that is not the one that was looked into lately: `opened`, or another cookie's."""
+        others = self._cookies.beside(header[:begin], header[end + 1 :])
+        if others is None or self._cookies.are_marked(others):
             return None
-        if opened is None:
-            return self._open_new(value, others)
-        is_larger = len(others) > len(opened.others)
-        opened.others = others
+        begin += len(self._name)
+        value, others = header[begin:end], others.strip(SEPARATORS)
+        came = header, begin, end, others
+        if opened is None or not opened.is_of(value):
+            opened = self._open_new(value, came)
+            return None if opened is None else (opened, others)
+        is_larger = len(header) > len(opened.came[0])
+        opened.came = came
         if is_larger:
-            self._opened.put(value, opened, opened.weight)
-        return opened
+            self._opened.put(opened.signature, opened, opened.weight)
+        return opened, others
 
-    def _proved(self, opened: Opened, value: bytes) -> Carried | None:
+    def _proved(self, opened: Opened) -> Carried | None:
         """What a cookie carries that no record says anything about."""
         if opened.session is None or not opened.newest_key:
             return None
-        carried = self._settle(opened, value, None, opened.session)
+        carried = self._settle(opened, None, opened.session)
         return carried if carried.until else None
 
     # --- a session that only the store has ---
@@ -225,7 +239,7 @@ class Sessions(ABC):
         if unsealed is None:
             return None
         session_id = unsealed.data.decode()
-        return Opened(None, session_id, record_key(session_id), unsealed.newest_key, len(unsealed.data))
+        return Opened(None, session_id, unsealed.newest_key, len(unsealed.data))
 
     async def _record(self, session: Session) -> None:
         """Writes the first record of a session. Raises `StoreUnavailable`."""
@@ -233,7 +247,7 @@ class Sessions(ABC):
             raise StoreUnavailable("a new session's id is taken, so the store does not keep its contract")
 
     async def _load_recorded(self, opened: Opened, jar: Jar[Opened], *, slide: bool) -> Carried | None:
-        raw = await self._world.store.get(opened.key)
+        raw = await self._world.store.get(opened.record)
         if raw is None:
             return None
         if (carried := self._unchanged(opened, raw)) is not None:
@@ -245,7 +259,7 @@ class Sessions(ABC):
             await self._rewrite(raw, session)
         if slides or outdated or not opened.newest_key:
             return Carried(session, slides or not opened.newest_key, outdated)
-        return self._settle(opened, jar.value, raw, session)
+        return self._settle(opened, raw, session)
 
     def _unchanged(self, opened: Opened, raw: bytes | None) -> Carried | None:
         """What a cookie was found to carry, where neither time nor its record can have changed that."""

@@ -19,9 +19,6 @@ from .readings import is_ambiguous, is_plain, mounts, readings, refuse_tricks, s
 RETURN_TO_LIMIT = 4000
 """Bytes of a `return_to`: more than any link that people pass on, and half of what common servers take in a line."""
 
-DECIDED_LIMIT, DECIDED_LENGTH = 2000, 200
-"""Plain paths whose rule is remembered, and their longest in characters: as many as most sites have, in 1 MB."""
-
 # --- rules ----------------------------------------------------------------------------------------------
 
 
@@ -81,8 +78,6 @@ class Rules:
         self._scoped = Wide([*required_scopes, *(each for each in self._ages if each not in required_scopes)])
         self._scopes = {pattern: tuple(scope.split()) for pattern, scope in required_scopes.items()}
         self._callback_path = callback_path
-        self.decided: dict[str, Rule] = {}
-        """What `plainly` has found out, for paths that were asked for lately."""
 
     def rule(self, request: Request) -> Rule:
         """The rule for this request: its path and mount alone decide. Raises `RequestRefused` for a trick."""
@@ -102,10 +97,7 @@ class Rules:
 
     def plainly(self, path: str) -> Rule | None:
         """The rule for a path that came as it is, without a mount, and has no reading but itself; None for others."""
-        decided = self.decided.get(path)
-        if decided is None and is_plain(path):
-            decided = self._remembered(path, self._of(path))
-        return decided
+        return self._of(path) if is_plain(path) else None
 
     def ruling(self, request: Request) -> Ruling:
         """The rule for this request, and which patterns it is by. Raises `RequestRefused` for a trick."""
@@ -156,13 +148,6 @@ class Rules:
         scope = dict.fromkeys(token for pattern in found for token in self._scopes.get(pattern, ()))
         ages = [self._ages[pattern] for pattern in found if pattern in self._ages]
         return Rule(scope=tuple(scope), max_age=min(ages, default=None))
-
-    def _remembered(self, path: str, rule: Rule) -> Rule:
-        if len(self.decided) >= DECIDED_LIMIT:
-            self.decided.clear()
-        if len(path) <= DECIDED_LENGTH:
-            self.decided[path] = rule
-        return rule
 
 
 def _named(setting: str, patterns: Iterable[str]) -> str:

@@ -13,7 +13,11 @@ from collections.abc import Callable
 
 from ..errors import StoreUnavailable
 from ..journal import DETAILS, is_logged
+from .access import Rule
 from .visit import Came, Party, Passing
+
+DECIDED_LIMIT, DECIDED_LENGTH = 2000, 200
+"""Paths whose rule is remembered, and their longest in characters: as many as most sites have, in 1 MB."""
 
 
 class AtOnce:
@@ -22,7 +26,7 @@ class AtOnce:
     def __init__(self, party: Party, below: str, is_own: Callable[[str], bool]) -> None:
         parts = party.parts
         self._party = party
-        self._decided = parts.rules.decided
+        self._decided: dict[str, Rule] = {}
         self._rule = parts.rules.plainly
         self._below = below
         self._is_own = is_own
@@ -38,9 +42,9 @@ class AtOnce:
         It is about a plain request, no handshake: its path came as it is and without a mount, and its query holds no
         answer of the server's (`state=`). Of what `came` the request is read, if anybody ever asks for it.
         """
-        if (path.startswith(self._below) and self._is_own(path)) or is_logged(DETAILS):
+        if is_logged(DETAILS):
             return None
-        rule = self._decided.get(path) or self._rule(path)
+        rule = self._decided.get(path) or self._decide(path)
         if rule is None:
             return None
         if rule.public:
@@ -62,3 +66,14 @@ class AtOnce:
             self._saw(session)
             carried.seen = True
         return Passing(self._party, carried, others, came)
+
+    def _decide(self, path: str) -> Rule | None:
+        """The rule for a path of the application's, which is remembered; None for one that takes a closer look."""
+        if path.startswith(self._below) and self._is_own(path):
+            return None
+        rule = self._rule(path)
+        if rule is not None and len(path) <= DECIDED_LENGTH:
+            if len(self._decided) >= DECIDED_LIMIT:
+                self._decided.clear()
+            self._decided[path] = rule
+        return rule

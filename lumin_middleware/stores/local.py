@@ -35,9 +35,12 @@ def local_store(fingerprint: str, *, clock: Callable[[], float] = time.time) -> 
     for path in paths(fingerprint):
         try:
             os.makedirs(os.path.dirname(os.path.dirname(path)), mode=0o700, exist_ok=True)
-            return SQLiteStore(path, clock=clock)
+            store = SQLiteStore(path, clock=clock)
         except (ConfigurationError, OSError) as refusal:
             refusals.append(str(refusal))
+        else:
+            say("own_store", folder=os.path.dirname(path))
+            return store
     say("no_private_place", tried="; ".join(refusals))
     return MemoryStore(clock=clock)
 

@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .redis_clients import Term, client_maker, import_redis, trouble
+from .redis_clients import Term, Turns, client_maker, import_redis, trouble
 
 SWAP = """
 local held = redis.call("GET", KEYS[1])
@@ -140,7 +140,7 @@ class AsyncRedisStore:
         self._is_url = isinstance(client, str)
         _checked(self._make()[0], asynchronous=True)
         # Not by weak reference, which would never end: an open connection leads back to its loop.
-        self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, Term]] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, Term, Turns]] = {}
 
     async def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -170,30 +170,32 @@ class AsyncRedisStore:
 
     async def _asked(self, ask: Callable[[Any], Awaitable[Any]], again: type[Exception] | tuple[()] = ()) -> Any:
         """As `RedisStore._asked`."""
-        client, term = self._client()
+        client, term, turns = self._client()
         try:
-            try:
+            async with turns:
+                try:
+                    return await ask(client)
+                except self._trouble as error:
+                    if is_no_primary(error, self._redis):
+                        term.is_over()
+                        if not self._is_url and hasattr(client, "connection_pool"):
+                            await _idle(client.connection_pool.disconnect)
+                    elif not isinstance(error, again):
+                        raise
                 return await ask(client)
-            except self._trouble as error:
-                if is_no_primary(error, self._redis):
-                    term.is_over()
-                    if not self._is_url and hasattr(client, "connection_pool"):
-                        await _idle(client.connection_pool.disconnect)
-                elif not isinstance(error, again):
-                    raise
-            return await ask(client)
         except self._trouble as error:
             if self._owned and is_lost(error, self._redis):
                 await self.aclose()
             raise StoreUnavailable(f"Redis: {error}") from error
 
-    def _client(self) -> tuple[Any, Term]:
+    def _client(self) -> tuple[Any, Term, Turns]:
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             for other in list(self._clients):
                 if other.is_closed():
                     del self._clients[other]
-            self._clients[loop] = self._make()
+            client, term = self._make()
+            self._clients[loop] = client, term, Turns(getattr(client, "connection_pool", None))
         return self._clients[loop]
 
 

@@ -10,6 +10,7 @@ redis-py is not imported before it is needed. No error repeats a URL: it may hol
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StoreUnavailable
 
 # Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in less than
 # a millisecond, so one that takes a second is down. Options of the URL go before them.
@@ -44,6 +45,31 @@ LOOK = 1.0
 
 SENTINEL_PORT = 26379
 SERVER_PORT = 6379
+
+
+class Turns:
+    """On an event loop, who waits for a connection of a pool that blocks gets one in turn.
+
+    redis-py's own queue lets whoever comes overtake those who wait: with more requests at once than connections, some
+    would wait for longer than the pool's `timeout` while each connection is free a thousand times a second.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        blocks = hasattr(pool, "timeout")  # any other makes as many as are wanted, or refuses
+        self._limit = pool.timeout if blocks else None
+        self._turns = asyncio.Semaphore(pool.max_connections) if blocks else None
+
+    async def __aenter__(self) -> None:
+        if self._turns is not None:
+            try:
+                async with asyncio.timeout(self._limit):
+                    await self._turns.acquire()
+            except TimeoutError:
+                raise StoreUnavailable(f"Redis: no connection became free within {self._limit:g} seconds") from None
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._turns is not None:
+            self._turns.release()
 
 
 def import_redis() -> ModuleType:

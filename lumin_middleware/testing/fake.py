@@ -21,9 +21,11 @@ from ..client import Api, AsyncLuminClient, LuminClient
 from ..config import LuminConfig
 from ..errors import InsufficientScope, LoginRequired, LuminError, ServerUnavailable, SessionEnded
 from ..model import NOTHING, Request, Response, Session, TokenSet, Wanted
+from ..reasons import REASONS
 from ..runtime import passage, wsgi_passage
 from ..sessions.cookies import Cookies
 from ..site import pages
+from ..site.places import Places, target
 from ..site.visit import Came, Visit
 
 API = httpx2.URL(LuminConfig.api_url)
@@ -170,8 +172,15 @@ class _Visit(Visit):
         return isinstance(self._fake.trouble, SessionEnded)
 
     async def challenge(self, wanted: Wanted = NOTHING) -> Response:
-        missing = InsufficientScope(" ".join(wanted.scope)) if wanted.scope else LoginRequired("nobody is signed in")
-        return self.failure(missing)
+        """What `RelyingParty.challenge` asks a program for; of a person's age here is nothing known."""
+        granted = self.session.tokens.scope if self.session else wanted.scope
+        missing = [token for token in wanted.scope if token not in granted]
+        if missing:
+            return self.failure(InsufficientScope(" ".join(missing)))
+        if self.session and wanted.grant is not None:
+            url = Places(CONFIG).connect_to(target(self.request), wanted.grant)
+            return pages.problem(403, "not_connected", REASONS["not_connected"].title, connect_url=url)
+        return self.failure(LoginRequired("nobody is signed in"))
 
     async def answer(self, error: LuminError) -> Response:
         return self.failure(error)

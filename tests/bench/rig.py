@@ -126,5 +126,18 @@ def party(middleware: LuminMiddleware) -> RelyingParty:
 def starlette_session(key: str) -> bytes:
     """The cookie of Starlette's `SessionMiddleware` with the same content."""
     new = session()
-    content = {**json.loads(new.dump()), "began": new.began}
+    tokens = new.tokens
+    content = {
+        "id": new.id,
+        "gen": new.generation,
+        "began": new.began,
+        "access": tokens.access_token,
+        "refresh": tokens.refresh_token,
+        "expires": tokens.expires_at,
+        "life": tokens.lifetime,
+        "scope": " ".join(tokens.scope),
+        "idt": tokens.id_token,
+        "claims": new.claims,
+        "nonce": new.nonce,
+    }
     return b"session=" + itsdangerous.TimestampSigner(key).sign(b64encode(json.dumps(content).encode()))

@@ -1,10 +1,12 @@
 """An application with all its settings in code, for commands that look at one."""
 
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from lumin_middleware import LuminConfig, LuminMiddleware
+from lumin_middleware import LuminConfig, LuminMiddleware, wsgi
 
 config = LuminConfig(
     client_id="coded",
@@ -24,3 +26,5 @@ app = Starlette(routes=[Route("/", page), Route("/healthz", page)])
 app.add_middleware(LuminMiddleware, config=config)
 wrapped = LuminMiddleware(Starlette(routes=[Route("/healthz", page)]), config)
 bare = Starlette()
+mounting = Starlette(routes=[Mount("/shop", wrapped), Route("/healthz", page)])
+dispatching = DispatcherMiddleware(Flask("outer"), {"/shop": wsgi.LuminMiddleware(Flask("inner"), config)})

@@ -69,11 +69,24 @@ def test_no_summary_of_a_command_is_cut_short(group):
     assert "..." not in done.stdout.partition("Commands:")[2]
 
 
-@pytest.mark.parametrize("name", ["demo", "emulator", "secret"])
-def test_each_command_explains_its_options_in_full(name):
-    done = run(name, "--help")
+GROUPS = {
+    "grants": ("list", "show", "revoke", "reseal", "forget"),
+    "sessions": ("list", "end"),
+    "store": ("create", "check"),
+}
+COMMANDS = [
+    *((name,) for name in ("demo", "emulator", "proxy", "snippets", "secret", "explain", "doctor")),
+    *((group, name) for group, names in GROUPS.items() for name in names),
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS, ids=" ".join)
+def test_each_command_explains_its_options_in_full_and_in_words(name):
+    done = run(*name, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "…" not in done.stdout
+    for words in ("…", "...", "{", "list[", "<float", "<int"):
+        assert words not in done.stdout
+    assert not re.search(r"^ +--\S+ +<str>", done.stdout, re.MULTILINE)
 
 
 def test_a_command_that_is_not_there_is_refused_without_a_traceback():

@@ -51,6 +51,24 @@ def test_settings_in_code_are_those_that_count(name):
         assert "public '/healthz'" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["mounting", "dispatching"])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/healthz", ["goes on to the application", "stands in what is mounted at /shop, and never sees this"]),
+        ("/shopping", ["goes on to the application", "never sees this"]),
+        ("/shop/healthz", ["goes on to the application", "public '/healthz'"]),
+        ("/sho%70/other?x=/y", ["401", "no_session"]),
+        ("/shop", ["401", "no_session"]),
+    ],
+)
+def test_what_lies_outside_of_a_mount_is_told_from_what_lies_in_it(name, path, said):
+    done = run("explain", "GET", path, "--app", f"tests.cli.coded:{name}")
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in said:
+        assert words in done.stdout
+
+
 def test_an_application_without_settings_of_its_own_has_the_environment_s():
     assert (
         "no pattern names it" in run("explain", "GET", "/healthz", "--app", "tests.cli.coded:bare", **SETTINGS).stdout

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import secrets
 import socket
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from lumin_middleware.cli import proxy as command
+from lumin_middleware.cli.terminal import log_to_stderr
 
 SETTINGS = {
     "LUMIN_CLIENT_ID": "x",
@@ -93,3 +97,16 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(proxy: Any, engine:
         done = proxy("--upstream", "http://127.0.0.1:9", "--port", port, "--engine", engine)
     assert done.exit_code == 1
     assert f"Port {port} cannot be used (Address already in use); choose another --port.\n" in done.output
+
+
+def test_a_line_of_ours_has_its_time_as_nginx_writes_it():
+    handlers, level = [*(ours := logging.getLogger("lumin_middleware")).handlers], ours.level
+    try:
+        log_to_stderr()
+        [handler] = set(ours.handlers) - {*handlers}
+        record = logging.LogRecord("lumin_middleware", logging.INFO, "", 1, "words", (), None)
+        line = handler.format(record)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d INFO words", line)
+        assert datetime.fromisoformat(line.split()[0]).timestamp() == int(record.created)
+    finally:
+        ours.handlers, ours.level = handlers, level

@@ -19,6 +19,7 @@ from tests.certificates import self_signed
 from tests.fakes import config
 from tests.gateway import test_gateway as scenarios
 from tests.gateway.test_gateway import Site, chatting  # noqa: F401  a fixture
+from tests.gateway.test_snippets import set_by_the_service
 from tests.patience import PATIENCE
 from tests.proxies import programs
 from tests.proxies.rig import LOOPBACK, Browser, Echo, free_port, front, gateway, serve, told
@@ -99,6 +100,15 @@ def test_who_it_is_is_said_by_us_alone(site, browser):
         "x-auth-request-email": [person.email],
         "x-auth-request-scope": ["openid offline_access sign:requests"],
     }
+
+
+def test_a_service_s_cookies_of_our_names_take_the_place_of_none(site, browser):
+    said = [line for line in set_by_the_service(site, browser) if line]
+    kept = [line.partition(";")[0] for line in said if not line.endswith("Secure; SameSite=Strict")]
+    assert kept[0] == "theirs=1"
+    assert kept[-1] == "last=2"
+    assert not [line for line in kept if site.front.config().session_cookie in line.partition("=")[0]]
+    assert not [line for line in kept if line.lstrip(" =").startswith(site.front.config().session_cookie)]
 
 
 # --- as one ---

@@ -8,7 +8,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
+import httpx2
 import pytest
 from httpx2.websockets import WebSocketUpgradeError
 from starlette.responses import PlainTextResponse
@@ -161,8 +163,12 @@ def test_a_script_is_refused_with_what_it_needs_to_know(setup, stranger):
         assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
         assert answer.json()["reason"] == "no_session"
         assert answer.json()["login_url"].startswith("/auth/login?return_to=")
-        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert challenges(answer) == ['Bearer realm="lumin"']
     assert setup.echo.seen == []
+
+
+def challenges(answer: httpx2.Response) -> list[str]:
+    return [value.decode() for name, value in answer.headers.raw if name.lower() == b"www-authenticate"]
 
 
 def test_the_service_learns_who_it_is(setup, browser):
@@ -186,6 +192,7 @@ def test_a_scope_that_is_missing_is_asked_for_or_refused(setup, browser):
     assert browser.navigate("/sign/x").status_code == 200
     refused = browser.fetch("GET", "/sign/templates/x")
     assert refused.status_code == 403
+    assert challenges(refused) == ['Bearer realm="lumin", error="insufficient_scope", scope="templates"']
     assert setup.echo.seen[-1]["path"] == "/sign/x"
     begun = browser.navigate("/sign/templates/x")
     assert begun.status_code == 303
@@ -459,6 +466,33 @@ def test_our_cookies_do_not_reach_the_service(setup, browser):
         seen = told(browser.fetch("GET", "/page", headers={"cookie": cookie}))
         parts = [part.strip() for value in seen.get("cookie", []) for part in value.split(";")]
         assert [part for part in parts if part] == rest
+
+
+def test_a_service_sets_any_cookie_and_under_caddy_none_of_ours(setup, browser):
+    """The others cannot take one of several headers away (docs/frontends.md)."""
+    said = [line.partition(";")[0] for line in set_by_the_service(setup, browser) if line]
+    name = setup.front.config().session_cookie
+    if setup.name == "caddy":
+        assert said == ["theirs=1", "=plain", f"x={name}=x", "last=2"]
+    else:
+        assert len(said) == 10
+
+
+def set_by_the_service(site: Any, browser: Browser) -> list[str]:
+    """What a browser is told of the cookies of a service that takes our names."""
+    name = site.front.config().session_cookie
+    ours = [f"{name}=x", f"={name}=x", f"= {name}=x", f"{name}-0=x", f"{name}-tries =x", f"={name}-past=x"]
+    theirs = ["theirs=1", "=plain", f"x={name}=x"]
+
+    async def answer(scope, receive, send):
+        headers = [(b"set-cookie", f"{each}; Path=/".encode()) for each in [*theirs, *ours, "last=2"]]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    site.echo.handlers["/cookies"] = answer
+    return [
+        value.decode() for name, value in browser.fetch("GET", "/cookies").headers.raw if name.lower() == b"set-cookie"
+    ]
 
 
 # --- WebSocket ------------------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from unittest.mock import Mock
 import pytest
 
 from lumin_middleware.errors import RequestRefused
-from lumin_middleware.gateway.http1 import HEAD_LIMIT, Connection
+from lumin_middleware.gateway.http1 import Connection
 from lumin_middleware.gateway.messages import Header, Request, UpstreamTrouble
+from lumin_middleware.gateway.reading import HEAD_LIMIT
 from lumin_middleware.gateway.upstream import Upstream
 from tests.patience import PATIENCE
 

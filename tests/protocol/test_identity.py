@@ -7,6 +7,7 @@ import hmac
 import json
 import warnings
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -342,6 +343,23 @@ def test_a_refresh_brings_new_claims_and_keeps_the_others():
         "email_verified": True,
         "name": "Ann",
     }
+
+
+def test_what_admit_left_out_stays_out_and_nothing_is_said_of_an_address_that_the_server_does_not_say():
+    asked = replace(CONFIG, admit=lambda claims: {"role": "staff"})
+    came = {"email": "new@example.com", "email_verified": False, "name": "Ann of Cleves", "picture": "p", "sid": "s"}
+    for kept, said in (
+        ({"role": "staff"}, {"role": "staff"}),
+        ({"name": "A."}, {"name": "Ann of Cleves"}),
+        ({"email": "old@example.com"}, {"email": "new@example.com", "email_verified": False}),
+        ({"email_verified": True}, {"email_verified": False}),
+    ):
+        before = replace(session(), claims={"iss": BASE, "sub": "person-1", **kept})
+        named = {"iss": BASE, "sub": "person-1", "sid": "s"}
+        assert renewed(token(**came), settings=asked, before=before) == {**named, **said}
+        # A list of addresses changes nothing, and leaves nothing out.
+        listed = renewed(token(**came), settings=replace(CONFIG, admit=["*@example.com"]), before=before)
+        assert listed["name"] == "Ann of Cleves"
 
 
 def test_what_was_said_of_the_address_before_is_not_said_of_the_new_one():

@@ -201,3 +201,31 @@ def test_two_around_each_other_fail_at_start(between, outside):
 def test_a_lifespan_of_an_application_sees_no_fault_in_one():
     with TestClient(LuminMiddleware(FastAPI(), config(public=["/x"]))) as client:
         assert client.get("/x").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("root_path", "callback", "is_apart"),
+    [
+        ("/shop", "/auth/callback", True),
+        ("/shop", "/shopping/auth/callback", True),
+        ("/shop/", "/shop/auth/callback", False),
+        ("/shop", "/shop/auth/callback", False),
+        ("", "/auth/callback", False),
+    ],
+)
+@pytest.mark.parametrize("is_outside", [True, False], ids=["around", "inside"])
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+def test_a_root_path_that_is_no_prefix_of_the_callback_is_told_at_start(
+    is_outside, root_path, callback, is_apart, caplog
+):
+    settings = config(redirect_uri=f"https://app.example.com{callback}")
+    app: Any = FastAPI(root_path=root_path)
+    if is_outside:
+        app = LuminMiddleware(app, settings)
+    else:
+        app.add_middleware(LuminMiddleware, config=settings)
+    with TestClient(app):
+        pass
+    said = [each.getMessage() for each in caplog.records if each.getMessage().startswith("root_path_apart")]
+    assert len(said) == is_apart
+    assert all(f"root_path='{root_path}'" in line and f"callback='{callback}'" in line for line in said)

@@ -19,6 +19,7 @@ from lumin_middleware.sessions.kinds import CookieSessions, StoreSessions
 from lumin_middleware.sessions.memo import cost
 from lumin_middleware.sessions.opened import Carried
 from lumin_middleware.sessions.records import PATIENCE, Record, record_key
+from lumin_middleware.sessions.sealing import SIGNATURE_LENGTH
 from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
 from tests.site_rig import SESSION
 
@@ -141,6 +142,22 @@ async def test_what_stands_beside_our_cookie_does_not_matter_to_what_is_remember
         jar = process.cookies.jar(site.browser.header + neighbour)
         assert (await process.sessions.load(jar)).session == session
     assert len(process.sessions._opened) == 1
+
+
+async def test_a_value_that_only_ends_like_one_that_is_remembered_is_another(site):
+    site.store.local = True
+    await site.begin()
+    process = site.process()
+    header = site.browser.header
+    name, _, value = header.partition(b"=")
+    assert process.sessions.at_once(header, site.clock()) or await site.load(process)
+    signature = value[-SIGNATURE_LENGTH:]
+    other_values = b"x" + value, value[1:], value[:5] + b"x" + value[6:], b"." + signature, signature, value + signature
+    for other in other_values:
+        for forged in (name + b"=" + other, b"a=" + value + b"; " + name + b"=" + other):
+            assert process.sessions.at_once(forged, site.clock()) is None
+            assert await process.sessions.load(process.cookies.jar(forged)) is None
+        assert (await process.sessions.load(process.cookies.jar(header))).session
 
 
 @pytest.mark.parametrize("limit", [0, 40_000, 200_000])

@@ -113,6 +113,15 @@ def test_without_a_private_place_it_is_memory_with_one_warning(
     assert str(places.found[0]) in record.getMessage()
 
 
+def test_the_log_names_the_folder_which_another_home_has_not(places: Places, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        local_store("fingerprint")
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert "own_store" in record.getMessage()
+    assert f"folder='{places.found[0]}'" in record.getMessage()
+
+
 def test_a_place_that_cannot_be_made_is_passed_over(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     places.state.rmdir()
     places.state.touch()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.ports import Store
 from lumin_middleware.stores import AsyncRedisStore, RedisStore
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
+from lumin_middleware.stores.redis_clients import Turns
 
 from .redis_server import RedisServer, Relay, free_port
 
@@ -389,6 +391,33 @@ def test_more_callers_than_connections_wait_for_one(redis_server: RedisServer, s
         await store.aclose()
 
     asyncio.run(main())
+
+
+def test_whoever_waits_for_a_connection_is_not_overtaken(redis_server: RedisServer, prefix: str) -> None:
+    async def main() -> None:
+        store = AsyncRedisStore(f"{redis_server.url}?max_connections=4&timeout=60", prefix=prefix)
+        answered = [0] * 40
+
+        async def ask(number: int) -> None:
+            while answered[number] < 20:
+                await store.get(f"key-{number}")
+                answered[number] += 1
+                assert max(answered) - min(answered) <= 2
+
+        await asyncio.gather(*map(ask, range(len(answered))))
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+async def test_a_connection_that_does_not_become_free_is_trouble() -> None:
+    turns = Turns(SimpleNamespace(max_connections=1, timeout=0.01))
+    async with turns:
+        with pytest.raises(StoreUnavailable, match=r"no connection became free within 0\.01 seconds"):
+            async with turns:
+                raise AssertionError("there is one connection")
+    async with turns:
+        pass
 
 
 def test_a_loop_that_is_too_busy_to_see_that_it_was_connected_is_not_told_that_redis_is_down(

@@ -1,5 +1,7 @@
 """An application with all its settings in code, for commands that look at one."""
 
+from dataclasses import replace
+
 from flask import Flask
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -26,5 +28,6 @@ app = Starlette(routes=[Route("/", page), Route("/healthz", page)])
 app.add_middleware(LuminMiddleware, config=config)
 wrapped = LuminMiddleware(Starlette(routes=[Route("/healthz", page)]), config)
 bare = Starlette()
-mounting = Starlette(routes=[Mount("/shop", wrapped), Route("/healthz", page)])
-dispatching = DispatcherMiddleware(Flask("outer"), {"/shop": wsgi.LuminMiddleware(Flask("inner"), config)})
+below = replace(config, redirect_uri="https://coded.example.com/shop/auth/callback")
+mounting = Starlette(routes=[Mount("/shop", LuminMiddleware(Starlette(), below)), Route("/healthz", page)])
+dispatching = DispatcherMiddleware(Flask("outer"), {"/shop": wsgi.LuminMiddleware(Flask("inner"), below)})

@@ -74,7 +74,7 @@ async def test_grants_are_listed_shown_and_revoked(site: Site) -> None:
     assert grants("revoke", MIRA.sub) == (0, "1 grant ended.\n")
     assert list(site.emulator.grants)[-1].revoked
     assert grants("list") == (0, NOBODY)
-    assert grants("show", MIRA.sub) == (1, "This person has connected nothing.\n")
+    assert grants("show", MIRA.sub) == (1, "This person has connected nothing in this store.\n")
 
 
 async def test_sessions_are_listed_and_ended(site: Site) -> None:

@@ -85,18 +85,18 @@ class LuminMiddleware:
             except LuminError as error:
                 await NotSetUp(error)(scope, receive, send)
                 return
-            came = scope["headers"]
+            came, seen = scope["headers"], scope
             if type(came) is not list:  # any iterable may come (ASGI, HTTP Connection Scope), and some can be read once
                 came = list(came)
-                scope = {**scope, "headers": came}
+                seen = {**scope, "headers": came}
             headers, cookie = apart(came)
             if kind == "http" and not self._root_path and is_plain(scope):
-                visit = party.at_once(scope["path"], cookie, (self._read, scope, receive))
+                visit = party.at_once(scope["path"], cookie, (self._read, seen, receive))
                 if visit is not None:
                     await Passage(visit, world, scope, send, headers).run(self.app, receive)
                     return
             # The application gets these headers, and may change them.
-            outcome = await party.handle(self._read(scope, receive, ([*headers], cookie)))
+            outcome = await party.handle(self._read(seen, receive, ([*headers], cookie)))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 changed = as_specified(scope, outcome.request)

@@ -126,12 +126,18 @@ class Session:
 
     @classmethod
     def load(cls, data: bytes, seen: float) -> Self:
-        """The session that `dump` wrote. Raises `ValueError` or `KeyError` for anything else."""
-        text = data.decode("utf-8", "surrogatepass")
+        """The session that `dump` wrote. Raises `ValueError` for anything else."""
+        try:
+            return cls._load(data.decode("utf-8", "surrogatepass"), seen)
+        except (KeyError, TypeError, AttributeError, RecursionError):
+            raise ValueError("this is no session") from None
+
+    @classmethod
+    def _load(cls, text: str, seen: float) -> Self:
         values, end = _DECODER.raw_decode(text)
         if end != len(text):
             raise ValueError("more than one value")
-        if isinstance(values, dict):  # as it was written before
+        if isinstance(values, dict):  # as version 1 of what is sealed had it
             values = [*map(values.__getitem__, _NAMES), values.get("nonce"), values.get("auth")]
         session_id, generation, began, access, expires, lifetime, scope, refresh, id_token, claims, nonce, auth = values
         tokens = TokenSet(access, expires, lifetime, _scope(scope), refresh, id_token)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import flask
 import pytest
 from starlette.applications import Starlette
 from starlette.authentication import AuthCredentials, SimpleUser
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -138,6 +140,63 @@ async def test_it_sees_it_with_the_first_byte(site, needed, status):
     seen.clear()
     await browser.fetch("GET", "/one")
     assert seen[0] == ("http.response.start", status, {"item": "one"})
+
+
+@pytest.mark.parametrize("before", [{}, {"own": "of the lifespan"}], ids=["alone", "beside others"])
+async def test_what_it_notes_in_the_state_meanwhile_stays(site, before):
+    state = {"status": None, **before}
+
+    async def measured(scope, receive, send):
+        async def watch(message):
+            if message["type"] == "http.response.start":
+                state["status"] = message["status"]
+            await send(message)
+
+        await inner({**scope, "state": state}, receive, watch)
+
+    async def page_and_more(request: Request) -> PlainTextResponse:
+        request.state.before = "the first byte"
+
+        async def more() -> None:
+            request.state.after = "the last"
+
+        return PlainTextResponse("here", background=BackgroundTask(more))
+
+    inner = LuminMiddleware(Starlette(routes=[Route("/", page_and_more)]), site.config, clock=site.clock)
+    site.processes = [inner]
+    browser = Browser(measured, site)
+    await browser.sign_in("/")
+    await browser.fetch("GET", "/")
+    assert state == {"status": 200, **before, "before": "the first byte", "after": "the last"}
+
+
+async def test_a_state_that_nobody_may_write_is_read(site):
+    async def given(scope, receive, send):
+        await inner({**scope, "state": MappingProxyType({"own": 1})}, receive, send)
+
+    async def own(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(f"own {request.state.own}")
+
+    inner = LuminMiddleware(Starlette(routes=[Route("/", own)]), site.config, clock=site.clock)
+    site.processes = [inner]
+    browser = Browser(given, site)
+    await browser.sign_in("/")
+    assert (await browser.get("/")).text == "own 1"
+
+
+@pytest.mark.parametrize("kind", [tuple, iter, list])
+async def test_it_sees_it_whichever_way_the_headers_come(site, kind):
+    outer = Outer(None)
+
+    async def given(scope, receive, send):
+        await outer({**scope, "headers": kind(scope["headers"])}, receive, send)
+
+    outer.app = inner = LuminMiddleware(Starlette(routes=[Route("/{item}", page)]), site.config, clock=site.clock)
+    site.processes = [inner]
+    browser = Browser(given, site)
+    await browser.sign_in("/one")
+    assert (await browser.get("/one")).status_code == 200
+    assert outer.scope["path_params"] == {"item": "one"}
 
 
 async def test_whom_a_middleware_before_ours_found_stays_on_a_public_page(each_site):

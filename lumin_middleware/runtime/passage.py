@@ -52,6 +52,8 @@ class Passage:
 
     _passed: dict[str, Any]
     _before: dict[str, Any]
+    _known: dict[str, Any]
+    """What of the state the application was given, or has given: whoever stands before us may change it, too."""
 
     def __init__(
         self,
@@ -80,6 +82,8 @@ class Passage:
         client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client)
         self._before = passed.copy()
+        state = self._scope.get("state")
+        self._known = {**state} if state else _NOTHING
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
@@ -168,9 +172,13 @@ class Passage:
                 if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
             self._before = passed.copy()
-        state = passed.get("state")
+        state, known = passed.get("state"), self._known
         if state and len(state) > 1:
-            scope.setdefault("state", {}).update((name, value) for name, value in state.items() if name != "lumin")
+            found = {name: value for name, value in state.items() if known.get(name, _ABSENT) is not value}
+            found.pop("lumin", None)
+            if found:
+                scope.setdefault("state", {}).update(found)
+                self._known = {**known, **found}
 
     def send(self, message: Message) -> Awaitable[None]:
         """ASGI's `send`, with our cookies in the first message. What was said counts from the call on.

@@ -30,7 +30,7 @@ def is_plain(scope: Scope) -> bool:
             and not scope["root_path"]
             and not scope["query_string"].partition(b"state=")[1]  # faster than `in`, which tries a number first
         )
-    except (KeyError, AttributeError):  # a server may leave out what it has not
+    except (KeyError, AttributeError, TypeError):  # a server may leave out what it has not, or have it in its own way
         return False
 
 

@@ -69,7 +69,10 @@ class CookieSessions(Sessions):
         unsealed = self._sealer.unseal(value)
         if unsealed is None:
             return None
-        session = Session.load(unsealed.data, unsealed.sealed_at)
+        try:
+            session = Session.load(unsealed.data, unsealed.sealed_at)
+        except ValueError:  # of a process that writes them in another way
+            return None
         width = 1 if unsealed.data.isascii() else 4  # bytes of a character (PEP 393)
         size = OPENED_COST + len(unsealed.data) * width
         return Opened(session, session.id, unsealed.newest_key, size)

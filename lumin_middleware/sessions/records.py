@@ -84,7 +84,10 @@ class Records:
         if unsealed is None or unsealed.data == _ENDED:
             # A record that we cannot open says nothing about who may go on: nobody.
             raise SessionEnded("the session was ended")
-        return Session.load(unsealed.data, unsealed.sealed_at), not unsealed.newest_key
+        try:
+            return Session.load(unsealed.data, unsealed.sealed_at), not unsealed.newest_key
+        except ValueError:
+            raise SessionEnded("the session was written in another way") from None
 
     async def replace(self, record: Record, session: Session, lifetime: float) -> bool:
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""

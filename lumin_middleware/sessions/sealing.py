@@ -24,8 +24,11 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import TimestampSigner, want_bytes
 
-VERSION = b"\x01"
-"""The format of what is inside. Version N also reads N-1; there is no version 0."""
+VERSION = b"\x02"
+"""The format of what is inside. Version N also reads N-1."""
+
+VERSIONS = (VERSION, b"\x01")
+"""What is read. In version 1 the values of a session had names."""
 
 NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.2: random, 96 bits
 
@@ -84,7 +87,7 @@ class Sealer:
     """Seals and opens the values of one purpose."""
 
     def __init__(self, keys: Sequence[bytes], purpose: str, clock: Callable[[], float]) -> None:
-        self._aad = VERSION + purpose.encode()
+        self._purpose = purpose.encode()
         self._keys = [_derive(key, f"lumin seal {purpose}") for key in keys]
         self._ciphers = [AESGCM(key) for key in self._keys]
         # itsdangerous signs with the last key of its list and reads from the last to the first.
@@ -94,7 +97,7 @@ class Sealer:
     def seal(self, data: bytes, handle: str = "") -> str:
         """Text that is safe in a cookie. With a `handle`, whoever opens it must have the handle too."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._cipher(0, handle).encrypt(nonce, data, self._aad)
+        sealed = self._cipher(0, handle).encrypt(nonce, data, VERSION + self._purpose)
         return self._signer.sign(urlsafe_b64encode(VERSION + nonce + sealed).rstrip(b"=")).decode()
 
     def unseal(self, value: bytes, handle: str = "") -> Unsealed | None:
@@ -105,10 +108,11 @@ class Sealer:
                 return None
             data, sealed_at, position = signed
             raw = _decoded(data)
-            if raw[:1] != VERSION:
+            version, nonce, sealed = raw[:1], raw[1 : 1 + NONCE_BYTES], raw[1 + NONCE_BYTES :]
+            if version not in VERSIONS:
                 return None
-            nonce, sealed = raw[1 : 1 + NONCE_BYTES], raw[1 + NONCE_BYTES :]
-            return Unsealed(self._cipher(position, handle).decrypt(nonce, sealed, self._aad), sealed_at, position == 0)
+            data = self._cipher(position, handle).decrypt(nonce, sealed, version + self._purpose)
+            return Unsealed(data, sealed_at, position == 0)
         except (InvalidTag, ValueError):
             return None
 

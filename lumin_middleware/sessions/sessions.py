@@ -215,9 +215,8 @@ class Sessions(ABC):
         if opened is None or not opened.is_of(value):
             opened = self._open_new(value, came)
             return None if opened is None else (opened, others)
-        is_larger = len(header) > len(opened.came[0])
-        opened.came = came
-        if is_larger:
+        before, opened.came = opened.came, came
+        if len(header) + len(others) > len(before[0]) + len(before[3]):
             self._opened.put(opened.signature, opened, opened.weight)
         return opened, others
 

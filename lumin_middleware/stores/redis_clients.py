@@ -60,12 +60,14 @@ class Turns:
         self._turns = asyncio.Semaphore(pool.max_connections) if blocks else None
 
     async def __aenter__(self) -> None:
-        if self._turns is not None:
-            try:
+        if self._turns is None:
+            return
+        for _ in range(2):  # after a loop that was busy for so long, time is over for all, whose turn is now or not
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._limit):
                     await self._turns.acquire()
-            except TimeoutError:
-                raise StoreUnavailable(f"Redis: no connection became free within {self._limit:g} seconds") from None
+                return
+        raise StoreUnavailable(f"Redis: no connection became free within twice {self._limit:g} seconds")
 
     async def __aexit__(self, *_: object) -> None:
         if self._turns is not None:

@@ -185,8 +185,9 @@ def test_this_is_how_a_value_is_made():
         signed(b"AQAA"),
         signed(b"\xff\xfe"),
         signed(encrypted(b"\x00")),
-        signed(encrypted(b"\x02")),
-        signed(encrypted(sealing.VERSION, associated=b"\x01login")),
+        signed(encrypted(b"\x03")),
+        signed(encrypted(sealing.VERSION, associated=sealing.VERSION + b"login")),
+        signed(encrypted(sealing.VERSION, associated=b"\x01session")),
     ],
 )
 def test_another_format_or_purpose_is_none_though_its_signature_is_right(value):

@@ -198,7 +198,7 @@ async def test_what_came_beside_a_cookie_counts_as_well(limit):
     process = site.process(session_memory=limit)
     for _ in range(60):
         await site.begin(process)
-        for noise in (b"; n=1", b"; n=1" + b" " * 21_000, b"; n=" + b"x" * 5_000, b"; n=" + b"x" * 20_000):
+        for noise in (b"; n=1", b"; n=" + b"x" * 5_000, b"; n=1" + b" " * 21_000, b"; n=" + b"x" * 20_000):
             assert process.sessions.at_once(site.browser.header + noise, site.clock()) is not None
     kept = process.sessions._opened._entries
     assert sum(cost(value, opened.weight) for value, (opened, _) in kept.items()) <= limit

@@ -52,7 +52,10 @@ def kept_claims(claims: Mapping[str, Any], config: LuminConfig, *, also: Iterabl
 
 
 def named_before(claims: Mapping[str, Any], before: Iterable[str]) -> dict[str, Any]:
-    """Of new claims those that a session has `before`, and what we go by: what `admit` left out stays out."""
+    """Of new claims those that a session has `before`, and what we go by: what `admit` left out stays out.
+
+    But an address comes with whether it is verified: it may be another one by now, which nobody vouches for.
+    """
     names = {each for name in ("iss", "sub", "sid", *before) for each in _TOGETHER.get(name, (name,))}
     return {name: value for name, value in claims.items() if name in names}
 

@@ -145,20 +145,22 @@ async def test_it_sees_it_with_the_first_byte(site, needed, status):
 @pytest.mark.parametrize("before", [{}, {"own": "of the lifespan"}], ids=["alone", "beside others"])
 async def test_what_it_notes_in_the_state_meanwhile_stays(site, before):
     state = {"status": None, **before}
+    own = {}
 
     async def measured(scope, receive, send):
         async def watch(message):
             if message["type"] == "http.response.start":
-                state["status"] = message["status"]
+                state["status"] = own["noted"] = message["status"]
             await send(message)
 
-        await inner({**scope, "state": state}, receive, watch)
+        own.update(scope, state=state, noted=None)
+        await inner(own, receive, watch)
 
     async def page_and_more(request: Request) -> PlainTextResponse:
         request.state.before = "the first byte"
 
         async def more() -> None:
-            request.state.after = "the last"
+            request.state.after = request.scope["found"] = "the last"
 
         return PlainTextResponse("here", background=BackgroundTask(more))
 
@@ -168,6 +170,7 @@ async def test_what_it_notes_in_the_state_meanwhile_stays(site, before):
     await browser.sign_in("/")
     await browser.fetch("GET", "/")
     assert state == {"status": 200, **before, "before": "the first byte", "after": "the last"}
+    assert (own["noted"], own["found"]) == (200, "the last")
 
 
 async def test_a_state_that_nobody_may_write_is_read(site):

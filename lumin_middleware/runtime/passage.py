@@ -101,7 +101,7 @@ class Passage:
             await self._answer(ours, receive)
         finally:
             self._hand_back()
-            self._passed = self._before = _NOTHING  # no circle of client and passage is left to collect
+            self._passed = self._before = self._known = _NOTHING  # no circle of client and passage is left to collect
             if client is not None:
                 client.close()
             if self._watch is not None:
@@ -162,14 +162,14 @@ class Passage:
 
         By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
         """
-        scope, passed = self._scope, self._passed
+        scope, passed, before = self._scope, self._passed, self._before
         try:
-            is_same = passed == self._before
+            is_same = passed == before
         except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
             is_same = False
         if not is_same:
             for name, value in passed.items():
-                if scope.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
+                if before.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
             self._before = passed.copy()
         state, known = passed.get("state"), self._known

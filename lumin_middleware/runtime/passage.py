@@ -82,8 +82,6 @@ class Passage:
         client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client)
         self._before = passed.copy()
-        state = self._scope.get("state")
-        self._known = {**state} if state else _NOTHING
         try:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
@@ -147,8 +145,10 @@ class Passage:
         passed["headers"] = headers = self._headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
-        state = scope.get("state")
-        passed["state"] = {**state, "lumin": client} if state else {"lumin": client}
+        if state := scope.get("state"):
+            passed["state"], self._known = {**state, "lumin": client}, {**state}
+        else:
+            passed["state"], self._known = {"lumin": client}, _NOTHING
         if (session := visit.session) is None:  # whom another middleware has found stays
             passed.setdefault("user", _NOBODY)
             passed.setdefault("auth", _NO_CREDENTIALS)
@@ -172,8 +172,9 @@ class Passage:
                 if before.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
                     scope[name] = value
             self._before = passed.copy()
-        state, known = passed.get("state"), self._known
+        state = passed.get("state")
         if state and len(state) > 1:
+            known = self._known
             found = {name: value for name, value in state.items() if known.get(name, _ABSENT) is not value}
             found.pop("lumin", None)
             if found:

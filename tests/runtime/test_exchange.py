@@ -489,7 +489,7 @@ def test_a_body_that_was_cut_at_the_end_of_the_time_is_not_taken_for_whole(make,
 )
 def test_a_server_that_speaks_too_slowly_is_not_heard_to_the_end(make, peer, pieces):
     """Each piece comes in time, the whole does not."""
-    peer.say(*pieces, pause=0.1)
+    peer.say(*pieces, pause=LONG_ENOUGH / 4)
     with pytest.raises(ServerUnavailable):
         perform(make(timeout=LONG_ENOUGH), "refresh", f"{peer.url}/token", "old")
     assert requests_of(peer) == 1

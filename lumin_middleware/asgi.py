@@ -121,13 +121,13 @@ class LuminMiddleware:
     # --- once for each loop ---
 
     def _party(self) -> tuple[RelyingParty, AsyncWorld]:
-        found = self._last
         try:
             loop = get_running_loop()
         except RuntimeError:
             raise ConfigurationError(
                 "server", "runs another event loop than asyncio's (trio?), which LuminMiddleware needs"
             ) from None
+        found = self._last
         if found is None or found[1].loop is not loop:
             found = self._last = self._loops.on(loop)
         return found

@@ -93,24 +93,17 @@ def test_when_a_session_was_seen_is_not_written_but_given():
     assert b"seen" not in SESSION.dump()
 
 
-def test_a_session_that_was_written_with_names_is_read():
-    tokens = SESSION.tokens
-    named = {
-        "id": SESSION.id,
-        "gen": SESSION.generation,
-        "began": SESSION.began,
-        "access": tokens.access_token,
-        "refresh": tokens.refresh_token,
-        "expires": tokens.expires_at,
-        "life": tokens.lifetime,
-        "scope": " ".join(tokens.scope),
-        "idt": tokens.id_token,
-        "claims": SESSION.claims,
-        "nonce": SESSION.nonce,
-    }
-    assert Session.load(json.dumps(named).encode(), 99) == SESSION
-    later = dataclasses.replace(SESSION, auth_time=5.0)
-    assert Session.load(json.dumps({**named, "auth": 5.0}).encode(), 99) == later == Session.load(later.dump(), 99)
+VERSION_1 = (
+    b'{"id":"i","gen":3,"began":1.5,"access":"at","refresh":null,"expires":7.5,"life":3600.0,"scope":"openid a",'
+    b'"idt":"t","claims":{"sub":"s"},"nonce":"n"%b}'
+)
+
+
+@pytest.mark.parametrize(("more", "auth_time"), [(b"", None), (b',"auth":5.0', 5.0)])
+def test_what_version_1_wrote_is_read(more, auth_time):
+    tokens = TokenSet("at", 7.5, 3600.0, ("openid", "a"), None, "t")
+    session = Session("i", 3, 1.5, 99, tokens, {"sub": "s"}, "n", auth_time)
+    assert Session.load(VERSION_1 % more, 99) == session == Session.load(session.dump(), 99)
 
 
 NO_SESSIONS = [

@@ -66,15 +66,10 @@ def _commands() -> Any:
         pretty_exceptions_enable=False,
     )
 
-    def say_version(asked: bool) -> None:
-        if asked:
-            typer.echo(version(NAME))
-            raise typer.Exit
-
     @commands.callback()
     def options(
         version: bool = typer.Option(
-            False, "--version", help="Say which version this is.", callback=say_version, is_eager=True
+            False, "--version", help="Say which version this is.", callback=_say_version, is_eager=True
         ),
     ) -> None: ...
 
@@ -83,3 +78,11 @@ def _commands() -> Any:
     for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():
         commands.add_typer(group, name=name)
     return commands
+
+
+def _say_version(asked: bool) -> None:
+    import typer
+
+    if asked:
+        typer.echo(version(NAME))
+        raise typer.Exit

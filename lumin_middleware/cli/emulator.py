@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -47,32 +48,31 @@ def emulator(
 
     It is for development: nobody is asked for a password, and it keeps nothing once it is stopped.
     """
-    redirect_uris = tuple(redirect_uri or DEMO_CLIENT.redirect_uris)
-    try:
-        credential("--client-id", client_id)
-        credential("--client-secret", client_secret)
-        for uri in redirect_uris:
-            url("--redirect-uri", uri, query=True)
-        seconds("--access-token-lifetime", access_token_lifetime, 0, TEN_YEARS)
-        seconds("--refresh-token-lifetime", refresh_token_lifetime, 0, TEN_YEARS)
-        seconds("--refresh-token-grace", refresh_token_grace, 0, TEN_YEARS)
-    except ConfigurationError as error:
-        fail(str(error))
-    client = replace(DEMO_CLIENT, client_id=client_id, client_secret=client_secret, redirect_uris=redirect_uris)
+    lifetimes = {
+        "access_token_lifetime": access_token_lifetime,
+        "refresh_token_lifetime": refresh_token_lifetime,
+        "refresh_token_grace": refresh_token_grace,
+    }
+    client = _client(client_id, client_secret, tuple(redirect_uri or DEMO_CLIENT.redirect_uris), lifetimes)
     with until_stopped():
         try:
-            run(
-                host=host,
-                port=port,
-                ready=_introduce,
-                clients=[client],
-                id_token=id_token,
-                access_token_lifetime=access_token_lifetime,
-                refresh_token_lifetime=refresh_token_lifetime,
-                refresh_token_grace=refresh_token_grace,
-            )
+            run(host=host, port=port, ready=_introduce, clients=[client], id_token=id_token, **lifetimes)
         except (OSError, UnicodeError) as error:  # of which the latter is a name that cannot be asked for
             fail(f"Cannot listen at {host}:{port} ({why(error)}); choose another --port, or --host.")
+
+
+def _client(name: str, secret: str, redirect_uris: tuple[str, ...], lifetimes: Mapping[str, float]) -> Client:
+    """The client that was asked for; a wrong option ends the command."""
+    try:
+        credential("--client-id", name)
+        credential("--client-secret", secret)
+        for uri in redirect_uris:
+            url("--redirect-uri", uri, query=True)
+        for option, value in lifetimes.items():
+            seconds(f"--{option.replace('_', '-')}", value, 0, TEN_YEARS)
+    except ConfigurationError as error:
+        fail(str(error))
+    return replace(DEMO_CLIENT, client_id=name, client_secret=secret, redirect_uris=redirect_uris)
 
 
 def _introduce(running: Running) -> None:

@@ -11,10 +11,8 @@ from ..asgi import LuminMiddleware
 from ..config import LuminConfig
 from ..requirements import ROUTES
 from .findings import Finding, doubtful, ok, wrong
-from .outside import Layer, of_a_list, of_an_object
+from .outside import APPLICATION, Layer, of_a_list, of_an_object
 from .outside import outside as around
-
-APPLICATION = "application"
 
 _OURS = (LuminMiddleware, wsgi.LuminMiddleware)
 _DEEP = 50

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from ..config import LuminConfig
 from .findings import Finding, doubtful, wrong
 
+APPLICATION = "application"
+
 PATIENCE = 5.0
 """Seconds that a layer has for a request, of which it does next to nothing."""
 
@@ -76,23 +78,23 @@ def outside(layers: list[Layer], config: LuminConfig, *, is_wsgi: bool) -> Itera
 
 
 def _told(name: str, config: LuminConfig, came: _Came) -> Iterator[Finding]:
-    check = "application"
     cure = f"Put LuminMiddleware outside of {name}, or have it leave such requests alone."
     if not came.targets:
-        what = f"{name}, outside, answers requests for our routes by itself ({came.statuses[:1] or ['nothing']})"
-        yield doubtful(check, what.replace("[", "").replace("]", ""), "Nobody can sign in through it.", cure)
+        answer = next(iter(came.statuses), "nothing")
+        what = f"{name}, outside, answers requests for our routes by itself ({answer})"
+        yield doubtful(APPLICATION, what, "Nobody can sign in through it.", cure)
         return
     if came.targets[0] != _target(config):
         why = "Rules, and our own routes, are told by the path that comes to us."
-        yield wrong(check, f"{name}, outside, changes the path of a request", why, cure)
+        yield wrong(APPLICATION, f"{name}, outside, changes the path of a request", why, cure)
     if came.cookies[0] != _cookie(config):
-        yield wrong(check, f"{name}, outside, changes the cookies of a request", "Nobody stays signed in.", cure)
+        yield wrong(APPLICATION, f"{name}, outside, changes the cookies of a request", "Nobody stays signed in.", cure)
     if came.bodies[0] != BODY:
         why = "Forms come to us, and to the application, without what was sent: sign-outs, and logouts by the server."
-        yield wrong(check, f"{name}, outside, reads the body of a request, and does not give it back", why, cure)
+        yield wrong(APPLICATION, f"{name}, outside, reads the body of a request, and does not give it back", why, cure)
     if ANSWER.decode() not in came.set_cookies:
         why = "Our cookies do not come to the browser as they must: nobody stays signed in."
-        yield wrong(check, f"{name}, outside, changes or drops the cookies of an answer", why, cure)
+        yield wrong(APPLICATION, f"{name}, outside, changes or drops the cookies of an answer", why, cure)
 
 
 def _target(config: LuminConfig) -> str:

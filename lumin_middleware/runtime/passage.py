@@ -192,7 +192,7 @@ class Passage:
                 self._complete = _is_last(message)
             return self._send(message)
         kind = message["type"]
-        if kind == "http.response.start" and message["status"] != 500 and not self._held:
+        if kind == "http.response.start" and message["status"] != 500 and not self._held:  # nearly all, so at once
             return self._send(self._begun(message))
         if self._held or self._may_be_ours(message):
             return self._hold(message)

@@ -58,7 +58,7 @@ class Cookies:
         every = b"__Host-lumin" if config.secure else b"lumin"
         own = self.session.encode()
         self.markers = (every,) if own.startswith(every) else (own, every)
-        self.name = own + b"="
+        self.begins = own + b"="
         """How the session's cookie begins, as browsers write it."""
         self.withheld = re.compile(rb"(?:%b|%b)(?:-.*)?" % (name, every), re.DOTALL)
 
@@ -171,9 +171,9 @@ def _alone(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], byte
 
     Most headers are like this, and it takes a look at each byte instead of one at each cookie.
     """
-    before, name, after = header.partition(names.name)
+    before, begins, after = header.partition(names.begins)
     value, _, after = after.partition(b";")
-    rest = names.beside(before, after) if name else None
+    rest = names.beside(before, after) if begins else None
     if rest is None or names.are_marked(rest):
         return None
     return {names.session: value.rstrip(SEPARATORS)}, rest.strip(SEPARATORS)

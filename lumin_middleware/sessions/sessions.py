@@ -29,7 +29,7 @@ class Sessions(ABC):
         self._cookies = cookies
         self._handle_sealer = Sealer(config.keys, "handle", world.clock)
         self._records = Records(config, world)
-        self._name = cookies.name
+        self._begins = cookies.begins
         self._opened: Memo[Opened] = Memo(config.session_memory)
         self._glance = getattr(world.store, "glance", None)
         self._clock = world.clock
@@ -180,7 +180,7 @@ class Sessions(ABC):
         browsers write it, nothing falls due, and the record is what it was when that was last looked into, or there
         is none. None says nothing about the session. Raises `StoreUnavailable`.
         """
-        begin = header.find(self._name)
+        begin = header.find(self._begins)
         if begin < 0:
             return None
         end = header.find(b";", begin)
@@ -209,7 +209,7 @@ class Sessions(ABC):
         others = self._cookies.beside(header[:begin], header[end + 1 :])
         if others is None or self._cookies.are_marked(others):
             return None
-        begin += len(self._name)
+        begin += len(self._begins)
         value, others = header[begin:end], others.strip(SEPARATORS)
         came = header, begin, end, others
         if opened is None or not opened.is_of(value):

@@ -1,9 +1,9 @@
 """Python programs that start at once: forks of a process that has imported what they all import.
 
 A program of ours needs half a second of processor time before it does anything, and the tests start hundreds. Here it
-is the same in all that a test can see: a process of its own with its own streams, arguments, variables, folder and session,
-which ends as an interpreter ends. What is about the start itself (what is imported, how the interpreter is told, a
-library that must come first) is started with `subprocess`.
+is the same in all that a test can see: a process of its own with its own streams, arguments, variables, folder and
+session, which ends as an interpreter ends. What is about the start itself (what is imported, how the interpreter is
+told, a library that must come first) is started with `subprocess`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -48,7 +48,7 @@ def emulator(
 
     It is for development: nobody is asked for a password, and it keeps nothing once it is stopped.
     """
-    lifetimes = {
+    lifetimes: dict[str, Any] = {
         "access_token_lifetime": access_token_lifetime,
         "refresh_token_lifetime": refresh_token_lifetime,
         "refresh_token_grace": refresh_token_grace,

@@ -115,9 +115,7 @@ class Rig:
         self.api.answer = lambda call: httpx2.Response(401 if call.headers["authorization"] in refused else 200)
 
     def client(self, holder: Holder | None = None) -> Any:
-        return self.colour(
-            holder or Holder(), client.Api(self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
-        )
+        return self.colour(holder or Holder(), client.Api(self.http, lambda holder, scope: (holder, scope)))
 
     @property
     def sent(self) -> list[str | None]:

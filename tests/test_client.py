@@ -592,6 +592,16 @@ async def test_an_auth_object_alone_guards_its_token_too(rig):
 # --- one person's call is not another's ---
 
 
+PATHS = st.text("ab/%2Fé?&=;,+ ~@", max_size=12) | st.text(st.characters(exclude_categories=["C"]), max_size=12)
+
+
+@given(path=PATHS.filter(lambda path: "//" not in path and ":" not in path))
+def test_a_url_is_the_one_that_the_http_client_would_make(path):
+    with httpx2.Client(base_url=API, trust_env=False) as http:
+        for _ in range(2):
+            assert client._url(f"{API}/", path) == http.build_request("GET", path).url
+
+
 async def test_many_people_share_a_pool_and_nothing_else(rig):
     clients = [rig.client(Holder(f"token-of-{number}")) for number in range(50)]
     for _ in range(4):

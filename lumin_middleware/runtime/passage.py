@@ -160,8 +160,8 @@ class Passage:
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `route`, `path_params`, …
 
-        By the first byte of an answer, which is when a measuring middleware looks, if anything was added; once more at the
-        end, whatever was changed.
+        What was added, by the first byte of an answer, which is when a measuring middleware looks; whatever else was
+        changed, at the end.
         """
         scope, passed, before = self._scope, self._passed, self._before
         try:

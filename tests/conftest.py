@@ -23,6 +23,7 @@ from lumin_middleware.runtime import exchange
 from lumin_middleware.runtime.event_loop import AsyncWorld
 from lumin_middleware.runtime.threads import ThreadWorld
 from lumin_middleware.sessions import renewal
+from tests import short_keys
 from tests.foreign.fixtures import oauth_toolkit, oidc_provider
 from tests.patience import PATIENCE
 from tests.postgres_server import Postgres
@@ -46,6 +47,7 @@ def pytest_configure() -> None:
     test sends them before they have a handler of their own.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    short_keys.use()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -108,6 +110,13 @@ def postgres() -> Iterator[Postgres]:
     """A PostgreSQL for all tests of a session, each with a database or a table of its own."""
     with Postgres() as server:
         yield server
+
+
+@pytest.fixture
+def long_keys() -> Iterator[None]:
+    """The emulator's keys are as long as Hydra's."""
+    with short_keys.long():
+        yield
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Self
 
+from tests import short_keys
 from tests.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
@@ -245,6 +246,7 @@ def main(number: int) -> None:
         from uvicorn import _subprocess
 
         _subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    short_keys.use()
     gc.freeze()  # nothing of it is looked at again, which would copy it
     requests = socket.socket(fileno=number)
     while (program := _asked(requests)) is None:

@@ -22,6 +22,8 @@ from tests.acceptance.harness import (
 )
 from tests.site_rig import Site, set_cookies
 
+pytestmark = pytest.mark.usefixtures("long_keys")
+
 BIG = {"emulator": {"access_token_length": 2800}}
 PIECE = re.compile(rf"{SESSION}-\d")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import short_keys
 from tests.foreign.hydra.cases import CASES
 from tests.foreign.hydra.differences import ON_PURPOSE, ask, recorded
 from tests.foreign.hydra.emulated import Emulated, emulated
@@ -16,7 +17,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "emulator.md"
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulated]:
-    with emulated() as server:
+    with short_keys.long(), emulated() as server:
         yield server
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
@@ -91,7 +91,11 @@ class AsyncPool(httpx2.AsyncClient):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._anew = httpx2.AsyncClient(**{**options, "limits": ANEW})
+        self._options = options
+
+    @cached_property
+    def _anew(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(**{**self._options, "limits": ANEW})
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         attempt = _Attempt(request)
@@ -112,7 +116,8 @@ class AsyncPool(httpx2.AsyncClient):
 
     async def aclose(self) -> None:
         await super().aclose()
-        await self._anew.aclose()
+        if "_anew" in vars(self):  # few ever need it
+            await self._anew.aclose()
 
 
 class Pool(httpx2.Client):
@@ -120,7 +125,11 @@ class Pool(httpx2.Client):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._anew = httpx2.Client(**{**options, "limits": ANEW})
+        self._options = options
+
+    @cached_property
+    def _anew(self) -> httpx2.Client:
+        return httpx2.Client(**{**self._options, "limits": ANEW})
 
     def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         attempt = _Attempt(request)
@@ -141,7 +150,8 @@ class Pool(httpx2.Client):
 
     def close(self) -> None:
         super().close()
-        self._anew.close()
+        if "_anew" in vars(self):
+            self._anew.close()
 
 
 def api_client(config: LuminConfig, context: ssl.SSLContext) -> httpx2.AsyncClient:

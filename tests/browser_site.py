@@ -16,7 +16,6 @@ from html import escape
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-import uvicorn
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware
@@ -24,6 +23,7 @@ from lumin_middleware.emulator import Client, Emulator, serve
 from lumin_middleware.stores import MemoryStore
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.patience import PATIENCE
+from tests.serving import served
 from tests.site_rig import Clock
 
 Edge = Literal["asgi", "wsgi"]
@@ -144,20 +144,6 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def _serve_asgi(app: Any, listener: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(
-        uvicorn.Config(app, loop="asyncio", log_level="error", lifespan="on", timeout_graceful_shutdown=1)
-    )
-    serving = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    serving.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        serving.join(PATIENCE)
-
-
-@contextmanager
 def _serve_wsgi(app: Any, listener: socket.socket) -> Iterator[None]:
     host, port = listener.getsockname()
     server = make_server(host, port, app, threaded=True, request_handler=_Quiet, fd=listener.fileno())
@@ -203,7 +189,7 @@ def site(edge: Edge, *, without_fetch_metadata: bool = False, **settings: Any) -
         if edge == "asgi":
             middleware: Any = LuminMiddleware(_asgi(found), config, clock=found.clock)
             app = _watched_asgi(middleware, found, strip=without_fetch_metadata)
-            stack.enter_context(_serve_asgi(app, listener))
+            stack.enter_context(served(app, listener))
         else:
             middleware = WsgiMiddleware(_wsgi(found), config, clock=found.clock)
             stack.callback(middleware.close)

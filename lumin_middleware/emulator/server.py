@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .emulator import Emulator
-from .faults import TRANSPORT
 
 if TYPE_CHECKING:
-    import uvicorn
+    from .uvicorn_server import Server
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,17 @@ def serve(
     """
     with listen(host, port) as listener:
         emulator = make(**{"base": _base(listener), **options})
-        server = _uvicorn(emulator)
+        server = _server(emulator)
         thread = threading.Thread(target=_run, args=[server, listener], name="lumin-emulator")
         thread.start()
         try:
             yield Running(emulator, emulator.base)  # connections wait in the socket's queue until it is up
         finally:
-            server.should_exit = True
+            server.end()
             thread.join()
 
 
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+def _run(server: Server, listener: socket.socket) -> None:
     # Whichever loop the rest of the process has chosen: uvloop's, if it is ended at once, may wait for ever.
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(server.serve(sockets=[listener]))
@@ -69,7 +68,7 @@ def run(
         if ready:
             ready(Running(emulator, emulator.base))
         with suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
-            _uvicorn(emulator).run(sockets=[listener])
+            _server(emulator).run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -87,38 +86,7 @@ def _base(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _uvicorn(emulator: Emulator) -> uvicorn.Server:
-    import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+def _server(emulator: Emulator) -> Server:
+    from .uvicorn_server import Server  # an extra brings uvicorn
 
-    class Protocol(H11Protocol):
-        """Shows each request the transport it came by, so that a fault can close it."""
-
-        def connection_made(self, transport: Any) -> None:
-            self.app_state = {**self.app_state, TRANSPORT: transport}
-            super().connection_made(transport)
-
-    class Server(uvicorn.Server):
-        """Ends at once: whoever still waits for an answer loses the connection."""
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            for connection in list(self.server_state.connections):
-                connection.transport.abort()
-            await super().shutdown(sockets)
-
-    return Server(
-        uvicorn.Config(
-            emulator.app,
-            http=Protocol,
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            proxy_headers=False,
-            log_config=None,
-            access_log=False,
-            date_header=False,  # the emulator writes it: its clock may be wrong on purpose
-            server_header=False,
-            timeout_keep_alive=75,  # longer than clients keep idle connections: one that closes loses a request
-            timeout_graceful_shutdown=1,
-        )
-    )
+    return Server(emulator.app)

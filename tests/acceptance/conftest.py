@@ -5,42 +5,18 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-import uvicorn
 
+from tests import serving
 from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, SESSION, Site
-from tests.site_rig import site as make_site
 
 SECRETS = ("ory_at_", "ory_rt_", "ory_ac_", "eyJ", CLIENT.client_secret, f"{SESSION}=")
 """What no line of a log may hold: tokens, codes, ID tokens, the client's secret, our cookies."""
-
-
-@pytest.fixture(scope="session")
-def retirement() -> Iterator[ThreadPoolExecutor]:
-    """Where servers come to their end while the next test has begun: each takes a tenth of a second for it."""
-    with ThreadPoolExecutor(4) as executor:
-        yield executor
-
-
-@pytest.fixture
-async def new_site(retirement: ThreadPoolExecutor) -> AsyncIterator[Callable[..., Site]]:
-    """Makes sites, as everywhere, but does not wait until their emulators have stopped."""
-    servers, sites = ExitStack(), []
-
-    def new(**options: Any) -> Site:
-        sites.append(servers.enter_context(make_site(**options)))
-        return sites[-1]
-
-    yield new
-    for site in sites:
-        await site.aclose()
-    retirement.submit(servers.close)
 
 
 @pytest.fixture(params=["cookie", "store"])
@@ -124,34 +100,14 @@ def listener() -> Iterator[Listener]:
     assert attacker.heard == []
 
 
-class _Server(uvicorn.Server):
-    """Tells when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-
 @pytest.fixture
 def served() -> Iterator[Callable[..., int]]:
     """Serves applications with uvicorn on free loopback ports: `port = served(app)`."""
-    running: list[tuple[_Server, threading.Thread, socket.socket]] = []
+    with ExitStack() as stack:
 
-    def serve(app: Any, **options: Any) -> int:
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = _Server(uvicorn.Config(app, log_config=None, loop="asyncio", ws="wsproto", **options))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="site")
-        thread.start()
-        assert server.up.wait(PATIENCE)
-        running.append((server, thread, listening))
-        return int(listening.getsockname()[1])
+        def serve(app: Any, **options: Any) -> int:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            stack.enter_context(serving.served(app, listener, **{"ws": "wsproto", **options}))
+            return int(listener.getsockname()[1])
 
-    yield serve
-    for server, thread, listening in running:
-        server.should_exit = True
-        thread.join()
-        listening.close()
+        yield serve

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
-import uvicorn
 
 from lumin_middleware import LuminConfig
 from lumin_middleware.emulator import Client, Emulator
@@ -29,6 +28,7 @@ from lumin_middleware.emulator import serve as serve_emulator
 from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.patience import PATIENCE
+from tests.serving import served
 from tests.site_rig import FETCH, NAVIGATION
 
 LOOPBACK = "127.0.0.1"
@@ -41,24 +41,9 @@ LOOPBACK = "127.0.0.1"
 def serve(app: Any, port: int = 0, **settings: Any) -> Iterator[str]:
     """Serve an ASGI application in a thread; the origin where it answers."""
     with socket.create_server((LOOPBACK, port)) as listener:
-        defaults = {
-            "http": "h11",
-            "log_config": None,
-            "access_log": False,
-            "proxy_headers": False,
-            "timeout_graceful_shutdown": 1,
-        }
-        server = uvicorn.Server(uvicorn.Config(app, **{**defaults, "loop": "asyncio", "ws": "wsproto", **settings}))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started and thread.is_alive():
-            threading.Event().wait(0.01)
-        assert server.started, "the application did not start"
-        try:
+        defaults = {"http": "h11", "proxy_headers": False, "ws": "wsproto"}
+        with served(app, listener, **{**defaults, **settings}):
             yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 def free_port() -> int:

@@ -7,6 +7,7 @@ The emulator does as Hydra does: of two authorization requests of one browser th
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -137,3 +138,30 @@ async def test_a_browser_that_refuses_lumin_s_cookies_gets_a_page_that_says_so(e
     assert "refuses the cookies of 127.0.0.1" in tab.shown.text
     assert tab.begun == 2, "begun again once"
     assert 'href="/auth/login' in tab.shown.text
+
+
+@pytest.mark.parametrize("round_", range(4))
+async def test_a_sign_in_that_another_one_overtook_leads_to_its_page_by_back_as_well(each_site, round_):
+    """Whichever of the two names comes first, by which the marks are gone through."""
+    browser = each_site.browser()
+    first, second = [each_site.emulator.sign_in(await browser.begin(f"/tab/{number}")) for number in range(2)]
+    under_way = []
+    for callback in (first, second):
+        arrived, held = threading.Event(), threading.Event()
+
+        async def hold(arrived: threading.Event = arrived, held: threading.Event = held) -> None:
+            arrived.set()
+            await asyncio.to_thread(held.wait)
+
+        each_site.emulator.faults.add("/oauth2/token", before=hold)
+        under_way.append((asyncio.create_task(browser.navigate(callback)), held))
+        await asyncio.to_thread(arrived.wait)
+    answers = []
+    for task, held in under_way:
+        held.set()
+        answers.append(await task)
+    assert [answer.headers["location"] for answer in answers] == ["/tab/0", "/tab/1"]
+    assert [SESSION in set_cookies(answer) for answer in answers] == [True, False]
+    for number, callback in enumerate((first, second)):
+        again = await browser.navigate(callback)
+        assert (again.status_code, again.headers.get("location")) == (303, f"/tab/{number}")

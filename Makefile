@@ -5,9 +5,9 @@ REDIS ?= 6.0.0 6.4.0 7.4.1
 # Bytecode is kept: the tests start hundreds of programs, each of which would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-# Tests wait for programs a third of the time, so that there are workers for one and a half times the cores. Each has tests
-# that are neighbours for as long as there are any, so that servers and browsers start once.
-WORKERS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN) / 2)
+# Tests wait for programs a third of the time, so that there are workers for twice the cores. Each has tests that are
+# neighbours for as long as there are any, so that servers and browsers start once.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST = pytest -q -n $(WORKERS) --dist worksteal
 
 # What hardly differs between versions of Python or of a library: pages, documents, the shape of the code, and the search

@@ -148,7 +148,7 @@ def _serve_wsgi(app: Any, listener: socket.socket) -> Iterator[None]:
     host, port = listener.getsockname()
     server = make_server(host, port, app, threaded=True, request_handler=_Quiet, fd=listener.fileno())
     server.daemon_threads = True
-    serving = threading.Thread(target=server.serve_forever)
+    serving = threading.Thread(target=server.serve_forever, args=(0.02,))  # seconds between two looks
     serving.start()
     try:
         yield

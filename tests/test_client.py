@@ -115,9 +115,7 @@ class Rig:
         self.api.answer = lambda call: httpx2.Response(401 if call.headers["authorization"] in refused else 200)
 
     def client(self, holder: Holder | None = None) -> Any:
-        return self.colour(
-            holder or Holder(), client.Api(self.http, httpx2.URL(API), lambda holder, scope: (holder, scope))
-        )
+        return self.colour(holder or Holder(), client.Api(self.http, lambda holder, scope: (holder, scope)))
 
     @property
     def sent(self) -> list[str | None]:
@@ -592,6 +590,16 @@ async def test_an_auth_object_alone_guards_its_token_too(rig):
 
 
 # --- one person's call is not another's ---
+
+
+PATHS = st.text("ab/%2Fé?&=;,+ ~@", max_size=12) | st.text(st.characters(exclude_categories=["C"]), max_size=12)
+
+
+@given(path=PATHS.filter(lambda path: "//" not in path and ":" not in path))
+def test_a_url_is_the_one_that_the_http_client_would_make(path):
+    with httpx2.Client(base_url=API, trust_env=False) as http:
+        for _ in range(2):
+            assert client._url(f"{API}/", path) == http.build_request("GET", path).url
 
 
 async def test_many_people_share_a_pool_and_nothing_else(rig):

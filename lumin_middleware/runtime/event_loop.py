@@ -147,8 +147,7 @@ class AsyncWorld:
         self.clock = clock
         warn_of_memory(store, several=workers() > 1)
         self._challenge = challenge
-        self._api_url = httpx2.URL(config.api_url)
-        self.api = Api(api_client(config, context), self._api_url, challenge, self._blocking_client)
+        self.api = Api(api_client(config, context), challenge, self._blocking_client)
         self.loop = asyncio.get_running_loop()
         self._listeners = LoopListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
@@ -165,7 +164,7 @@ class AsyncWorld:
 
     def _blocking_client(self, holder: Holder) -> LuminClient:
         """A client for a thread of the application, on whose behalf this loop renews."""
-        api = Api(self._blocking_http, self._api_url, lambda _, wanted: self._challenge(holder, wanted))
+        api = Api(self._blocking_http, lambda _, wanted: self._challenge(holder, wanted))
         return LuminClient(FromThread(holder, self.loop), api)
 
     def token(self, size: int) -> str:

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-import httpx2
-
 from ..client import Api, no_challenge
 from ..config import LuminConfig
 from ..connections import blocking_api_client, tls_context
@@ -44,7 +42,7 @@ class ThreadWorld:
         self.store = timed(DirectStore(store, config.fingerprint), self.telemetry)
         self.exchange = Exchange(config, context, clock)
         self.clock = clock
-        self.api = Api(blocking_api_client(config, context), httpx2.URL(config.api_url), challenge)
+        self.api = Api(blocking_api_client(config, context), challenge)
         self._listeners = ThreadListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
         self._patience = config.timeout

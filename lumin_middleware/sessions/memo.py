@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 ENTRY_COST = 400
-"""Bytes that an entry costs beside its key and its value: a place in the order, and what says how large it is."""
-
-T = TypeVar("T")
-
+"""Bytes that an entry costs beside its key and what it holds: a place in the order, and what says how large it is."""
 
 RECKONED_ANEW = 4096
 """Changes after which the size is reckoned anew: threads that change it at once may each miss what another did."""
@@ -18,59 +16,72 @@ AT_ONCE = 128
 to open it again."""
 
 
-class Memo(Generic[T]):
-    """What sealed bytes were found to hold. Whoever was used least recently goes first.
+@dataclass(slots=True)
+class Entry:
+    """That something is remembered; what else there is to know is for classes below this one."""
 
-    `size` is what a value costs in bytes. Threads may use it at once; the worst that they do to each other is to
-    forget, and to hold a few entries more until the size is reckoned anew.
+    used: bool = field(default=False, init=False, repr=False, compare=False)
+    """Whether somebody asked for it since it was last looked at for its going."""
+    cost: int = field(default=0, init=False, repr=False, compare=False)
+    """Bytes that it was put in with."""
+
+
+T = TypeVar("T", bound=Entry)
+
+
+class Memo(Generic[T]):
+    """What is known by a key: of sealed bytes, what they hold. Whom nobody asked for lately goes first.
+
+    It is the clock algorithm: in the order in which they were put in, each that was used stays for another round, and
+    the others go. Who is asked for is only marked: to put each in order every time is felt where there are many.
+    Threads may use it at once; the worst that they do to each other is to forget, and to hold a few entries more until
+    the size is reckoned anew.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # In the order of their last use: each is taken out and put in again at the end. An `OrderedDict` would write to
-        # the neighbours of each as well, which with many people are far from the processor.
-        self._entries: dict[bytes, tuple[T, int]] = {}
-        self._newest = b""
-        """Who is the last of them already: a dict that is small is made anew after a few that are put in again."""
+        self._entries: dict[bytes, T] = {}
         self._size = 0
         self._changes = 0
 
     def get(self, key: bytes) -> T | None:
-        if key == self._newest:
-            found = self._entries.get(key)
-            return None if found is None else found[0]
-        found = self._entries.pop(key, None)
-        if found is None:
-            return None
-        self._entries[key] = found
-        self._newest = key
-        return found[0]
+        found = self._entries.get(key)
+        if found is not None:
+            found.used = True
+        return found
 
-    def put(self, key: bytes, value: T, size: int = 0) -> None:
-        """Remembers it in place of what was there; what is larger than all may be, is not kept."""
-        whole = cost(key, size)
+    def put(self, key: bytes, entry: T, size: int = 0) -> None:
+        """Remembers it in place of what was there; what is larger than all may be, is not kept. `size` is what it holds
+        in bytes."""
         before = self._entries.pop(key, None)
         if before is not None:
-            self._size -= before[1]
-        if whole > self._limit:
+            self._size -= before.cost
+        entry.cost = cost(key, size)
+        if entry.cost > self._limit:
             return
-        self._entries[key] = value, whole
-        self._newest = key
-        self._size += whole
         self._changes += 1
         if self._changes >= RECKONED_ANEW:
-            self._changes, self._size = 0, sum(size for _, size in list(self._entries.values()))
-        if self._size > self._limit:
-            self._make_room()
+            self._changes, self._size = 0, sum(each.cost for each in [*self._entries.values()])
+        if self._size + entry.cost > self._limit:
+            self._make_room(self._limit - entry.cost)
+        self._entries[key] = entry
+        self._size += entry.cost
 
-    def _make_room(self) -> None:
+    def _make_room(self, limit: int) -> None:
         least = len(self._entries) // AT_ONCE
-        for number, key in enumerate([*self._entries]):
-            if number >= least and self._size <= self._limit:
-                break
-            gone = self._entries.pop(key, None)
-            if gone is not None:  # else another thread was here
-                self._size -= gone[1]
+        while self._size > limit and self._entries:
+            for key in [*self._entries]:
+                if least <= 0 and self._size <= limit:
+                    break
+                entry = self._entries.pop(key, None)
+                if entry is None:  # another thread was here
+                    continue
+                if entry.used:
+                    entry.used = False
+                    self._entries[key] = entry
+                else:
+                    self._size -= entry.cost
+                    least -= 1
 
     def __len__(self) -> int:
         return len(self._entries)

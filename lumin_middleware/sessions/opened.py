@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..model import Session
+from .memo import Entry
 from .records import record_key
 
 OPENED_COST = 1200
@@ -36,7 +37,7 @@ class Carried:
 
 
 @dataclass(slots=True)
-class Opened:
+class Opened(Entry):
     """What is known of a cookie: the session that it holds, or in a store its id; and by which key it was sealed.
     `size` is the bytes that all this costs."""
 

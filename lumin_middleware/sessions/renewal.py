@@ -45,7 +45,7 @@ from ..protocol.patience import patiently
 from ..protocol.token_endpoint import TokenEndpoint
 from .due import Due, due
 from .lease import Lease
-from .memo import Memo
+from .memo import Entry, Memo
 from .pauses import Pauses
 from .records import Record
 from .saving import Saving
@@ -112,7 +112,7 @@ class Renewal:
         self._pauses = Pauses(world)
         self.saving = Saving(world, sessions, token_endpoint)
         self.unsaved = self.saving.unsaved
-        self._stillborn: Memo[bool] = Memo(STILLBORN_MEMORY)
+        self._stillborn: Memo[Entry] = Memo(STILLBORN_MEMORY)
         """The sessions whose new token the API did not take."""
         self._seldom = Seldom(world.clock)  # each session would meet what is wrong with our own settings
 
@@ -173,7 +173,7 @@ class Renewal:
             return self._adopted(record.session)
         if self._due(record.session, None) is Due.LATER and self._is_newborn(record.session):
             say("rejected_newborn")
-            self._stillborn.put(session.id.encode(), True)
+            self._stillborn.put(session.id.encode(), Entry())
             return record.session
         await self._refuse_in_trouble(record.session)
         return await self._world.shield(lambda: self._renew_with_lease(record.session, rejected))

@@ -14,7 +14,7 @@ from ..config import LuminConfig
 from ..model import Session
 from ..ports import World
 from .cookies import Cookies, Jar
-from .memo import Memo
+from .memo import Entry, Memo
 from .records import digest
 from .sealing import Sealer
 
@@ -42,7 +42,7 @@ class Tries:
         self._cookies = cookies
         self._sealer = Sealer(config.keys, "tries", world.clock)
         # Which young sessions came back. Of this process alone, since it saves a page and proves nothing else.
-        self._seen: Memo[bool] = Memo(SEEN_MEMORY)
+        self._seen: Memo[Entry] = Memo(SEEN_MEMORY)
 
     def has_counted(self, jar: Jar[Any]) -> bool:
         """Whether this browser has signed in lately, for whatever it was."""
@@ -78,8 +78,8 @@ class Tries:
     def saw(self, session: Session) -> None:
         """A request came with this session: whatever led to it was no loop."""
         if self._clock() - session.began < TRIES_WINDOW and not self._seen.get(session.id.encode()):
-            self._seen.put(session.id.encode(), True)
-            self._seen.put(_name(session).encode(), True)
+            self._seen.put(session.id.encode(), Entry())
+            self._seen.put(_name(session).encode(), Entry())
 
     def _read(self, jar: Jar[Any]) -> list[tuple[float, str]]:
         value = jar.ours.get(self._cookies.tries)

@@ -90,12 +90,12 @@ class FakeLumin:
     @property
     def client(self) -> AsyncLuminClient:
         """A client as a handler finds it under ASGI."""
-        return AsyncLuminClient(_Visit(self), Api(self.http, API, passage.Challenge, lambda _: self.blocking))
+        return AsyncLuminClient(_Visit(self), Api(self.http, passage.Challenge, lambda _: self.blocking))
 
     @property
     def blocking(self) -> LuminClient:
         """A client as a handler finds it under WSGI, and in a thread."""
-        return LuminClient(_Visit(self), Api(self.blocking_http, API, wsgi_passage.Challenge.of))
+        return LuminClient(_Visit(self), Api(self.blocking_http, wsgi_passage.Challenge.of))
 
     def end_session(self) -> None:
         """From now on the session is over: every call raises `SessionEnded`."""
@@ -215,8 +215,8 @@ class _Asgi(LuminMiddleware):
 
     def _party(self) -> Any:
         challenge = passage.Challenge
-        in_threads = Api(self._fake.blocking_http, API, challenge)
-        api = Api(self._fake.http, API, challenge, lambda holder: LuminClient(holder, in_threads))
+        in_threads = Api(self._fake.blocking_http, challenge)
+        api = Api(self._fake.http, challenge, lambda holder: LuminClient(holder, in_threads))
         return self._fake, _World(api)
 
 
@@ -226,4 +226,4 @@ class _Wsgi(wsgi.LuminMiddleware):
         self._fake = fake
 
     def _party(self) -> Any:
-        return self._fake, _World(Api(self._fake.blocking_http, API, wsgi_passage.Challenge.of))
+        return self._fake, _World(Api(self._fake.blocking_http, wsgi_passage.Challenge.of))

@@ -105,6 +105,12 @@ def call(app: Any, scopes: list[dict[str, Any]]) -> Callable[[], Any]:
     return lambda: app(dict(next(turns)), receive, send)
 
 
+def arriving(app: Any, cookies: list[bytes]) -> Callable[[], Any]:
+    """The same, with the `Cookie` header made anew for each, as a server makes it of what came."""
+    turns = itertools.cycle(cookies)
+    return lambda: app(scope(next(turns)), receive, send)
+
+
 def session() -> Session:
     now = time.time()
     tokens = TokenSet(token("at"), now + 3600, 3600.0, ("openid", "offline_access", "sign:requests"), token("rt"))

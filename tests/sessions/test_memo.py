@@ -1,4 +1,4 @@
-"""What is remembered is bounded in bytes, and whoever was used least recently goes first."""
+"""What is remembered is bounded in bytes, and whom nobody asked for lately goes first."""
 
 from __future__ import annotations
 
@@ -7,94 +7,122 @@ import random
 import secrets
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
-from lumin_middleware.sessions.memo import AT_ONCE, Memo, cost
+from lumin_middleware.sessions.memo import AT_ONCE, Entry, Memo, cost
 from tests.fakes import Workers
 
 
+@dataclass(slots=True)
+class Known(Entry):
+    number: int
+
+
+def number(memo: Memo[Known], key: bytes) -> int | None:
+    found = memo.get(key)
+    return None if found is None else found.number
+
+
 def test_what_was_used_lately_stays():
-    memo: Memo[int] = Memo(20 * cost(b"00"))
-    for number in range(1000):
-        memo.put(b"%02d" % number, number)
-        assert memo.get(b"00") == 0
+    memo: Memo[Known] = Memo(20 * cost(b"00"))
+    for each in range(1000):
+        memo.put(b"%02d" % each, Known(each))
+        assert number(memo, b"00") == 0
         assert len(memo) <= 20
     assert memo.get(b"01") is None
-    assert memo.get(b"%02d" % 999) == 999
+    assert number(memo, b"%02d" % 999) == 999
 
 
 def test_as_many_as_fit_find_themselves_however_they_take_turns():
-    memo: Memo[int] = Memo(1000 * cost(b"1000", 10))
-    people = [b"%04d" % number for number in range(1000)]
+    memo: Memo[Known] = Memo(1000 * cost(b"1000", 10))
+    people = [b"%04d" % each for each in range(1000)]
     for key in people:
-        memo.put(key, int(key), 10)
+        memo.put(key, Known(int(key)), 10)
     for _ in range(3):
         random.Random(1).shuffle(people)
-        assert all(memo.get(key) == int(key) for key in people)
-    memo.put(b"more", 0, 10)
-    gone = people[: 1000 // AT_ONCE]
-    assert [key for key in people if memo.get(key) is None] == gone
+        assert all(number(memo, key) == int(key) for key in people)
+    memo.put(b"more", Known(0), 10)  # all were used: the oldest go
+    gone = {b"%04d" % each for each in range(1000 // AT_ONCE)}
+    assert {key for key in people if memo.get(key) is None} == gone
     assert len(memo) == 1001 - len(gone)
 
 
-@pytest.mark.parametrize("number", [1, 7, AT_ONCE, 3 * AT_ONCE + 1])
-def test_whoever_goes_was_used_before_all_who_stay(number):
+@pytest.mark.parametrize("limit", [1, 7, AT_ONCE, 3 * AT_ONCE + 1])
+def test_nobody_who_was_used_goes_before_somebody_who_was_not(limit):
     """In whatever order they are used, and found again or put anew."""
-    order = random.Random(number)
-    memo: Memo[int] = Memo(number * cost(b"0000"))
-    used: list[bytes] = []
-    for _ in range(20 * number):
-        key = b"%04d" % order.randrange(2 * number)
-        if memo.get(key) is None:
-            memo.put(key, int(key))
-        used = [each for each in used if each != key] + [key]
+    order = random.Random(limit)
+    memo: Memo[Known] = Memo(limit * cost(b"0000"))
+    used: set[bytes] = set()
+    for _ in range(20 * limit):
+        key = b"%04d" % order.randrange(2 * limit)
+        before = {each: entry.used for each, entry in memo._entries.items()}
+        if memo.get(key) is not None:
+            used.add(key)
+            continue
+        memo.put(key, Known(int(key)))
+        gone = before.keys() - memo._entries.keys()
+        assert not gone & used or all(before.values())
+        if gone:
+            used.clear()  # some of them have had their round
         kept = [*memo._entries]
-        assert kept == used[len(used) - len(kept) :]
-        assert number - number // AT_ONCE <= len(kept) <= number or len(kept) == len(used)
+        assert limit - limit // AT_ONCE <= len(kept) <= limit or len(kept) == len(before) + 1
         assert memo._size == sum(cost(each) for each in kept)
 
 
+def test_who_comes_once_pushes_out_nobody_who_comes_often():
+    memo: Memo[Known] = Memo(1000 * cost(b"00000"))
+    regulars = [b"%05d" % each for each in range(300)]
+    for key in regulars:
+        memo.put(key, Known(0))
+    for stranger in range(300, 20_000):
+        memo.put(b"%05d" % stranger, Known(0))
+        assert memo.get(regulars[stranger % 300]) is not None
+
+
 def test_what_is_larger_than_all_is_not_kept_and_pushes_nobody_out():
-    memo: Memo[int] = Memo(100_000)
-    memo.put(b"small", 1)
-    memo.put(b"x" * 100_000, 2)
-    memo.put(b"y", 3, 100_000)
-    assert (memo.get(b"small"), memo.get(b"x" * 100_000), memo.get(b"y"), len(memo)) == (1, None, None, 1)
+    memo: Memo[Known] = Memo(100_000)
+    memo.put(b"small", Known(1))
+    memo.put(b"x" * 100_000, Known(2))
+    memo.put(b"y", Known(3), 100_000)
+    assert [number(memo, key) for key in (b"small", b"x" * 100_000, b"y")] == [1, None, None]
+    assert len(memo) == 1
 
 
 def test_what_grows_takes_its_own_place():
-    memo: Memo[int] = Memo(3 * cost(b"a", 100))
+    memo: Memo[Known] = Memo(3 * cost(b"a", 100))
     for key in (b"a", b"b", b"c", b"a"):
-        memo.put(key, 1, 100)
+        memo.put(key, Known(1), 100)
     assert len(memo) == 3
-    memo.put(b"a", 2, 150)
-    assert (memo.get(b"a"), memo.get(b"b"), memo.get(b"c")) == (2, None, 1)
-    memo.put(b"a", 2, 10**6)
-    assert (memo.get(b"a"), memo.get(b"c")) == (None, 1)
+    entry = Known(2)
+    for _ in range(2):
+        memo.put(b"a", entry, 150)
+    assert [number(memo, key) for key in (b"a", b"b", b"c")] == [2, None, 1]
+    memo.put(b"a", entry, 10**6)
+    assert [number(memo, key) for key in (b"a", b"c")] == [None, 1]
 
 
 def test_nothing_is_kept_where_nothing_may_be():
-    memo: Memo[int] = Memo(0)
-    memo.put(b"a", 1)
+    memo: Memo[Known] = Memo(0)
+    memo.put(b"a", Known(1))
     assert memo.get(b"a") is None
 
 
 def test_threads_use_it_at_once(monkeypatch):
     monkeypatch.setattr("lumin_middleware.sessions.memo.RECKONED_ANEW", 64)
-    memo: Memo[int] = Memo(50 * cost(b"000"))
+    memo: Memo[Known] = Memo(50 * cost(b"000"))
 
     def use(start: int) -> None:
-        for number in range(start, start + 3000):
-            key = b"%03d" % (number % 100)
-            memo.put(key, number % 100)
-            assert memo.get(key) in (None, number % 100)
+        for each in range(start, start + 3000):
+            key = b"%03d" % (each % 100)
+            memo.put(key, Known(each % 100))
+            assert number(memo, key) in (None, each % 100)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(use, range(8)))
-    for number in range(64):
-        memo.put(b"%03d" % number, number)
+    for each in range(64):
+        memo.put(b"%03d" % each, Known(each))
     assert len(memo) == 50
 
 

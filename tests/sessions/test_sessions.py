@@ -169,7 +169,7 @@ async def test_what_is_remembered_is_bounded_in_bytes(limit):
         header = site.browser.header + b"; noise=" + b"%d" % number * 20_000
         assert await process.sessions.load(process.cookies.jar(header))
     kept = process.sessions._opened._entries
-    assert sum(cost(value, opened.size) for value, (opened, _) in kept.items()) <= limit
+    assert sum(cost(value, opened.size) for value, opened in kept.items()) <= limit
     assert sum(map(len, kept)) < 60 * 2000
 
 
@@ -201,7 +201,7 @@ async def test_what_came_beside_a_cookie_counts_as_well(limit):
         for noise in (b"; n=1", b"; n=" + b"x" * 5_000, b"; n=1" + b" " * 21_000, b"; n=" + b"x" * 20_000):
             assert process.sessions.at_once(site.browser.header + noise, site.clock()) is not None
     kept = process.sessions._opened._entries
-    assert sum(cost(value, opened.weight) for value, (opened, _) in kept.items()) <= limit
+    assert sum(cost(value, opened.weight) for value, opened in kept.items()) <= limit
 
 
 async def test_an_older_key_opens_and_has_the_cookie_written_again(site):

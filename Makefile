@@ -12,8 +12,8 @@ PYTEST = pytest -q -n $(WORKERS) --dist worksteal
 
 # What hardly differs between versions of Python or of a library: pages, documents, the shape of the code, and the search
 # for an order of events, which no version knows of. The rest of the tests in process depends on them.
-THE_SAME = $(patsubst %,tests/test_%.py,accessibility browser browser_troubles distribution docs gallery layers look \
-	spa state_machine tabs)
+THE_SAME = $(patsubst %,tests/test_%.py,accessibility browser browser_tabs browser_troubles distribution docs gallery layers \
+	look spa state_machine tabs)
 # What starts programs by the dozen, or asks a server thousands of times: a version has one server of each kind instead.
 MANY = $(patsubst %,tests/%.py,test_framework_examples stores/test_islands stores/test_redis_failover \
 	stores/test_stores_by_model)

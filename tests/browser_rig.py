@@ -1,7 +1,9 @@
 """The demo in a process of its own, and a real browser in front of it.
 
-The browser is Debian's Chromium, driven by Playwright. What goes wrong on any page that it shows is kept as a
-fault: an error of a script, a violation of a Content-Security-Policy, something that could not be loaded.
+The browser is Debian's Chromium, driven by Playwright: the one that people have where a whole journey is looked at,
+else its headless shell where that is installed, the same engine without a window around it, which takes half the
+processor time. What goes wrong on any page that it shows is kept as a fault: an error of a script, a violation of a
+Content-Security-Policy, something that could not be loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Response
+from playwright.sync_api import Browser, BrowserContext, BrowserType, ConsoleMessage, Page, Response, sync_playwright
 
 from tests import spawning
 from tests.patience import PATIENCE
@@ -109,6 +111,19 @@ def chromium() -> str:
     if path is None:
         pytest.fail("these tests need a browser: install Chromium, as with 'apt-get install chromium'")
     return path
+
+
+def launched(kind: BrowserType, path: str = "") -> Browser:
+    """A running browser: the headless shell where it is installed, or the one at that path."""
+    found = path or shutil.which("chromium-headless-shell") or chromium()
+    return kind.launch(executable_path=found, args=FLAGS, env=away_from_home())
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """A browser that runs until the end of the block."""
+    with sync_playwright() as playwright, launched(playwright.chromium) as running:
+        yield running
 
 
 def refuse_cookies(profile: Path) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from tests import browser_rig as rig
 from tests import gallery
@@ -145,12 +145,10 @@ def sheets(browser: Browser, state: str, pictures: list[Path], folder: Path) -> 
 
 def main(folder: Path, states: list[str]) -> None:
     logging.disable()  # the failures are made up
-    with sync_playwright() as playwright, rig.demo("--no-open", "--port", "0") as demo:
-        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
+    with rig.browser() as browser, rig.demo("--no-open", "--port", "0") as demo:
         for state in states or list(STATES):
             sheets(browser, state, take(browser, state, folder, demo.origin), folder)
             print(f"{folder}/{state}-*.png")
-        browser.close()
 
 
 if __name__ == "__main__":

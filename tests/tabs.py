@@ -6,6 +6,7 @@ A tab goes where it is sent, waits where a page asks it to, and stops where a pe
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,6 +17,11 @@ import httpx2
 
 from tests.emulator.person import Form
 from tests.site_rig import NAVIGATION, ORIGIN, Site
+
+COUNTS = (2, 6, 12, 20)
+"""How many tabs there are."""
+
+ROUNDS = int(os.environ.get("TABS_ROUNDS", "2"))
 
 MOMENT = 0.1
 """Real seconds that a second of waiting takes here."""

@@ -33,9 +33,8 @@ def chromium() -> Iterator[BrowserType]:
 
 @pytest.fixture(scope="module")
 def browser(chromium: BrowserType) -> Iterator[Browser]:
-    browser = chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
-    yield browser
-    browser.close()
+    with rig.launched(chromium, rig.chromium()) as running:
+        yield running
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests import browser_rig, browser_site
 from tests.browser_site import Edge, Site
@@ -19,12 +19,8 @@ ROUNDS = 10
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browser_rig.chromium(), args=browser_rig.FLAGS, env=browser_rig.away_from_home()
-        )
-        yield browser
-        browser.close()
+    with browser_rig.browser() as running:
+        yield running
 
 
 @pytest.fixture(params=["asgi", "wsgi"])

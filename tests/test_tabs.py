@@ -7,19 +7,13 @@ The emulator does as Hydra does: of two authorization requests of one browser th
 from __future__ import annotations
 
 import asyncio
-import os
-import re
+import threading
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from tests import browser_rig
 from tests.site_rig import SESSION, Site, set_cookies
-from tests.tabs import Browser, Tally, assert_arrived, before_the_emulator, pages
-
-ROUNDS = int(os.environ.get("TABS_ROUNDS", "2"))
-COUNTS = (2, 6, 12, 20)
+from tests.tabs import COUNTS, ROUNDS, Browser, Tally, assert_arrived, before_the_emulator, pages
 
 
 @pytest.fixture
@@ -146,73 +140,28 @@ async def test_a_browser_that_refuses_lumin_s_cookies_gets_a_page_that_says_so(e
     assert 'href="/auth/login' in tab.shown.text
 
 
-# --- a real browser -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("round_", range(4))
+async def test_a_sign_in_that_another_one_overtook_leads_to_its_page_by_back_as_well(each_site, round_):
+    """Whichever of the two names comes first, by which the marks are gone through."""
+    browser = each_site.browser()
+    first, second = [each_site.emulator.sign_in(await browser.begin(f"/tab/{number}")) for number in range(2)]
+    under_way = []
+    for callback in (first, second):
+        arrived, held = threading.Event(), threading.Event()
 
+        async def hold(arrived: threading.Event = arrived, held: threading.Event = held) -> None:
+            arrived.set()
+            await asyncio.to_thread(held.wait)
 
-@pytest.fixture(scope="module")
-def demo() -> Iterator[browser_rig.Demo]:
-    with browser_rig.demo("--no-open", "--port", "0") as running:
-        yield running
-
-
-@pytest.fixture
-def context(demo: browser_rig.Demo) -> Iterator[BrowserContext]:
-    """Chromium, with cookies of its own."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browser_rig.chromium(), args=browser_rig.FLAGS, env=browser_rig.away_from_home()
-        )
-        yield browser.new_context(base_url=demo.origin)
-        browser.close()
-
-
-def do_what_it_asks(page: Page) -> None:
-    """A person at this tab, until it shows the application."""
-    while True:
-        page.locator("h1", has_not_text="Signing you in").wait_for(timeout=120_000)
-        if (button := page.get_by_role("button", name="Mira Halden")).count():
-            with page.expect_navigation():
-                button.click()
-        elif (button := page.get_by_role("button", name="Allow")).count():
-            page.get_by_label("Do not ask again for this application").check()
-            with page.expect_navigation():
-                button.click()
-        else:
-            return
-
-
-def assert_shown(tabs: list[Page], paths: list[str], origin: str) -> None:
-    for tab, path in zip(tabs, paths, strict=True):
-        tab.wait_for_url(f"{origin}{path}", timeout=120_000)
-        assert tab.get_by_text("You are Mira Halden").count() == 1
-
-
-@pytest.mark.parametrize("count", COUNTS)
-def test_tabs_of_a_real_browser_that_are_restored_at_once(context, demo, count):
-    first = context.new_page()
-    first.goto("/requests")
-    do_what_it_asks(first)
-    for round_ in range(ROUNDS):
-        context.clear_cookies(name=re.compile("^(__Host-)?lumin-"))
-        tabs = [context.new_page() for _ in range(count)]
-        paths = [f"/requests?round={round_}&tab={number}" for number in range(count)]
-        for tab, path in zip(tabs, paths, strict=True):
-            tab.evaluate("url => { setTimeout(() => location.assign(url), 50) }", demo.origin + path)
-        assert_shown(tabs, paths, demo.origin)
-        for tab in tabs:
-            tab.close()
-
-
-@pytest.mark.parametrize("count", COUNTS)
-def test_tabs_of_a_real_browser_that_a_person_goes_through(context, demo, count):
-    for round_ in range(max(1, ROUNDS // 2)):  # a person takes longer than a browser does
-        context.clear_cookies()
-        tabs, paths = [], [f"/requests?round={round_}&tab={number}" for number in range(count)]
-        for path in paths:
-            tabs.append(context.new_page())
-            tabs[-1].goto(path)
-        for tab in tabs:
-            do_what_it_asks(tab)
-        assert_shown(tabs, paths, demo.origin)
-        for tab in tabs:
-            tab.close()
+        each_site.emulator.faults.add("/oauth2/token", before=hold)
+        under_way.append((asyncio.create_task(browser.navigate(callback)), held))
+        await asyncio.to_thread(arrived.wait)
+    answers = []
+    for task, held in under_way:
+        held.set()
+        answers.append(await task)
+    assert [answer.headers["location"] for answer in answers] == ["/tab/0", "/tab/1"]
+    assert [SESSION in set_cookies(answer) for answer in answers] == [True, False]
+    for number, callback in enumerate((first, second)):
+        again = await browser.navigate(callback)
+        assert (again.status_code, again.headers.get("location")) == (303, f"/tab/{number}")

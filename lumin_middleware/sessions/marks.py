@@ -17,13 +17,14 @@ from .logins import CLOCK_SETBACK, LIFETIME, short_name
 from .records import digest
 from .sealing import Sealer
 
-USED, DONE, VOID = b"used", b"done", b"void"
-"""What became of a login whose code was sent: nothing is known yet, somebody is signed in, nothing."""
+USED, DONE, OVERTAKEN, VOID = b"used", b"done", b"overtaken", b"void"
+"""What became of a login whose code was sent: nothing is known yet, somebody is signed in, somebody was by another one
+of the same browser, nothing."""
 
 CONNECTING, CONNECTED = b"connecting", b"connected"
 """The same of one that brings a grant. It changes no session, and is in no other login's way."""
 
-PENDING, SUCCESS = frozenset({USED, CONNECTING}), frozenset({DONE, CONNECTED})
+PENDING, SUCCESS = frozenset({USED, CONNECTING}), frozenset({DONE, OVERTAKEN, CONNECTED})
 """What may still come to something, and what has."""
 
 MARKS_LIMIT = 50_000
@@ -102,7 +103,7 @@ class Marks:
         with suppress(StoreUnavailable):  # as in `ended`
             for name in sorted({own, *rivals}):
                 if not await self._swap(name, USED, DONE) and await self._read(name) == DONE:
-                    await self._swap(own, USED, VOID)
+                    await self._swap(own, USED, OVERTAKEN)
                     return False
         return True
 

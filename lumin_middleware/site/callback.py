@@ -18,7 +18,7 @@ from ..model import AuthorizationCode, Errand, Request, Response, Transaction
 from ..protocol import oauth
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
-from ..sessions.marks import CONNECTING, DONE, PENDING, SUCCESS, USED
+from ..sessions.marks import CONNECTING, DONE, OVERTAKEN, PENDING, SUCCESS, USED
 from ..sessions.opened import Opened
 from ..sessions.records import digest
 from . import pages, sign_in_pages
@@ -208,7 +208,7 @@ class Callback:
         if errand is None:
             return self._unknown(request, jar, state)
         outcome = await self._marks.outcome(state)
-        if (outcome == DONE or is_error) and await self._is_signed_in(jar, errand):
+        if (outcome in (DONE, OVERTAKEN) or is_error) and await self._is_signed_in(jar, errand):
             return await self._arrival.lead_to(errand, [])
         if not self._logins.is_own(state, jar):
             return self._unknown(request, jar, state, errand, await self._long_pages.find(errand.return_to))

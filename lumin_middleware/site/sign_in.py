@@ -16,7 +16,7 @@ from ..protocol.identity import authenticated_at, nonce_digest
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
-from ..sessions.marks import CONNECTED, VOID
+from ..sessions.marks import CONNECTED, OVERTAKEN, VOID
 from ..sessions.opened import Opened
 from ..sessions.sessions import ID_BYTES
 from .account import Account
@@ -65,7 +65,7 @@ class SignIn:
         state = code.transaction.state
         rivals, done = await self._marks.rivals(self._logins.rivals(state, jar))
         if done:
-            await self._marks.ended(state, VOID)  # nobody is signed in by this one, which others may still meet
+            await self._marks.ended(state, OVERTAKEN)
             raise Overtaken(done)
         try:
             with self._world.telemetry.span("lumin.sign_in"):

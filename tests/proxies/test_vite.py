@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests import browser_rig as rig
 from tests.foreign.node import install
@@ -41,10 +41,8 @@ def site(vite, tmp_path) -> Iterator[Front]:
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
-        yield browser
-        browser.close()
+    with rig.browser() as running:
+        yield running
 
 
 def test_a_person_signs_in_and_sees_each_change_of_the_sources_at_once(site, sources, browser):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 import lumin_middleware
 from tests import bff
@@ -39,10 +39,8 @@ def site(served: Bff) -> Bff:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=rig.chromium(), args=rig.FLAGS, env=rig.away_from_home())
-        yield launched
-        launched.close()
+    with rig.browser() as running:
+        yield running
 
 
 @pytest.fixture

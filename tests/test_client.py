@@ -32,6 +32,7 @@ from lumin_middleware.errors import (
 )
 from lumin_middleware.model import NOTHING, Session, TokenSet, Wanted
 from tests.fakes import any_text, config, hostile
+from tests.patience import PATIENCE
 
 CONTEXT = ssl.create_default_context()
 API = "https://api.lumin.example/v1"
@@ -624,7 +625,7 @@ async def test_cookies_of_the_api_are_not_kept(rig):
 
 
 def test_the_pool_has_the_time_limits_of_the_settings(rig):
-    assert rig.http.timeout == httpx2.Timeout(7, connect=3)
+    assert rig.http.timeout == httpx2.Timeout(7, connect=PATIENCE)  # which `limits` put in its place
     assert str(rig.http.base_url) == f"{API}/"
     assert not rig.http.follow_redirects
 

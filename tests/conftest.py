@@ -19,13 +19,12 @@ from hypothesis import settings
 from lumin_middleware import connections
 from lumin_middleware.protocol import token_endpoint
 from lumin_middleware.protocol.patience import patiently
-from lumin_middleware.runtime import exchange
 from lumin_middleware.runtime.event_loop import AsyncWorld
 from lumin_middleware.runtime.threads import ThreadWorld
 from lumin_middleware.sessions import renewal
 from tests import short_keys
 from tests.foreign.fixtures import oauth_toolkit, oidc_provider
-from tests.patience import PATIENCE
+from tests.limits import lift
 from tests.postgres_server import Postgres
 from tests.site_rig import Browser, Clock, Site
 from tests.site_rig import site as make_site
@@ -126,10 +125,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def patience() -> Iterator[None]:
-    """The limits that no setting changes are long here: what is there answers, however busy the machine is."""
+    """What is there answers, however busy the machine is."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("CONNECT_TIMEOUT", "REVOKE_TIMEOUT"):
-            patch.setattr(exchange, name, PATIENCE)
+        lift(patch.setattr)
         yield
 
 

@@ -173,6 +173,19 @@ async def test_what_it_notes_in_the_state_meanwhile_stays(site, before):
     assert (own["noted"], own["found"]) == (200, "the last")
 
 
+async def test_what_it_puts_in_the_place_of_something_is_there_at_the_end(site):
+    async def renamed(scope, receive, send):
+        scope["client"] = ("203.0.113.9", 1)
+        await PlainTextResponse("here")(scope, receive, send)
+
+    outer = Outer(LuminMiddleware(renamed, site.config, clock=site.clock))
+    site.processes = [outer.app]
+    browser = Browser(outer, site)
+    await browser.sign_in("/one")
+    assert (await browser.get("/one")).text == "here"
+    assert outer.scope["client"] == ("203.0.113.9", 1)
+
+
 async def test_a_state_that_nobody_may_write_is_read(site):
     async def given(scope, receive, send):
         await inner({**scope, "state": MappingProxyType({"own": 1})}, receive, send)

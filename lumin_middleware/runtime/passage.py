@@ -160,7 +160,8 @@ class Passage:
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `route`, `path_params`, …
 
-        By the first byte of an answer, which is when a measuring middleware looks, and once more at the end.
+        What was added, by the first byte of an answer, which is when a measuring middleware looks; whatever else was
+        changed, at the end.
         """
         scope, passed, before = self._scope, self._passed, self._before
         try:
@@ -218,7 +219,9 @@ class Passage:
         """The first message of an answer, with what is ours."""
         visit = self._visit
         self._started = True
-        self._hand_back()
+        passed, state = self._passed, self._passed.get("state")
+        if len(passed) != len(self._before) or (state and len(state) > 1):
+            self._hand_back()
         if visit.session is None:
             return message
         headers = [*(message.get("headers") or ())]  # any iterable may come, and some can be read once

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext
 
 from lumin_middleware import AuthorizationServer, LuminConfig
 from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
@@ -164,6 +167,18 @@ class Place:
             await self.middleware.aclose()
 
 
+@asynccontextmanager
+async def _places(kind: str, app: str, sites: Mapping[bool, People]) -> AsyncIterator[Mapping[tuple[bool, str], Place]]:
+    """An application in each place, by whether it is mounted and by the name of its rules."""
+    places = {
+        (mounted, rules.name): Place(kind, app, rules, site) for mounted, site in sites.items() for rules in RULESETS
+    }
+    async with ThreadSensitiveContext():  # or Django has two new threads for each request
+        yield places
+    for place in places.values():
+        await place.aclose()
+
+
 def _wsgi(app: Any, environ: dict[str, Any], cookie: str) -> int:
     environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in FETCH.items()}
     environ["HTTP_COOKIE"] = cookie
@@ -213,25 +228,21 @@ async def attack(kind: str, app: str, sites: Mapping[bool, People], seed: int, c
     """Asks so many times, of each kind of server and rules in turn, as nobody and as somebody without the scope."""
     chance = random.Random(f"{seed} {app}")
     counts = Counts()
-    places = {
-        (mounted, rules.name): Place(kind, app, rules, site) for mounted, site in sites.items() for rules in RULESETS
-    }
     sources = {way: requests(chance.getrandbits(64), prefix=MOUNT if way.keeps else "") for way in deliver.WAYS[kind]}
-    while counts.requests < count:
-        way = chance.choice(deliver.WAYS[kind])
-        rules = chance.choice(RULESETS)
-        place = places[way.mounted, rules.name]
-        asked = next(sources[way])
-        if app in apps.SOCKETS and chance.random() < 0.1:
-            asked = replace(asked, method="WEBSOCKET")
-        how = _read_by_chance(place.app, chance, mounted=way.mounted)
-        for person in ("nobody", "member"):
-            status = await place.ask(way, person, asked)
-            if status is None:
-                break
-            _count(counts, place, way, person, asked, status, how)
-    for place in places.values():
-        await place.aclose()
+    async with _places(kind, app, sites) as places:
+        while counts.requests < count:
+            way = chance.choice(deliver.WAYS[kind])
+            rules = chance.choice(RULESETS)
+            place = places[way.mounted, rules.name]
+            asked = next(sources[way])
+            if app in apps.SOCKETS and chance.random() < 0.1:
+                asked = replace(asked, method="WEBSOCKET")
+            how = _read_by_chance(place.app, chance, mounted=way.mounted)
+            for person in ("nobody", "member"):
+                status = await place.ask(way, person, asked)
+                if status is None:
+                    break
+                _count(counts, place, way, person, asked, status, how)
     return counts
 
 
@@ -265,9 +276,9 @@ async def plain(kind: str, app: str, sites: Mapping[bool, People]) -> Counts:
     `--root-path`.
     """
     counts = Counts()
-    for way in deliver.WAYS[kind]:
-        for rules in RULESETS:
-            place = Place(kind, app, rules, sites[way.mounted])
+    async with _places(kind, app, sites) as places:
+        for way, rules in itertools.product(deliver.WAYS[kind], RULESETS):
+            place = places[way.mounted, rules.name]
             if isinstance(place.app, apps.Reader):
                 place.app.steps = ["mount"] if kind == "asgi" else []
             for path, handler in PLAIN.items():
@@ -278,7 +289,6 @@ async def plain(kind: str, app: str, sites: Mapping[bool, People]) -> Counts:
                 serves = [handler] == apps.RAN
                 for person in PEOPLE:
                     await _ask_plainly(counts, place, way, person, asked, handler if serves else None)
-            await place.aclose()
     return counts
 
 

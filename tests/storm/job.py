@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lumin_middleware import AsyncGrants, Grants, LuminConfig, LuminError, connections
-from tests.patience import PATIENCE
+from lumin_middleware import AsyncGrants, Grants, LuminConfig, LuminError
+from tests.limits import lift
 from tests.storm.clock import SharedClock
 
-connections.CONNECT_TIMEOUT = PATIENCE
+lift()
 
 
 def told(token: str, status: int) -> dict[str, Any]:

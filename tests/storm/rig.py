@@ -227,14 +227,15 @@ class Storm:
         self._kept: list[Connection] = []
 
     async def begin(self) -> None:
-        """Sign in, and open the connections that are kept."""
+        """Sign in, and open the connections that are kept. Once every worker was reached, no more of them are asked."""
         await self._person.sign_in(self.grantor.sign_in)
         reached: set[int] = set()
         while len(self._kept) < self._requests // 2 or len(reached) < WORKERS:
             opened = await asyncio.gather(*(Connection.open(self._server.port) for _ in range(50)))
             self._kept += opened
-            answers = await asyncio.gather(*(self._person.get(connection, "/worker") for connection in opened))
-            reached |= {answer.json()["worker"] for answer in answers}
+            if len(reached) < WORKERS:
+                answers = await asyncio.gather(*(self._person.get(connection, "/worker") for connection in opened))
+                reached |= {answer.json()["worker"] for answer in answers}
 
     async def end(self) -> None:
         await asyncio.gather(*(connection.close() for connection in self._kept))

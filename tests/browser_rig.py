@@ -163,5 +163,6 @@ class Watch:
 
 
 def screenshot(page: Page, name: str) -> None:
-    """Keep a picture of the page for people to look at."""
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+    """Keep a picture of the page for whoever wants to look at some: `LUMIN_TEST_PICTURES=1`."""
+    if os.environ.get("LUMIN_TEST_PICTURES"):
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

@@ -150,7 +150,7 @@ EDGE = (
     *("doctor.outside", "doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
-    *("cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker", "cli.engine", "cli.proxy"),
+    *("cli.lines", "cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker", "cli.engine", "cli.proxy"),
     *("cli.snippets", "cli.explain", "cli.doctor", "cli.store", "cli.grants", "cli.sessions", "cli"),
     *("", "__main__"),
 )

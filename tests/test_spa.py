@@ -10,14 +10,12 @@ import re
 import secrets
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from playwright.sync_api import Error as PlaywrightError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +25,7 @@ from lumin_middleware.emulator import serve as serve_emulator
 from tests import browser_rig as rig
 from tests.browser_rig import screenshot
 from tests.patience import PATIENCE
+from tests.serving import served
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "spa"
 NewContext = Callable[..., BrowserContext]
@@ -92,20 +91,8 @@ def site() -> Iterator[Site]:
                 patch.setenv(f"LUMIN_{name}", value)
             sys.modules.pop("examples.spa.server", None)
             wire = Wire(importlib.import_module("examples.spa.server").app)
-            with served(wire, listener):
+            with served(wire, listener, lifespan="on"):
                 yield Site(running.emulator, origin, wire)
-
-
-@contextmanager
-def served(app: object, listener: socket.socket) -> Iterator[None]:
-    server = uvicorn.Server(uvicorn.Config(app, loop="asyncio", log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="spa")
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from ..checks import seconds
 from ..emulator import DEMO_CLIENT, Running, serve
 from ..errors import ConfigurationError
 from .emulator import TEN_YEARS, environment
-from .terminal import LOOPBACK, PORT, fail, is_set, listen, log_to_stderr, registered_port, settings, until_stopped
+from .lines import log_to_stderr
+from .terminal import LOOPBACK, PORT, fail, is_set, listen, registered_port, settings, until_stopped
 
 EXAMPLE = "examples.demo:app"
 

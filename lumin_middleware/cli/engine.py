@@ -25,7 +25,8 @@ import typer
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
 from ..gateway.engines import LOGS, Plan, reload_command, without_queries, written
-from .terminal import LOOPBACK, fail, listen, log_to_stderr, until_stopped
+from .lines import log_to_stderr
+from .terminal import LOOPBACK, fail, listen, until_stopped
 from .worker import GRACE
 
 POLL = 0.1

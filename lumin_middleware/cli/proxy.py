@@ -16,7 +16,8 @@ from ..checks import is_loopback, seconds
 from ..errors import ConfigurationError
 from ..gateway.engines import ISSUERS, Plan, choose
 from .engine import run
-from .terminal import LOOPBACK, PORT, fail, listen, log_to_stderr, registered_port, settings, until_stopped
+from .lines import log_to_stderr
+from .terminal import LOOPBACK, PORT, fail, listen, registered_port, settings, until_stopped
 
 OPTIONS = {
     **{name: name for name in ("upstream", "public", "optional", "engine", "cache", "workers", "certificate")},

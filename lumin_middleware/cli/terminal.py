@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import signal
@@ -10,7 +9,6 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from errno import EADDRNOTAVAIL
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
@@ -130,18 +128,3 @@ def until_stopped() -> Iterator[None]:
 def fail(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise typer.Exit(1)
-
-
-class _Lines(logging.Formatter):
-    """Lines whose time is written as nginx writes it beside them (ISO 8601, with the offset)."""
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  logging's name
-        return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
-    ours = logging.getLogger("lumin_middleware")
-    ours.addHandler(handler)
-    ours.setLevel(level)

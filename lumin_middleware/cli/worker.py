@@ -17,7 +17,7 @@ from typing import Any
 
 from ..asgi import LuminMiddleware
 from ..config import LuminConfig
-from .terminal import log_to_stderr
+from .lines import log_to_stderr
 
 GRACE = 10
 """Seconds that requests in flight have once a worker is told to stop."""

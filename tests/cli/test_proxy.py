@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from lumin_middleware.cli import proxy as command
-from lumin_middleware.cli.terminal import log_to_stderr
+from lumin_middleware.cli.lines import log_to_stderr
 
 SETTINGS = {
     "LUMIN_CLIENT_ID": "x",

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -46,10 +46,19 @@ def serve(app: Any, port: int = 0, **settings: Any) -> Iterator[str]:
             yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
 
 
+ASKED_FOR = range(20_000, 32_768)
+"""Ports that nobody has who did not ask for them: beyond, the system gives them to whoever asks for any (Linux,
+ip_local_port_range); below are some that browsers refuse."""
+
+
 def free_port() -> int:
-    """A port that is free now; for programs that cannot be given a socket."""
-    with socket.create_server((LOOPBACK, 0)) as free:
-        return int(free.getsockname()[1])
+    """A port that is free, for programs that cannot be given a socket.
+
+    It is none that the system gives to whoever asks for any: such a one may be another's before the program has it.
+    """
+    while True:
+        with suppress(OSError), socket.create_server((LOOPBACK, secrets.choice(ASKED_FOR))) as free:
+            return int(free.getsockname()[1])
 
 
 class Program:

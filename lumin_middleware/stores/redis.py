@@ -8,8 +8,10 @@ else than `old`, it is answered; where it does not, there is a connection now th
 
 A server that says it is no primary has done nothing, so either verb is sent to another once, on a new connection.
 
-The server must not evict what is alive (`maxmemory-policy noeviction`, the default). Where a replica
-takes over, the last moments before it may be lost.
+The server must not evict what is alive (`maxmemory-policy noeviction`, the default). Behind Sentinels a swap
+is answered when a replica has it, too (`WAIT`): a refresh token that is sent twice, because nobody knows any
+more who renews, ends its session. Where another replica takes over, or one of another set-up, the last moments
+before it may be lost.
 
 redis-py is imported when the first store is made, not with this module.
 """
@@ -25,7 +27,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .redis_clients import Term, Turns, client_maker, import_redis, trouble
+from .redis_clients import COPIED, Term, Turns, client_maker, import_redis, trouble
 
 SWAP = """
 local held = redis.call("GET", KEYS[1])
@@ -67,7 +69,7 @@ class RedisStore:
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
         name = (self._prefix + key).encode()
-        return self._asked(lambda client: client.get(name), again=self._redis.ConnectionError)  # type: ignore[no-any-return]
+        return self._asked(lambda client, _: client.get(name), again=self._redis.ConnectionError)  # type: ignore[no-any-return]
 
     def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         """See `Store.swap`."""
@@ -75,11 +77,18 @@ class RedisStore:
             return False
         arguments = _arguments(self._prefix + key, old, new, ttl)
 
-        def run(client: Any) -> Any:
+        def run(client: Any, term: Term) -> Any:
             try:
-                return client.evalsha(SWAP_SHA, 1, *arguments)
+                return write(client, term, "EVALSHA", SWAP_SHA, 1, *arguments)
             except self._redis.exceptions.NoScriptError:  # the server is new to it, and ran nothing
-                return client.eval(SWAP, 1, *arguments)
+                return write(client, term, "EVAL", SWAP, 1, *arguments)
+
+        def write(client: Any, term: Term, *command: Any) -> Any:
+            if not term.is_copied:
+                return client.execute_command(*command)
+            with client.pipeline(transaction=False) as together:  # by one connection, whose writes are waited for
+                together.execute_command(*command).execute_command("WAIT", 1, COPIED)
+                return _waited_for(term, *together.execute(raise_on_error=False))
 
         return bool(self._asked(run))
 
@@ -90,12 +99,12 @@ class RedisStore:
             for each in (client, *term.sentinels):
                 each.close()
 
-    def _asked(self, ask: Callable[[Any], Any], again: type[Exception] | tuple[()] = ()) -> Any:
+    def _asked(self, ask: Callable[[Any, Term], Any], again: type[Exception] | tuple[()] = ()) -> Any:
         """The answer; asked for again once after an error of that class, or where the server did nothing."""
         try:
             client, term = self._client()
             try:
-                return ask(client)
+                return ask(client, term)
             except self._trouble as error:
                 if is_no_primary(error, self._redis):
                     term.is_over()
@@ -103,7 +112,7 @@ class RedisStore:
                         _idle(client.connection_pool.disconnect)
                 elif not isinstance(error, again):
                     raise
-            return ask(client)
+            return ask(client, term)
         except self._trouble as error:
             if self._owned and is_lost(error, self._redis):
                 self._made = None  # the next asks the places of the URL again
@@ -145,7 +154,7 @@ class AsyncRedisStore:
     async def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
         name = (self._prefix + key).encode()
-        return await self._asked(lambda client: client.get(name), again=self._redis.ConnectionError)  # type: ignore[no-any-return]
+        return await self._asked(lambda client, _: client.get(name), again=self._redis.ConnectionError)  # type: ignore[no-any-return]
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         """See `Store.swap`."""
@@ -153,11 +162,18 @@ class AsyncRedisStore:
             return False
         arguments = _arguments(self._prefix + key, old, new, ttl)
 
-        async def run(client: Any) -> Any:
+        async def run(client: Any, term: Term) -> Any:
             try:
-                return await client.evalsha(SWAP_SHA, 1, *arguments)
+                return await write(client, term, "EVALSHA", SWAP_SHA, 1, *arguments)
             except self._redis.exceptions.NoScriptError:  # the server is new to it, and ran nothing
-                return await client.eval(SWAP, 1, *arguments)
+                return await write(client, term, "EVAL", SWAP, 1, *arguments)
+
+        async def write(client: Any, term: Term, *command: Any) -> Any:
+            if not term.is_copied:
+                return await client.execute_command(*command)
+            async with client.pipeline(transaction=False) as together:
+                together.execute_command(*command).execute_command("WAIT", 1, COPIED)
+                return _waited_for(term, *await together.execute(raise_on_error=False))
 
         return bool(await self._asked(run))
 
@@ -168,13 +184,13 @@ class AsyncRedisStore:
             for each in (found[0], *found[1].sentinels):
                 await each.aclose()
 
-    async def _asked(self, ask: Callable[[Any], Awaitable[Any]], again: type[Exception] | tuple[()] = ()) -> Any:
+    async def _asked(self, ask: Callable[[Any, Term], Awaitable[Any]], again: type[Exception] | tuple[()] = ()) -> Any:
         """As `RedisStore._asked`."""
         client, term, turns = self._client()
         try:
             async with turns:
                 try:
-                    return await ask(client)
+                    return await ask(client, term)
                 except self._trouble as error:
                     if is_no_primary(error, self._redis):
                         term.is_over()
@@ -182,7 +198,7 @@ class AsyncRedisStore:
                             await _idle(client.connection_pool.disconnect)
                     elif not isinstance(error, again):
                         raise
-                return await ask(client)
+                return await ask(client, term)
         except self._trouble as error:
             if self._owned and is_lost(error, self._redis):
                 await self.aclose()
@@ -202,6 +218,14 @@ class AsyncRedisStore:
 def _arguments(name: str, old: bytes | None, new: bytes | None, ttl: float) -> tuple[str | bytes | int, ...]:
     milliseconds = 0 if new is None or ttl <= 0 else math.ceil(ttl * 1000)
     return name.encode(), "absent" if old is None else "present", old or b"", new or b"", milliseconds
+
+
+def _waited_for(term: Term, answer: Any, replicas: Any) -> Any:
+    """The answer to a write. Errors come as values: redis-py would put the command into what it raises."""
+    if isinstance(answer, Exception):
+        raise answer
+    term.waited(replicas if isinstance(replicas, int) else 0)
+    return answer
 
 
 def is_no_primary(error: BaseException, redis: Any) -> bool:

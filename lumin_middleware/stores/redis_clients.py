@@ -43,6 +43,12 @@ _SEVERAL = re.compile(
 LOOK = 1.0
 """Seconds between two questions of one process to the Sentinels; they themselves look at their servers every second."""
 
+COPIED = 500
+"""Milliseconds that a write waits for a replica to have it. One near by takes less than one."""
+
+ALONE = 5.0
+"""Seconds for which no write waits after one that waited in vain, for there may be no replica left."""
+
 SENTINEL_PORT = 26379
 SERVER_PORT = 6379
 
@@ -97,7 +103,7 @@ class Term:
         self.number = 0
         self._sentinel = sentinel
         self._service = service
-        self._looked_at = -LOOK
+        self._looked_at = self._waited_at = -max(LOOK, ALONE)
         self._seen: object = None
 
     def is_over(self) -> None:
@@ -110,6 +116,16 @@ class Term:
         if due:
             self._looked_at = now
         return due
+
+    @property
+    def is_copied(self) -> bool:
+        """Whether a replica is there that takes the place of a primary which dies, so that a write waits for it."""
+        return self._sentinel is not None and time.monotonic() - self._waited_at >= ALONE
+
+    def waited(self, replicas: int) -> None:
+        """So many had a write in the end."""
+        if not replicas:
+            self._waited_at = time.monotonic()
 
     def sees(self, primary: object) -> None:
         if self._seen not in (None, primary):

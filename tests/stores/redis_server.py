@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -88,6 +89,16 @@ class RedisServer:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+    @contextmanager
+    def stopped_short(self) -> Iterator[None]:
+        """Does nothing, and keeps its connections."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def _started(self) -> bool:
         options = {

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -145,6 +145,54 @@ def test_sentinels_lead_to_the_primary_and_to_the_next(store_class: Any, watched
         with redis.Redis(port=watched.primary().port) as client:
             assert client.info("replication")["role"] == "master"
     until(lambda: all(watched._knows_all(sentinel) for sentinel in watched.sentinels))
+
+
+@contextmanager
+def replicas_that_do_nothing(watched: Watched) -> Iterator[list[RedisServer]]:
+    until(lambda: all(watched._knows_all(sentinel) for sentinel in watched.sentinels))
+    replicas = [server for server in watched.servers if server is not watched.primary()]
+    with ExitStack() as stack:
+        for replica in replicas:
+            stack.enter_context(replica.stopped_short())
+        yield replicas
+
+
+def test_what_was_written_is_at_a_replica(store_class: Any, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it is lost with the primary: a lease, and two would renew; a new token, and the old one would be sent."""
+    monkeypatch.setattr("lumin_middleware.stores.redis.COPIED", PATIENCE * 1000)
+    with (
+        opened(partial(store_class, f"{watched.url}?socket_timeout={PATIENCE}")) as store,
+        ThreadPoolExecutor() as pool,
+    ):
+        key = str(uuid.uuid4())
+        exercise(store)
+        with replicas_that_do_nothing(watched) as replicas:
+            writing = pool.submit(store.swap, key, None, b"value", LONG)
+            with pytest.raises(TimeoutError):
+                writing.result(0.2)
+        assert writing.result(PATIENCE)
+        held = []
+        for replica in replicas:
+            with redis.Redis(port=replica.port) as client:
+                held.append(client.get(f"lumin:{key}"))
+        assert b"value" in held
+
+
+def test_where_no_replica_answers_writing_goes_on(
+    store_class: Any, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And waits once in a while only."""
+    monkeypatch.setattr("lumin_middleware.stores.redis.COPIED", 20)
+    monkeypatch.setattr("lumin_middleware.stores.redis_clients.ALONE", PATIENCE)
+    with (
+        opened(partial(store_class, watched.url)) as store,
+        redis.Redis(port=watched.primary().port) as primary,
+        replicas_that_do_nothing(watched),
+    ):
+        before = primary.info("commandstats").get("cmdstat_wait", {"calls": 0})["calls"]
+        for _ in range(3):
+            exercise(store)
+        assert primary.info("commandstats")["cmdstat_wait"]["calls"] == before + 1
 
 
 def test_a_sentinel_that_is_down_is_passed_over(store_class: Any, watched: Watched) -> None:

@@ -2,7 +2,7 @@
 
 One table, and one statement a verb, so that the server itself says who of many came first. Expiry goes by the server's
 clock. A statement that changes something is sent once: where its answer is lost, nobody knows whether it was done, and
-`StoreUnavailable` says so. Reading may be repeated, and is, once, because servers and firewalls cut idle connections.
+`StoreUnavailable` says so. Reading may be repeated, and is, because servers and firewalls cut idle connections.
 So a swap reads first: where that finds something else than `old`, it is answered; where it does not, there is a
 connection that lives. What the server says that it did not do (it is no primary any more, two transactions crossed)
 is asked again.
@@ -122,6 +122,10 @@ class _Postgres:
         errors = self._errors
         return isinstance(error, errors.ReadOnlySqlTransaction | errors.SerializationFailure | errors.DeadlockDetected)
 
+    def _was_kept(self, connection: Any, error: BaseException, since: float | None) -> bool:
+        """Whether it fails that a connection was kept for too long: at first any, then those that were made before."""
+        return isinstance(error, self._errors.OperationalError) and (since is None or connection.made < since)
+
     def _trouble(self, error: Exception) -> StoreUnavailable:
         if isinstance(error, self._errors.UndefinedTable):
             cure = f"there is no table {self.table}; make it with `lumin-middleware store create`"
@@ -181,7 +185,7 @@ class PostgresStore(_Postgres):
 
     @contextmanager
     def _held(self, key: str) -> Iterator[tuple[Any, bytes | None]]:
-        """What a key holds, and the connection that said so; asked once more where kept connections have died."""
+        """What a key holds, and the connection that said so; asked again where kept connections have died."""
         pool, free = self._pool()
         if not free.acquire(timeout=QUEUE):
             raise StoreUnavailable(_IN_USE)
@@ -196,7 +200,7 @@ class PostgresStore(_Postgres):
         finally:
             free.release()
 
-    def _look(self, pool: Any, key: str, *, again: bool = True) -> tuple[Any, bytes | None]:
+    def _look(self, pool: Any, key: str, *, since: float | None = None) -> tuple[Any, bytes | None]:
         self._refuse_if_down()
         try:
             connection = pool.getconn()
@@ -207,12 +211,12 @@ class PostgresStore(_Postgres):
             row = connection.execute(self._select, {"key": _digest(key)}).fetchone()
         except BaseException as error:
             pool.putconn(connection)
-            if not again or not isinstance(error, self._errors.OperationalError):
+            if not self._was_kept(connection, error, since):
                 raise
         else:
             return connection, None if row is None else row[0]
         pool.drain()
-        return self._look(pool, key, again=False)
+        return self._look(pool, key, since=since or time.monotonic())
 
     def _clean_up(self, connection: Any) -> None:
         if self._is_time_to_clean_up():
@@ -287,7 +291,7 @@ class AsyncPostgresStore(_Postgres):
         finally:
             free.release()
 
-    async def _look(self, pool: Any, key: str, *, again: bool = True) -> tuple[Any, bytes | None]:
+    async def _look(self, pool: Any, key: str, *, since: float | None = None) -> tuple[Any, bytes | None]:
         self._refuse_if_down()
         try:
             connection = await pool.getconn()
@@ -298,12 +302,12 @@ class AsyncPostgresStore(_Postgres):
             row = await (await connection.execute(self._select, {"key": _digest(key)})).fetchone()
         except BaseException as error:
             await pool.putconn(connection)
-            if not again or not isinstance(error, self._errors.OperationalError):
+            if not self._was_kept(connection, error, since):
                 raise
         else:
             return connection, None if row is None else row[0]
         await pool.drain()
-        return await self._look(pool, key, again=False)
+        return await self._look(pool, key, since=since or time.monotonic())
 
     async def _clean_up(self, connection: Any) -> None:
         if self._is_time_to_clean_up():

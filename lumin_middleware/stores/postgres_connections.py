@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -54,7 +55,7 @@ def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, 
 
 
 def bounded(connection: Any, operational_error: Any) -> Any:
-    """psycopg's class of connections, each of whose answers must come in time."""
+    """psycopg's class of connections, each of whose answers must come in time, and which know when they were `made`."""
 
     def too_late(self: Any) -> Any:
         self.pgconn.finish()  # whatever comes now is nobody's answer
@@ -63,6 +64,10 @@ def bounded(connection: Any, operational_error: Any) -> Any:
     if inspect.iscoroutinefunction(connection.wait):
 
         class AsyncBounded(connection):  # type: ignore[misc]
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self.made = time.monotonic()
+
             async def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
                 try:
                     return await super().wait(_in_time(gen, PATIENCE), TICK)
@@ -72,6 +77,10 @@ def bounded(connection: Any, operational_error: Any) -> Any:
         return AsyncBounded
 
     class Bounded(connection):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.made = time.monotonic()
+
         def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
             try:
                 return super().wait(_in_time(gen, PATIENCE), TICK)

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
+import psycopg_pool
 import pytest
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
@@ -276,6 +277,24 @@ def test_connections_that_a_firewall_forgot_are_opened_again(store_class: Any, u
         for old, new in ((None, b"first"), (b"first", b"second")):
             relay.forget()
             assert store.swap("key", old, new, LONG)
+
+
+def test_a_connection_that_came_to_the_pool_after_others_had_died_is_old_as_well(
+    store_class: Any, url: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was under way, or somebody gave it back, while the pool was drained of what it kept."""
+
+    async def drain(_: object) -> None: ...
+
+    monkeypatch.setattr(psycopg_pool.ConnectionPool, "drain", lambda _: None)
+    monkeypatch.setattr(psycopg_pool.AsyncConnectionPool, "drain", drain)
+    with (
+        Relay(port_of(url)) as relay,
+        opened(partial(store_class, relayed(url, relay), table=table)) as store,
+    ):
+        use_many_connections(store, lambda: len(relay.clients))
+        relay.forget()
+        assert store.swap("key", None, b"value", LONG)
 
 
 def test_a_server_that_never_answers_is_unavailable(store_class: Any) -> None:

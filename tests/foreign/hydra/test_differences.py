@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.short_keys import long
+
 from .cases import CASES
 from .differences import ON_PURPOSE, ask, recorded
 from .emulated import Emulated, emulated
@@ -14,7 +16,7 @@ from .server import Hydra
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulated]:
-    with emulated() as server:
+    with long(), emulated() as server:
         yield server
 
 

@@ -103,7 +103,7 @@ class AsyncPool(httpx2.AsyncClient):
         try:
             response = await super().send(request, stream=True, **options)
         except CUT:
-            if not attempt.may_be_repeated():
+            if self.is_closed or not attempt.may_be_repeated():
                 raise
             response = await self._anew.send(request, stream=True, **options)
         if not stream:
@@ -137,7 +137,7 @@ class Pool(httpx2.Client):
         try:
             response = super().send(request, stream=True, **options)
         except CUT:
-            if not attempt.may_be_repeated():
+            if self.is_closed or not attempt.may_be_repeated():
                 raise
             response = self._anew.send(request, stream=True, **options)
         if not stream:

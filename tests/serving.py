@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from lumin_middleware.emulator.uvicorn_server import stop_listening
 from tests.patience import PATIENCE
 
 
@@ -39,6 +40,7 @@ class Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._over.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await stop_listening(sockets or ())
         for server in self.servers:
             server.close()
         for connection in [*self.server_state.connections]:

@@ -142,6 +142,34 @@ async def test_it_sees_it_with_the_first_byte(site, needed, status):
     assert seen[0] == ("http.response.start", status, {"item": "one"})
 
 
+async def test_it_sees_what_a_router_below_another_s_mount_found(site):
+    """Which puts it in the place of what the outer one found."""
+    seen = []
+
+    async def item(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("here")
+
+    class Measured:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            async def watch(message):
+                seen.append((scope.get("endpoint"), scope.get("path_params")))
+                await send(message)
+
+            await self.app(scope, receive, watch)
+
+    inner = LuminMiddleware(Starlette(routes=[Route("/items/{id}", item)]), site.config, clock=site.clock)
+    outer = Starlette(routes=[Mount("/t/{tenant}", Measured(inner))])
+    site.processes = [inner]
+    browser, signed_in = Browser(outer, site), Browser(inner, site)
+    await signed_in.sign_in("/items/2")
+    browser.cookies = signed_in.cookies
+    assert (await browser.fetch("GET", "/t/1/items/2")).text == "here"
+    assert seen[0] == (item, {"tenant": "1", "id": "2"})
+
+
 @pytest.mark.parametrize("before", [{}, {"own": "of the lifespan"}], ids=["alone", "beside others"])
 async def test_what_it_notes_in_the_state_meanwhile_stays(site, before):
     state = {"status": None, **before}

@@ -142,6 +142,25 @@ async def test_many_at_once_on_dead_connections_are_all_answered(peer, make):
     await close(client)
 
 
+async def test_who_has_closed_the_connections_has_nothing_sent_again(make):
+    """A call that was under way, and is cut off by that, is not made twice."""
+    arrived, over = threading.Event(), threading.Event()
+    peer = Peer(lambda _: (arrived.set(), over.wait()))
+    client = make(peer.url)
+    await done(client.get("/first"))
+    call = asyncio.create_task(
+        client.get("/x") if isinstance(client, httpx2.AsyncClient) else asyncio.to_thread(client.get, "/x")
+    )
+    await asyncio.to_thread(arrived.wait)
+    await close(client)
+    over.set()
+    with pytest.raises((httpx2.HTTPError, RuntimeError)):
+        await call
+    assert len(peer.requests) == 2
+    assert "_anew" not in vars(client)
+    peer.close()
+
+
 async def test_no_cookie_is_kept(peer, make):
     client = make(peer.url)
     for _ in range(2):

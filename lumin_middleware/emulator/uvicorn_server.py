@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -13,6 +14,22 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .faults import TRANSPORT
+
+GRACE = 1.0
+"""Seconds for whoever does not let itself be cancelled."""
+
+ACCEPTING = 4
+"""Turns of the loop until whoever was accepted is a connection. asyncio forgets one that it accepts as a server closes,
+and its client would wait for ever."""
+
+
+async def stop_listening(sockets: Iterable[socket.socket]) -> None:
+    """Lets nobody in any more, and whoever is at the door."""
+    for listener in sockets:
+        with suppress(NotImplementedError):  # a loop without readers
+            asyncio.get_running_loop().remove_reader(listener)
+    for _ in range(ACCEPTING):
+        await asyncio.sleep(0)
 
 
 class Protocol(H11Protocol):
@@ -63,6 +80,7 @@ class Server(uvicorn.Server):
             await self._over.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await stop_listening(sockets or ())
         for server in self.servers:
             server.close()
         for connection in [*self.server_state.connections]:
@@ -70,6 +88,7 @@ class Server(uvicorn.Server):
         tasks = [*self.server_state.tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE)
         for listener in sockets or ():
             listener.close()

@@ -160,8 +160,8 @@ class Passage:
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `route`, `path_params`, …
 
-        What was added, by the first byte of an answer, which is when a measuring middleware looks; whatever else was
-        changed, at the end.
+        What was added, and what a router found, by the first byte of an answer, which is when a measuring middleware
+        looks; whatever else was changed, at the end.
         """
         scope, passed, before = self._scope, self._passed, self._before
         try:
@@ -219,8 +219,12 @@ class Passage:
         """The first message of an answer, with what is ours."""
         visit = self._visit
         self._started = True
-        passed, state = self._passed, self._passed.get("state")
-        if len(passed) != len(self._before) or (state and len(state) > 1):
+        passed, before, state = self._passed, self._before, self._passed.get("state")
+        if (
+            len(passed) != len(before)
+            or (state and len(state) > 1)
+            or passed.get("endpoint") is not before.get("endpoint")  # a router below another's mount
+        ):
             self._hand_back()
         if visit.session is None:
             return message

@@ -84,10 +84,10 @@ class RedisStore:
                 return write(client, term, "EVAL", SWAP, 1, *arguments)
 
         def write(client: Any, term: Term, *command: Any) -> Any:
-            if not term.is_copied:
+            if not term.is_copied():
                 return client.execute_command(*command)
             with client.pipeline(transaction=False) as together:  # by one connection, whose writes are waited for
-                together.execute_command(*command).execute_command("WAIT", 1, COPIED)
+                together.execute_command(*command).execute_command("WAIT", 1, _patience(client))
                 return _waited_for(term, *together.execute(raise_on_error=False))
 
         return bool(self._asked(run))
@@ -169,10 +169,10 @@ class AsyncRedisStore:
                 return await write(client, term, "EVAL", SWAP, 1, *arguments)
 
         async def write(client: Any, term: Term, *command: Any) -> Any:
-            if not term.is_copied:
+            if not term.is_copied():
                 return await client.execute_command(*command)
             async with client.pipeline(transaction=False) as together:
-                together.execute_command(*command).execute_command("WAIT", 1, COPIED)
+                together.execute_command(*command).execute_command("WAIT", 1, _patience(client))
                 return _waited_for(term, *await together.execute(raise_on_error=False))
 
         return bool(await self._asked(run))
@@ -222,10 +222,18 @@ def _arguments(name: str, old: bytes | None, new: bytes | None, ttl: float) -> t
 
 def _waited_for(term: Term, answer: Any, replicas: Any) -> Any:
     """The answer to a write. Errors come as values: redis-py would put the command into what it raises."""
+    term.waited(replicas if isinstance(replicas, int) else 0)
     if isinstance(answer, Exception):
         raise answer
-    term.waited(replicas if isinstance(replicas, int) else 0)
+    if str(replicas).startswith("UNBLOCKED"):  # it is a primary no more, and what it took may be lost
+        raise replicas
     return answer
+
+
+def _patience(client: Any) -> int:
+    """Milliseconds that a write waits for a replica, which the client itself must outwait."""
+    limit = client.connection_pool.connection_kwargs.get("socket_timeout")
+    return COPIED if limit is None else max(1, min(COPIED, int(limit * 500)))
 
 
 def is_no_primary(error: BaseException, redis: Any) -> bool:

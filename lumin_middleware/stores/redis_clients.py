@@ -103,7 +103,8 @@ class Term:
         self.number = 0
         self._sentinel = sentinel
         self._service = service
-        self._looked_at = self._waited_at = -max(LOOK, ALONE)
+        self._looked_at = -LOOK
+        self._in_vain: float | None = None
         self._seen: object = None
 
     def is_over(self) -> None:
@@ -117,15 +118,20 @@ class Term:
             self._looked_at = now
         return due
 
-    @property
     def is_copied(self) -> bool:
-        """Whether a replica is there that takes the place of a primary which dies, so that a write waits for it."""
-        return self._sentinel is not None and time.monotonic() - self._waited_at >= ALONE
+        """Whether there are replicas, one of which will take the primary's place, so that a write waits for them. Where
+        one waited in vain, another one tries again after a while, and the others do not wait."""
+        if self._sentinel is None or self._in_vain is None:
+            return self._sentinel is not None
+        now = time.monotonic()
+        is_due = now - self._in_vain >= ALONE
+        if is_due:
+            self._in_vain = now
+        return is_due
 
     def waited(self, replicas: int) -> None:
         """So many had a write in the end."""
-        if not replicas:
-            self._waited_at = time.monotonic()
+        self._in_vain = None if replicas else time.monotonic()
 
     def sees(self, primary: object) -> None:
         if self._seen not in (None, primary):

@@ -105,6 +105,17 @@ def test_it_stops_although_a_request_still_waits():
     assert len(seen) == 1
 
 
+def test_whoever_comes_as_it_ends_is_not_left_waiting():
+    request = b"GET /.well-known/openid-configuration HTTP/1.1\r\nHost: emulator\r\n\r\n"
+    for _ in range(20):
+        with serve() as running:
+            assert httpx2.get(running.base, timeout=PATIENCE).status_code
+            client = socket.create_connection(("127.0.0.1", urlsplit(running.base).port or 0), timeout=PATIENCE)
+            client.sendall(request)
+        with client, suppress(ConnectionResetError):
+            client.recv(1)
+
+
 def test_it_runs_in_the_foreground_until_it_is_interrupted_and_prints_nothing():
     code = "from lumin_middleware.emulator import run; run(port=0, ready=lambda at: print(at.base, flush=True))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -71,6 +71,18 @@ def test_nobody_who_was_used_goes_before_somebody_who_was_not(limit):
         assert memo._size == sum(cost(each) for each in kept)
 
 
+def test_where_many_were_used_nobody_waits_until_the_last_was_looked_at(monkeypatch):
+    monkeypatch.setattr("lumin_middleware.sessions.memo.CHANCES", 10)
+    memo: Memo[Known] = Memo(100 * cost(b"000"))
+    people = [b"%03d" % each for each in range(100)]
+    for key in people:
+        memo.put(key, Known(0))
+        memo.get(key)
+    memo.put(b"100", Known(0))
+    assert [key for key in people if key not in memo._entries] == [people[10]]
+    assert sum(entry.used for entry in memo._entries.values()) == 89
+
+
 def test_who_comes_once_pushes_out_nobody_who_comes_often():
     memo: Memo[Known] = Memo(1000 * cost(b"00000"))
     regulars = [b"%05d" % each for each in range(300)]

@@ -23,6 +23,8 @@ from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.ports import Store
 from lumin_middleware.stores import AsyncRedisStore, RedisStore
 from lumin_middleware.stores.contract import opened
+from lumin_middleware.stores.redis import _waited_for
+from lumin_middleware.stores.redis_clients import Term
 from tests.patience import PATIENCE
 
 from .redis_server import RedisServer, Relay, Watched, until
@@ -193,6 +195,45 @@ def test_where_no_replica_answers_writing_goes_on(
         for _ in range(3):
             exercise(store)
         assert primary.info("commandstats")["cmdstat_wait"]["calls"] == before + 1
+
+
+def test_a_client_that_waits_for_less_long_outwaits_the_replicas(store_class: Any, watched: Watched) -> None:
+    url = f"{watched.url}?socket_timeout=0.4"
+    with opened(partial(store_class, url)) as store, replicas_that_do_nothing(watched):
+        recover(store)
+        exercise(store)
+
+
+def test_what_a_primary_took_that_is_none_any_more_is_unknown(
+    store_class: Any, redis_binary: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lumin_middleware.stores.redis.COPIED", PATIENCE * 1000)
+    with (
+        Watched(redis_binary) as watched,
+        opened(partial(store_class, f"{watched.url}?socket_timeout={PATIENCE}")) as store,
+        ThreadPoolExecutor() as pool,
+    ):
+        exercise(store)
+        with redis.Redis(port=watched.primary().port) as primary, replicas_that_do_nothing(watched) as replicas:
+            writing = pool.submit(store.swap, "key", None, b"value", LONG)
+            until(lambda: primary.info("clients")["blocked_clients"] == 1)
+            primary.replicaof("127.0.0.1", replicas[0].port)
+            with pytest.raises(StoreUnavailable):
+                writing.result(PATIENCE)
+
+
+def test_one_write_at_a_time_tries_whether_there_are_replicas_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    term = Term(sentinel=object())
+    assert term.is_copied()
+    with pytest.raises(ConnectionError):  # which did not happen, and waited all the same
+        _waited_for(term, ConnectionError(), 0)
+    assert not term.is_copied()
+    monkeypatch.setattr("lumin_middleware.stores.redis_clients.ALONE", 0.0)
+    assert term.is_copied()
+    monkeypatch.setattr("lumin_middleware.stores.redis_clients.ALONE", LONG)
+    assert not term.is_copied()
+    assert _waited_for(term, 1, 1) == 1
+    assert term.is_copied()
 
 
 def test_a_sentinel_that_is_down_is_passed_over(store_class: Any, watched: Watched) -> None:

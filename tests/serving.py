@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,44 +10,27 @@ from typing import Any
 
 import uvicorn
 
-from lumin_middleware.emulator.uvicorn_server import stop_listening
+from lumin_middleware.emulator import uvicorn_server
 from tests.patience import PATIENCE
 
 
-class Server(uvicorn.Server):
-    """Ends when it is told; what is still served then is cut off."""
+class Server(uvicorn_server.Server):
+    """The emulator's, for any application: one with a lifespan, whose answers have a date."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.up = threading.Event()
-        self._over = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.up.set()
 
     async def main_loop(self) -> None:
-        await self.on_tick(0)  # what each answer has
-        await self._over.wait()
-
-    def end(self) -> None:
-        """Ends it, from another thread, once it is up."""
-        self.should_exit = True
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._over.set)
+        await self.on_tick(0)
+        await super().main_loop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await stop_listening(sockets or ())
-        for server in self.servers:
-            server.close()
-        for connection in [*self.server_state.connections]:
-            connection.transport.abort()
-        tasks = [*self.server_state.tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await super().shutdown(sockets)
         await self.lifespan.shutdown()
 
 

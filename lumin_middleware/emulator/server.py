@@ -87,6 +87,6 @@ def _base(listener: socket.socket) -> str:
 
 
 def _server(emulator: Emulator) -> Server:
-    from .uvicorn_server import Server  # an extra brings uvicorn
+    from .uvicorn_server import serving  # an extra brings uvicorn
 
-    return Server(emulator.app)
+    return serving(emulator.app)

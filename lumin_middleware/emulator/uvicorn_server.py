@@ -45,20 +45,7 @@ class Server(uvicorn.Server):
     whether it should, which whoever starts one for each test waits for.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        config = uvicorn.Config(
-            app,
-            http=Protocol,
-            loop="asyncio",
-            ws="none",
-            lifespan="off",
-            proxy_headers=False,
-            log_config=None,
-            access_log=False,
-            date_header=False,  # the emulator writes it: its clock may be wrong on purpose
-            server_header=False,
-            timeout_keep_alive=75,  # longer than clients keep idle connections: one that closes loses a request
-        )
+    def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._over = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,3 +79,22 @@ class Server(uvicorn.Server):
             await asyncio.wait(tasks, timeout=GRACE)
         for listener in sockets or ():
             listener.close()
+
+
+def serving(app: ASGIApp) -> Server:
+    """What serves an emulator."""
+    return Server(
+        uvicorn.Config(
+            app,
+            http=Protocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            log_config=None,
+            access_log=False,
+            date_header=False,  # the emulator writes it: its clock may be wrong on purpose
+            server_header=False,
+            timeout_keep_alive=75,  # longer than clients keep idle connections: one that closes loses a request
+        )
+    )

@@ -5,8 +5,8 @@ REDIS ?= 6.0.0 6.4.0 7.4.1
 # Bytecode is kept: the tests start hundreds of programs, each of which would compile the package anew.
 export PYTHONDONTWRITEBYTECODE =
 
-# Tests wait for programs a third of the time, so that there are workers for twice the cores. Each has tests that are
-# neighbours for as long as there are any, so that servers and browsers start once.
+# Tests wait for programs and servers, so that there are workers for twice the cores. Each has tests that are neighbours
+# for as long as there are any, so that servers and browsers start once.
 WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 PYTEST = pytest -q -n $(WORKERS) --dist worksteal
 

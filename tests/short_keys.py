@@ -1,6 +1,6 @@
 """Keys of 2048 bits for the emulator, which sign in a sixth of the time.
 
-Its own have 4096, as Hydra's have: a signature takes seven milliseconds, and a run of the tests makes ten thousands.
+Its own have 4096, as Hydra's have: a signature takes six milliseconds, and each sign-in and each renewal has one.
 How long they are, only an ID token's length tells; what is about that asks for the fixture `long_keys`.
 """
 

@@ -19,8 +19,8 @@ GRACE = 1.0
 """Seconds for whoever does not let itself be cancelled."""
 
 ACCEPTING = 4
-"""Turns of the loop until whoever was accepted is a connection. asyncio forgets one that it accepts as a server closes,
-and its client would wait for ever."""
+"""Turns of the loop until whoever was accepted is a connection: its task begins, makes a transport, which calls the
+protocol, and one to spare. asyncio forgets whom it accepts as a server closes, and that client would wait for ever."""
 
 
 async def stop_listening(sockets: Iterable[socket.socket]) -> None:

@@ -123,7 +123,8 @@ class _Postgres:
         return isinstance(error, errors.ReadOnlySqlTransaction | errors.SerializationFailure | errors.DeadlockDetected)
 
     def _was_kept(self, connection: Any, error: BaseException, since: float | None) -> bool:
-        """Whether it fails that a connection was kept for too long: at first any, then those that were made before."""
+        """Whether another connection may fare better: after the first failure any; then after one of a connection that
+        is older than that, for what is under way as the pool is drained comes to it later."""
         return isinstance(error, self._errors.OperationalError) and (since is None or connection.made < since)
 
     def _trouble(self, error: Exception) -> StoreUnavailable:

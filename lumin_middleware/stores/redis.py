@@ -9,9 +9,9 @@ else than `old`, it is answered; where it does not, there is a connection now th
 A server that says it is no primary has done nothing, so either verb is sent to another once, on a new connection.
 
 The server must not evict what is alive (`maxmemory-policy noeviction`, the default). Behind Sentinels a swap
-is answered when a replica has it, too (`WAIT`): a refresh token that is sent twice, because nobody knows any
-more who renews, ends its session. Where another replica takes over, or one of another set-up, the last moments
-before it may be lost.
+is answered when a replica has it, too (`WAIT`): where a primary takes with it who renews, a refresh token is
+sent twice, and that ends its session. Where a replica takes over that has not got it, as in any other set-up,
+the last moments may be lost.
 
 redis-py is imported when the first store is made, not with this module.
 """
@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .redis_clients import COPIED, Term, Turns, client_maker, import_redis, trouble
+from .redis_clients import Term, Turns, client_maker, import_redis, trouble
 
 SWAP = """
 local held = redis.call("GET", KEYS[1])
@@ -37,6 +37,9 @@ else redis.call("SET", KEYS[1], ARGV[3], "PX", ARGV[4]) end
 return 1
 """
 SWAP_SHA = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
+
+COPIED = 500
+"""Milliseconds that a write waits for a replica to have it. One near by takes less than one."""
 
 
 class RedisStore:

@@ -43,11 +43,9 @@ _SEVERAL = re.compile(
 LOOK = 1.0
 """Seconds between two questions of one process to the Sentinels; they themselves look at their servers every second."""
 
-COPIED = 500
-"""Milliseconds that a write waits for a replica to have it. One near by takes less than one."""
-
 ALONE = 5.0
-"""Seconds for which no write waits after one that waited in vain, for there may be no replica left."""
+"""Seconds for which no write waits after one that waited in vain, for there may be no replica left: ten times what that
+one waited, so that a site without replicas feels little of it."""
 
 SENTINEL_PORT = 26379
 SERVER_PORT = 6379

@@ -58,13 +58,10 @@ def authorization_request(
 ) -> str:
     """RFC 6749, 4.1.1, with PKCE (RFC 7636, 4.3) and a nonce (OpenID Connect Core 1.0, 3.1.2.1)."""
     same = _same_for_all(server.authorization_endpoint, config.client_id, config.redirect_uri, transaction.scope)
-    own = {
-        "state": transaction.state,
-        "nonce": transaction.nonce,
-        "code_challenge": create_s256_code_challenge(transaction.code_verifier),
-        **extra,
-    }
-    return f"{same}&{urlencode(own)}"
+    code_challenge = create_s256_code_challenge(transaction.code_verifier)
+    # The three are made of letters that no URL needs escaped (RFC 3986, 2.3); what a browser adds may be of any.
+    own = f"{same}&state={transaction.state}&nonce={transaction.nonce}&code_challenge={code_challenge}"
+    return f"{own}&{urlencode(extra)}" if extra else own
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import sys
 
+from tests.proxies.rig import Program
+
 from . import proxies, requests, servers, sizes, stores
 
 BENCHMARKS = {
@@ -17,6 +19,7 @@ BENCHMARKS = {
 
 
 def main(names: list[str]) -> None:
+    Program.forks = False
     print(f"Python {platform.python_version()}, {platform.machine()}")
     for name in names or BENCHMARKS:
         BENCHMARKS[name]()

@@ -10,7 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -41,6 +42,20 @@ class Load:
     p99: float = 0.0
 
 
+@contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """What is started here runs on that core of those that there are, where a system lets it be said: a load takes
+    nothing from who bears it, and the threads of a server do not wait for each other from two cores."""
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
+    if before:
+        os.sched_setaffinity(0, {sorted(before)[number]})
+    try:
+        yield
+    finally:
+        if before:
+            os.sched_setaffinity(0, before)
+
+
 def in_turns(targets: Mapping[str, Target], *, rounds: int = ROUNDS, seconds: int = SECONDS) -> dict[str, Load]:
     """The load that each bears, by name: each round loads every target once, and the best of the rounds counts, since a
     busy machine only ever adds to what a request takes; of the times that people wait, the median."""
@@ -63,7 +78,8 @@ def _load(target: Target, *, seconds: int) -> Load:
     headers = [part for name, value in target.headers.items() for part in ("-H", f"{name}: {value}")]
     before = _cpu(target.pids)
     command = [_wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", *headers, target.url]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with on_core(-1):
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         raise RuntimeError(f"not every answer from {target.url} was good:\n{said}")
     count, rate = re.search(r"(\d+) requests in", said), re.search(r"Requests/sec:\s*([\d.]+)", said)

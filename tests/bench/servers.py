@@ -12,7 +12,7 @@ from pathlib import Path
 from lumin_middleware import LuminMiddleware
 from tests.proxies.rig import Program, free_port
 
-from .load import CONNECTIONS, Target, in_turns
+from .load import CONNECTIONS, Target, in_turns, on_core
 from .measure import run
 from .rig import SECRET_KEY, bare, config, party, signed_in
 
@@ -69,9 +69,9 @@ async def _served() -> None:
 def _server(command: list[str], environment: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Target]:
     port = free_port()
     arguments = [part.format(port=port) for part in command]
-    with (
-        tempfile.NamedTemporaryFile() as log,
-        Program([sys.executable, "-m", *arguments], Path(log.name), env=environment) as program,
-    ):
-        program.until_it_listens(port)
-        yield Target(f"http://127.0.0.1:{port}/things/12", headers, (program.process.pid,))
+    with tempfile.NamedTemporaryFile() as log:
+        with on_core(0):
+            program = Program([sys.executable, "-m", *arguments], Path(log.name), env=environment)
+        with program:
+            program.until_it_listens(port)
+            yield Target(f"http://127.0.0.1:{port}/things/12", headers, (program.process.pid,))

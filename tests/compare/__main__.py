@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.load import CONNECTIONS, Target, in_turns
+from tests.proxies.rig import Program
 from tests.stores.redis_server import RedisServer, find_binary
 
 from . import behaviour, page
@@ -70,6 +71,7 @@ def main(arguments: list[str]) -> None:
 
 async def compare(wanted: list[Peer], depth: Depth) -> dict[str, Any]:
     """All measures, by peer."""
+    Program.forks = False
     began, load = time.monotonic(), os.getloadavg()[0]
     with ExitStack() as stack:
         around = Surroundings(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import httpx2
 
@@ -64,10 +64,15 @@ def free_port() -> int:
 class Program:
     """A running program. What it writes is kept for whoever asks why it did not do what it should."""
 
+    forks: ClassVar[bool] = True
+    """Whether Python's programs are forks of one that has imported more than they need. They are not where what they
+    cost is measured."""
+
     def __init__(self, command: list[str], log: Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         with log.open("wb") as stream:
-            popen = spawning.Popen if command[:2] == [sys.executable, "-m"] else subprocess.Popen
+            is_fork = self.forks and command[:2] == [sys.executable, "-m"]
+            popen = spawning.Popen if is_fork else subprocess.Popen
             self.process = popen(command, cwd=cwd, env=env, stdout=stream, stderr=subprocess.STDOUT)
 
     def __enter__(self) -> Self:

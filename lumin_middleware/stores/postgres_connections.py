@@ -55,7 +55,8 @@ def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, 
 
 
 def bounded(connection: Any, operational_error: Any) -> Any:
-    """psycopg's class of connections, each of whose answers must come in time, and which know when they `began` to be made."""
+    """psycopg's class of connections, each of whose answers must come in time, and which know when each `began` to be
+    made."""
 
     def too_late(self: Any) -> Any:
         self.pgconn.finish()  # whatever comes now is nobody's answer

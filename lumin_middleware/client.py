@@ -97,7 +97,8 @@ class _Client:
     def require(self, scope: str) -> None:
         """Raises `InsufficientScope` where one of these scopes, space-separated, was not granted.
 
-        Let it through: the middleware answers 403, or asks the person for the permission.
+        Let it through: the middleware answers 403, or asks the person for the permission. Who would catch it looks at
+        `scope` instead: a 500 of the application's that comes after it is taken for it.
         """
         missing = " ".join(each for each in scope.split() if each not in self.scope)
         if missing:

@@ -19,7 +19,7 @@ from django.core.signals import got_request_exception
 from django.db import IntegrityError
 from django.utils.functional import SimpleLazyObject
 
-from .errors import LoginRequired, to_be_answered
+from .errors import to_be_answered
 from .journal import Seldom
 from .lookup import lumin
 from .protocol.claims import verified_email
@@ -70,10 +70,10 @@ class UserMiddleware(ChallengeMiddleware):
 def _user(request: Any) -> Any:
     from django.contrib.auth.models import AnonymousUser
 
-    try:
-        claims = lumin(request).claims
-    except LoginRequired:
+    client = lumin.optional(request)
+    if client is None:
         return AnonymousUser()
+    claims = client.claims
     user = authenticate(request, lumin_claims=claims)
     if user is None and not claims.get("sub"):
         # As an anonymous user they would be sent to sign in again, and come back as nobody again.

@@ -25,6 +25,9 @@ class Lookup:
     is asked to sign in. On a `public` page it raises that always: nobody is looked for there, so a sign-in would not
     help, and who has one gets a page that says so (`optional` is the cure). Raises `ClientMisused` where the middleware
     is not in front.
+
+    Who would catch `LoginRequired` asks `lumin.optional` instead. Many frameworks answer every error with a 500 and keep
+    the error to themselves, so a 500 that comes after ours is taken for ours, and the person is asked to sign in.
     """
 
     responses: ClassVar[dict[int | str, dict[str, Any]]] = {

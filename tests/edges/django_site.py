@@ -94,6 +94,18 @@ def guarded(request: HttpRequest) -> HttpResponse:
     return _told(request.user)
 
 
+class Bug(Exception):
+    """Of the application."""
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """A page that looks who it is, and fails for a reason of its own."""
+    str(request.user)
+    if "answer" in request.GET:
+        return HttpResponse("of the application", status=500)
+    raise Bug("of the application")
+
+
 async def need_async(request: HttpRequest) -> HttpResponse:
     return HttpResponse((await lumin(request).get("user/info")).content)
 
@@ -101,6 +113,8 @@ async def need_async(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("me", me),
     path("maybe", me),
+    path("maybe-broken", broken),
+    path("public-broken", broken),
     path("me-async", me_async),
     path("rename", rename),
     path("need", need),
@@ -108,6 +122,7 @@ urlpatterns = [
     path("need-blocking", need_blocking),
     path("guarded", guarded),
 ]
-config = replace(LuminConfig.from_env(), optional=["/maybe", "/guarded"], id_token="auto")
+OPTIONAL = ["/maybe", "/maybe-broken", "/guarded"]
+config = replace(LuminConfig.from_env(), optional=OPTIONAL, public=["/public-broken"], id_token="auto")
 asgi_app = AsgiMiddleware(get_asgi_application(), config)
 wsgi_app = WsgiMiddleware(get_wsgi_application(), config)

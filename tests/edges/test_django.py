@@ -57,8 +57,9 @@ def _site(
         variables = servers.environment(emulated, origin, "memory://", **more)
         with servers.start(server, app, listener, variables) as running:
             yield Site(emulated, origin, views)
-            # Django logs each refusal of a view with where it was made.
-            assert running.said().count("Traceback") == running.said().count("PermissionDenied: ")
+            # Django logs each refusal of a view, and each bug, with where it was made.
+            said = running.said()
+            assert said.count("Traceback") == said.count("PermissionDenied: ") + said.count("Bug: of the application")
 
 
 @pytest.fixture(
@@ -130,6 +131,13 @@ def test_where_nobody_is_signed_in_the_user_is_anonymous(site):
     with site.browser() as browser:
         said = browser.fetch("/maybe").json()
     assert (said["id"], said["is_authenticated"]) == (None, False)
+
+
+@pytest.mark.parametrize("page", ["/maybe-broken", "/maybe-broken?answer", "/public-broken", "/public-broken?answer"])
+def test_a_bug_after_a_look_at_the_user_is_the_application_s(site, page):
+    with site.browser() as browser:
+        assert browser.navigate(page).status_code == 500
+        assert browser.fetch(page).status_code == 500
 
 
 def test_a_user_is_brought_up_to_date(mira):

@@ -18,7 +18,6 @@ from starlette.types import Message, Receive, Scope, Send
 from .config import LuminConfig
 from .errors import ConfigurationError, LuminError
 from .model import Request
-from .ports import AsyncStore, Store
 from .runtime.answering import deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
@@ -28,7 +27,7 @@ from .runtime.scopes import apart, as_specified, is_plain, read
 from .runtime.startup import NotSetUp, is_being_served, look_at_root_path, require_way_out
 from .site.relying_party import RelyingParty
 from .site.visit import Visit
-from .stores import NamedStore
+from .stores import named
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
@@ -63,7 +62,9 @@ class LuminMiddleware:
             if isinstance(app, LuminMiddleware):
                 raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
             self.config = config if config is not None else LuminConfig.from_env()
-            self._store = _store(self.config, clock)
+            self._store = named.of_setting(
+                self.config.store, asynchronous=True, fingerprint=self.config.fingerprint, clock=clock
+            )
             require_way_out()
             look_at_root_path(self.config, self._root_path)
         except ConfigurationError as error:
@@ -179,10 +180,13 @@ class LuminMiddleware:
     async def aclose(self) -> None:
         """Finishes what must not be cut short and closes the connections of this event loop.
 
-        The server's lifespan does this; call it where there is none. The next request makes new ones.
+        Those of a store that a setting names as well; one that you made is yours to close. The server's lifespan does
+        this; call it where there is none. The next request makes new ones.
         """
         self._last = None
         await self._loops.aclose()
+        if self._not_set_up is None:
+            await self._store.aclose(in_use=self._loops.in_use)
 
 
 def _twice() -> ConfigurationError:
@@ -198,13 +202,6 @@ def parameters(app: object) -> int | None:
     if any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in found):
         return None
     return sum(1 for each in found if each.default is each.empty and each.kind is not each.KEYWORD_ONLY)
-
-
-def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Store | AsyncStore]:
-    store = config.store
-    if not isinstance(store, str):
-        return lambda: store
-    return NamedStore(store, asynchronous=True, fingerprint=config.fingerprint, clock=clock)
 
 
 def _root_path(app: object) -> str:

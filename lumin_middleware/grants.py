@@ -23,7 +23,7 @@ from .config import LuminConfig
 from .errors import LuminError, NotConnected, SessionEnded
 from .journal import say
 from .model import Session
-from .ports import AsyncStore, Store, run
+from .ports import run
 from .runtime.event_loop import AsyncWorld
 from .runtime.loops import Loops
 from .runtime.threads import ThreadWorld
@@ -32,7 +32,7 @@ from .site.connect import DEFAULT_NAME
 from .site.parts import Parts
 from .site.people import People, SignedIn
 from .site.places import Places
-from .stores import NamedStore
+from .stores import named
 
 T = TypeVar("T")
 
@@ -59,14 +59,11 @@ class _Grants:
         self.config = config = config if config is not None else LuminConfig.from_env()
         self._clock = clock
         self._places = Places(config)
-        if isinstance(config.store, str):
-            if config.store == "memory://":
-                say("grants_in_memory")
-            self._store: Callable[[], Any] = NamedStore(
-                config.store, asynchronous=asynchronous, fingerprint=config.fingerprint, clock=clock
-            )
-        else:
-            self._store = lambda: config.store
+        self._store = named.of_setting(
+            config.store, asynchronous=asynchronous, fingerprint=config.fingerprint, clock=clock
+        )
+        if config.store == "memory://":
+            say("grants_in_memory")
 
     @property
     def store_file(self) -> str:
@@ -178,17 +175,21 @@ class Grants(_Grants):
         run(People(self._site()[0]).forget(subject))
 
     def close(self) -> None:
-        """Saves what could not be saved yet, and gives back this process's connections. Another call makes new ones."""
+        """Saves what could not be saved yet, and gives back this process's connections. Another call makes new ones.
+
+        Those of a store that a setting names as well; one that you made is yours to close.
+        """
         found = self._processes.pop(os.getpid(), None)
         if found is not None:
             parts, world = found
             run(parts.finish())
             world.close()
+        self._store.close()
 
     def _site(self) -> tuple[Parts, ThreadWorld]:
         process = os.getpid()
         if process not in self._processes:
-            store: Store = self._store()
+            store: Any = self._store()  # the blocking kind: it was looked at
             world = ThreadWorld(self.config, store, self._clock)
             self._processes.setdefault(process, (Parts(self.config, world), world))
         return self._processes[process]
@@ -246,13 +247,16 @@ class AsyncGrants(_Grants):
         await People(self._site()[0]).forget(subject)
 
     async def aclose(self) -> None:
-        """Finishes what must not be cut short, and closes the connections of this event loop."""
+        """Finishes what must not be cut short, and closes the connections of this event loop.
+
+        Those of a store that a setting names as well; one that you made is yours to close. Another call makes new ones.
+        """
         await self._loops.aclose()
+        await self._store.aclose(in_use=self._loops.in_use)
 
     def _site(self) -> tuple[Parts, AsyncWorld]:
         return self._loops.on(asyncio.get_running_loop())
 
     def _new_site(self) -> tuple[Parts, AsyncWorld]:
-        store: Store | AsyncStore = self._store()
-        world = AsyncWorld(self.config, store, self._clock)
+        world = AsyncWorld(self.config, self._store(), self._clock)
         return Parts(self.config, world), world

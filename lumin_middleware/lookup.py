@@ -26,8 +26,8 @@ class Lookup:
     help, and who has one gets a page that says so (`optional` is the cure). Raises `ClientMisused` where the middleware
     is not in front.
 
-    Who would catch `LoginRequired` asks `lumin.optional` instead. Many frameworks answer every error with a 500 and keep
-    the error to themselves, so a 500 that comes after ours is taken for ours, and the person is asked to sign in.
+    Who would catch `LoginRequired` asks `lumin.optional` instead. Many frameworks make a 500 of an error and keep the
+    error to themselves, so a 500 that comes after ours is taken for ours, and the person is asked to sign in.
     """
 
     responses: ClassVar[dict[int | str, dict[str, Any]]] = {

@@ -6,6 +6,7 @@ under WSGI none of them ever suspends.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
@@ -76,6 +77,11 @@ class AsyncStore(Protocol):
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         """As `Store.swap`."""
+
+
+def is_asynchronous(store: Store | AsyncStore) -> bool:
+    """Whether the verbs of a store are to be awaited."""
+    return inspect.iscoroutinefunction(store.get)
 
 
 # --- the rest -------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from .client import LuminClient
 from .config import LuminConfig
 from .errors import ConfigurationError, LuminError
 from .model import Request, Response
-from .ports import Store, run
+from .ports import run
 from .runtime.api_calls import WsgiCall
 from .runtime.bodies import WsgiBody
 from .runtime.startup import not_set_up, require_way_out
@@ -29,7 +29,7 @@ from .runtime.threads import ThreadWorld
 from .runtime.wsgi_passage import IDENTITY_HEADER, MARK, Challenge, WsgiPassage, answer
 from .site.relying_party import RelyingParty
 from .site.visit import Visit
-from .stores import NamedStore
+from .stores import named
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -43,8 +43,9 @@ class LuminMiddleware:
     """Signs people in with Lumin before they reach a WSGI application.
 
     `LuminMiddleware(app, config)` around any WSGI application; without a config the settings come from the
-    environment. A request that passes finds a `LuminClient` in `environ["lumin"]` (None on `public` pages,
-    and on `optional` ones when nobody is signed in). Raises `ConfigurationError` for wrong settings.
+    environment. `clock` gives epoch seconds; every lifetime is measured with it. A request that passes finds a
+    `LuminClient` in `environ["lumin"]` (None on `public` pages, and on `optional` ones when nobody is signed in).
+    Raises `ConfigurationError` for wrong settings.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class LuminMiddleware:
         if inspect.iscoroutinefunction(self.config.admit):
             raise ConfigurationError("admit", "is an async function, and WSGI has no event loop; use a plain one")
         self._clock = clock
-        self._store = _store(self.config, clock)
+        self._store = named.of_setting(
+            self.config.store, asynchronous=False, fingerprint=self.config.fingerprint, clock=clock
+        )
         require_way_out()
         self._several = False
         _ALL.add(self)
@@ -92,16 +95,21 @@ class LuminMiddleware:
         process = self._process
         if process is None or process[0] != os.getpid():
             # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
-            world = ThreadWorld(self.config, self._store(), self._clock, Challenge.of, several=self._several)
+            store: Any = self._store()  # the blocking kind: it was looked at
+            world = ThreadWorld(self.config, store, self._clock, Challenge.of, several=self._several)
             process = self._process = os.getpid(), RelyingParty(self.config, world), world
         return process[1], process[2]
 
     def close(self) -> None:
-        """Closes this process's connections. The next request makes new ones."""
+        """Closes this process's connections. The next request makes new ones.
+
+        Those of a store that a setting names as well; one that you made is yours to close.
+        """
         self.finish()
         process, self._process = self._process, None
         if process is not None and process[0] == os.getpid():
             process[2].close()
+        self._store.close()
 
     def finish(self) -> None:
         """Saves what could not be saved yet. The end of the process does this by itself."""
@@ -117,17 +125,6 @@ _ALL: WeakSet[LuminMiddleware] = WeakSet()
 def _finish_all() -> None:
     for each in list(_ALL):
         each.finish()
-
-
-def _store(config: LuminConfig, clock: Callable[[], float]) -> Callable[[], Store]:
-    store = config.store
-    if isinstance(store, str):
-        return NamedStore(  # type: ignore[return-value]
-            store, asynchronous=False, fingerprint=config.fingerprint, clock=clock
-        )
-    if hasattr(store.get, "__code__") and store.get.__code__.co_flags & 0x80:  # CO_COROUTINE
-        raise ConfigurationError("store", "is asynchronous, and WSGI needs the blocking kind, such as RedisStore")
-    return lambda: store  # type: ignore[return-value]
 
 
 # --- translating ----------------------------------------------------------------------------------------

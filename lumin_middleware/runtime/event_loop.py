@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +20,7 @@ from ..config import LuminConfig
 from ..connections import api_client, blocking_api_client, tls_context
 from ..errors import ClientMisused, LuminError
 from ..model import Session, Wanted
-from ..ports import AsyncStore, Store
+from ..ports import AsyncStore, Store, is_asynchronous
 from .exchange import AsyncExchange
 from .listeners import LoopListeners
 from .surroundings import warn_of_memory, workers
@@ -98,7 +97,7 @@ class AwaitedStore:
 
 def site_store(store: Store | AsyncStore, site: str) -> AsyncStore:
     """The part of the store that is this site's, as the loop can use it. `site` is the fingerprint of its settings."""
-    if inspect.iscoroutinefunction(store.get):
+    if is_asynchronous(store):
         return AwaitedStore(store, site)  # type: ignore[arg-type]
     kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
     return kind(store, site)  # type: ignore[arg-type]

@@ -38,6 +38,11 @@ class Loops(Generic[S]):
                     found[0].parts.inherit(over[0].parts)
         return found
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a loop is served that can still run."""
+        return not all(each.is_closed() for each in list(self._found))
+
     async def aclose(self) -> None:
         """Finishes what must not be cut short, and closes the connections of the loop that runs."""
         found = self._found.pop(asyncio.get_running_loop(), None)

@@ -22,7 +22,7 @@ from ..config import LuminConfig
 from ..errors import ConfigurationError, RequestRefused
 from ..journal import say
 from ..model import Response
-from ..runtime.answering import respond
+from ..runtime.answering import deny, respond
 from ..site.verify import Proxies, identity_headers, require_subject
 from . import incoming
 from .access_log import client_address, shown
@@ -91,7 +91,7 @@ class Gateway:
                     incoming.check(scope)
                     await self._websocket(scope, receive, send)
                 except RequestRefused as error:
-                    await _deny(self._answers.refused(error, scope), scope, send)
+                    await deny(self._answers.refused(error, scope), scope, receive, send, connected=True)
             case "lifespan":
                 await self._lifespan(receive, send)
 
@@ -175,11 +175,11 @@ class Gateway:
                 await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol, "headers": headers})
                 await relay(upstream, receive, send)
         except WebSocketUpgradeError as error:
-            await _deny(self._refusal(error.response), scope, send)
+            await deny(self._refusal(error.response), scope, receive, send, connected=True)
         except (httpx2.TransportError, ExceptionGroup) as error:
             if not accepted:
                 late = isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout)
-                await _deny(self._answers.trouble(error, scope, late=late), scope, send)
+                await deny(self._answers.trouble(error, scope, late=late), scope, receive, send, connected=True)
                 return
             if isinstance(error, ExceptionGroup) and error.split((httpx2.TransportError, ProtocolError, OSError))[1]:
                 raise
@@ -227,13 +227,6 @@ class Watch:
 def _signed_in(scope: Scope) -> Any:
     """The client of whoever is signed in."""
     return scope.get("state", {}).get("lumin")
-
-
-async def _deny(response: Response, scope: Scope, send: Send) -> None:
-    if "websocket.http.response" in scope.get("extensions", {}):
-        await respond(response, scope, send, "websocket.http.response")
-    else:
-        await send(close(BROKEN))
 
 
 def _upstream_url(upstream: str) -> httpx2.URL:

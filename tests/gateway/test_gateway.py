@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket
 
 from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.gateway.gateway import Gateway
+from tests.acceptance.harness import http_scope
 from tests.fakes import config
 from tests.patience import PATIENCE
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, free_port, front, gateway, serve, told
@@ -752,6 +753,33 @@ def test_a_handshake_that_the_service_refuses_is_refused(site, browser):
         pass
     assert refused.value.response.status_code == 410
     assert refused.value.response.headers["x-why"] == "gone"
+
+
+@pytest.mark.parametrize(
+    ("more", "first"),
+    [
+        ({}, ("websocket.close", None)),
+        ({"extensions": None}, ("websocket.close", None)),
+        ({"extensions": {}}, ("websocket.close", None)),
+        ({"extensions": {"websocket.http.response": {}}}, ("websocket.http.response.start", 502)),
+    ],
+    ids=["absent", "none", "other", "given"],
+)
+async def test_a_service_that_is_away_refuses_a_handshake_however_the_server_can_say_so(more, first):
+    sent = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message)
+
+    settings = config(store="memory://", public=["/*"])
+    scope = http_scope("/chat", scheme="wss", subprotocols=[], **more) | {"type": "websocket"}
+    del scope["method"]
+    await LuminMiddleware(Gateway(f"http://127.0.0.1:{free_port()}", settings), settings)(scope, receive, send)
+    assert (sent[0]["type"], sent[0].get("status")) == first
+    assert [each["code"] for each in sent if each["type"] == "websocket.close"] in ([], [1013])
 
 
 def test_nobody_and_no_other_site_opens_a_socket(site, browser, chatting):

@@ -294,12 +294,8 @@ class Answers(Places):
 
     def signed_out_here_only(self, request: Request, error: StoreUnavailable) -> Response:
         """503: the cookies are gone, but the session could not be ended for whoever has a copy of them."""
-        reason = REASONS["signed_out_here_only"]
-        if not self._wants_page(request):
-            reference = self._reference(request, reason, 503, error=error)
-            return pages.problem(503, error.reason, reason.person, reference=reference)
-        content = Draft(reason.code, links=(("sign_in", self.login_path),))
-        return self.tell(request, 503, reason.code, content, error=error)
+        content = Draft("signed_out_here_only", links=(("sign_in", self.login_path),))
+        return self.tell(request, 503, content.name, content, error=error)
 
     def signed_out(self, request: Request) -> Response:
         """The page for whoever is not signed in any more."""

@@ -354,7 +354,10 @@ def test_who_is_signed_out_in_the_browser_only_is_told_so(caplog):
     error = StoreUnavailable("no answer")
     for_program = ANSWERS.signed_out_here_only(asked(CALLBACK), error)
     for_person = ANSWERS.signed_out_here_only(asked(CALLBACK, headers=NAVIGATION), error)
-    assert (for_program.status, said(for_program)["reason"]) == (503, "store_unavailable")
+    told, lines = said(for_program), caplog.messages
+    assert (for_program.status, told["reason"], told["title"]) == (503, "signed_out_here_only", "Signed out here only")
     assert for_person.status == 503
     assert "not yet everywhere" in text_of(for_person)
-    assert caplog.text.count("browser only") == 2
+    assert all(line.startswith("signed_out_here_only: ") for line in lines)
+    assert len(lines) == 2
+    assert told["reference"] in lines[0]

@@ -178,12 +178,23 @@ class World(Protocol):
 # --- without an event loop ------------------------------------------------------------------------------
 
 
+class NoEventLoop(BaseException):
+    """What waits meets under WSGI. It is no `Exception`, so that whoever tries again after one does not wait again."""
+
+
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine whose ports never suspend. Raises `RuntimeError` if one does."""
+    """The result of a coroutine whose ports never suspend. Raises `RuntimeError` if one does.
+
+    What waits all the same has `NoEventLoop` raised where it does, so that it fails as whatever else it may raise: it
+    may be a function of the site's, which is answered for.
+    """
     try:
         coroutine.send(None)
+        coroutine.throw(NoEventLoop())
     except StopIteration as done:
         result: T = done.value
         return result
+    except NoEventLoop:
+        pass
     coroutine.close()
     raise RuntimeError("the core was suspended, and there is no event loop to resume it")

@@ -204,7 +204,7 @@ _SIGN_INS = (
         "admit_failed",
         *(ERROR, 500),
         "`admit` raised an error that is no `Refused`, so that somebody was not let in.",
-        "Mend the function.",
+        "Mend the function; under WSGI use a plain one, which returns nothing that is to be awaited.",
         *(FAILED, "This site cannot decide whether you may enter. Please tell whoever runs it."),
     ),
     Reason(

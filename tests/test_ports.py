@@ -1,8 +1,9 @@
 import asyncio
+from contextlib import suppress
 
 import pytest
 
-from lumin_middleware.ports import run
+from lumin_middleware.ports import NoEventLoop, run
 
 
 async def nothing():
@@ -38,3 +39,27 @@ def test_one_that_suspends_is_closed_and_told_of():
     with pytest.raises(RuntimeError, match="suspended"):
         run(suspends())
     assert closed == [True]
+
+
+def test_it_is_the_failure_of_what_waits():
+    async def waits():
+        await asyncio.sleep(0)
+
+    async def copes():
+        try:
+            await waits()
+        except NoEventLoop:
+            return "answered for"
+
+    assert run(copes()) == "answered for"
+
+
+@pytest.mark.parametrize("caught", [Exception, BaseException])
+def test_one_that_waits_again_is_closed(caught):
+    async def tries_again():
+        with suppress(caught):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="suspended"):
+        run(tries_again())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -180,4 +181,39 @@ async def test_whoever_waited_for_a_function_that_gave_up_has_no_tokens(edge, ki
         assert (await browser.sign_in()).status == 500
         assert all(grant.revoked for grant in lumin.emulator.grants)
         assert await browser.subject() is None
+        await site.aclose()
+
+
+async def _pauses(claims: dict[str, Any]) -> None:
+    await asyncio.sleep(0)
+
+
+async def _sleeps(claims: dict[str, Any]) -> None:
+    await asyncio.sleep(0.01)
+
+
+async def _tries_again(claims: dict[str, Any]) -> None:
+    with suppress(Exception):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("sessions", ["cookie", "store"])
+@pytest.mark.parametrize(
+    ("waits", "error"), [(_pauses, "NoEventLoop"), (_sleeps, "RuntimeError"), (_tries_again, "NoEventLoop")]
+)
+async def test_a_function_that_waits_after_all_is_told_of_where_nothing_can(waits, error, sessions, caplog):
+    """It cannot be seen at start that what a plain function returns is to be awaited."""
+    with rig.lumin() as lumin:
+        site = lumin.site(sessions=sessions, admit=lambda claims: waits(claims))
+        browser = site.browser("wsgi")
+        assert (await browser.sign_in()).status == 500
+        lines = [line for line in caplog.messages if line.startswith("admit_failed: ")]
+        assert all("under WSGI use a plain one" in line for line in lines)
+        assert any(f"error='{error}'" in line for line in lines)
+        assert all(grant.revoked for grant in lumin.emulator.grants)
+        assert await browser.subject() is None
+        elsewhere = site.browser("asgi")
+        assert (await elsewhere.sign_in()).status == 303
+        assert await elsewhere.subject() is not None
         await site.aclose()

@@ -87,11 +87,11 @@ class Seldom:
         self._pause = pause
         self._said_at: dict[str, float] = {}
 
-    def say(self, code: str, *, about: str = "", **particulars: object) -> bool:
-        """As `say`, and whether it was said; things that are `about` something else are told apart."""
+    def say(self, code: str, **particulars: object) -> bool:
+        """As `say`, and whether it was said."""
         now = self._clock()
-        if not 0 <= now - self._said_at.get(code + about, float("-inf")) < self._pause:
-            self._said_at[code + about] = now
+        if not 0 <= now - self._said_at.get(code, float("-inf")) < self._pause:
+            self._said_at[code] = now
             say(code, **particulars)
             return True
         return False

@@ -12,6 +12,7 @@ import flask
 import httpx2
 import pytest
 from fastapi import Depends, FastAPI
+from joserfc import jwt
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -145,6 +146,19 @@ class TestSignedIn:
     def test_claims_are_one_person_s(self, app, signed_in):
         mira, tobias = signed_in(app, claims={"name": "M."}), signed_in(app, person=TOBIAS)
         assert (mira.get("/").json()["name"], tobias.get("/").json()["name"]) == ("M.", TOBIAS.name)
+
+    def test_claims_that_a_forger_of_the_test_would_drop_are_refused(self, app, signed_in, lumin_emulator):
+        def forge(header, claims, key):
+            return jwt.encode(header, {**claims, "name": "Forged"}, key, algorithms=[header["alg"]])
+
+        for _ in range(2):
+            lumin_emulator.forge_id_token = forge
+            with pytest.raises(ValueError, match="forge_id_token"):
+                signed_in(app, claims={"name": "M."})
+            assert signed_in(app).get("/").json()["name"] == "Forged"
+            lumin_emulator.forge_id_token = None
+            for name in ("M.", "N."):
+                assert signed_in(app, claims={"name": name}).get("/").json()["name"] == name
 
     def test_a_part_of_the_scopes_is_granted(self, app, signed_in):
         assert signed_in(app, scope="openid sign:requests").get("/").json()["scope"] == ["openid", "sign:requests"]

@@ -93,7 +93,8 @@ def signed_in(lumin_emulator: Emulator, lumin_config: LuminConfig) -> Iterator[S
     `person` is somebody at the emulator, by `sub`, e-mail address or name, or a new `lumin_middleware.emulator.User`;
     without it the first. `claims` are put into their ID tokens besides, and None takes one away. They grant all that
     the site asks for, or `scope`, a part of it. `expires_in` is how many seconds the access token lives. Raises
-    `ValueError` for somebody who is not there, and for a scope that nobody is asked for.
+    `ValueError` for somebody who is not there, for a scope that nobody is asked for, and for `claims` where the test
+    has set `forge_id_token`.
     """
     from .clients import SignIns
 

@@ -41,6 +41,7 @@ class SignIns:
         self._config = config
         self._stack = stack
         self._claims: dict[str, Mapping[str, Any]] = {}
+        self._forger = self._forge()
 
     def __call__(
         self,
@@ -123,8 +124,11 @@ class SignIns:
     def _claim(self, sub: str, claims: Mapping[str, Any] | None) -> None:
         """What ID tokens of this person say besides, at the sign-in and at each renewal."""
         self._claims[sub] = claims or {}
-        if self._emulator.forge_id_token is None and claims:
-            self._emulator.forge_id_token = self._forge()
+        if not claims or self._emulator.forge_id_token is self._forger:
+            return
+        if self._emulator.forge_id_token is not None:
+            raise ValueError("`claims` would be ignored: the test has set `forge_id_token`, which makes the ID tokens")
+        self._emulator.forge_id_token = self._forger
 
     def _forge(self) -> Forger:
         from joserfc import jwt

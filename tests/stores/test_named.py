@@ -19,6 +19,7 @@ from lumin_middleware.stores import AsyncRedisStore, MemoryStore, NamedStore, Po
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.fakes import config
 from tests.patience import PATIENCE
+from tests.stores import django_database
 
 LONG = 3600.0
 
@@ -162,6 +163,29 @@ def test_a_store_that_ends_with_its_closing_is_opened_anew(kind, opened):
     for _ in range(2):
         asyncio.run(serve()) if kind in ON_LOOPS else run(serve())
     assert [each.closed for each in opened] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_django_s_is_closed_and_opened_anew_also_inside_a_transaction(kind, tmp_path):
+    from django.db import connections, transaction
+
+    alias = f"named-{kind}"
+    django_database.add(alias, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "database")})
+    django_database.migrate(alias)
+    served = KINDS[kind](config(store=f"django://{alias}"))
+
+    def look() -> Any:
+        with transaction.atomic(alias):  # which has the store work in a thread of its own
+            found = served._store().get("key")
+        connections[alias].close()
+        return found
+
+    async def serve() -> None:
+        assert (await asyncio.to_thread(look) if kind in ON_LOOPS else look()) is None
+        await close(served)
+
+    for _ in range(2):
+        asyncio.run(serve()) if kind in ON_LOOPS else run(serve())
 
 
 @pytest.mark.parametrize("kind", ON_LOOPS)

@@ -293,7 +293,11 @@ class Challenge(StarletteResponse):
         self._wanted = wanted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(await self._visit.challenge(self._wanted), scope, send)
+        answer = await self._visit.challenge(self._wanted)
+        if scope["type"] == "websocket":
+            await deny(answer, scope, receive, send, connected=True)
+        else:
+            await respond(answer, scope, send)
 
 
 def _with_cookies(headers: list[tuple[bytes, bytes]], cookies: list[str]) -> list[tuple[bytes, bytes]]:

@@ -144,6 +144,24 @@ async def test_a_framework_that_keeps_an_error_of_ours_to_itself_has_it_answered
     assert (said.get("status"), said.get("code")) == ((401, None) if can_deny else (None, 4401))
 
 
+@pytest.mark.parametrize("can_deny", [False, True])
+async def test_a_handshake_can_be_refused_with_a_challenge(new_site, can_deny):
+    site = new_site()
+    browser = site.browser()
+    await browser.sign_in()
+
+    async def app(scope, receive, send):
+        await receive()
+        await lumin(scope).challenge(scope="templates")(scope, receive, send)
+
+    site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    extensions = {"websocket.http.response": {}} if can_deny else {}
+    said = await Socket(site.middleware, browser, extensions=extensions).next()
+    assert (said["type"], said.get("status"), said.get("code")) == (
+        ("websocket.http.response.start", 403, None) if can_deny else ("websocket.close", None, 4403)
+    )
+
+
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
 async def test_what_an_application_says_of_its_own_to_a_handshake_it_says(new_site, words):
     site = new_site(optional=["/socket"])

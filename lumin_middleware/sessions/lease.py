@@ -19,9 +19,9 @@ MARGIN = 5.0
 """Seconds that the lease outlives the longest answer, for what is done with it before it is released."""
 
 SAVING = (0.0, 0.1, 0.4, *[1.0] * 11)
-"""Seconds before each attempt to save what was renewed: often, so that even a short lease sees one late in its life. The
-old refresh token is spent by then, and whoever gets the lease first would spend it again: so that each lease outlives
-them all, where the answer came at once."""
+"""Seconds before each attempt to save what was renewed: often, so that one comes soon after the store does. The old
+refresh token is spent by then, and whoever gets the lease first would spend it again; each lease outlives them all,
+where the answer came at once."""
 
 POLL = (0.025, 0.25)
 """Seconds between two looks at a lease that another process holds: the first, and the longest."""

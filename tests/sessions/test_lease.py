@@ -13,6 +13,7 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from lumin_middleware.events import Adopted
 from lumin_middleware.ports import Answer
 from lumin_middleware.sessions.lease import POLL, SAVING, Lease, lasts
 from tests.fakes import (
@@ -51,6 +52,14 @@ async def test_who_waits_for_the_lease_adopts_what_its_holder_saves(workers, pro
     assert (found.generation, found.tokens) == (1, newer.tokens)
     assert workers.server.sent == []
     assert len(process.world.slept) == 1
+    assert [type(each) for each in process.world.events] == [Adopted]
+
+
+async def test_who_need_not_wait_for_the_lease_has_adopted_nothing(workers, process):
+    session = await workers.nearly_expired()
+    workers.lease(session, LEASE_TIME)
+    assert (await process.renewal.fresh(session)).generation == 0
+    assert process.world.events == []
 
 
 async def test_who_waits_for_the_lease_learns_that_the_session_was_ended(workers, process):

@@ -124,8 +124,8 @@ class _Postgres:
 
     def _was_kept(self, connection: Any, error: BaseException, since: float | None) -> bool:
         """Whether another connection may fare better: after the first failure any; then after one of a connection that
-        is older than that, for what is under way as the pool is drained comes to it later."""
-        return isinstance(error, self._errors.OperationalError) and (since is None or connection.made < since)
+        was begun before it, for what is under way as the pool is drained comes to it later."""
+        return isinstance(error, self._errors.OperationalError) and (since is None or connection.began < since)
 
     def _trouble(self, error: Exception) -> StoreUnavailable:
         if isinstance(error, self._errors.UndefinedTable):

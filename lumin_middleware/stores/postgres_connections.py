@@ -55,7 +55,8 @@ def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, 
 
 
 def bounded(connection: Any, operational_error: Any) -> Any:
-    """psycopg's class of connections, each of whose answers must come in time, and which know when they were `made`."""
+    """psycopg's class of connections, each of whose answers must come in time, and which know when each `began` to be
+    made."""
 
     def too_late(self: Any) -> Any:
         self.pgconn.finish()  # whatever comes now is nobody's answer
@@ -64,9 +65,12 @@ def bounded(connection: Any, operational_error: Any) -> Any:
     if inspect.iscoroutinefunction(connection.wait):
 
         class AsyncBounded(connection):  # type: ignore[misc]
-            def __init__(self, *arguments: Any, **options: Any) -> None:
-                super().__init__(*arguments, **options)
-                self.made = time.monotonic()
+            @classmethod
+            async def connect(cls, *arguments: Any, **options: Any) -> Any:
+                began = time.monotonic()
+                made = await super().connect(*arguments, **options)
+                made.began = began
+                return made
 
             async def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
                 try:
@@ -77,9 +81,12 @@ def bounded(connection: Any, operational_error: Any) -> Any:
         return AsyncBounded
 
     class Bounded(connection):  # type: ignore[misc]
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options)
-            self.made = time.monotonic()
+        @classmethod
+        def connect(cls, *arguments: Any, **options: Any) -> Any:
+            began = time.monotonic()
+            made = super().connect(*arguments, **options)
+            made.began = began
+            return made
 
         def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
             try:

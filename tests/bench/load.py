@@ -66,10 +66,11 @@ def in_turns(targets: Mapping[str, Target], *, rounds: int = ROUNDS, seconds: in
     for _ in range(rounds):
         for name, target in targets.items():
             found[name].append(_load(target, seconds=seconds))
-    return {name: _of_rounds(loads) for name, loads in found.items()}
+    return {name: best(loads) for name, loads in found.items()}
 
 
-def _of_rounds(loads: list[Load]) -> Load:
+def best(loads: list[Load]) -> Load:
+    """What is told of several rounds."""
     cpu, rate = min(each.cpu for each in loads), max(each.rate for each in loads)
     return Load(cpu, rate, median(each.p50 for each in loads), median(each.p99 for each in loads))
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -298,6 +299,28 @@ def test_a_connection_that_came_to_the_pool_after_others_had_died_is_old_as_well
         use_many_connections(store, lambda: len(relay.clients))
         relay.forget()
         assert store.swap("key", None, b"value", LONG)
+
+
+def test_a_connection_is_as_old_as_the_wish_for_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What became of it while it was made, it does not know: a busy machine may look at it long after."""
+    now = [1.0]
+    monkeypatch.setattr(postgres_connections, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    class Slow(Relay):
+        def _serve(self, client: socket.socket) -> None:
+            now[0] += 1.0
+            super()._serve(client)
+
+    async def begins() -> float:
+        made = await postgres_connections.bounded(psycopg.AsyncConnection, psycopg.OperationalError).connect(slow)
+        await made.close()
+        return float(made.began)
+
+    with Slow(port_of(url)) as relay:
+        slow = relayed(url, relay)
+        with postgres_connections.bounded(psycopg.Connection, psycopg.OperationalError).connect(slow) as made:
+            assert (made.began, now[0]) == (1.0, 2.0)
+        assert (asyncio.run(begins()), now[0]) == (2.0, 3.0)
 
 
 def test_a_server_that_never_answers_is_unavailable(store_class: Any) -> None:

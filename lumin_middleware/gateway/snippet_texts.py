@@ -22,7 +22,6 @@ auth_request_set $lumin_scope $upstream_http_x_auth_request_scope;
 auth_request_set $lumin_access_token $upstream_http_x_auth_request_access_token;
 auth_request_set $lumin_cookies $upstream_http_cookie;  # without ours
 auth_request_set $lumin_set_cookie $upstream_http_set_cookie;
-auth_request_set $lumin_status $upstream_status; auth_request_set $lumin_challenge $upstream_http_www_authenticate;
 add_header Set-Cookie $lumin_set_cookie always;
 
 # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
@@ -44,6 +43,7 @@ proxy_set_header X-Auth-Request-Access-Token $lumin_access_token;
 %{dropped}
 
 location / {
+    set $lumin_answers yes;
     error_page 401 403 500 = @lumin;  # 500 is what nginx makes of a verify in trouble; the service's own stays
     proxy_pass %{upstream};%{upstream_tls}
 }
@@ -60,12 +60,18 @@ location ^~ %{prefix}/verify/ { return 404; }
 location = %{prefix}/verify {
     internal;%{asked}
 %{question}
+    proxy_intercept_errors on; error_page 401 = @lumin_refused;
+}
+
+# Of a 401 nginx itself takes over WWW-Authenticate, which nothing takes away again: where @lumin answers it is a 403.
+location @lumin_refused {
+    uninitialized_variable_warn off; recursive_error_pages off;
+    if ($lumin_answers) { return 403; }
+    return 401;
 }
 
 location @lumin {
     auth_request off; proxy_method GET;
-    if ($lumin_status = 401) { set $lumin_challenge ""; }  # which nginx then has from the question by itself
-    proxy_hide_header WWW-Authenticate; add_header WWW-Authenticate $lumin_challenge always;
     add_header Set-Cookie $lumin_set_cookie always;
     rewrite ^ %{prefix}/verify?redirect? break;
     proxy_pass %{auth};%{kept}

@@ -32,7 +32,7 @@ class _Turns:
 
 
 class Turns(_Turns):
-    """Turns of the threads of one process, and of no other: after a fork, the child's are new ones."""
+    """Turns of the threads of one process. After a fork the child needs others: nobody there gives back what was taken."""
 
     def __init__(self, system: str, count: int, limit: float | None) -> None:
         super().__init__(system, count, limit)

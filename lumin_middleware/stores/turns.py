@@ -32,7 +32,7 @@ class _Turns:
 
 
 class Turns(_Turns):
-    """Turns of the threads of one process. A child of it needs new ones: what was taken at the fork is not given back."""
+    """Turns of the threads of one process; a child needs new ones, for nobody there gives back what was taken."""
 
     def __init__(self, system: str, count: int, limit: float | None) -> None:
         super().__init__(system, count, limit)

@@ -35,6 +35,10 @@ _LAST_WORDS: dict[str, Message] = {
 HELD_LIMIT = 65_536
 """Bytes of an application's 500 that are held; a framework's debug page has some 30,000."""
 
+HELD_SECONDS = 0.05
+"""For which a whole 500 is held where the application is still at work. Who lets an error out behind its answer does so
+at once; who has something else to do yet, as a background task, may do it for long."""
+
 _FIRST_WORDS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
 MARK = "lumin_middleware"
@@ -54,6 +58,8 @@ class Passage:
     _before: dict[str, Any]
     _known: dict[str, Any]
     """What of the state the application was given, or has given: whoever stands before us may change it, too."""
+    _timer: asyncio.TimerHandle | None = None
+    _releasing: asyncio.Task[None] | None = None
 
     def __init__(
         self,
@@ -86,12 +92,15 @@ class Passage:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
+            if self._timer is not None:
+                await self._settle()
             if self._held:
                 await self._release_or_answer(to_be_answered(visit.failed), receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
         except BaseException as error:
+            await self._settle()
             ours = to_be_answered(error)
             if ours is None or self._started:
                 await self._release()
@@ -104,6 +113,8 @@ class Passage:
                 client.close()
             if self._watch is not None:
                 self._watch.close()
+            if self._timer is not None:
+                self._timer.cancel()
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
 
@@ -214,6 +225,19 @@ class Passage:
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             await self._release()
+        elif _is_last(message):
+            self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        if to_be_answered(self._visit.failed) is None:
+            self._releasing = asyncio.ensure_future(self._release())
+
+    async def _settle(self) -> None:
+        """The application has done its work: what has been let go of is sent to its end, and nothing else is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._releasing is not None:
+            await self._releasing
 
     def _begun(self, message: Message) -> Message:
         """The first message of an answer, with what is ours."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import nullcontext
 
 import anyio
 import pytest
@@ -16,12 +17,15 @@ from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
 
 
+def cookie(browser):
+    return "; ".join(f"{each.name}={each.value}" for each in browser.cookies.jar)
+
+
 class Socket:
     """The client's end of a WebSocket, spoken to the application in ASGI's own words."""
 
     def __init__(self, app, browser, **changes):
-        cookie = "; ".join(f"{each.name}={each.value}" for each in browser.cookies.jar)
-        headers = {"host": "app.example.com", "origin": ORIGIN, "cookie": cookie, **changes.pop("headers", {})}
+        headers = {"host": "app.example.com", "origin": ORIGIN, "cookie": cookie(browser), **changes.pop("headers", {})}
         self.scope = {
             "type": "websocket",
             "path": "/socket",
@@ -142,6 +146,45 @@ async def test_a_framework_that_keeps_an_error_of_ours_to_itself_has_it_answered
     extensions = {"websocket.http.response": {}} if can_deny else {}
     said = await Socket(site.middleware, site.browser(), extensions=extensions).next()
     assert (said.get("status"), said.get("code")) == ((401, None) if can_deny else (None, 4401))
+
+
+@pytest.mark.parametrize("then", [None, ZeroDivisionError, LoginRequired])
+@pytest.mark.parametrize("path", ["/page", "/free"])
+async def test_an_answer_of_the_applications_waits_for_nothing_that_comes_behind_it(new_site, path, then):
+    """A background task, or what a framework does with an error after it has been told."""
+    site = new_site(public=["/free"])
+    browser = site.browser()
+    await browser.sign_in()
+    said, arrived = [], asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        async with asyncio.timeout(PATIENCE):
+            await arrived.wait()
+        if then is not None:
+            raise then("behind it")
+
+    async def send(message):
+        await asyncio.sleep(0)
+        said.append(message)
+        if message["type"] == "http.response.body":
+            arrived.set()
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"cookie", cookie(browser).encode())],
+    }
+    with pytest.raises(then) if then else nullcontext():
+        await middleware(scope, asyncio.Event().wait, send)
+    assert [each.get("status", each.get("body")) for each in said] == [500, b"sorry"]
+    await middleware.aclose()
 
 
 @pytest.mark.parametrize("can_deny", [False, True])

@@ -122,6 +122,7 @@ EDGE = (
         "runtime.orders",
         "runtime.scopes",
         "runtime.user",
+        "runtime.watch",
         "runtime.passage",
         "runtime.wsgi_passage",
         "runtime.api_calls",

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.websockets import WebSocket
 
 from lumin_middleware import LoginRequired, LuminMiddleware, lumin
-from lumin_middleware.runtime import passage
+from lumin_middleware.runtime import watch
 from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
 
@@ -83,7 +83,7 @@ async def test_a_socket_of_somebody_who_signs_out_is_closed_at_once(socket_site)
 
 
 async def test_a_socket_is_closed_when_the_session_ended_in_another_process(socket_site, monkeypatch):
-    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(watch, "WATCH_PAUSE", 0.01)
     browser, socket = await open_socket(socket_site)
     elsewhere = socket_site.with_settings()
     other = Browser(elsewhere.middleware, socket_site)
@@ -94,14 +94,14 @@ async def test_a_socket_is_closed_when_the_session_ended_in_another_process(sock
 
 
 async def test_a_socket_is_closed_at_the_absolute_limit(socket_site, monkeypatch):
-    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(watch, "WATCH_PAUSE", 0.01)
     _, socket = await open_socket(socket_site)
     socket_site.clock.advance(socket_site.config.absolute_timeout)
     assert (await socket.next())["code"] == 4401
 
 
 async def test_a_renewal_does_not_disturb_a_socket(socket_site, monkeypatch):
-    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(watch, "WATCH_PAUSE", 0.01)
     browser, socket = await open_socket(socket_site)
     for _ in range(3):
         socket_site.clock.advance(3600)

@@ -90,10 +90,8 @@ class Passage:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
-            if self._timer is not None:
-                await self._settle()
-            if self._held:
-                await self._release_or_answer(to_be_answered(visit.failed), receive)
+            if self._held or self._timer is not None:
+                await self._finish(receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
@@ -109,10 +107,8 @@ class Passage:
             self._passed = self._before = self._known = _NOTHING  # no circle of client and passage is left to collect
             if client is not None:
                 client.close()
-            if self._watch is not None:
-                self._watch.close()
-            if self._timer is not None:
-                self._timer.cancel()
+            if self._watch is not None or self._timer is not None:
+                self._stop()
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
 
@@ -135,9 +131,12 @@ class Passage:
         else:
             await respond(answer, self._scope, self._send)
 
-    async def _release_or_answer(self, error: LuminError | None, receive: Receive) -> None:
+    async def _finish(self, receive: Receive) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
-        await (self._release() if error is None else self._answer(error, receive))
+        await self._settle()
+        error = to_be_answered(self._visit.failed)
+        if self._held:
+            await (self._release() if error is None else self._answer(error, receive))
 
     async def _release(self) -> None:
         held, self._held = self._held, ()
@@ -229,6 +228,12 @@ class Passage:
     def _let_go(self) -> None:
         if to_be_answered(self._visit.failed) is None:
             self._releasing = asyncio.ensure_future(self._release())
+
+    def _stop(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def _settle(self) -> None:
         """The application has done its work: what has been let go of is sent to its end, and nothing else is."""

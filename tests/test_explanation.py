@@ -98,6 +98,7 @@ def lumin():
         yield running
 
 
+@pytest.mark.by_the_thousand
 @pytest.mark.parametrize("sessions", ["cookie", "store"])
 async def test_explain_agrees_with_the_running_middleware(lumin: Lumin, sessions: str, caplog):
     caplog.set_level(logging.DEBUG, "lumin_middleware")

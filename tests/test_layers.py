@@ -99,6 +99,7 @@ EDGE = (
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.dynamodb"),
     *(
+        "stores.turns",
         "stores.postgres_connections",
         "stores.postgres_statements",
         "stores.postgres",
@@ -121,6 +122,7 @@ EDGE = (
         "runtime.orders",
         "runtime.scopes",
         "runtime.user",
+        "runtime.watch",
         "runtime.passage",
         "runtime.wsgi_passage",
         "runtime.api_calls",

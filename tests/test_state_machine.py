@@ -32,7 +32,7 @@ from lumin_middleware.errors import LoginRequired, LuminError
 from lumin_middleware.model import Response, Session
 from lumin_middleware.protocol.breaker import PAUSES
 from lumin_middleware.sessions.due import HARD_MARGIN
-from lumin_middleware.sessions.lease import MARGIN as LEASE_MARGIN
+from lumin_middleware.sessions.lease import lasts
 from lumin_middleware.sessions.pauses import LONGEST
 from lumin_middleware.sessions.records import record_key
 from lumin_middleware.stores import MemoryStore, SQLiteStore
@@ -42,14 +42,14 @@ from tests.storm.simulation import Gone, Grant, Killed, Process, Site, Task
 
 PROCESSES = 3
 TIMEOUT = 10.0
-LEASE = TIMEOUT + LEASE_MARGIN
+LEASE = lasts(TIMEOUT)
 AFTERMATH = LONGEST + PAUSES[-1] + TIMEOUT + LEASE
 """Seconds after trouble in which somebody may still be told to come again."""
 
 PATIENCE = 2 * LEASE + 2 * TIMEOUT + 3
 """Seconds that a request takes at most."""
 
-OUTAGE = LEASE_MARGIN - 1
+OUTAGE = LEASE - TIMEOUT - 1
 """Seconds that the store is away at most: less than a lease has left when the slowest answer came."""
 
 EXAMPLES = int(os.environ.get("LUMIN_TEST_ORDERS", "30"))

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 from wsgiref.util import FileWrapper
@@ -618,7 +618,16 @@ def _in_a_group_in_the_body(environ: Any, start_response: Any) -> Body:
     return Body(ExceptionGroup("calls that were made at once", [LoginRequired("one")]))
 
 
-@pytest.mark.parametrize("app", [_early, _in_the_body, _in_an_iterable, _in_a_group, _in_a_group_in_the_body])
+def _said_by_an_empty_500(environ: Any, start_response: Any) -> Iterator[bytes]:
+    with suppress(LoginRequired):
+        lumin(environ).get("user/info")
+    start_response("500 Sorry", HTML)
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    "app", [_early, _in_the_body, _in_an_iterable, _in_a_group, _in_a_group_in_the_body, _said_by_an_empty_500]
+)
 async def test_login_required_becomes_the_challenge(site, newcomer, app):
     site.wsgi_app.handler = app
     site.emulator.revoke_all()

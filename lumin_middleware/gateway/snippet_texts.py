@@ -22,14 +22,12 @@ auth_request_set $lumin_scope $upstream_http_x_auth_request_scope;
 auth_request_set $lumin_access_token $upstream_http_x_auth_request_access_token;
 auth_request_set $lumin_cookies $upstream_http_cookie;  # without ours
 auth_request_set $lumin_set_cookie $upstream_http_set_cookie;
-auth_request_set $lumin_status $upstream_status; auth_request_set $lumin_challenge $upstream_http_www_authenticate;
 add_header Set-Cookie $lumin_set_cookie always;
 
 # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
 set $lumin_upgrade ""; set $lumin_connection "";
 if ($http_upgrade ~* "^websocket$") { set $lumin_upgrade websocket; set $lumin_connection upgrade; }
-proxy_http_version 1.1;
-proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_busy_buffers_size 32k;
+proxy_http_version 1.1; proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_busy_buffers_size 32k;
 proxy_set_header Host %{netloc};
 proxy_set_header Cookie %{cookie};
 proxy_set_header Upgrade $lumin_upgrade;
@@ -44,7 +42,7 @@ proxy_set_header X-Auth-Request-Access-Token $lumin_access_token;
 %{dropped}
 
 location / {
-    error_page 401 403 500 = @lumin;  # 500 is what nginx makes of a verify in trouble; the service's own stays
+    set $lumin_answers yes; error_page 401 403 500 = @lumin;  # 500: verify is in trouble; the service's own stays
     proxy_pass %{upstream};%{upstream_tls}
 }
 
@@ -58,15 +56,17 @@ location ^~ %{prefix}/ {
 # Only nginx itself asks: a page that could would be told what is meant for the service.
 location ^~ %{prefix}/verify/ { return 404; }
 location = %{prefix}/verify {
-    internal;%{asked}
+    internal; proxy_intercept_errors on; error_page 401 = @lumin_refused;%{asked}
 %{question}
+}
+# Of a 401 nginx itself takes over WWW-Authenticate, which nothing takes away again: where @lumin answers it is a 403.
+location @lumin_refused {
+    uninitialized_variable_warn off; recursive_error_pages off;
+    if ($lumin_answers) { return 403; } return 401;
 }
 
 location @lumin {
-    auth_request off; proxy_method GET;
-    if ($lumin_status = 401) { set $lumin_challenge ""; }  # which nginx then has from the question by itself
-    proxy_hide_header WWW-Authenticate; add_header WWW-Authenticate $lumin_challenge always;
-    add_header Set-Cookie $lumin_set_cookie always;
+    auth_request off; proxy_method GET; add_header Set-Cookie $lumin_set_cookie always;
     rewrite ^ %{prefix}/verify?redirect? break;
     proxy_pass %{auth};%{kept}
 %{question}

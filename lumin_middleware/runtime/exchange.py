@@ -255,7 +255,7 @@ class _Limit:
 
     def __init__(self, seconds: float) -> None:
         self.is_over = False
-        self._streams: list[Any] = []
+        self._sockets: list[socket.socket] = []
         self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
 
@@ -265,18 +265,27 @@ class _Limit:
 
     def __exit__(self, *raised: object) -> None:
         self._timer.cancel()
-        self._streams.clear()
+        for each in self._sockets:
+            each.close()
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """httpcore2's `trace` extension: learns of the connection."""
-        if event == "connection.connect_tcp.complete":
-            self._streams.append(info["return_value"])
+        """httpcore2's `trace` extension: learns of the connection, also of one to a proxy.
+
+        Of a duplicate of its socket, since TLS takes the socket itself away.
+        """
+        if event.endswith(".connect_tcp.complete"):
+            self._sockets.append(info["return_value"].get_extra_info("socket").dup())
+            if self.is_over:
+                self._shut()
 
     def _end(self) -> None:
         self.is_over = True
-        for stream in list(self._streams):
+        self._shut()
+
+    def _shut(self) -> None:
+        for each in [*self._sockets]:
             with suppress(OSError):  # it is closed already
-                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+                each.shutdown(socket.SHUT_RDWR)
 
 
 class _Pool(httpx2.BaseTransport):

@@ -22,9 +22,7 @@ from ..site.visit import Visit
 from .answering import deny, raw_headers, respond
 from .event_loop import AsyncWorld
 from .user import LuminUser
-
-WATCH_PAUSE = 15.0
-"""Seconds between two looks whether a session that is served for long was ended in another process."""
+from .watch import Watch
 
 # How a connection ends whose session is over.
 _LAST_WORDS: dict[str, Message] = {
@@ -34,6 +32,10 @@ _LAST_WORDS: dict[str, Message] = {
 
 HELD_LIMIT = 65_536
 """Bytes of an application's 500 that are held; a framework's debug page has some 30,000."""
+
+HELD_SECONDS = 0.05
+"""For which a whole 500 is held where the application is still at work. Who lets an error out behind its answer does so
+at once; who has something else to do yet, as a background task, may do it for long."""
 
 _FIRST_WORDS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
@@ -54,6 +56,8 @@ class Passage:
     _before: dict[str, Any]
     _known: dict[str, Any]
     """What of the state the application was given, or has given: whoever stands before us may change it, too."""
+    _timer: asyncio.TimerHandle | None = None
+    _releasing: asyncio.Task[None] | None = None
 
     def __init__(
         self,
@@ -86,12 +90,13 @@ class Passage:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
-            if self._held:
-                await self._release_or_answer(to_be_answered(visit.failed), receive)
+            if self._held or self._timer is not None:
+                await self._finish(receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
         except BaseException as error:
+            await self._settle()
             ours = to_be_answered(error)
             if ours is None or self._started:
                 await self._release()
@@ -102,8 +107,8 @@ class Passage:
             self._passed = self._before = self._known = _NOTHING  # no circle of client and passage is left to collect
             if client is not None:
                 client.close()
-            if self._watch is not None:
-                self._watch.close()
+            if self._watch is not None or self._timer is not None:
+                self._stop()
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
 
@@ -126,9 +131,12 @@ class Passage:
         else:
             await respond(answer, self._scope, self._send)
 
-    async def _release_or_answer(self, error: LuminError | None, receive: Receive) -> None:
+    async def _finish(self, receive: Receive) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
-        await (self._release() if error is None else self._answer(error, receive))
+        await self._settle()
+        error = to_be_answered(self._visit.failed)
+        if self._held:
+            await (self._release() if error is None else self._answer(error, receive))
 
     async def _release(self) -> None:
         held, self._held = self._held, ()
@@ -214,6 +222,25 @@ class Passage:
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             await self._release()
+        elif _is_last(message):
+            self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
+
+    def _let_go(self) -> None:
+        if to_be_answered(self._visit.failed) is None:
+            self._releasing = asyncio.ensure_future(self._release())
+
+    def _stop(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _settle(self) -> None:
+        """The application has done its work: what has been let go of is sent to its end, and nothing else is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._releasing is not None:
+            await self._releasing
 
     def _begun(self, message: Message) -> Message:
         """The first message of an answer, with what is ours."""
@@ -248,32 +275,6 @@ class Passage:
         return begun
 
 
-class Watch:
-    """Ends a connection that outlives its session: a WebSocket, an event stream."""
-
-    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
-        self._visit = visit
-        self._world = world
-        self._serving = serving
-        self.over = False
-        self._task = asyncio.ensure_future(self._run())
-
-    async def _run(self) -> None:
-        session = self._visit.session
-        while session is not None and not await self._visit.is_over():
-            await self._world.until_announced(session.id, WATCH_PAUSE)
-        self.over = True
-        if self._serving is not None:
-            self._serving.cancel()
-
-    def takes_back(self) -> bool:
-        """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
-        return self.over and self._serving is not None and self._serving.uncancel() == 0
-
-    def close(self) -> None:
-        self._task.cancel()
-
-
 _PRIVATE = raw_headers([pages.PRIVATE])[0]
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
 
@@ -293,7 +294,11 @@ class Challenge(StarletteResponse):
         self._wanted = wanted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(await self._visit.challenge(self._wanted), scope, send)
+        answer = await self._visit.challenge(self._wanted)
+        if scope["type"] == "websocket":
+            await deny(answer, scope, receive, send, connected=True)
+        else:
+            await respond(answer, scope, send)
 
 
 def _with_cookies(headers: list[tuple[bytes, bytes]], cookies: list[str]) -> list[tuple[bytes, bytes]]:

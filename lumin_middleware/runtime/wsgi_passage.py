@@ -129,7 +129,8 @@ class WsgiPassage:
         try:
             chunk = next(self._chunks)
         except Exception as error:
-            ours = to_be_answered(error)
+            # An application that ends without a byte may have said all that it had to say by its status.
+            ours = to_be_answered(error) or (self.replaced if isinstance(error, StopIteration) else None)
             if ours is None or self.started:
                 raise
             met = ours

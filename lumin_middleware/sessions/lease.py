@@ -18,17 +18,27 @@ from .records import digest
 MARGIN = 5.0
 """Seconds that the lease outlives the longest answer, for what is done with it before it is released."""
 
+SAVING = (0.0, 0.1, 0.4, *[1.0] * 11)
+"""Seconds before each attempt to save what was renewed: often, so that one comes soon after the store does. The old
+refresh token is spent by then, and whoever gets the lease first would spend it again; each lease outlives them all,
+where the answer came at once."""
+
 POLL = (0.025, 0.25)
 """Seconds between two looks at a lease that another process holds: the first, and the longest."""
 
 T = TypeVar("T")
 
 
+def lasts(timeout: float) -> float:
+    """Seconds of a lease, where an answer takes `timeout` at the most."""
+    return max(timeout, sum(SAVING)) + MARGIN
+
+
 class Lease:
     """The lease on one session, for one attempt to renew it."""
 
     def __init__(self, world: World, session: Session, timeout: float) -> None:
-        self.seconds = timeout + MARGIN
+        self.seconds = lasts(timeout)
         self._world = world
         self._key = "lease:" + digest(session.id)
         self._owner = world.token(16)

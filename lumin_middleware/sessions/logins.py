@@ -146,21 +146,16 @@ class Logins:
         """The `Set-Cookie` value of a login that waits once more. No code is taken for it any more."""
         return self._cookie(self.name(state), min(self.waits(state, jar) + 1, 255), b"")
 
-    def retire(self, state: str, jar: Jar[Any]) -> list[str]:
-        """The `Set-Cookie` values that take a login out of flight, but remember that it was this browser's."""
-        return [
-            self._cookies.delete(self.name(state)),
-            *self._past.remember([*self._begun(jar), self.name(state)], jar),
-        ]
+    def retire(self, state: str, jar: Jar[Any], rivals: Iterable[str] = ()) -> list[str]:
+        """The `Set-Cookie` values that take a login out of flight, but remember that it was this browser's; and
+        `rivals` with it, by their short names."""
+        names = [self.name(state), *(self._cookies.login + name for name in rivals)]
+        return [*map(self._cookies.delete, names), *self._past.remember([*self._begun(jar), *names], jar)]
 
     def forget(self, state: str, jar: Jar[Any]) -> list[str]:
         """The `Set-Cookie` values that leave nothing of a login."""
         name = self.name(state)
         return [self._cookies.delete(name), *self._past.forget(name, jar)]
-
-    def forget_rivals(self, names: Iterable[str]) -> list[str]:
-        """The same for logins by their short names."""
-        return [self._cookies.delete(self._cookies.login + name) for name in names]
 
     # --- cookies ---
 

@@ -170,7 +170,7 @@ class Renewal:
             return session
         record = await self._sessions.newest(session)  # 3
         if self._due(record.session, rejected) is Due.LATER:
-            return self._adopted(record.session)
+            return self._adopted(record.session, session)
         if self._due(record.session, None) is Due.LATER and self._is_newborn(record.session):
             say("rejected_newborn")
             self._stillborn.put(session.id.encode(), Entry())
@@ -189,11 +189,11 @@ class Renewal:
         lease = Lease(self._world, session, self._config.timeout)
         found = await lease.take(lambda: self._while_waiting(session, rejected))  # 4
         if found is not None:
-            return self._adopted(found)
+            return self._adopted(found, session)
         try:
             record = await self._sessions.newest(session)  # 5
             if self._due(record.session, rejected) is Due.LATER:
-                return self._adopted(record.session)
+                return self._adopted(record.session, session)
             await self._refuse_in_trouble(record.session)  # that whoever had the lease before may have met
             # A slow store may have used the lease up: from here the longest answer must fit in again.
             if not await lease.keep():
@@ -215,9 +215,11 @@ class Renewal:
         newest = (await self._sessions.newest(session)).session
         return newest if self._due(newest, rejected) is not Due.NOW else None
 
-    def _adopted(self, session: Session) -> Session:
-        note(self._world, Adopted.of(session, generation=session.generation))
-        return session
+    def _adopted(self, found: Session, session: Session) -> Session:
+        """What was found in place of a session, which may be itself where nobody needs to wait."""
+        if found.generation > session.generation:
+            note(self._world, Adopted.of(found, generation=found.generation))
+        return found
 
     async def _redeem(self, record: Record, server: AuthorizationServer, lease: Lease) -> Session:
         old, now = record.session, self._world.clock()

@@ -18,12 +18,9 @@ from ..journal import say
 from ..model import Session
 from ..ports import World
 from ..protocol.token_endpoint import TokenEndpoint
+from .lease import SAVING
 from .records import Record
 from .sessions import Sessions
-
-PAUSES = (0.0, 0.1, 0.4, *[1.0] * 11)
-"""Seconds before each attempt to save: often, so that even a short lease sees one late in its life, and together less
-than the default lease. The old refresh token is spent by then; whoever gets the lease first would spend it again."""
 
 UNSAVED_LIMIT = 1000
 """Sessions that a process remembers because they could not be saved: a few MB."""
@@ -48,7 +45,7 @@ class Saving:
 
         Whoever gets it gets it saved, or remembered by this process.
         """
-        for pause in PAUSES:
+        for pause in SAVING:
             await self._world.sleep(pause)
             try:
                 if await self._sessions.replace(record, renewed):

@@ -104,9 +104,8 @@ class Callback:
             session, cookies = await self._world.shield(
                 lambda: self._sign_in.sign_in(code, jar), undo=lambda made: self._sign_in.undo(code, made[0])
             )
-        except Overtaken as overtaken:
-            over = [*self._logins.forget(state, jar), *self._logins.forget_rivals(overtaken.by)]
-            return await self._arrival.lead_to(errand, over)
+        except Overtaken:
+            return await self._arrival.lead_to(errand, await self._over(state, jar))
         except LuminError as error:
             return await self._failed(request, jar, code.transaction, error)
         cookies += [*self._logins.forget(state, jar), self._logins.tries.count(session, jar)]
@@ -131,10 +130,16 @@ class Callback:
                 break
             await self._world.sleep(TWIN_PAUSE)
         if outcome in SUCCESS:
-            return await self._arrival.lead_to(errand, self._logins.forget(state, jar))
+            return await self._arrival.lead_to(errand, await self._over(state, jar))
         if outcome in PENDING and self._logins.waits(state, jar) < WAITS_LIMIT:
             return await self._wait(request, jar, state, errand)
         return await self._again(request, jar, state, errand, ALONE_LIMIT, lambda: self._unknown(request, jar, state))
+
+    async def _over(self, state: str, jar: Jar[Opened]) -> list[str]:
+        """The `Set-Cookie` values that take a login out of flight by which this answer signs nobody in, and those by
+        which somebody was: if their answers were lost, they would stand in the way of the next login."""
+        _, done = await self._marks.rivals(self._logins.rivals(state, jar))
+        return self._logins.retire(state, jar, done)
 
     # --- no code ---
 

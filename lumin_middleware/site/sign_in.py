@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import AuthorizationServerError, LuminError, OAuthError, RequestRefused
@@ -26,12 +26,10 @@ from .set_up import KeyWatch, NotSetUp
 
 
 class Overtaken(LuminError):
-    """The browser was signed in by another login, and by this one it is not. `by` are the short names of such as had
-    done so before: if their answers were lost, they would stand in the way of the next login, too."""
+    """The browser was signed in by another login, and by this one it is not."""
 
-    def __init__(self, by: Iterable[str] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__("another sign-in of this browser was completed at the same time")
-        self.by = tuple(by)
 
 
 class SignIn:
@@ -66,7 +64,7 @@ class SignIn:
         rivals, done = await self._marks.rivals(self._logins.rivals(state, jar))
         if done:
             await self._marks.ended(state, OVERTAKEN)
-            raise Overtaken(done)
+            raise Overtaken
         try:
             with self._world.telemetry.span("lumin.sign_in"):
                 session, cookies = await self._session(code, jar)

@@ -109,10 +109,13 @@ class Visit:
         return self._party.parts.sessions.set_cookies(session, self._jar, saved=saved)
 
     async def challenge(self, wanted: Wanted = NOTHING) -> Response:
-        """The answer that asks for what is missing: a sign-in, if nothing else is named."""
-        if self.session is None and await self._party.is_overlooked(self.request, self._jar):
-            return self.failure(ClientMisused(_OVERLOOKED))
-        return await self._party.challenge(self.request, self._jar, self.session, wanted)
+        """The answer that asks for what is missing: a sign-in, if nothing else is named; or says why it cannot."""
+        try:
+            if self.session is None and await self._party.is_overlooked(self.request, self._jar):
+                return self.failure(ClientMisused(_OVERLOOKED))
+            return await self._party.challenge(self.request, self._jar, self.session, wanted)
+        except LuminError as error:
+            return self.failure(error)
 
     async def answer(self, error: LuminError) -> Response:
         """The answer to an error of ours that the application lets through: a challenge, or what went wrong."""

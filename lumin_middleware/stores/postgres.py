@@ -20,22 +20,24 @@ import hashlib
 import math
 import os
 import re
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+import anyio
+
 from ..errors import ConfigurationError, StoreUnavailable
 from .postgres_connections import PATIENCE, bounded, import_psycopg, require_ports
 from .postgres_statements import CLEAN_UP, CREATE, DELETE, ONE_AT_A_TIME, REPLACE, SELECT, TABLE, schema
+from .turns import AsyncTurns, Turns
 
 CLEAN_UP_EVERY = 64
 """Swaps of one process; each adds one row at most, so that the clean-up outruns them."""
 
 # Seconds, as `PATIENCE` is.
-QUEUE = 10.0
-"""For one of our connections to become free, where the server answers: as long as people wait for a page."""
+QUEUE = 5.0
+"""For one of our connections to become free, where the server answers, twice: as long as people wait for a page."""
 
 DOWN = 1.0
 """In which nobody else waits for a server that has just been found away."""
@@ -48,8 +50,6 @@ CONNECTIONS = 20
 
 ATTEMPTS = 5
 """Times that a swap is sent of which the server says that it did nothing."""
-
-_IN_USE = "PostgreSQL: all of this process's connections are in use"
 
 CURE = "give postgresql://user:password@host:5432/database"
 
@@ -144,8 +144,8 @@ class PostgresStore(_Postgres):
 
     def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
         super().__init__(url, table=table, connections=connections)
-        # By process, since a connection does not survive a fork: the pool, and who may use it at once.
-        self._pools: dict[int, tuple[Any, threading.Semaphore]] = {}
+        # By process, since a connection does not survive a fork.
+        self._pools: dict[int, tuple[Any, Turns]] = {}
 
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -187,19 +187,16 @@ class PostgresStore(_Postgres):
     @contextmanager
     def _held(self, key: str) -> Iterator[tuple[Any, bytes | None]]:
         """What a key holds, and the connection that said so; asked again where kept connections have died."""
-        pool, free = self._pool()
-        if not free.acquire(timeout=QUEUE):
-            raise StoreUnavailable(_IN_USE)
-        try:
-            connection, held = self._look(pool, key)
+        pool, turns = self._pool()
+        with turns.one():
             try:
-                yield connection, held
-            finally:
-                pool.putconn(connection)
-        except self._psycopg.Error as error:
-            raise self._trouble(error) from error
-        finally:
-            free.release()
+                connection, held = self._look(pool, key)
+                try:
+                    yield connection, held
+                finally:
+                    pool.putconn(connection)
+            except self._psycopg.Error as error:
+                raise self._trouble(error) from error
 
     def _look(self, pool: Any, key: str, *, since: float | None = None) -> tuple[Any, bytes | None]:
         self._refuse_if_down()
@@ -224,7 +221,7 @@ class PostgresStore(_Postgres):
             with suppress(self._psycopg.Error):  # another swap tries again
                 connection.execute(self._clean)
 
-    def _pool(self) -> tuple[Any, threading.Semaphore]:
+    def _pool(self) -> tuple[Any, Turns]:
         process = os.getpid()
         found = self._pools.get(process)
         if found is None:
@@ -232,7 +229,7 @@ class PostgresStore(_Postgres):
 
             new = ConnectionPool(**self._options(self._psycopg.Connection))
             new.open()
-            found = self._pools.setdefault(process, (new, threading.Semaphore(self._connections)))
+            found = self._pools.setdefault(process, (new, Turns("PostgreSQL", self._connections, QUEUE)))
             if found[0] is not new:  # another thread was faster
                 new.close()
         return found
@@ -243,7 +240,7 @@ class AsyncPostgresStore(_Postgres):
 
     def __init__(self, url: str, *, table: str = TABLE, connections: int = CONNECTIONS) -> None:
         super().__init__(url, table=table, connections=connections)
-        self._pools: dict[asyncio.AbstractEventLoop, tuple[Any, asyncio.Semaphore]] = {}
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[Any, AsyncTurns]] = {}
 
     async def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -265,7 +262,8 @@ class AsyncPostgresStore(_Postgres):
                 else:
                     await self._clean_up(connection)
                     return done
-            await (await self._pool())[0].drain()
+            with anyio.CancelScope(shield=True):
+                await (await self._pool())[0].drain()
         raise AssertionError("the last attempt returns or raises")
 
     async def aclose(self) -> None:
@@ -275,22 +273,17 @@ class AsyncPostgresStore(_Postgres):
 
     @asynccontextmanager
     async def _held(self, key: str) -> AsyncIterator[tuple[Any, bytes | None]]:
-        pool, free = await self._pool()
-        try:
-            async with asyncio.timeout(QUEUE):
-                await free.acquire()
-        except TimeoutError:
-            raise StoreUnavailable(_IN_USE) from None
-        try:
-            connection, held = await self._look(pool, key)
-            try:
-                yield connection, held
-            finally:
-                await pool.putconn(connection)
-        except self._psycopg.Error as error:
-            raise self._trouble(error) from error
-        finally:
-            free.release()
+        pool, turns = await self._pool()
+        async with turns.one():
+            with anyio.CancelScope(shield=True):  # anyio cancels each await anew, and the pool would lose a connection
+                try:
+                    connection, held = await self._look(pool, key)
+                    try:
+                        yield connection, held
+                    finally:
+                        await pool.putconn(connection)
+                except self._psycopg.Error as error:
+                    raise self._trouble(error) from error
 
     async def _look(self, pool: Any, key: str, *, since: float | None = None) -> tuple[Any, bytes | None]:
         self._refuse_if_down()
@@ -315,7 +308,7 @@ class AsyncPostgresStore(_Postgres):
             with suppress(self._psycopg.Error):
                 await connection.execute(self._clean)
 
-    async def _pool(self) -> tuple[Any, asyncio.Semaphore]:
+    async def _pool(self) -> tuple[Any, AsyncTurns]:
         loop = asyncio.get_running_loop()
         found = self._pools.get(loop)
         if found is None:
@@ -325,7 +318,7 @@ class AsyncPostgresStore(_Postgres):
                 del self._pools[other]
             new = AsyncConnectionPool(**self._options(self._psycopg.AsyncConnection))
             await new.open()
-            found = self._pools.setdefault(loop, (new, asyncio.Semaphore(self._connections)))
+            found = self._pools.setdefault(loop, (new, AsyncTurns("PostgreSQL", self._connections, QUEUE)))
             if found[0] is not new:  # another task was faster
                 await new.close()
         return found

@@ -22,12 +22,14 @@ import asyncio
 import hashlib
 import inspect
 import math
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .redis_clients import Term, Turns, client_maker, import_redis, trouble
+from .redis_clients import Term, client_maker, import_redis, trouble, turns_of
+from .turns import AsyncTurns, Turns
 
 SWAP = """
 local held = redis.call("GET", KEYS[1])
@@ -61,6 +63,7 @@ class RedisStore:
         self._owned = isinstance(client, str)
         self._making = threading.Lock()
         self._made: tuple[Any, Term] | None = None
+        self._turns: dict[int, Callable[[], Any]] = {}  # by process: whoever had one at a fork has none in the child
         if self._owned:
             self._make = client_maker(client, asynchronous=False, credential_provider=credential_provider)
             if "+cluster:" not in client:  # which asks for its plan when it is made
@@ -106,16 +109,17 @@ class RedisStore:
         """The answer; asked for again once after an error of that class, or where the server did nothing."""
         try:
             client, term = self._client()
-            try:
+            with self._turn(client):
+                try:
+                    return ask(client, term)
+                except self._trouble as error:
+                    if is_no_primary(error, self._redis):
+                        term.is_over()
+                        if not self._owned and hasattr(client, "connection_pool"):
+                            _idle(client.connection_pool.disconnect)
+                    elif not isinstance(error, again):
+                        raise
                 return ask(client, term)
-            except self._trouble as error:
-                if is_no_primary(error, self._redis):
-                    term.is_over()
-                    if not self._owned and hasattr(client, "connection_pool"):
-                        _idle(client.connection_pool.disconnect)
-                elif not isinstance(error, again):
-                    raise
-            return ask(client, term)
         except self._trouble as error:
             if self._owned and is_lost(error, self._redis):
                 self._made = None  # the next asks the places of the URL again
@@ -126,6 +130,11 @@ class RedisStore:
             if self._made is None:
                 self._made = self._make()
             return self._made
+
+    def _turn(self, client: Any) -> Any:
+        process = os.getpid()
+        turns = self._turns.get(process) or self._turns.setdefault(process, turns_of(client, Turns))
+        return turns()
 
 
 class AsyncRedisStore:
@@ -152,7 +161,7 @@ class AsyncRedisStore:
         self._is_url = isinstance(client, str)
         _checked(self._make()[0], asynchronous=True)
         # Not by weak reference, which would never end: an open connection leads back to its loop.
-        self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, Term, Turns]] = {}
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[Any, Term, Callable[[], Any]]] = {}
 
     async def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -189,9 +198,9 @@ class AsyncRedisStore:
 
     async def _asked(self, ask: Callable[[Any, Term], Awaitable[Any]], again: type[Exception] | tuple[()] = ()) -> Any:
         """As `RedisStore._asked`."""
-        client, term, turns = self._client()
+        client, term, turn = self._client()
         try:
-            async with turns:
+            async with turn():
                 try:
                     return await ask(client, term)
                 except self._trouble as error:
@@ -207,14 +216,14 @@ class AsyncRedisStore:
                 await self.aclose()
             raise StoreUnavailable(f"Redis: {error}") from error
 
-    def _client(self) -> tuple[Any, Term, Turns]:
+    def _client(self) -> tuple[Any, Term, Callable[[], Any]]:
         loop = asyncio.get_running_loop()
         if loop not in self._clients:
             for other in list(self._clients):
                 if other.is_closed():
                     del self._clients[other]
             client, term = self._make()
-            self._clients[loop] = client, term, Turns(getattr(client, "connection_pool", None))
+            self._clients[loop] = client, term, turns_of(client, AsyncTurns)
         return self._clients[loop]
 
 

@@ -10,17 +10,17 @@ redis-py is not imported before it is needed. No error repeats a URL: it may hol
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..errors import ConfigurationError, StoreUnavailable
+from ..errors import ConfigurationError
+from .turns import AsyncTurns, Turns
 
 # Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in less than
 # a millisecond, so one that takes a second is down. Options of the URL go before them.
@@ -51,31 +51,11 @@ SENTINEL_PORT = 26379
 SERVER_PORT = 6379
 
 
-class Turns:
-    """On an event loop, who waits for a connection of a pool that blocks gets one in turn.
-
-    redis-py's own queue lets whoever comes overtake those who wait: with more requests at once than connections, some
-    would wait for longer than the pool's `timeout` while each connection is free a thousand times a second.
-    """
-
-    def __init__(self, pool: Any) -> None:
-        blocks = hasattr(pool, "timeout")  # any other makes as many as are wanted, or refuses
-        self._limit = pool.timeout if blocks else None
-        self._turns = asyncio.Semaphore(pool.max_connections) if blocks else None
-
-    async def __aenter__(self) -> None:
-        if self._turns is None:
-            return
-        for _ in range(2):  # after a loop that was busy for so long, time is over for all, whose turn is now or not
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._limit):
-                    await self._turns.acquire()
-                return
-        raise StoreUnavailable(f"Redis: no connection became free within twice {self._limit:g} seconds")
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._turns is not None:
-            self._turns.release()
+def turns_of(client: Any, kind: type[Turns | AsyncTurns]) -> Callable[[], Any]:
+    """What gives a turn at a client's connections, where its pool waits for one that is free; any other makes as many
+    as are wanted, or refuses."""
+    pool: Any = getattr(client, "connection_pool", None)
+    return kind("Redis", pool.max_connections, pool.timeout).one if hasattr(pool, "timeout") else nullcontext
 
 
 def import_redis() -> ModuleType:

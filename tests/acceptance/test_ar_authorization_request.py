@@ -100,6 +100,7 @@ async def test_ar_01_head_is_answered_as_get(each_site):
 # --- AR-02 ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.by_the_thousand
 async def test_ar_02_ten_thousand_states_and_nonces_are_all_different(site):
     states, nonces, verifiers = set(), set(), set()
     for _ in range(10_000):

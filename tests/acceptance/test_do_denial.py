@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from tests.acceptance.harness import LOGIN, SESSION, TOKEN, USER_INFO, Raw, Witness, call, subject
 from tests.acceptance.test_id_identity import part, signed
 from tests.site_rig import FETCH, NAVIGATION, Site
@@ -96,6 +98,7 @@ NASTY_TARGETS: dict[str, str] = {
 }
 
 
+@pytest.mark.by_the_thousand
 async def test_do_01_targets_of_garbage_cost_little_and_break_nothing(each_site):
     baseline = await cost(lambda: call(each_site.middleware, "/x", headers=FETCH))
     slow = {}

@@ -262,6 +262,7 @@ async def test_md_02_a_key_that_was_replaced_under_its_own_name_is_found(site, n
 # --- MD-03 ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.by_the_thousand
 async def test_md_03_unknown_keys_do_not_make_the_server_fetch_again_and_again(each_site):
     await each_site.browser().sign_in()
     before = len(each_site.emulator.calls_to(JWKS))

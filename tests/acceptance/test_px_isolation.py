@@ -44,6 +44,7 @@ async def echo(request: Request) -> Response:
     )
 
 
+@pytest.mark.by_the_thousand
 async def test_px_08_a_thousand_interleaved_requests_of_four_people_never_mix(each_site):
     people = [*each_site.emulator.users, None]
     headers = []

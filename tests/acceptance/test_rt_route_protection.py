@@ -341,6 +341,7 @@ async def test_rt_03_no_path_that_begins_as_a_public_one_reaches_what_is_not(ora
     assert breached == []
 
 
+@pytest.mark.by_the_thousand
 @pytest.mark.parametrize("twice", [False, True], ids=["no raw_path", "decoded twice"])
 async def test_rt_03_servers_that_decode_otherwise_open_no_way(oracle, twice):
     """`raw_path` is optional; and some servers, or proxies in front, decode once more than others."""

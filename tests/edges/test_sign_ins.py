@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import threading
 from collections.abc import Callable
 from html import unescape
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -321,6 +322,57 @@ async def test_a_sign_in_whose_answer_was_lost_stands_in_the_way_of_one_and_no_m
     assert (await browser.navigate(urls[1])).header("location") == "/two"
     assert await browser.subject() is None
     await browser.navigate(site.emulator.sign_in(await browser.begin("/two")))
+    assert await browser.subject()
+
+
+async def ended_at_once(site: rig.Site, browser: rig.Browser, urls: list[str]) -> list[rig.Browser]:
+    """Callbacks whose codes are on their way together, and answered in their order; who had each answer."""
+    browsers, tasks = [], []
+    for url in urls:
+        arrived, held = threading.Event(), threading.Event()
+
+        async def hold(arrived: threading.Event = arrived, held: threading.Event = held) -> None:
+            arrived.set()
+            await asyncio.to_thread(held.wait)
+
+        site.emulator.faults.add(TOKEN, before=hold)
+        browsers.append(site.browser(browser.edge))
+        browsers[-1].jar = dict(browser.jar)
+        tasks.append((asyncio.create_task(browsers[-1].navigate(url)), held))
+        await asyncio.to_thread(arrived.wait)
+    for task, held in tasks:
+        held.set()
+        await task
+    return browsers
+
+
+async def ended_in_turn(site: rig.Site, browser: rig.Browser, urls: list[str]) -> list[rig.Browser]:
+    """Callbacks that left together and were answered one after the other; who had each answer."""
+    browsers = [site.browser(browser.edge) for _ in urls]
+    for each, url in zip(browsers, urls, strict=True):
+        each.jar = dict(browser.jar)
+        await each.navigate(url)
+    return browsers
+
+
+@pytest.mark.parametrize("round_", range(3))  # the names by which the marks are gone through are random
+@pytest.mark.parametrize("ended", [ended_at_once, ended_in_turn])
+@pytest.mark.parametrize("reloaded", [(), (1,), (0,), (0, 1), (1, 0), (1, 1)])
+async def test_sign_ins_whose_answers_were_lost_stand_in_nobody_s_way(site, browser, ended, reloaded, round_):
+    """Of two tabs the one that was signed in never heard so. The other one did, or a tab is loaded once more."""
+    pages = ("/one", "/two")
+    urls = [site.emulator.sign_in(await browser.begin(page)) for page in pages]
+    first, second = await ended(site, browser, urls)
+    assert await first.subject()
+    assert await second.subject() is None
+    if not reloaded:
+        browser.jar = second.jar
+    for number in reloaded:
+        answer = await browser.navigate(urls[number])
+        assert (answer.status, answer.header("location")) == (303, pages[number])
+    assert codes_sent(site) == (2 if ended is ended_at_once else 1)
+    answer = await browser.sign_in("/page")
+    assert (answer.status, answer.header("location")) == (303, "/page")
     assert await browser.subject()
 
 

@@ -23,6 +23,7 @@ from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config
 from tests.patience import PATIENCE
+from tests.proxies import programs
 from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, front, serve, told
 from tests.site_rig import Clock, query
@@ -167,8 +168,38 @@ def test_a_script_is_refused_with_what_it_needs_to_know(setup, stranger):
     assert setup.echo.seen == []
 
 
+def test_whoever_is_sent_to_sign_in_is_asked_for_nothing_else(setup, stranger, browser):
+    """`WWW-Authenticate` is for programs, and stands where they are refused."""
+    for person, path in ((stranger, "/page"), (stranger, "/sign/x"), (browser, "/sign/templates/x")):
+        begun = person.navigate(path)
+        assert (begun.status_code, challenges(begun)) == (303, [])
+
+
 def challenges(answer: httpx2.Response) -> list[str]:
     return [value.decode() for name, value in answer.headers.raw if name.lower() == b"www-authenticate"]
+
+
+@pytest.mark.parametrize("cache", [None, HELD])
+def test_a_location_of_nginx_s_own_says_what_programs_need(tmp_path, monkeypatch, cache):
+    """Nobody answers there but nginx itself: by a 401 that is one, without a word in its log."""
+    with front() as site, serve(Echo()) as upstream:
+        own = f"error_log stderr warn; location /own/ {{ proxy_pass {upstream}; }}"
+        written = programs.snippet
+        monkeypatch.setattr(programs, "snippet", lambda *args, **more: written(*args, **more) + own)
+        settings = site.config(trusted_proxies=(LOOPBACK,), required_scopes=SCOPES | {"/own/x": "templates"})
+        app = LuminMiddleware(Echo(), settings)
+        with (
+            serve(app, lifespan="on") as auth,
+            proxy("nginx", settings, site.port, tmp_path, auth=auth, upstream=upstream, cache=cache),
+            site.browser() as browser,
+        ):
+            for path in ("/own/", "/own/x"):
+                refused = browser.fetch("GET", path)
+                assert (refused.status_code, challenges(refused)) == (401, ['Bearer realm="lumin"'])
+            browser.sign_in()
+            assert browser.fetch("GET", "/own/").status_code == 200
+            assert browser.fetch("GET", "/own/x").status_code == 403
+    assert "uninitialized" not in (tmp_path / "log").read_text()
 
 
 def test_the_service_learns_who_it_is(setup, browser):

@@ -13,6 +13,8 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -26,6 +28,7 @@ from lumin_middleware.errors import AuthorizationServerError, OAuthError, Server
 from lumin_middleware.model import _CHECKED, AuthorizationCode, Errand, Transaction
 from lumin_middleware.ports import Answer, run
 from lumin_middleware.runtime.exchange import BODY_LIMIT, AsyncExchange, Exchange
+from tests.certificates import self_signed
 from tests.fakes import REDIRECT_URI, SECRET, config, hostile
 
 CONTEXT = ssl.create_default_context()
@@ -58,8 +61,8 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.delenv(name.lower(), raising=False)
     made: list[Any] = []
 
-    def make(**changes: Any) -> Any:
-        made.append(request.param(config(**changes), CONTEXT))
+    def make(context: ssl.SSLContext = CONTEXT, **changes: Any) -> Any:
+        made.append(request.param(config(**changes), context))
         return made[-1]
 
     yield make
@@ -117,10 +120,15 @@ class Peer:
             self.connections += 1
             with connection:
                 try:
-                    if self._read(connection):
-                        self.answer(connection)
+                    with self._spoken(connection) as spoken:
+                        if self._read(spoken):
+                            self.answer(spoken)
                 except OSError:
                     continue  # the client has had enough
+
+    def _spoken(self, connection: socket.socket) -> socket.socket:
+        """The connection as requests come on it."""
+        return connection
 
     def _read(self, connection: socket.socket) -> bool:
         received = b""
@@ -136,6 +144,27 @@ class Peer:
             body += connection.recv(65_536)
         self.requests.append((line, headers, body))
         return True
+
+
+class TlsPeer(Peer):
+    """The same by TLS, for whoever trusts `trusting`; one that `is_proxy` is asked for a tunnel to the host first."""
+
+    def __init__(self, folder: Path, *, is_proxy: bool) -> None:
+        host = "lumin.example" if is_proxy else "localhost"
+        certificate = self_signed(folder / "pem", host)
+        self.trusting = ssl.create_default_context(cafile=certificate)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        self._is_proxy = is_proxy
+        super().__init__()
+        self.proxy = self.url
+        self.url = f"https://{host}:{self.listening.getsockname()[1]}"
+
+    def _spoken(self, connection: socket.socket) -> socket.socket:
+        if self._is_proxy:
+            assert connection.recv(65_536).startswith(b"CONNECT ")
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        return self._context.wrap_socket(connection, server_side=True)
 
 
 def response(body: bytes, status: int = 200, *headers: str) -> bytes:
@@ -462,13 +491,33 @@ SLOW = response(json.dumps(TOKENS).encode(), 200, "Content-Type: application/jso
 HEAD, BODY = SLOW[: SLOW.index(b"\r\n\r\n") + 4], SLOW[SLOW.index(b"\r\n\r\n") + 4 :]
 
 
+DRIPPING = [bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: " + b"y" * 600]
+"""Each byte comes in time, and there is always another: for a minute at a tenth of a second each."""
+
+
 def test_a_head_that_drips_holds_nobody_past_the_time(make, peer):
-    """Each byte comes in time, and there is always another: for a minute, if somebody waits so long."""
-    peer.say(*[bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: " + b"y" * 600], pause=0.1)
+    peer.say(*DRIPPING, pause=0.1)
     began = time.monotonic()
     with pytest.raises(ServerUnavailable):
         perform(make(timeout=0.5), "refresh", f"{peer.url}/token", "old")
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("way", ["straight", "through a proxy"])
+def test_nor_does_it_by_tls(make, tmp_path, monkeypatch, way):
+    is_proxy = way == "through a proxy"
+    with closing(TlsPeer(tmp_path, is_proxy=is_proxy)) as peer:
+        if is_proxy:
+            monkeypatch.setenv("HTTPS_PROXY", peer.proxy)
+        peer.say_json(TOKENS)
+        answer = perform(make(peer.trusting), "refresh", f"{peer.url}/token", "old")
+        assert answer == {**TOKENS, "refresh_token": "old"}, "so it is the time that strikes below"
+        peer.say(*DRIPPING, pause=0.1)
+        began = time.monotonic()
+        with pytest.raises(ServerUnavailable):
+            perform(make(peer.trusting, timeout=LONG_ENOUGH), "refresh", f"{peer.url}/token", "old")
+        assert time.monotonic() - began < 30
+        assert len(peer.requests) == 2
 
 
 def test_a_body_that_was_cut_at_the_end_of_the_time_is_not_taken_for_whole(make, peer):

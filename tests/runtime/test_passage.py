@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import nullcontext
 
 import anyio
 import pytest
@@ -11,17 +12,20 @@ from starlette.routing import Route
 from starlette.websockets import WebSocket
 
 from lumin_middleware import LoginRequired, LuminMiddleware, lumin
-from lumin_middleware.runtime import passage
+from lumin_middleware.runtime import watch
 from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
+
+
+def cookie(browser):
+    return "; ".join(f"{each.name}={each.value}" for each in browser.cookies.jar)
 
 
 class Socket:
     """The client's end of a WebSocket, spoken to the application in ASGI's own words."""
 
     def __init__(self, app, browser, **changes):
-        cookie = "; ".join(f"{each.name}={each.value}" for each in browser.cookies.jar)
-        headers = {"host": "app.example.com", "origin": ORIGIN, "cookie": cookie, **changes.pop("headers", {})}
+        headers = {"host": "app.example.com", "origin": ORIGIN, "cookie": cookie(browser), **changes.pop("headers", {})}
         self.scope = {
             "type": "websocket",
             "path": "/socket",
@@ -79,7 +83,7 @@ async def test_a_socket_of_somebody_who_signs_out_is_closed_at_once(socket_site)
 
 
 async def test_a_socket_is_closed_when_the_session_ended_in_another_process(socket_site, monkeypatch):
-    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(watch, "WATCH_PAUSE", 0.01)
     browser, socket = await open_socket(socket_site)
     elsewhere = socket_site.with_settings()
     other = Browser(elsewhere.middleware, socket_site)
@@ -90,14 +94,14 @@ async def test_a_socket_is_closed_when_the_session_ended_in_another_process(sock
 
 
 async def test_a_socket_is_closed_at_the_absolute_limit(socket_site, monkeypatch):
-    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(watch, "WATCH_PAUSE", 0.01)
     _, socket = await open_socket(socket_site)
     socket_site.clock.advance(socket_site.config.absolute_timeout)
     assert (await socket.next())["code"] == 4401
 
 
 async def test_a_renewal_does_not_disturb_a_socket(socket_site, monkeypatch):
-    monkeypatch.setattr(passage, "WATCH_PAUSE", 0.01)
+    monkeypatch.setattr(watch, "WATCH_PAUSE", 0.01)
     browser, socket = await open_socket(socket_site)
     for _ in range(3):
         socket_site.clock.advance(3600)
@@ -142,6 +146,63 @@ async def test_a_framework_that_keeps_an_error_of_ours_to_itself_has_it_answered
     extensions = {"websocket.http.response": {}} if can_deny else {}
     said = await Socket(site.middleware, site.browser(), extensions=extensions).next()
     assert (said.get("status"), said.get("code")) == ((401, None) if can_deny else (None, 4401))
+
+
+@pytest.mark.parametrize("then", [None, ZeroDivisionError, LoginRequired])
+@pytest.mark.parametrize("path", ["/page", "/free"])
+async def test_an_answer_of_the_applications_waits_for_nothing_that_comes_behind_it(new_site, path, then):
+    """A background task, or what a framework does with an error after it has been told."""
+    site = new_site(public=["/free"])
+    browser = site.browser()
+    await browser.sign_in()
+    said, arrived = [], asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        async with asyncio.timeout(PATIENCE):
+            await arrived.wait()
+        if then is not None:
+            raise then("behind it")
+
+    async def send(message):
+        await asyncio.sleep(0)
+        said.append(message)
+        if message["type"] == "http.response.body":
+            arrived.set()
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"cookie", cookie(browser).encode())],
+    }
+    with pytest.raises(then) if then else nullcontext():
+        await middleware(scope, asyncio.Event().wait, send)
+    assert [each.get("status", each.get("body")) for each in said] == [500, b"sorry"]
+    await middleware.aclose()
+
+
+@pytest.mark.parametrize("can_deny", [False, True])
+async def test_a_handshake_can_be_refused_with_a_challenge(new_site, can_deny):
+    site = new_site()
+    browser = site.browser()
+    await browser.sign_in()
+
+    async def app(scope, receive, send):
+        await receive()
+        await lumin(scope).challenge(scope="templates")(scope, receive, send)
+
+    site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    extensions = {"websocket.http.response": {}} if can_deny else {}
+    said = await Socket(site.middleware, browser, extensions=extensions).next()
+    assert (said["type"], said.get("status"), said.get("code")) == (
+        ("websocket.http.response.start", 403, None) if can_deny else ("websocket.close", None, 4403)
+    )
 
 
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)

@@ -13,8 +13,9 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from lumin_middleware.events import Adopted
 from lumin_middleware.ports import Answer
-from lumin_middleware.sessions.lease import MARGIN, POLL, Lease
+from lumin_middleware.sessions.lease import POLL, SAVING, Lease, lasts
 from tests.fakes import (
     BASE,
     SERVER,
@@ -24,7 +25,7 @@ from tests.fakes import (
     token_set,
 )
 
-LEASE_TIME = 10 + MARGIN
+LEASE_TIME = lasts(10.0)
 
 
 async def test_the_lease_of_a_process_that_died_runs_out(workers, process):
@@ -51,6 +52,14 @@ async def test_who_waits_for_the_lease_adopts_what_its_holder_saves(workers, pro
     assert (found.generation, found.tokens) == (1, newer.tokens)
     assert workers.server.sent == []
     assert len(process.world.slept) == 1
+    assert [type(each) for each in process.world.events] == [Adopted]
+
+
+async def test_who_need_not_wait_for_the_lease_has_adopted_nothing(workers, process):
+    session = await workers.nearly_expired()
+    workers.lease(session, LEASE_TIME)
+    assert (await process.renewal.fresh(session)).generation == 0
+    assert process.world.events == []
 
 
 async def test_who_waits_for_the_lease_learns_that_the_session_was_ended(workers, process):
@@ -202,3 +211,9 @@ async def test_a_lease_whose_taking_was_not_answered_is_in_nobodys_way(workers, 
     workers.store.before["get lease"] = recover
     assert (await process.renewal.fresh(session)).generation == 1
     assert not workers.leased(session)
+
+
+@pytest.mark.parametrize("timeout", [0.1, 1.0, 6.5, 10.0, 60.0])
+def test_a_lease_outlives_the_longest_answer_and_all_attempts_to_save(timeout):
+    """Whoever gets it while the renewed session is not saved yet spends a refresh token that is spent already."""
+    assert lasts(timeout) > max(timeout, sum(SAVING))

@@ -14,7 +14,7 @@ from lumin_middleware.errors import (
     StoreUnavailable,
 )
 from lumin_middleware.sessions import saving
-from lumin_middleware.sessions.saving import PAUSES as SAVE_PAUSES
+from lumin_middleware.sessions.lease import SAVING
 from tests.fakes import (
     id_token,
     token_set,
@@ -42,7 +42,7 @@ async def test_a_save_is_tried_again_before_anybody_sees_the_tokens(workers, pro
 
     process.world.during_sleep = recover
     renewed = await process.renewal.fresh(session)
-    assert tuple(process.world.slept) == SAVE_PAUSES[:3]
+    assert tuple(process.world.slept) == SAVING[:3]
     assert await workers.recorded(session) == renewed
 
 
@@ -81,8 +81,8 @@ async def test_when_nothing_can_be_saved_this_process_remembers(workers, process
     workers.store.fails = {"swap session"}
     renewed = await process.renewal.fresh(session)
     assert renewed.generation == 1
-    assert tuple(process.world.slept) == SAVE_PAUSES
-    assert caplog.text.count("could not be saved") == len(SAVE_PAUSES)
+    assert tuple(process.world.slept) == SAVING
+    assert caplog.text.count("could not be saved") == len(SAVING)
     assert await process.renewal.fresh(session) == renewed
     assert "still not saved" in caplog.text
     assert len(workers.server.sent) == 1

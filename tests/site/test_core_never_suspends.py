@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from lumin_middleware.config import AuthorizationServer
-from lumin_middleware.errors import LoginRequired, OAuthError, ServerUnavailable
+from lumin_middleware.errors import LoginRequired, OAuthError, ServerUnavailable, StoreUnavailable
 from lumin_middleware.model import Response, Wanted
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.identity import LOGOUT_EVENT
@@ -448,6 +448,17 @@ def test_a_public_page_has_nobody_to_renew(site):
     assert visit.set_cookies() == []
     assert run(visit.is_over()) is False
     assert run(visit.challenge()).status == 303
+
+
+@pytest.mark.parametrize("error", [ServerUnavailable("away", retry_after=7), StoreUnavailable("away")])
+def test_a_challenge_that_meets_trouble_tells_of_it(site, monkeypatch, error):
+    visit = site.visit("/free")
+
+    async def trouble(*_: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(visit._party, "challenge", trouble)
+    assert run(visit.challenge()).status == run(visit.answer(LoginRequired("nobody"))).status == 503
 
 
 def test_a_session_that_ends_while_it_is_served(site):

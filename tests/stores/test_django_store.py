@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import os
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +22,17 @@ from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
+from lumin_middleware.runtime.event_loop import site_store
 from lumin_middleware.stores import store_from_url
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
+from tests.patience import PATIENCE
 from tests.postgres_server import Postgres
 from tests.stores import django_database
 
 LONG = 3600.0
+
+THREADS = 4
+"""Those of a store."""
 
 
 def on_sqlite(directory: Path) -> tuple[str, dict[str, Any]]:
@@ -195,6 +205,112 @@ def test_a_connection_that_was_closed_meanwhile_is_opened_again(
             assert store.swap("key", old, new, LONG)
     close(alias)
     store.close()
+
+
+# --- whose connection -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def count_open(postgres: Postgres, on_postgres: tuple[str, dict[str, Any]]) -> Iterator[Callable[[], int]]:
+    """How many connections there are to the database, by the server's own account."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    name = on_postgres[1]["NAME"]
+    with psycopg.connect(postgres.new_database(f"other_{uuid.uuid4().hex}"), autocommit=True) as other:
+        yield lambda: other.execute(asked, [name]).fetchone()[0]  # type: ignore[index]
+
+
+def ask_on_loops(store: Any) -> None:
+    """As under ASGI; the threads of a loop end with it, and otherwise after ten seconds of nothing to do."""
+
+    async def ask() -> None:
+        threaded = site_store(store, "site")
+        await asyncio.gather(*(threaded.get(f"key {number}") for number in range(100)))
+
+    for _ in range(3):
+        asyncio.run(ask())
+
+
+def ask_in_threads(store: Any) -> None:
+    """As of a server that has a thread for each request."""
+    for _ in range(3):
+        together = threading.Barrier(20)
+
+        def ask(number: int, together: threading.Barrier = together) -> None:
+            together.wait(PATIENCE)
+            store.get(f"key {number}")
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("ask", [ask_on_loops, ask_in_threads])
+@pytest.mark.parametrize(("max_age", "left"), [(None, THREADS), (0, 0)])
+def test_threads_that_come_and_go_leave_no_connections(
+    on_postgres: tuple[str, dict[str, Any]],
+    count_open: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[Any], None],
+    max_age: int | None,
+    left: int,
+) -> None:
+    """CONN_MAX_AGE is for threads that stay; of one that has ended Django's connection is garbage, and open until
+    somebody looks for that."""
+    alias, database = on_postgres
+    monkeypatch.setitem(connections.settings[alias], "CONN_MAX_AGE", max_age)
+    with closing(django_database.open_store(alias, database)) as store:
+        gc.disable()
+        try:
+            ask(store)
+            assert until(lambda: count_open() <= left)
+        finally:
+            gc.enable()
+    assert until(lambda: count_open() == 0)
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Whether it comes to that: the server sees a moment later that a connection was closed."""
+    deadline = time.monotonic() + PATIENCE
+    while not (holds := condition()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds
+
+
+def test_a_connection_that_the_application_has_open_is_used(
+    on_postgres: tuple[str, dict[str, Any]], count_open: Callable[[], int]
+) -> None:
+    alias, database = on_postgres
+    connections[alias].ensure_connection()
+    with closing(django_database.open_store(alias, database)) as store:
+        assert store.swap("key", None, b"value", LONG)
+        assert store.get("key") == b"value"
+        assert count_open() == 1
+    close(alias)
+
+
+def test_what_works_in_a_thread_of_the_store_s_is_in_its_caller_s_context(
+    on_postgres: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As traces want to have it."""
+    alias, database = on_postgres
+    span, seen = ContextVar[str]("span"), []
+    with closing(django_database.open_store(alias, database)) as store:
+        get = store._get
+        monkeypatch.setattr(store, "_get", lambda key: (seen.append((span.get(), threading.get_ident())), get(key))[1])
+        span.set("of the request")
+        store.get("key")
+    [(found, thread)] = seen
+    assert found == "of the request"
+    assert thread != threading.get_ident()
+
+
+def test_a_store_that_was_closed_opens_again(on_postgres: tuple[str, dict[str, Any]]) -> None:
+    store = django_database.open_store(*on_postgres)
+    for _ in range(2):
+        assert store.get("key") is None
+        store.close()
 
 
 @pytest.mark.parametrize("setting", ["django://{}", "django"])

@@ -18,6 +18,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
 import psycopg
 import psycopg_pool
 import pytest
@@ -26,8 +27,10 @@ from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.ports import Store
 from lumin_middleware.stores import AsyncPostgresStore, PostgresStore, postgres, postgres_connections
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
+from tests.patience import PATIENCE
 from tests.postgres_server import Postgres
 
+from .queueing import queued
 from .redis_server import Relay, free_port
 
 LONG = 3600.0
@@ -384,6 +387,74 @@ def test_more_callers_than_connections_wait_for_one(url: str, sql: Any, table: s
     asyncio.run(main())
 
 
+def test_threads_that_wait_for_a_connection_are_not_overtaken(url: str, table: str) -> None:
+    served: list[int] = []
+    with closing(PostgresStore(url, table=table, connections=1)) as store:
+
+        def ask(number: int) -> None:
+            with store._held(f"key {number}"):
+                served.append(number)
+
+        def hold(number: int) -> None:
+            with store._held("key"):
+                held.set()
+                assert over.wait(PATIENCE)
+            ask(number)  # once more, when the others have waited for long
+
+        held, over = threading.Event(), threading.Event()
+        holder = threading.Thread(target=hold, args=(8,))
+        holder.start()
+        assert held.wait(PATIENCE)
+        with queued(8, ask):
+            over.set()
+        holder.join(PATIENCE)
+    assert served == list(range(9))
+
+
+def test_whoever_waits_for_a_connection_in_vain_is_told(
+    store_class: Any, url: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "QUEUE", 0.01)
+    word = "PostgreSQL: no connection became free within twice 0.01 seconds"
+
+    async def main() -> None:
+        store = AsyncPostgresStore(url, table=table, connections=1)
+        async with store._held("key"):
+            with pytest.raises(StoreUnavailable, match=word):
+                await store.get("key")
+        assert await store.get("key") is None
+        await store.aclose()
+
+    if store_class is AsyncPostgresStore:
+        asyncio.run(main())
+        return
+    with closing(PostgresStore(url, table=table, connections=1)) as store:
+        with store._held("key"), pytest.raises(StoreUnavailable, match=word):
+            store.get("key")
+        assert store.get("key") is None
+
+
+def test_a_loop_that_was_busy_for_longer_than_anybody_waits_fails_nobody(
+    url: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "QUEUE", 10_000.0)
+
+    async def main() -> list[bytes | None]:
+        store, loop = AsyncPostgresStore(url, table=table, connections=1), asyncio.get_running_loop()
+        time, late = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: time() + late)
+        async with store._held("key"):
+            waiting = [asyncio.create_task(store.get("key")) for _ in range(20)]
+            await asyncio.sleep(0)
+            late = 3 * postgres.QUEUE
+        try:
+            return await asyncio.gather(*waiting)
+        finally:
+            await store.aclose()
+
+    assert asyncio.run(main()) == [None] * 20
+
+
 # --- settings -------------------------------------------------------------------------------------------
 
 
@@ -441,6 +512,54 @@ def test_a_cancelled_get_gives_its_answer_to_nobody_else(url: str, table: str) -
                 await asyncio.sleep(0)
             cancelled.cancel()
             assert await store.get("mine") == b"mine"
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_request_that_is_given_up_loses_no_connection(url: str, table: str) -> None:
+    """anyio, by which Starlette gives up a request whose client has gone, cancels at each await anew."""
+
+    async def main() -> None:
+        store, scope = AsyncPostgresStore(url, table=table, connections=1), anyio.CancelScope()
+        assert await store.get("key") is None
+        pool, _ = store._pools[asyncio.get_running_loop()]
+
+        async def give_up() -> None:
+            with scope:
+                async with store._held("key"):
+                    await pool._lock.acquire()  # as the pool itself does for moments
+                    scope.cancel()
+
+        task = asyncio.create_task(give_up())
+        while not scope.cancel_called:
+            await asyncio.sleep(0)
+        for _ in range(8):
+            await asyncio.sleep(0)
+        pool._lock.release()
+        await task
+        assert await store.get("key") is None
+        await store.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["asyncio", "anyio"])
+def test_requests_that_are_given_up_at_any_moment_lose_no_connection(url: str, table: str, how: str) -> None:
+    async def give_up(store: AsyncPostgresStore, seconds: float) -> None:
+        if how == "asyncio":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(store.get("key"), seconds)
+        else:
+            with anyio.move_on_after(seconds):
+                await store.get("key")
+
+    async def main() -> None:
+        store = AsyncPostgresStore(url, table=table, connections=2)
+        for step in range(100):
+            await asyncio.gather(*(give_up(store, (step + part / 4) * 1e-4) for part in range(4)))
+        async with store._held("one"), store._held("other"):
+            pass
         await store.aclose()
 
     asyncio.run(main())

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,8 +30,9 @@ from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.ports import Store
 from lumin_middleware.stores import AsyncRedisStore, RedisStore
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
-from lumin_middleware.stores.redis_clients import Turns
+from tests.patience import PATIENCE
 
+from .queueing import queued
 from .redis_server import RedisServer, Relay, free_port
 
 LONG = 3600.0
@@ -410,28 +410,41 @@ def test_whoever_waits_for_a_connection_is_not_overtaken(redis_server: RedisServ
     asyncio.run(main())
 
 
-async def test_a_connection_that_does_not_become_free_is_trouble() -> None:
-    turns = Turns(SimpleNamespace(max_connections=1, timeout=0.01))
-    async with turns:
-        with pytest.raises(StoreUnavailable, match=r"no connection became free within twice 0\.01 seconds"):
-            async with turns:
-                raise AssertionError("there is one connection")
-    async with turns:
-        pass
+def test_threads_that_wait_for_a_connection_are_not_overtaken(
+    redis_server: RedisServer, server: Any, prefix: str
+) -> None:
+    gate, served = f"{prefix}gate", f"{prefix}served"
+    url = f"{redis_server.url}?max_connections=1&timeout=600&socket_timeout=600"
+    with closing(RedisStore(url, prefix=prefix)) as store:
+        for number in range(8):
+            store.swap(f"key {number}", None, b"value", LONG)
+
+        def hold(number: int) -> None:
+            store._asked(lambda client, _: client.execute_command("BLPOP", gate, 0))
+            ask(number)  # once more, when the others have waited for long
+
+        def ask(number: int) -> None:
+            store._asked(lambda client, _: client.rpush(served, number))
+
+        holder = threading.Thread(target=hold, args=(8,))
+        holder.start()
+        while not any(client["cmd"] == "blpop" for client in server.client_list()):
+            time.sleep(0.01)
+        with queued(8, ask):
+            server.rpush(gate, "")
+        holder.join(PATIENCE)
+    assert server.lrange(served, 0, -1) == [b"%d" % number for number in range(9)]
 
 
-async def test_a_loop_that_was_busy_for_longer_than_anybody_waits_fails_nobody() -> None:
-    turns = Turns(SimpleNamespace(max_connections=1, timeout=0.05))
-
-    async def ask() -> None:
-        async with turns:
-            await asyncio.sleep(0)
-
-    async with turns:
-        waiting = [asyncio.create_task(ask()) for _ in range(20)]
-        await asyncio.sleep(0)
-        time.sleep(0.1)
-    await asyncio.gather(*waiting)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
+def test_whoever_had_a_connection_at_a_fork_has_none_in_the_child(redis_server: RedisServer, prefix: str) -> None:
+    with closing(RedisStore(f"{redis_server.url}?max_connections=1&timeout=1", prefix=prefix)) as store:
+        store.swap("key", None, b"value", LONG)
+        with store._turn(store._client()[0]):
+            child = os.fork()
+            if child == 0:
+                os._exit(store.get("key") != b"value")
+            assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_loop_that_is_too_busy_to_see_that_it_was_connected_is_not_told_that_redis_is_down(

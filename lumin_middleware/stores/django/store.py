@@ -2,6 +2,8 @@
 
 Each verb stands for itself: what it wrote is committed when it returns. Inside a transaction of the application's
 (`ATOMIC_REQUESTS`, `atomic()`) that could not be, so there it works in a thread, which has a connection of its own.
+And where the application has no connection open: Django keeps one for each thread, also for one that has ended, until
+it is found to be garbage, and under ASGI threads come and go. Those of the store are few, and stay.
 Expiry goes by this machine's clock, since not every database has one to compare with; machines that share a database
 agree on the time by NTP.
 
@@ -12,9 +14,11 @@ waits in vain, and gets `StoreUnavailable`. It is for development; a site that s
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TypeVar
 
@@ -28,7 +32,7 @@ from .models import Record
 T = TypeVar("T")
 
 THREADS = 4
-"""Verbs that work outside an application's transaction at once; each takes a millisecond or two."""
+"""Verbs that work in threads of the store's own at once; each takes a millisecond or two."""
 
 CLEAN_UP_AT_ONCE = 1000
 """Rows that one statement of the clean-up deletes: no lock is held for long."""
@@ -46,8 +50,7 @@ class DjangoStore:
             raise ConfigurationError("store", f"there is no {alias!r} in Django's DATABASES")
         self._alias = alias
         self._clock = clock
-        self._threads = ThreadPoolExecutor(THREADS, "lumin-store")
-        self._theirs: set[BaseDatabaseWrapper] = set()
+        self._threads: dict[int, _Threads] = {}  # by process: a thread does not survive a fork
 
     def get(self, key: str) -> bytes | None:
         """See `Store.get`."""
@@ -63,11 +66,8 @@ class DjangoStore:
 
     def close(self) -> None:
         """Ends its threads with the connections that they kept; all others are Django's."""
-        self._threads.shutdown()
-        while self._theirs:
-            connection = self._theirs.pop()
-            connection.inc_thread_sharing()  # its thread is over, and Django asks whose it is
-            connection.close()
+        if found := self._threads.pop(os.getpid(), None):
+            found.close()
 
     # --- one statement a verb, or two ---
 
@@ -114,19 +114,17 @@ class DjangoStore:
 
     def _do(self, verb: Callable[[], T]) -> T:
         """What a verb returns, which is committed then."""
-        if connections[self._alias].in_atomic_block:
-            return self._threads.submit(self._commit_apart, verb).result()
-        return self._commit(verb)
-
-    def _commit_apart(self, verb: Callable[[], T]) -> T:
-        self._theirs.add(connections[self._alias])
-        return self._commit(verb)
+        connection = connections[self._alias]
+        if connection.connection is not None and not connection.in_atomic_block:
+            return self._commit(verb)
+        process = os.getpid()
+        threads = self._threads.get(process) or self._threads.setdefault(process, _Threads(self._alias))
+        return threads.run(partial(self._commit, verb))
 
     def _commit(self, verb: Callable[[], T]) -> T:
         connection = connections[self._alias]
         if connection.connection is not None and not connection.is_usable():
             connection.close()  # servers and firewalls cut idle ones; the verb itself is never repeated
-        opened = connection.connection is None
         try:
             if not connection.get_autocommit():
                 raise StoreUnavailable(
@@ -136,9 +134,34 @@ class DjangoStore:
         except (DatabaseError, InterfaceError) as error:
             connection.close()
             raise StoreUnavailable(f"Django's database {self._alias!r}: {error}") from error
+
+
+class _Threads:
+    """A few threads, and the connections that they keep as long as `CONN_MAX_AGE` says."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._executor = ThreadPoolExecutor(THREADS, "lumin-store")
+        self._theirs: set[BaseDatabaseWrapper] = set()
+
+    def run(self, action: Callable[[], T]) -> T:
+        """What it returns or raises in one of them, in the caller's context."""
+        return self._executor.submit(copy_context().run, self._with_theirs, action).result()
+
+    def _with_theirs(self, action: Callable[[], T]) -> T:
+        connection = connections[self._alias]
+        self._theirs.add(connection)
+        try:
+            return action()
         finally:
-            if opened:  # nobody else closes it in this thread; CONN_MAX_AGE says whether it is kept
-                connection.close_if_unusable_or_obsolete()
+            connection.close_if_unusable_or_obsolete()  # nobody else does so in this thread
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        while self._theirs:
+            connection = self._theirs.pop()
+            connection.inc_thread_sharing()  # its thread is over, and Django asks whose it is
+            connection.close()
 
 
 def _digest(key: str) -> str:

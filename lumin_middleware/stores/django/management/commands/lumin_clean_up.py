@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -19,5 +20,6 @@ class Command(BaseCommand):  # type: ignore[misc]
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, help="The alias of the database. Default: default.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        number = DjangoStore(options["database"]).clean_up()
+        with closing(DjangoStore(options["database"])) as store:
+            number = store.clean_up()
         self.stdout.write(f"{number} expired {'record' if number == 1 else 'records'} deleted.")

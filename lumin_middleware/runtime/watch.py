@@ -1,0 +1,38 @@
+"""A connection that is served for long, as a WebSocket or an event stream, ends with its session."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ..site.visit import Visit
+from .event_loop import AsyncWorld
+
+WATCH_PAUSE = 15.0
+"""Seconds between two looks whether a session that is served for long was ended in another process."""
+
+
+class Watch:
+    """Ends a connection that outlives its session: a WebSocket, an event stream."""
+
+    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
+        self._visit = visit
+        self._world = world
+        self._serving = serving
+        self.over = False
+        self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        session = self._visit.session
+        while session is not None and not await self._visit.is_over():
+            await self._world.until_announced(session.id, WATCH_PAUSE)
+        self.over = True
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def takes_back(self) -> bool:
+        """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
+        return self.over and self._serving is not None and self._serving.uncancel() == 0
+
+    def close(self) -> None:
+        self._task.cancel()

@@ -23,6 +23,7 @@ from ..errors import ConfigurationError, RequestRefused
 from ..journal import say
 from ..model import Response
 from ..runtime.answering import deny, respond
+from ..runtime.watch import Ending
 from ..site.verify import Proxies, identity_headers, require_subject
 from . import incoming
 from .access_log import client_address, shown
@@ -195,13 +196,12 @@ class Gateway:
         )
 
 
-class Watch:
+class Watch(Ending):
     """Ends a request whose client has gone, and with it the one to the upstream."""
 
     def __init__(self, body: incoming.Body) -> None:
+        super().__init__(asyncio.current_task())
         self._body = body
-        self._serving = asyncio.current_task()
-        self._over = False
         self._task: asyncio.Future[None] | None = None
         self._timer = asyncio.get_running_loop().call_later(WATCHED_AFTER, self._begin)
 
@@ -210,13 +210,7 @@ class Watch:
 
     async def _until_gone(self) -> None:
         await self._body.until_gone()
-        self._over = True
-        if self._serving is not None:
-            self._serving.cancel()
-
-    def takes_back(self) -> bool:
-        """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
-        return self._over and self._serving is not None and self._serving.uncancel() == 0
+        self.end()
 
     def close(self) -> None:
         self._timer.cancel()

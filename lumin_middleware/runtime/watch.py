@@ -12,20 +12,14 @@ WATCH_PAUSE = 15.0
 """Seconds between two looks whether a session that is served for long was ended in another process."""
 
 
-class Watch:
-    """Ends a connection that outlives its session: a WebSocket, an event stream."""
+class Ending:
+    """Ends the task that serves somebody, from beside it."""
 
-    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
-        self._visit = visit
-        self._world = world
+    def __init__(self, serving: asyncio.Task[Any] | None) -> None:
         self._serving = serving
         self.over = False
-        self._task = asyncio.ensure_future(self._run())
 
-    async def _run(self) -> None:
-        session = self._visit.session
-        while session is not None and not await self._visit.is_over():
-            await self._world.until_announced(session.id, WATCH_PAUSE)
+    def end(self) -> None:
         self.over = True
         if self._serving is not None:
             self._serving.cancel()
@@ -33,6 +27,22 @@ class Watch:
     def takes_back(self) -> bool:
         """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
         return self.over and self._serving is not None and self._serving.uncancel() == 0
+
+
+class Watch(Ending):
+    """Ends a connection that outlives its session: a WebSocket, an event stream."""
+
+    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
+        super().__init__(serving)
+        self._visit = visit
+        self._world = world
+        self._task = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        session = self._visit.session
+        while session is not None and not await self._visit.is_over():
+            await self._world.until_announced(session.id, WATCH_PAUSE)
+        self.end()
 
     def close(self) -> None:
         self._task.cancel()

@@ -192,11 +192,13 @@ class _Visit(Visit):
 class _World:
     """What the edges need of a world to pass a request on."""
 
-    loop = None
-    """Whichever runs."""
-
     def __init__(self, api: Api) -> None:
         self.api = api
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Whichever runs."""
+        return asyncio.get_running_loop()
 
     async def until_announced(self, session_id: str, seconds: float) -> None:
         await asyncio.sleep(seconds)

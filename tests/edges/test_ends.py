@@ -188,7 +188,7 @@ async def test_every_cookie_with_our_prefix_is_kept_from_the_application(new_edg
 @pytest.fixture
 def refusing(monkeypatch):
     """Makes a site's store refuse what is written about sessions, until it is called again."""
-    monkeypatch.setattr(saving, "PAUSES", (0.0,))
+    monkeypatch.setattr(saving, "SAVING", (0.0,))
 
     def refuse(site: Site, *, records: bool) -> None:
         swap = MemoryStore.swap

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
@@ -38,7 +40,34 @@ def tls_context() -> ssl.SSLContext:
 
 @lru_cache(maxsize=1)
 def _tls_context(file: str | None, directory: str | None) -> ssl.SSLContext:
-    return httpx2.create_ssl_context()  # which reads these two itself
+    context = httpx2.create_ssl_context()  # which reads these two itself
+    context.sslobject_class = _Broken
+    return context
+
+
+class _Broken(ssl.SSLObject):
+    """TLS on an event loop, which tells of a record or an alert that breaks a connection as of any other that broke.
+
+    anyio lets these errors alone pass as they are, so that httpcore2 does not know them for what they are.
+    """
+
+    def read(self, *arguments: Any) -> Any:
+        with _broken():
+            return super().read(*arguments)
+
+    def write(self, data: Any) -> int:
+        with _broken():
+            return super().write(data)
+
+
+@contextmanager
+def _broken() -> Iterator[None]:
+    try:
+        yield
+    except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError):
+        raise  # what TLS is made of
+    except ssl.SSLError as error:
+        raise ssl.SSLSyscallError(*error.args) from error
 
 
 def no_cookies() -> CookieJar:
@@ -68,8 +97,8 @@ class _Attempt:
         return not self._is_new and self.request.method in REPEATABLE and is_replayable(self.request.stream)
 
     def _see(self, event: str) -> None:
-        if event == "connection.connect_tcp.started":
-            self._is_new = True
+        if event == "connection.connect_tcp.started" or event.endswith("start_tls.complete"):
+            self._is_new = True  # by TLS through a proxy: the head of the proxy's own answer is none
         elif event.endswith("receive_response_headers.complete"):
             self._is_new = False  # what follows on it, as after a redirect or a 401, finds it kept
 

@@ -4,28 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from lumin_middleware.connections import api_client, blocking_api_client
+from lumin_middleware.connections import api_client, blocking_api_client, tls_context
+from tests.certificates import self_signed
 from tests.fakes import config
 
 CONTEXT = ssl.create_default_context()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nSet-Cookie: who=somebody\r\n\r\nhere"
 
 
-class Peer:
-    """A server on loopback that keeps a connection after its first answer, and closes it at the next request."""
+HOST = "lumin.example"
+"""A server behind a proxy, whose certificate is for this name."""
 
-    def __init__(self, closes: Callable[[socket.socket], None], *, answers: bool = True) -> None:
+
+class Peer:
+    """A server on loopback that keeps a connection after its first answer, and closes it at the next request.
+
+    With a `certificate` it speaks TLS; one that `is_proxy` is asked for a tunnel to `HOST` first.
+    """
+
+    def __init__(
+        self,
+        closes: Callable[[socket.socket], None],
+        *,
+        answers: bool = True,
+        certificate: Path | None = None,
+        is_proxy: bool = False,
+    ) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        port = self.listening.getsockname()[1]
+        self.proxy = f"http://127.0.0.1:{port}"
+        self.url = f"https://{HOST if is_proxy else 'localhost'}:{port}" if certificate else self.proxy
+        self._is_proxy = is_proxy
+        self._tls: ssl.SSLContext | None = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
         self.requests: list[tuple[int, str]] = []
         self._closes = closes
         self._answers = (True, False) if answers else (False,)
@@ -42,8 +66,14 @@ class Peer:
             self._threads.append(thread)
             thread.start()
 
+    def _spoken(self, connection: socket.socket) -> socket.socket:
+        if self._is_proxy:
+            assert connection.recv(65_536).startswith(b"CONNECT ")
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        return connection if self._tls is None else self._tls.wrap_socket(connection, server_side=True)
+
     def _talk(self, number: int, connection: socket.socket) -> None:
-        with connection:
+        with connection, self._spoken(connection) as connection:
             for answers in self._answers:
                 head = b""
                 while b"\r\n\r\n" not in head:
@@ -93,6 +123,48 @@ async def test_a_kept_connection_that_was_just_closed_costs_nobody_an_error(peer
         assert (await done(client.request(method, "/x"))).status_code == 200
     assert peer.requests == [(0, method), (0, method), (1, method)]
     await close(client)
+
+
+def garble(connection: socket.socket) -> None:
+    """What TLS cannot read, which breaks the connection as its end does."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as bare:
+        bare.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+
+
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A certificate for a host, which this process trusts."""
+
+    def trusted(host: str) -> Path:
+        file = self_signed(tmp_path / host, host)
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        return file
+
+    return trusted
+
+
+@pytest.mark.parametrize("client", [api_client, blocking_api_client], ids=["async", "blocking"])
+@pytest.mark.parametrize("closes", [lambda connection: None, reset, garble], ids=["closed", "reset", "garbled"])
+async def test_nor_does_one_by_tls(trusted, client, closes):
+    peer = Peer(closes, certificate=trusted("localhost"))
+    client = client(config(api_url=peer.url), tls_context())
+    for _ in range(2):
+        assert (await done(client.get("/x"))).status_code == 200
+    assert peer.requests == [(0, "GET"), (0, "GET"), (1, "GET")]
+    await close(client)
+    peer.close()
+
+
+@pytest.mark.parametrize("client", [api_client, blocking_api_client], ids=["async", "blocking"])
+async def test_a_new_tunnel_through_a_proxy_is_no_kept_connection(trusted, monkeypatch, client):
+    peer = Peer(reset, answers=False, certificate=trusted(HOST), is_proxy=True)
+    monkeypatch.setenv("HTTPS_PROXY", peer.proxy)
+    client = client(config(api_url=peer.url), tls_context())
+    with pytest.raises((httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError)):
+        await done(client.delete("/x"))
+    assert peer.requests == [(0, "DELETE")]
+    await close(client)
+    peer.close()
 
 
 async def test_a_new_connection_that_is_closed_is_the_server_s_trouble(make):

@@ -240,7 +240,7 @@ class AsyncExchange(_Exchange):
         try:
             with anyio.fail_after(seconds):
                 return await operation(self._client(seconds))
-        except (httpx2.HTTPError, httpx2.StreamError, TimeoutError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise _unavailable(error) from None
 
 
@@ -325,5 +325,5 @@ class Exchange(_Exchange):
     async def _perform(self, operation: Callable[[Any], Any], seconds: float) -> Any:
         try:
             return operation(self._client(seconds))
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise _unavailable(error) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
@@ -96,7 +97,8 @@ class Passage:
             if self._watch is None or not self._watch.takes_back():
                 raise
         except BaseException as error:
-            await self._settle()
+            with suppress(Exception):  # nobody takes what was let go of: the error is the application's all the same
+                await self._settle()
             ours = to_be_answered(error)
             if ours is None or self._started:
                 await self._release()
@@ -228,12 +230,14 @@ class Passage:
     def _let_go(self) -> None:
         if to_be_answered(self._visit.failed) is None:
             self._releasing = asyncio.ensure_future(self._release())
+            self._releasing.add_done_callback(lambda task: task.cancelled() or task.exception())  # so it was seen
 
     def _stop(self) -> None:
         if self._watch is not None:
             self._watch.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        for each in (self._timer, self._releasing):
+            if each is not None:
+                each.cancel()
 
     async def _settle(self) -> None:
         """The application has done its work: what has been let go of is sent to its end, and nothing else is."""

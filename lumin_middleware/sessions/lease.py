@@ -1,8 +1,8 @@
 """The lease: of all processes that share a store, one at a time renews a session.
 
 It is a key in the store that holds who has it. Whoever waits takes it over from a process that did nothing for a while
-that outlives the longest answer of the token endpoint, although the store answered all the time: it has died. Until then
-nobody may have it, and while the store does not answer nobody gets it: its holder may have new tokens to save.
+that outlives the longest answer of the token endpoint, although the store answered all the time: it has died. While the
+store does not answer nobody gets it, for its holder may have new tokens to save.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ POLL = (0.025, 0.25)
 """Seconds between two looks at a lease that another process holds: the first, and the longest."""
 
 KEPT = 75.0
-"""Seconds besides the longest answer for which the store keeps a lease that nobody waits for: a store that hangs may take
-four of them for each attempt to save."""
+"""Seconds besides the longest answer for which the store keeps a lease that nobody waits for: a store that hangs may
+take four of them for each attempt to save."""
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import gzip
 import json
+import os
 import socket
 import ssl
 import threading
@@ -24,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.checks import stowaway
+from lumin_middleware.connections import tls_context
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
 from lumin_middleware.model import _CHECKED, AuthorizationCode, Errand, Transaction
 from lumin_middleware.ports import Answer, run
@@ -542,6 +544,20 @@ def test_a_server_that_speaks_too_slowly_is_not_heard_to_the_end(make, peer, pie
     with pytest.raises(ServerUnavailable):
         perform(make(timeout=LONG_ENOUGH), "refresh", f"{peer.url}/token", "old")
     assert requests_of(peer) == 1
+
+
+def test_tls_that_breaks_is_the_server_s_trouble(make, tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "pem"))
+
+    def broken(connection: socket.socket) -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as bare:
+            bare.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+
+    with closing(TlsPeer(tmp_path, is_proxy=False)) as peer:
+        peer.answer = broken
+        with pytest.raises(ServerUnavailable) as raised:
+            perform(make(tls_context()), "refresh", f"{peer.url}/token", "old")
+        assert raised.value.sent
 
 
 # --- how much is read ---

@@ -187,6 +187,28 @@ async def test_an_answer_of_the_applications_waits_for_nothing_that_comes_behind
     await middleware.aclose()
 
 
+async def test_an_application_s_error_is_its_own_though_nobody_takes_its_answer(new_site):
+    site = new_site(public=["/free"])
+    tried = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        async with asyncio.timeout(PATIENCE):
+            await tried.wait()
+        raise ZeroDivisionError
+
+    async def send(message):
+        tried.set()
+        raise OSError("the client has gone")
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    scope = {"type": "http", "method": "GET", "path": "/free", "raw_path": b"/free", "query_string": b"", "headers": []}
+    with pytest.raises(ZeroDivisionError):
+        await middleware(scope, asyncio.Event().wait, send)
+    await middleware.aclose()
+
+
 @pytest.mark.parametrize("can_deny", [False, True])
 async def test_a_handshake_can_be_refused_with_a_challenge(new_site, can_deny):
     site = new_site()

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from wsproto.utilities import ProtocolError
 
 from ..config import LuminConfig
+from ..connections import tls_context
 from ..errors import ConfigurationError, RequestRefused
 from ..journal import say
 from ..model import Response
@@ -72,7 +73,8 @@ class Gateway:
         self._upstream = Upstream(str(self._url), timeout)
         self._client = httpx2.AsyncClient(  # for WebSockets, each of which has a connection of its own
             timeout=httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT),
-            trust_env=False,
+            verify=tls_context(),
+            trust_env=False,  # no proxy is between us and the service; SSL_CERT_FILE goes with it, so `verify` has it
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # the browsers keep them, each its own
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         )

@@ -24,6 +24,7 @@ from ..errors import ConfigurationError, RequestRefused
 from ..journal import say
 from ..model import Response
 from ..runtime.answering import deny, respond
+from ..runtime.startup import require_way_out
 from ..runtime.watch import Ending
 from ..site.verify import Proxies, identity_headers, require_subject
 from . import incoming
@@ -64,6 +65,7 @@ class Gateway:
         timeout: float = 60.0,
     ) -> None:
         self._url = _upstream_url(upstream)
+        require_way_out()
         host = urlsplit(config.origin).netloc.encode() if pass_host else self._url.netloc
         self._forwarding = Forwarding(config, host, str(self._url))
         self._pass_user_headers = pass_user_headers

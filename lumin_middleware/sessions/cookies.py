@@ -72,7 +72,7 @@ class Cookies:
 
         Nothing is proved by this: the others may be marked.
         """
-        if (before and before[-2:] != b"; ") or (after and after[:1] != b" "):
+        if (before and (before[-2:] != b"; " or before[:1] == b";")) or (after and after[:1] != b" "):
             return None
         return before + after[1:] if after else before[:-2]
 

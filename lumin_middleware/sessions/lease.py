@@ -1,7 +1,8 @@
 """The lease: of all processes that share a store, one at a time renews a session.
 
-It is a key in the store that holds who has it, for a while that outlives the longest answer of the token endpoint.
-A process that dies with it holds nobody up for longer.
+It is a key in the store that holds who has it. Whoever waits takes it over from a process that did nothing for a while
+that outlives the longest answer of the token endpoint, although the store answered all the time: it has died. Until then
+nobody may have it, and while the store does not answer nobody gets it: its holder may have new tokens to save.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ MARGIN = 5.0
 
 SAVING = (0.0, 0.1, 0.4, *[1.0] * 11)
 """Seconds before each attempt to save what was renewed: often, so that one comes soon after the store does. The old
-refresh token is spent by then, and whoever gets the lease first would spend it again; each lease outlives them all,
-where the answer came at once."""
+refresh token is spent by then, and whoever gets the lease first would spend it again; nobody does so before the last of
+them, where the answer came at once."""
 
 POLL = (0.025, 0.25)
 """Seconds between two looks at a lease that another process holds: the first, and the longest."""
+
+KEPT = 75.0
+"""Seconds besides the longest answer for which the store keeps a lease that nobody waits for: a store that hangs may take
+four of them for each attempt to save."""
 
 T = TypeVar("T")
 
 
 def lasts(timeout: float) -> float:
-    """Seconds of a lease, where an answer takes `timeout` at the most."""
+    """Seconds for which a lease is waited for, where an answer takes `timeout` at the most."""
     return max(timeout, sum(SAVING)) + MARGIN
 
 
@@ -39,6 +44,7 @@ class Lease:
 
     def __init__(self, world: World, session: Session, timeout: float) -> None:
         self.seconds = lasts(timeout)
+        self._kept = timeout + KEPT
         self._world = world
         self._key = "lease:" + digest(session.id)
         self._owner = world.token(16)
@@ -48,26 +54,23 @@ class Lease:
     async def take(self, waiting: Callable[[], Awaitable[T | None]]) -> T | None:
         """Waits until the lease is ours: None. What `waiting` finds before that, after each look, is returned instead.
 
-        Raises `StoreUnavailable` where others hold it for longer than one attempt takes.
+        Raises `StoreUnavailable` where others hold it for longer than two attempts take.
         """
-        pause, waited, holder = POLL[0], 0.0, None
+        pause, waited, seen, holder = POLL[0], 0.0, 0.0, None
         while not await self._becomes(None, self._value):
             if (found := await waiting()) is not None:
                 return found
             if holder is None:
                 holder = await self._world.store.get(self._key)
-            if waited > 2 * self.seconds:
-                await self._take_over(holder)
-                return None
+            if waited - seen > self.seconds:
+                if holder is not None and await self._becomes(holder, self._value):
+                    return None
+                if waited > 2 * self.seconds:
+                    raise StoreUnavailable("other processes hold the lease for too long")
+                seen, holder = waited, None
             await self._world.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, POLL[1])
         return None
-
-    async def _take_over(self, holder: bytes | None) -> None:
-        """Takes it from a holder who had it for longer than it lasts: what was taken by a clock that was ahead, and has
-        been set right since, would last for as long as that."""
-        if holder is None or not await self._becomes(holder, self._value):
-            raise StoreUnavailable("other processes hold the lease for too long")
 
     async def keep(self) -> bool:
         """Lets it run from now again; whether it was still ours."""
@@ -96,4 +99,4 @@ class Lease:
             return True
 
     async def _swap(self, old: bytes | None, new: bytes | None) -> bool:
-        return await self._world.store.swap(self._key, old, new, self.seconds)
+        return await self._world.store.swap(self._key, old, new, self._kept)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
@@ -28,6 +28,8 @@ OPTIONS = {
 
 DAY = 86_400.0
 """Seconds that an answer may take to begin at most."""
+
+Loop = Literal["asyncio", "auto"]
 
 GRACE = 10  # seconds that requests in flight have once the gateway is told to stop
 
@@ -206,7 +208,7 @@ def _run_built_in(plan: Plan) -> None:
             f"{plan.config.origin}/ signs people in and passes them on to {plan.upstream}, by this gateway at "
             f"{plan.host}:{listener.getsockname()[1]}. Ctrl-C stops it."
         )
-        _serve(app, listener)
+        _serve(app, listener, _loop(plan.upstream))
 
 
 def _gateway(plan: Plan) -> Any:
@@ -225,11 +227,21 @@ def _gateway(plan: Plan) -> Any:
     return AccessLog(LuminMiddleware(gateway, plan.config), Proxies(plan.config.trusted_proxies))
 
 
-def _serve(app: Any, listener: socket.socket) -> None:
+def _loop(upstream: str) -> Loop:
+    """The event loop that serves, as uvicorn calls it: asyncio's own before a service by https.
+
+    uvloop loses the end of an answer by TLS where the service closes the connection and says so by TCP alone (without
+    close_notify; RFC 8446, 6.1) while we read no more for a slow browser: `connection_lost` comes before what it holds.
+    """
+    return "asyncio" if urlsplit(upstream).scheme == "https" else "auto"
+
+
+def _serve(app: Any, listener: socket.socket, loop: Loop) -> None:
     import uvicorn
 
     options = uvicorn.Config(
         app,
+        loop=loop,
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # `trusted_proxies` is about whoever the connection is from

@@ -132,27 +132,29 @@ def api(config: LuminConfig) -> Iterator[Finding]:
 def unreachable(check: str, url: str, error: httpx2.HTTPError, why: str) -> Finding:
     """What an address that cannot be reached means."""
     host = urlsplit(url).netloc
-    cause = _cause(error)
-    if isinstance(cause, ssl.SSLError) and cause.reason in NO_TLS:
-        cure = f"Look at the scheme and the port of {url}: what speaks plain http is named with http://."
-        return wrong(check, f"{host} does not speak TLS ({cause.reason})", why, cure)
-    if isinstance(cause, ssl.SSLError):
-        return wrong(
-            check,
-            f"the certificate of {host} is not trusted ({getattr(cause, 'verify_message', '') or cause.reason})",
-            why,
-            "Where a proxy of yours looks into TLS, name its authority in SSL_CERT_FILE. Else look at the clock, and "
-            "at the address in the settings.",
-        )
+    trouble = _tls_trouble(error)
+    by = "through the proxy of the environment" if getproxies() else "from this machine"
+    cure = f"Look whether it can be reached {by}: `curl -v {url}`."
     if isinstance(error, httpx2.TimeoutException):
         what = f"{host} does not answer in time"
-    else:
+    elif trouble is None:
         what = f"{host} cannot be reached ({type(error).__name__})"
-    by = "through the proxy of the environment" if getproxies() else "from this machine"
-    return wrong(check, what, why, f"Look whether it can be reached {by}: `curl -v {url}`.")
+    elif isinstance(trouble, ssl.SSLCertVerificationError):
+        what = f"the certificate of {host} is not trusted ({getattr(trouble, 'verify_message', '') or trouble.reason})"
+        cure = (
+            "Where a proxy of yours looks into TLS, name its authority in SSL_CERT_FILE. Else look at the clock, and "
+            "at the address in the settings."
+        )
+    elif trouble.reason in NO_TLS:
+        what = f"{host} does not speak TLS ({trouble.reason})"
+        cure = f"Look at the scheme and the port of {url}: what speaks plain http is named with http://."
+    else:
+        what = f"TLS with {host} broke ({trouble.reason or type(trouble).__name__})"
+        cure = f"Look at what stands between, such as a proxy or a firewall that looks into TLS: `curl -v {url}`."
+    return wrong(check, what, why, cure)
 
 
-def _cause(error: BaseException) -> BaseException | None:
+def _tls_trouble(error: BaseException) -> ssl.SSLError | None:
     found: BaseException | None = error
     while found is not None and not isinstance(found, ssl.SSLError):
         found = found.__cause__ or found.__context__

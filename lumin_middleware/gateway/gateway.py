@@ -19,10 +19,12 @@ from starlette.types import Receive, Scope, Send
 from wsproto.utilities import ProtocolError
 
 from ..config import LuminConfig
+from ..connections import tls_context
 from ..errors import ConfigurationError, RequestRefused
 from ..journal import say
 from ..model import Response
 from ..runtime.answering import deny, respond
+from ..runtime.startup import require_way_out
 from ..runtime.watch import Ending
 from ..site.verify import Proxies, identity_headers, require_subject
 from . import incoming
@@ -63,6 +65,7 @@ class Gateway:
         timeout: float = 60.0,
     ) -> None:
         self._url = _upstream_url(upstream)
+        require_way_out()
         host = urlsplit(config.origin).netloc.encode() if pass_host else self._url.netloc
         self._forwarding = Forwarding(config, host, str(self._url))
         self._pass_user_headers = pass_user_headers
@@ -72,7 +75,8 @@ class Gateway:
         self._upstream = Upstream(str(self._url), timeout)
         self._client = httpx2.AsyncClient(  # for WebSockets, each of which has a connection of its own
             timeout=httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT),
-            trust_env=False,
+            verify=tls_context(),
+            trust_env=False,  # no proxy is between us and the service; SSL_CERT_FILE goes with it, so `verify` has it
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # the browsers keep them, each its own
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
         )

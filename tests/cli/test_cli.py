@@ -388,8 +388,9 @@ def test_settings_that_cannot_be_used_are_named():
         ({"SSL_CERT_FILE": "/nowhere"}, ["SSL_CERT_FILE: names no file of certificates"]),
     ],
 )
-def test_the_gateway_says_in_words_what_is_wrong_and_does_not_start(variables, words):
-    done = run("proxy", "--upstream", "http://127.0.0.1:9", "--port", "0", **{**SETTINGS, **variables})
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_gateway_says_in_words_what_is_wrong_and_does_not_start(scheme, variables, words):
+    done = run("proxy", "--upstream", f"{scheme}://127.0.0.1:9", "--port", "0", **{**SETTINGS, **variables})
     assert done.returncode == 1
     assert all(word in done.stderr for word in words)
     assert "Traceback" not in done.stderr

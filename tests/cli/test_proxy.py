@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
 import logging
 import re
 import secrets
@@ -11,10 +13,16 @@ from typing import Any
 
 import pytest
 import typer
+import uvicorn
 from typer.testing import CliRunner
 
 from lumin_middleware.cli import proxy as command
 from lumin_middleware.cli.lines import log_to_stderr
+
+SERVE = command._serve
+
+FASTEST = "uvloop" if importlib.util.find_spec("uvloop") else "asyncio"
+"""The loop that uvicorn chooses by itself."""
 
 SETTINGS = {
     "LUMIN_CLIENT_ID": "x",
@@ -33,7 +41,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, value in SETTINGS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(command, "log_to_stderr", lambda: None)
-    monkeypatch.setattr(command, "_serve", lambda app, listener: None)
+    monkeypatch.setattr(command, "_serve", lambda app, listener, loop: None)
     return lambda *arguments: CliRunner().invoke(commands, arguments)
 
 
@@ -97,6 +105,31 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(proxy: Any, engine:
         done = proxy("--upstream", "http://127.0.0.1:9", "--port", port, "--engine", engine)
     assert done.exit_code == 1
     assert f"Port {port} cannot be used (Address already in use); choose another --port.\n" in done.output
+
+
+@pytest.mark.parametrize(
+    ("upstream", "loop"),
+    [
+        ("https://127.0.0.1:9", "asyncio"),
+        ("HTTPS://localhost", "asyncio"),
+        ("https://[::1]:9/base", "asyncio"),
+        ("http://127.0.0.1:9", FASTEST),
+        ("http://https.example/https:/", FASTEST),
+    ],
+)
+def test_before_a_service_by_https_it_runs_on_the_loop_of_asyncio(
+    proxy: Any, monkeypatch: pytest.MonkeyPatch, upstream: str, loop: str
+) -> None:
+    ran: list[str] = []
+
+    async def serve(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        ran.append(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+
+    monkeypatch.setattr(command, "_serve", SERVE)
+    monkeypatch.setattr(uvicorn.Server, "serve", serve)
+    done = proxy("--upstream", upstream, "--port", "0")
+    assert done.exit_code == 0, done.output
+    assert ran == [loop]
 
 
 def test_a_line_of_ours_has_its_time_as_nginx_writes_it():

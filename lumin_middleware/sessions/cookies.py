@@ -31,6 +31,9 @@ DELETIONS_LIMIT = 20
 """Cookies that one answer deletes, however many a browser brings."""
 
 SEPARATORS = b" \t"
+
+ENDS = b" \t;"
+"""What is left around the other cookies where ours was, and says nothing."""
 """What may stand around a cookie (RFC 6265, 4.2.1, and RFC 9110, 5.6.3). Python's own idea of white space is wider."""
 
 _UNSEEN = bytes({*range(0x21), *range(0x7F, 0x100)})
@@ -72,7 +75,7 @@ class Cookies:
 
         Nothing is proved by this: the others may be marked.
         """
-        if (before and (before[-2:] != b"; " or before[:1] == b";")) or (after and after[:1] != b" "):
+        if (before and before[-2:] != b"; ") or (after and after[:1] != b" "):
             return None
         return before + after[1:] if after else before[:-2]
 
@@ -176,7 +179,7 @@ def _alone(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], byte
     rest = names.beside(before, after) if begins else None
     if rest is None or names.are_marked(rest):
         return None
-    return {names.session: value.rstrip(SEPARATORS)}, rest.strip(SEPARATORS)
+    return {names.session: value.rstrip(SEPARATORS)}, rest.strip(ENDS)
 
 
 def _each(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes]:
@@ -189,4 +192,4 @@ def _each(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes
             ours[key] = value if ours.get(key, value) == value else None
         elif not names.withheld.fullmatch(name.strip(_UNSEEN)):
             rest.append(pair)
-    return ours, b";".join(rest).strip(SEPARATORS)
+    return ours, b";".join(rest).strip(ENDS)

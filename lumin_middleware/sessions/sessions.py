@@ -10,7 +10,7 @@ from ..events import StoreTrouble
 from ..journal import Seldom
 from ..model import Session
 from ..ports import World
-from .cookies import SEPARATORS, Cookies, Jar
+from .cookies import ENDS, Cookies, Jar
 from .due import due_from
 from .memo import Memo
 from .opened import Came, Carried, Opened
@@ -210,7 +210,7 @@ class Sessions(ABC):
         if others is None or self._cookies.are_marked(others):
             return None
         begin += len(self._begins)
-        value, others = header[begin:end], others.strip(SEPARATORS)
+        value, others = header[begin:end], others.strip(ENDS)
         came = header, begin, end, others
         if opened is None or not opened.is_of(value):
             opened = self._open_new(value, came)

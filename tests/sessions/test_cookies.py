@@ -332,6 +332,8 @@ PIECES = st.sampled_from([f"{name}{rest}" for name in NAMES for rest in ("=", "=
 @hostile
 @given(st.lists(PIECES, max_size=9))
 @example(["; ", f"{SESSION}=", ";"])
+@example([" ", "; ", f"{SESSION}=", ";"])
+@example(["a=1", "; ", f"{SESSION}=v", ";"])
 def test_one_cookie_of_ours_is_read_as_if_each_was_looked_at(name, pieces):
     cookies = Cookies(config(**({"cookie_name": name} if name else {})))
     header = "".join(pieces).replace(SESSION, cookies.session).encode()

@@ -41,27 +41,27 @@ def tls_context() -> ssl.SSLContext:
 @lru_cache(maxsize=1)
 def _tls_context(file: str | None, directory: str | None) -> ssl.SSLContext:
     context = httpx2.create_ssl_context()  # which reads these two itself
-    context.sslobject_class = _Broken
+    context.sslobject_class = _SSLObject
     return context
 
 
-class _Broken(ssl.SSLObject):
+class _SSLObject(ssl.SSLObject):
     """TLS on an event loop, which tells of a record or an alert that breaks a connection as of any other that broke.
 
     anyio lets these errors alone pass as they are, so that httpcore2 does not know them for what they are.
     """
 
     def read(self, *arguments: Any) -> Any:
-        with _broken():
+        with _as_broken():
             return super().read(*arguments)
 
     def write(self, data: Any) -> int:
-        with _broken():
+        with _as_broken():
             return super().write(data)
 
 
 @contextmanager
-def _broken() -> Iterator[None]:
+def _as_broken() -> Iterator[None]:
     try:
         yield
     except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLEOFError):

@@ -485,9 +485,9 @@ class Workers:
         """What a process that knows nothing yet reads in the store."""
         return (await self.process().sessions.newest(session)).session
 
-    def leased(self, session: Session) -> bool:
-        """Whether somebody has the lease now."""
-        return self.store.memory.get(f"lease:{digest(session.id)}") is not None
+    def leased(self, session: Session) -> bytes | None:
+        """Who has the lease now, if somebody has."""
+        return self.store.memory.get(f"lease:{digest(session.id)}")
 
     def lease(self, session: Session, seconds: float) -> None:
         """The lease of a process that nobody hears of again."""

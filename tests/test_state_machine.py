@@ -32,7 +32,7 @@ from lumin_middleware.errors import LoginRequired, LuminError
 from lumin_middleware.model import Response, Session
 from lumin_middleware.protocol.breaker import PAUSES
 from lumin_middleware.sessions.due import HARD_MARGIN
-from lumin_middleware.sessions.lease import lasts
+from lumin_middleware.sessions.lease import dead_after
 from lumin_middleware.sessions.pauses import LONGEST
 from lumin_middleware.sessions.records import record_key
 from lumin_middleware.stores import MemoryStore, SQLiteStore
@@ -42,7 +42,7 @@ from tests.storm.simulation import Gone, Grant, Killed, Process, Site, Task
 
 PROCESSES = 3
 TIMEOUT = 10.0
-LEASE = lasts(TIMEOUT)
+LEASE = dead_after(TIMEOUT)
 AFTERMATH = LONGEST + PAUSES[-1] + TIMEOUT + LEASE
 """Seconds after trouble in which somebody may still be told to come again."""
 

@@ -31,10 +31,10 @@ DELETIONS_LIMIT = 20
 """Cookies that one answer deletes, however many a browser brings."""
 
 SEPARATORS = b" \t"
+"""What may stand around a cookie (RFC 6265, 4.2.1, and RFC 9110, 5.6.3). Python's own idea of white space is wider."""
 
 ENDS = b" \t;"
-"""What is left around the other cookies where ours was, and says nothing."""
-"""What may stand around a cookie (RFC 6265, 4.2.1, and RFC 9110, 5.6.3). Python's own idea of white space is wider."""
+"""What may be left around the other cookies where ours was, and says nothing."""
 
 _UNSEEN = bytes({*range(0x21), *range(0x7F, 0x100)})
 """What a service behind us may strip from a name, and then read one of ours."""

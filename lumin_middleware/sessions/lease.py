@@ -17,25 +17,25 @@ from ..ports import World
 from .records import digest
 
 MARGIN = 5.0
-"""Seconds that the lease outlives the longest answer, for what is done with it before it is released."""
+"""Seconds that a holder has besides the longest answer, for what it does with it before it releases the lease."""
 
 SAVING = (0.0, 0.1, 0.4, *[1.0] * 11)
 """Seconds before each attempt to save what was renewed: often, so that one comes soon after the store does. The old
-refresh token is spent by then, and whoever gets the lease first would spend it again; nobody does so before the last of
-them, where the answer came at once."""
+refresh token is spent by then, and whoever gets the lease would spend it again; nobody does so before the last of them,
+where the store answers."""
 
 POLL = (0.025, 0.25)
 """Seconds between two looks at a lease that another process holds: the first, and the longest."""
 
-KEPT = 75.0
-"""Seconds besides the longest answer for which the store keeps a lease that nobody waits for: a store that hangs may
+TTL = 75.0
+"""Seconds besides the longest answer for which the store keeps a lease that nobody takes over: a store that hangs may
 take four of them for each attempt to save."""
 
 T = TypeVar("T")
 
 
-def lasts(timeout: float) -> float:
-    """Seconds for which a lease is waited for, where an answer takes `timeout` at the most."""
+def dead_after(timeout: float) -> float:
+    """Seconds after which a holder that did nothing counts as dead, where an answer takes `timeout` at the most."""
     return max(timeout, sum(SAVING)) + MARGIN
 
 
@@ -43,8 +43,8 @@ class Lease:
     """The lease on one session, for one attempt to renew it."""
 
     def __init__(self, world: World, session: Session, timeout: float) -> None:
-        self.seconds = lasts(timeout)
-        self._kept = timeout + KEPT
+        self._dead_after = dead_after(timeout)
+        self._ttl = timeout + TTL
         self._world = world
         self._key = "lease:" + digest(session.id)
         self._owner = world.token(16)
@@ -62,10 +62,10 @@ class Lease:
                 return found
             if holder is None:
                 holder = await self._world.store.get(self._key)
-            if waited - seen > self.seconds:
+            if waited - seen > self._dead_after:
                 if holder is not None and await self._becomes(holder, self._value):
                     return None
-                if waited > 2 * self.seconds:
+                if waited > 2 * self._dead_after:
                     raise StoreUnavailable("other processes hold the lease for too long")
                 seen, holder = waited, None
             await self._world.sleep(pause)
@@ -99,4 +99,4 @@ class Lease:
             return True
 
     async def _swap(self, old: bytes | None, new: bytes | None) -> bool:
-        return await self._world.store.swap(self._key, old, new, self._kept)
+        return await self._world.store.swap(self._key, old, new, self._ttl)

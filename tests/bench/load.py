@@ -70,7 +70,7 @@ def in_turns(targets: Mapping[str, Target], *, rounds: int = ROUNDS, seconds: in
 
 
 def best(loads: list[Load]) -> Load:
-    """What is told of several rounds."""
+    """The best of several rounds, as `in_turns` tells of it."""
     cpu, rate = min(each.cpu for each in loads), max(each.rate for each in loads)
     return Load(cpu, rate, median(each.p50 for each in loads), median(each.p99 for each in loads))
 

@@ -26,7 +26,7 @@ COMMANDS = {
 }
 
 STARTS = 6
-"""Times that each server is started: of two processes of one program, one may need a fifth more for each request, by
+"""Times that each server is started: of two processes of one program, one may need a third more for each request, by
 where in memory things happen to lie."""
 
 GOALS = {

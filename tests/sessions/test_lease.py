@@ -15,7 +15,7 @@ from lumin_middleware.errors import (
 )
 from lumin_middleware.events import Adopted
 from lumin_middleware.ports import Answer
-from lumin_middleware.sessions.lease import KEPT, POLL, SAVING, Lease, lasts
+from lumin_middleware.sessions.lease import POLL, SAVING, TTL, Lease, dead_after
 from tests.fakes import (
     BASE,
     SERVER,
@@ -25,7 +25,7 @@ from tests.fakes import (
     token_set,
 )
 
-LEASE_TIME = lasts(10.0)
+LEASE_TIME = dead_after(10.0)
 
 
 async def test_the_lease_of_a_process_that_died_runs_out(workers, process):
@@ -158,7 +158,7 @@ async def test_a_lease_that_a_slow_store_used_up_is_not_used(workers, process):
         workers.store.before["get session"] = slower  # the second look, under the lease
 
     async def slower() -> None:
-        workers.clock.advance(10 + KEPT)
+        workers.clock.advance(10 + TTL)
 
     workers.store.before["get session"] = slow
     with pytest.raises(StoreUnavailable):
@@ -194,18 +194,22 @@ async def test_the_lease_outlasts_every_answer_that_is_waited_for_under_it(case)
             {"keys": [{**signing_key().as_dict(private=False), "kid": kid}]}
         )
     workers.server.extra = {"id_token": id_token(workers.clock(), header={"kid": kid})}
+    begun: dict[bytes, float] = {}
     lost = []
 
     def nearly_too_slow() -> None:
         held = workers.leased(session)
+        if held is not None:
+            begun.setdefault(held, workers.clock())
         workers.clock.advance(9.9)
-        if held and not workers.leased(session):
+        if held is not None and workers.clock() - begun[held] > LEASE_TIME:
             lost.append(workers.steps[-1])
 
     workers.server.during_each = nearly_too_slow
     assert (await process.renewal.fresh(session)).generation == 1
     assert workers.server.sent == [session.tokens.refresh_token]
     assert lost == []
+    assert begun
 
 
 def json_answer(document: object) -> Answer:
@@ -245,4 +249,4 @@ async def test_a_lease_whose_taking_was_not_answered_is_in_nobodys_way(workers, 
 @pytest.mark.parametrize("timeout", [0.1, 1.0, 6.5, 10.0, 60.0])
 def test_a_lease_outlives_the_longest_answer_and_all_attempts_to_save(timeout):
     """Whoever gets it while the renewed session is not saved yet spends a refresh token that is spent already."""
-    assert lasts(timeout) > max(timeout, sum(SAVING))
+    assert dead_after(timeout) > max(timeout, sum(SAVING))

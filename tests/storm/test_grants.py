@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from lumin_middleware.emulator import DEMO_USERS, serve
-from lumin_middleware.sessions.lease import KEPT
+from lumin_middleware.sessions.lease import TTL
 from tests import spawning
 from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN
@@ -159,7 +159,7 @@ async def test_a_job_that_is_killed_with_the_lease_delays_the_others_by_no_more_
                 job.begin()
             victim.process.kill()
             if combination == "store + SQLite":  # servers go by their own clock
-                here.clock.advance(timeout + KEPT)
+                here.clock.advance(timeout + TTL)
             answers = [await job.end() for job in others]
         assert [each["error"] for answer in answers for each in answer if each["error"]] == []
         assert len({each["token"] for answer in answers for each in answer}) == 1

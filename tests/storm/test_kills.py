@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lumin_middleware.emulator import serve
-from lumin_middleware.sessions.lease import KEPT
+from lumin_middleware.sessions.lease import TTL
 from tests.site_rig import CLIENT, NAVIGATION
 from tests.storm.clock import SharedClock
 from tests.storm.rig import WORKERS, Emulated, Person, environment, new_database
@@ -88,7 +88,7 @@ async def test_a_worker_that_is_killed_with_the_lease_delays_the_others_by_no_mo
             with pytest.raises(ConnectionError):
                 await dying
             if combination in BY_THE_MACHINES_CLOCK:
-                here.clock.advance(timeout + KEPT)
+                here.clock.advance(timeout + TTL)
             assert [answer.status for answer in await waiting] == [200] * len(others)
         assert [answer.status for answer in await here.ask(*others)] == [200] * len(others)
         assert here.grantor.refreshes() == 2  # one that was never acted upon, and one

@@ -1,8 +1,12 @@
-"""Small applications for the servers that `servers.py` starts; `WRAPPED=1` puts the middleware around them."""
+"""Small applications for the servers that `servers.py` starts: each as it is at one path, and at another one with the
+middleware around it.
+
+One process has both, because two processes of one program differ by more than the middleware adds: where in memory
+things happen to lie costs up to a third.
+"""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import django
@@ -17,30 +21,37 @@ from lumin_middleware.wsgi import LuminMiddleware as WSGIMiddleware
 
 from .rig import bare
 
-
-def _flask() -> Any:
-    flask_app = Flask(__name__)
-    flask_app.add_url_rule("/things/12", view_func=lambda: "hello")
-    return flask_app
+BARE, WRAPPED = "/things/11", "/things/12"
 
 
-def _view(request: HttpRequest) -> HttpResponse:
+def asgi_app() -> Any:
+    wrapped = LuminMiddleware(bare, LuminConfig.from_env())
+
+    async def either(scope: Any, receive: Any, send: Any) -> None:
+        await (bare if scope.get("path") == BARE else wrapped)(scope, receive, send)
+
+    return either
+
+
+def flask_app() -> Any:
+    app = Flask(__name__)
+    app.add_url_rule("/things/<int:number>", view_func=lambda number: "hello")
+    return _either(app)
+
+
+def _view(request: HttpRequest, number: int) -> HttpResponse:
     return HttpResponse("hello")
 
 
-urlpatterns = [path("things/12", _view)]
+urlpatterns = [path("things/<int:number>", _view)]
 
 
-def _django() -> Any:
+def django_app() -> Any:
     settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="bench", MIDDLEWARE=[])
     django.setup()
-    return WSGIHandler()
+    return _either(WSGIHandler())
 
 
-def _maybe_wrapped(app: Any, middleware: Any) -> Any:
-    return middleware(app, LuminConfig.from_env()) if os.environ.get("WRAPPED") == "1" else app
-
-
-asgi_app = _maybe_wrapped(bare, LuminMiddleware)
-flask_app = _maybe_wrapped(_flask(), WSGIMiddleware)
-django_app = _maybe_wrapped(_django(), WSGIMiddleware)
+def _either(app: Any) -> Any:
+    wrapped = WSGIMiddleware(app, LuminConfig.from_env())
+    return lambda environ, start_response: (app if environ["PATH_INFO"] == BARE else wrapped)(environ, start_response)

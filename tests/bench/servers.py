@@ -8,26 +8,29 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 from lumin_middleware import LuminMiddleware
 from tests.proxies.rig import Program, free_port
 
-from .load import CONNECTIONS, Load, Target, best, in_turns, on_core
+from .load import CONNECTIONS, Load, Target, in_turns, on_core
 from .measure import run
 from .rig import SECRET_KEY, bare, config, party, signed_in
+from .served import BARE, WRAPPED
 
 GUNICORN = ["gunicorn", "-b", "127.0.0.1:{port}", "-k", "gthread", "--threads", "1", "--log-level", "error"]
-UVICORN = ["uvicorn", "tests.bench.served:asgi_app", "--port", "{port}", "--log-level", "error", "--no-access-log"]
+UVICORN = ["uvicorn", "tests.bench.served:asgi_app", "--factory", "--port", "{port}", "--log-level", "error"]
+UVICORN += ["--no-access-log"]
 COMMANDS = {
     "uvicorn, pure Python": [*UVICORN, "--http", "h11", "--loop", "asyncio"],
     "uvicorn, compiled": [*UVICORN, "--http", "httptools", "--loop", "uvloop"],
-    "gunicorn, Flask": [*GUNICORN, "tests.bench.served:flask_app"],
-    "gunicorn, Django": [*GUNICORN, "tests.bench.served:django_app"],
+    "gunicorn, Flask": [*GUNICORN, "tests.bench.served:flask_app()"],
+    "gunicorn, Django": [*GUNICORN, "tests.bench.served:django_app()"],
 }
 
-STARTS = 6
-"""Times that each server is started: of two processes of one program, one may need a third more for each request, by
-where in memory things happen to lie."""
+STARTS = 3
+"""Times that each server is started: what the middleware adds differs by where in memory things happen to lie."""
+ROUNDS = 4  # of two seconds, one of them bare
 
 GOALS = {
     "uvicorn, pure Python": "goal: rate 0.93",
@@ -54,26 +57,28 @@ async def _served() -> None:
         "LUMIN_STORE": "memory://",
     }
     await middleware.aclose()
-    print(f"\nUnder a real server, by wrk ({CONNECTIONS} connections)")
+    print(f"\nUnder a real server, by wrk ({CONNECTIONS} connections); the median of {STARTS} starts")
     for name, command in COMMANDS.items():
-        loads: dict[str, list[Load]] = {"bare": [], "wrapped": []}
-        for _ in range(STARTS):
-            with (
-                _server(command, environment, headers) as plain,
-                _server(command, environment | {"WRAPPED": "1"}, headers) as wrapped,
-            ):
-                for kind, found in in_turns({"bare": plain, "wrapped": wrapped}, rounds=2, seconds=1).items():
-                    loads[kind].append(found)
-        bare_load, load = best(loads["bare"]), best(loads["wrapped"])
+        pairs = [_pair(command, environment, headers) for _ in range(STARTS)]
+        bare_cpu = median(plain.cpu for plain, _ in pairs)
+        added = [wrapped.cpu - plain.cpu for plain, wrapped in pairs]
+        rate = median(wrapped.rate / plain.rate for plain, wrapped in pairs)
         print(
-            f"  {name:20} CPU {bare_load.cpu:6.0f} µs, added {load.cpu - bare_load.cpu:5.1f} µs,"
-            f" {load.cpu / bare_load.cpu - 1:.3f} of bare's; rate {load.rate / bare_load.rate:.2f} of bare"
-            f" ({GOALS[name]})"
+            f"  {name:20} CPU {bare_cpu:6.0f} µs, added {median(added):5.1f} µs ({min(added):.1f} to {max(added):.1f}),"
+            f" {median(added) / bare_cpu:.3f} of bare's; rate {rate:.2f} of bare ({GOALS[name]})"
         )
 
 
+def _pair(command: list[str], environment: Mapping[str, str], headers: Mapping[str, str]) -> tuple[Load, Load]:
+    """The loads of one process, bare and wrapped."""
+    with _server(command, environment) as (origin, pid):
+        targets = {path: Target(origin + path, headers, (pid,)) for path in (BARE, WRAPPED)}
+        loads = in_turns(targets, rounds=ROUNDS, seconds=1)
+        return loads[BARE], loads[WRAPPED]
+
+
 @contextmanager
-def _server(command: list[str], environment: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Target]:
+def _server(command: list[str], environment: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     port = free_port()
     arguments = [part.format(port=port) for part in command]
     with tempfile.NamedTemporaryFile() as log:
@@ -81,4 +86,4 @@ def _server(command: list[str], environment: Mapping[str, str], headers: Mapping
             program = Program([sys.executable, "-m", *arguments], Path(log.name), env=environment)
         with program:
             program.until_it_listens(port)
-            yield Target(f"http://127.0.0.1:{port}/things/12", headers, (program.process.pid,))
+            yield f"http://127.0.0.1:{port}", program.process.pid

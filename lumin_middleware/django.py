@@ -74,11 +74,19 @@ def _user(request: Any) -> Any:
     if client is None:
         return AnonymousUser()
     claims = client.claims
-    user = authenticate(request, lumin_claims=claims)
+    try:
+        user = authenticate(request, lumin_claims=claims)
+    except AddressTaken as error:
+        raise PermissionDenied(str(error)) from None
     if user is None and not claims.get("sub"):
         # As an anonymous user they would be sent to sign in again, and come back as nobody again.
         raise PermissionDenied("You are signed in, but Lumin did not say who you are.")
     return user or AnonymousUser()
+
+
+class AddressTaken(Exception):
+    """Nobody new can be made of somebody: what only one user may have, another has. (`authenticate` makes nobody of
+    `PermissionDenied`, and nobody is told why.)"""
 
 
 class LuminBackend:
@@ -104,7 +112,7 @@ class LuminBackend:
         return self.configure_user(user, lumin_claims) if user is not None and user.is_active else None
 
     def _created(self, key: Mapping[str, Any], known: dict[str, str]) -> Any:
-        """A new user. Raises `PermissionDenied` where the table takes no second one without an address."""
+        """A new user. Raises `AddressTaken` where the table takes no second one without an address."""
         empty = {"email": None} if "email" not in key and _is_unique("email") and _column("email").null else {}
         given = {field: value for field, value in known.items() if field not in key and _column(field)}
         defaults = {**empty, **_not_another_s(given), "password": make_password(None)}  # none that is usable
@@ -112,7 +120,7 @@ class LuminBackend:
             users = get_user_model()._default_manager
             return users.get_or_create(**key, defaults=defaults)[0]
         except IntegrityError:
-            raise PermissionDenied("You are signed in, but another user has what only one may have here.") from None
+            raise AddressTaken("You are signed in, but another user has what only one may have here.") from None
 
     def get_user(self, user_id: Any) -> Any:
         """The user with this primary key, or None."""

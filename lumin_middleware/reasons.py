@@ -230,9 +230,10 @@ _SIGN_INS = (
         "unseen_session",
         *(WARNING, 400),
         "Somebody who had just signed in was sent to sign in again, twice, by the page that the sign-in led to: the "
-        "application does not see the session there.",
+        "application does not see the session there, or does not know the person.",
         "Name the path in `optional`, not in `public`, where the application decides for itself who has to be signed "
-        "in: Django's `@login_required`, a view that redirects to `login`. On a `public` path nobody is signed in.",
+        "in: Django's `@login_required`, a view that redirects to `login`. On a `public` path nobody is signed in. If "
+        "it sees them and will not have them (a Django user who is not active), let it answer 403, or give `admit`.",
         *(
             "Too many sign-ins in a row",
             "You are signed in, but this page does not see it. Please tell whoever runs this site.",

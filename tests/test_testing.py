@@ -183,11 +183,15 @@ class TestSignedIn:
         with pytest.raises(AssertionError, match="is it protected"):
             signed_in(app, path="/auth/session")
 
-    def test_a_client_of_django_s_that_does_not_block_is_told(self, signed_in):
+    @pytest.mark.parametrize("is_own", [False, True], ids=["Django's", "made of it"])
+    def test_a_client_of_django_s_that_does_not_block_is_told(self, signed_in, is_own):
         from django.test import AsyncClient
 
+        class Own(AsyncClient):
+            """As REST framework makes one of the other kind."""
+
         with pytest.raises(ValueError, match="blocking test client"):
-            signed_in(AsyncClient())
+            signed_in(Own() if is_own else AsyncClient())
 
     def test_sign_out_works_since_the_client_is_at_the_site(self, app, signed_in):
         client = signed_in(app)

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -25,6 +24,14 @@ CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
 def emulator(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 4444,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The URL by which it is reached, if that is another than where it listens: behind a proxy, or at the "
+            "published port of a container.",
+        ),
+    ] = None,
     client_id: Annotated[str, typer.Option(metavar="ID", help="The client that it knows.")] = DEMO_CLIENT.client_id,
     client_secret: Annotated[
         str, typer.Option(metavar="SECRET", help="The client's secret.")
@@ -54,9 +61,10 @@ def emulator(
         "refresh_token_grace": refresh_token_grace,
     }
     client = _client(client_id, client_secret, tuple(redirect_uri or DEMO_CLIENT.redirect_uris), lifetimes)
+    options = {**lifetimes, "clients": [client], "id_token": id_token, **_reached_at(base)}
     with until_stopped():
         try:
-            run(host=host, port=port, ready=_introduce, clients=[client], id_token=id_token, **lifetimes)
+            run(host=host, port=port, ready=lambda running: _introduce(running, host), **options)
         except (OSError, UnicodeError) as error:  # of which the latter is a name that cannot be asked for
             fail(f"Cannot listen at {host}:{port} ({why(error)}); choose another --port, or --host.")
 
@@ -75,14 +83,23 @@ def _client(name: str, secret: str, redirect_uris: tuple[str, ...], lifetimes: M
     return replace(DEMO_CLIENT, client_id=name, client_secret=secret, redirect_uris=redirect_uris)
 
 
-def _introduce(running: Running) -> None:
+def _reached_at(base: str | None) -> dict[str, str]:
+    if base is None:
+        return {}
+    try:
+        url("--base", base)
+    except ConfigurationError as error:
+        fail(str(error))
+    return {"base": base.rstrip("/")}
+
+
+def _introduce(running: Running, host: str) -> None:
     [client] = running.emulator.clients.values()
     people = ", ".join(user.name for user in running.emulator.users.values())
     typer.echo(f"A local Lumin answers at {running.base}, and {people} can sign in there.")
     typer.echo("An application finds it with these settings:\n")
     for name, value in environment(running, client).items():
         typer.echo(f"export {name}={shlex.quote(value)}")
-    host = urlsplit(running.base).hostname or ""
     if not is_loopback(host):
         typer.echo(f"\nWhoever reaches {host} can be anybody here: nobody is asked for a password.", err=True)
     typer.echo("\nCtrl-C stops it; it keeps nothing.")

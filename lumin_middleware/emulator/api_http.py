@@ -75,15 +75,20 @@ async def body(http: Request, *, structured: Sequence[str] = ()) -> tuple[dict[s
     In a multipart body the fields that are `structured` are JSON themselves.
     """
     try:
-        if not http.headers.get("content-type", "").startswith("multipart/form-data"):
-            data = await http.json()
-            if not isinstance(data, dict):
-                raise Invalid("the body must be an object")
-            return data, []
-        async with http.form() as form:
-            uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            files = [await UploadedFile.of(upload) for upload in uploads]
-            fields: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
-        return fields | {name: json.loads(fields[name]) for name in structured if name in fields}, files
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        data, files = await _read(http, structured)
+        json.dumps(data, ensure_ascii=False, allow_nan=False).encode()  # what could not be said in an answer
+    except (ValueError, RecursionError):
         raise ApiError(400, "invalid_body", "The body is not what its Content-Type says.") from None
+    if not isinstance(data, dict):
+        raise Invalid("the body must be an object")
+    return data, files
+
+
+async def _read(http: Request, structured: Sequence[str]) -> tuple[Any, list[UploadedFile]]:
+    if not http.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await http.json(), []
+    async with http.form() as form:
+        uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+        files = [await UploadedFile.of(upload) for upload in uploads]
+        fields: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
+    return fields | {name: json.loads(fields[name]) for name in structured if name in fields}, files

@@ -81,8 +81,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  no address to go to; one of those that it stands for
+
+
 def _base(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
+    host = _EVERYWHERE.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

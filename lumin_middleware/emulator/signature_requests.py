@@ -139,8 +139,16 @@ def signature_request(data: Mapping[str, Any], files: list[UploadedFile], owner:
     given = [name for name in FILE_FIELDS if data.get(name)] + (["file"] if files else [])
     if len(given) != 1:
         raise Invalid("exactly one of file, files, file_url and file_urls is needed")
-    urls = data.get("file_urls") or [data["file_url"]] if not files else []
-    return _signature_request(data, owner, now, files=[*files, *urls])
+    return _signature_request(data, owner, now, files=files or _urls(given[0], data[given[0]]))
+
+
+def _urls(name: str, given: Any) -> list[str]:
+    urls = given if name == "file_urls" else [given]
+    if name in ("file", "files"):
+        raise Invalid(f"{name}: must be sent as a file (multipart/form-data)")
+    if not isinstance(urls, list) or not all(isinstance(each, str) for each in urls):
+        raise Invalid(f"{name}: must be {'a list of URLs' if name == 'file_urls' else 'a URL'}")
+    return urls
 
 
 def signature_request_from_template(data: Mapping[str, Any], owner: str, now: int) -> SignatureRequest:
@@ -175,7 +183,7 @@ def _signers(given: Any) -> list[Signer]:
         raise Invalid("signers: must be a list that isn't empty")
     try:
         return [Signer(each["email_address"], each["name"], int(each.get("group", 1))) for each in given]
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise Invalid("signers: each needs email_address and name") from None
 
 
@@ -183,7 +191,7 @@ def expires_at(data: Mapping[str, Any], now: int) -> int:
     """The due date of a body, in epoch milliseconds. Raises `Invalid` unless it is in the future."""
     try:
         due = int(data["expires_at"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):  # JSON has numbers that are infinite to Python: 1e400
         raise Invalid("expires_at: must be epoch milliseconds") from None
     if due <= now:
         raise Invalid("expires_at: must be in the future")

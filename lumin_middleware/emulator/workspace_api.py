@@ -97,6 +97,8 @@ class WorkspaceApi:
         data = (await body(http))[0] if await http.body() else {}
         for kind in ("tags", "fields"):
             given = data.get(kind) or {}
+            if not isinstance(given, dict):
+                raise Invalid(f"{kind}: must be an object")
             missing = [each["name"] for each in found[kind] if each["is_required"] and each["name"] not in given]
             if missing:
                 raise Invalid(f"{kind}: {missing[0]} is required")

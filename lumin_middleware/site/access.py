@@ -270,3 +270,9 @@ def is_same_origin(request: Request, origin: str) -> bool:
     if site := request.header(b"sec-fetch-site"):
         return site == "same-origin"
     return request.header(b"origin") == origin
+
+
+def is_led(request: Request) -> bool:
+    """Whether another origin had a part in the way here (Fetch Metadata): for as long as a browser only follows
+    redirects, it says of each that one of the addresses before was another's."""
+    return request.header(b"sec-fetch-site") in ("cross-site", "same-site")

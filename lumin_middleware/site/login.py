@@ -9,13 +9,13 @@ from urllib.parse import unquote
 
 from ..errors import RequestRefused
 from ..journal import once, say
-from ..model import Errand, Request, Response
+from ..model import Errand, Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.opened import Opened
 from . import access, pages
-from .access import is_prefetch
+from .access import is_led, is_prefetch
 from .parts import Parts
 
 EXTRA_LIMIT = 200
@@ -116,7 +116,7 @@ class Login:
             if session is None:
                 if tries.is_looping(jar):
                     return self._answers.looping(request, self._answers.login_to(page))
-            elif not over and not _asks_for_more(errand) and self._is_public(page) and tries.is_at_once(session):
+            elif not over and not _asks_for_more(errand) and self._is_unseen(request, page, session):
                 if tries.is_led_back(page, jar):
                     return self._answers.unseen(request)
                 counted = [tries.count_page(page, jar)]
@@ -126,10 +126,11 @@ class Login:
         cookies = [*self._logins.set_cookies(transaction, secret, jar, over=over), *counted]
         return pages.redirect(location, cookies, reason="began")
 
-    def _is_public(self, page: str) -> bool:
-        """Whether a page is one that sees nobody signed in. One that is written oddly is not judged."""
+    def _is_unseen(self, request: Request, page: str, session: Session) -> bool:
+        """Whether a page seems not to see who has just signed in: nobody is seen there (one that is written oddly is
+        not judged), or it sent the browser on, straight from the sign-in: the application does not know the person."""
         rule = self._rules.plainly(re.split("[?#]", page)[0])
-        return rule is not None and rule.public
+        return self._logins.tries.is_at_once(session) and (is_led(request) or (rule is not None and rule.public))
 
 
 def _asks_for_more(errand: Errand) -> bool:

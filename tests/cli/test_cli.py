@@ -182,6 +182,28 @@ def test_the_emulator_warns_where_others_reach_it():
         assert "Whoever reaches 0.0.0.0 can be anybody here" in warned
 
 
+@pytest.mark.parametrize(
+    ("options", "base"),
+    [
+        (("--host", "0.0.0.0"), r"http://127\.0\.0\.1:\d+"),
+        (("--host", "::"), r"http://\[::1\]:\d+"),
+        (("--host", "0.0.0.0", "--base", "https://lumin.example.com/"), r"https://lumin\.example\.com"),
+    ],
+    ids=["everywhere", "everywhere, IPv6", "behind a proxy"],
+)
+def test_the_emulators_settings_are_good_wherever_it_listens(options, base):
+    with emulator(*options) as (_, said):
+        config = LuminConfig.from_env(pasted(said))
+        assert re.fullmatch(base, config.server.issuer)
+        assert config.api_url == f"{config.server.issuer}/v1"
+
+
+def test_the_emulator_says_what_is_wrong_with_its_base():
+    done = run("emulator", "--port", "0", "--base", "http://lumin.example.com")
+    assert done.returncode == 1
+    assert "--base: 'http://lumin.example.com' must be https" in done.stderr
+
+
 def test_the_emulators_settings_can_be_pasted_and_lead_to_a_sign_in(person):
     given = 'it\'s a "secret" & $more'
     with emulator(

@@ -260,6 +260,7 @@ settings.configure(
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "tests.edges.django_members"],
     AUTH_USER_MODEL=f"django_members.{sys.argv[1]}",
+    AUTHENTICATION_BACKENDS=["lumin_middleware.django.LuminBackend", "django.contrib.auth.backends.ModelBackend"],
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
     SILENCED_SYSTEM_CHECKS=["fields.E304", "fields.E305"],
 )
@@ -267,12 +268,14 @@ django.setup()
 from django.core.exceptions import PermissionDenied
 from django.core.management import call_command
 from django.db import transaction
-from lumin_middleware.django import LuminBackend
+from types import SimpleNamespace
+from lumin_middleware import django as edge
+edge.lumin = SimpleNamespace(optional=lambda request: request)  # whoever is signed in
 call_command("migrate", run_syncdb=True, verbosity=0)
 with transaction.atomic():  # as ATOMIC_REQUESTS has it: what fails inside must not break it
     for sub, address in [each.split("=") for each in sys.argv[2:]]:
         try:
-            user = LuminBackend().authenticate(None, lumin_claims={"sub": sub, "email": address or None, "name": sub})
+            user = edge._user(SimpleNamespace(claims={"sub": sub, "email": address or None, "name": sub}))
             print(sub, user.email, user.first_name)
         except PermissionDenied as error:
             print(sub, "denied")
@@ -312,6 +315,23 @@ def test_login_required_of_django_comes_back_to_its_page(site):
         back = browser.sign_in(answer.headers["location"])
         assert back.headers["location"] == "/guarded?x=a%26b"
         assert browser.navigate("/guarded?x=a%26b").json()["username"] == MIRA.sub
+
+
+def test_somebody_who_was_switched_off_is_told_so_and_not_sent_round(site):
+    """To Django they are anonymous, so that `@login_required` sends them to sign in, straight from the sign-in."""
+    led = {"sec-fetch-site": "cross-site"}
+    with claiming(site, sub=f"gone-{site.views}") as browser:
+        assert browser.fetch("/rename?inactive").status_code == 204
+        asked = answer = browser.navigate("/guarded")
+        for _ in range(6):
+            answer = browser.navigate(answer.headers["location"], **led)
+            if answer.status_code != 303:
+                break
+            browser.navigate(site.lumin.sign_in(answer.headers["location"]), **led)
+            answer = browser.navigate("/guarded", **led)
+            assert answer.headers["location"] == asked.headers["location"]
+    assert answer.status_code == 400
+    assert "You are signed in, but this page does not see it." in answer.text
 
 
 def test_a_view_that_is_def_has_a_client_that_blocks(site, mira):

@@ -601,6 +601,31 @@ async def test_a_page_that_does_not_see_who_is_signed_in_is_told_of_and_not_gone
     assert "`optional`" in line
 
 
+@pytest.mark.parametrize("led", ["cross-site", "same-site"])
+async def test_an_application_that_does_not_know_who_is_signed_in_is_told_of_and_not_gone_round(new, edge, led):
+    """As Django's `@login_required` does with a user who was switched off: a chain of redirects through Lumin."""
+    site = new(optional=["/orders"])
+    browser, login = site.browser(edge), "/auth/login?next=/orders"
+    answer, rounds = await browser.navigate(login), 0
+    while answer.status == 303:
+        answer = await browser.navigate(site.emulator.sign_in(answer.header("location")))
+        assert (await browser.fetch("GET", "/orders")).status == 200  # which sees them, and sends them to `login` again
+        answer = await browser.navigate(login, **{"sec-fetch-site": led})
+        rounds += 1
+    assert rounds == 2
+    assert answer.status == 400
+    assert "You are signed in, but this page does not see it." in answer.body.decode()
+
+
+async def test_many_tabs_that_ask_for_a_sign_in_each_are_no_circle(new, edge):
+    site = new(optional=["/orders"])
+    browser = site.browser(edge)
+    for _ in range(5):
+        answer = await browser.navigate("/auth/login?return_to=/orders", **{"sec-fetch-site": "same-origin"})
+        assert is_begun(site, answer)
+        await browser.navigate(site.emulator.sign_in(answer.header("location")))
+
+
 @pytest.mark.parametrize("login", ["/auth/login?return_to=/orders&prompt=login", "/auth/login?return_to=/{number}"])
 async def test_who_signs_in_again_on_purpose_goes_in_no_circle(new, edge, login):
     site = new(public=["/*"])

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import httpx2
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import (
+    booleans,
+    dictionaries,
+    floats,
+    integers,
+    lists,
+    none,
+    recursive,
+    sampled_from,
+    text,
+)
 from jsonschema import ValidationError
 
 from lumin_middleware.emulator.registry import SCOPES
+from lumin_middleware.emulator.templates import TEMPLATES
 from tests.emulator import openapi
 from tests.emulator.party import POST, Party, ok, query
 
@@ -21,6 +36,25 @@ SIGNERS = [
     {"email_address": "first@example.com", "name": "First", "group": 1},
     {"email_address": "second@example.com", "name": "Second", "group": 2},
 ]
+
+
+WITH_BODIES = {
+    "POST /signature_request/send": {},
+    "POST /signature_request/send-from-template": {"template_id": "sign_5f0c1a"},
+    "PATCH /signature_request/{mine}": {},
+    "POST /signature_request/remind/{mine}": {"emails": ["first@example.com"]},
+    "POST /signature_request/{mine}/signing-link": {"signer_email": "first@example.com"},
+    "POST /signature_request/{mine}/signing-session": {"signer_email": "first@example.com"},
+    "POST /templates/sign_5f0c1a/generate-document": {"tags": {"shoot.place": "Here"}},
+    "POST /documents": {
+        "method": "file-upload",
+        "document_name": "Lease",
+        "location": {"type": "personal"},
+        "document_data": {"file_url": "https://files.example/lease.pdf"},
+    },
+    "POST /agreements": {"method": "template", "agreement_data": {"template_id": "ag_93be77"}},
+}
+"""Addresses, and what they want beside what `send` wants."""
 
 
 class Caller:
@@ -58,12 +92,16 @@ async def caller(party: Party, **person: str | None) -> Caller:
     return Caller(party, ok(await party.redeem(code))["access_token"])
 
 
-@pytest.fixture
-async def api() -> Caller:
+async def whole_caller() -> Caller:
     whole = replace(POST, scope=" ".join(SCOPES))
     party = Party(whole)
     party.emulator.clients[whole.client_id] = whole
     return await caller(party)
+
+
+@pytest.fixture
+async def api() -> Caller:
+    return await whole_caller()
 
 
 def error(response: Any) -> tuple[int, str]:
@@ -180,6 +218,63 @@ async def test_a_wrong_field_is_refused(api, changes):
 async def test_a_body_that_is_no_json_is_refused(api, body):
     response = await api("POST", "/signature_request/send", content=body)
     assert error(response) == (400, "invalid_body")
+
+
+FIELDS = [
+    "agreement_data",
+    "agreement_name",
+    "document_data",
+    "document_name",
+    "email_address",
+    "emails",
+    "expires_at",
+    "expiry",
+    "fields",
+    "file",
+    "file_url",
+    "file_urls",
+    "files",
+    "group",
+    "linked_objects",
+    "location",
+    "method",
+    "name",
+    "signer_email",
+    "signers",
+    "signing_type",
+    "tags",
+    "template_id",
+    "title",
+    "type",
+    "viewers",
+]
+ANYTHING = recursive(
+    none() | booleans() | integers() | floats() | text() | sampled_from(["\ud83d", math.inf, "template", *TEMPLATES]),
+    lambda inner: lists(inner, max_size=3) | dictionaries(sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(changes=dictionaries(sampled_from(FIELDS), ANYTHING, min_size=1, max_size=3), form=booleans())
+@settings(max_examples=40)
+def test_whatever_is_in_a_body_it_is_refused_or_understood(changes, form):
+    """On each address that takes a body, as JSON and as a form."""
+
+    async def ask():
+        api = await whole_caller()
+        mine = await api.send()
+        for address, wanted in WITH_BODIES.items():
+            whole = {**api.body(), **wanted, **changes}
+            as_form = {"files": {name: (None, json.dumps(value)) for name, value in whole.items()}}
+            sent = as_form if form else {"content": json.dumps(whole).encode()}
+            answer = await api(*address.format(mine=mine).split(), **sent)
+            assert answer.status_code in (200, 201, 400, 404, 409, 422), (address, answer.text)
+        assert (await api("GET", "/signature_requests")).status_code == 200
+        for found in api.party.emulator.signature_requests:
+            assert (await api("GET", f"/signature_request/{found}")).status_code == 200
+            assert (await api("GET", f"/signature_request/{found}/file")).status_code == 200
+
+    anyio.run(ask)
 
 
 async def test_a_body_must_be_an_object(api):

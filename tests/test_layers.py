@@ -59,6 +59,7 @@ CORE = (
     "sessions.index",
     "sessions.ended",
     "sessions.lease",
+    "sessions.latest",
     "sessions.pauses",
     "sessions.saving",
     "sessions.renewal",

@@ -8,7 +8,6 @@ once it was renewed, no trouble is left of what went before.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from contextlib import suppress
 from typing import NamedTuple, Self
 
@@ -17,6 +16,7 @@ from ..journal import say
 from ..model import CLOCK_TOLERANCE, Session
 from ..ports import World
 from ..protocol.oauth import RETRY_AFTER_LIMIT
+from .latest import Latest
 from .records import digest
 
 FIRST, LONGEST = 1.0, 30.0
@@ -69,7 +69,7 @@ class Pauses:
     def __init__(self, world: World) -> None:
         self._store = world.store
         self._clock = world.clock
-        self._own: OrderedDict[str, Pause] = OrderedDict()
+        self._own: Latest[Pause] = Latest(OWN_LIMIT)
 
     async def check(self, session: Session) -> None:
         """Raises `ServerUnavailable` in a pause, with what is left of it; `StoreUnavailable` when nobody can know."""
@@ -100,10 +100,8 @@ class Pauses:
 
     def _remember(self, key: str, number: int, at_least: float) -> Pause:
         seconds = max(min(FIRST * 2.0 ** min(number - 1, 10), LONGEST), at_least)
-        pause = self._own[key] = Pause(number, seconds, self._clock() + seconds)
-        self._own.move_to_end(key)
-        if len(self._own) > OWN_LIMIT:
-            self._own.popitem(last=False)
+        pause = Pause(number, seconds, self._clock() + seconds)
+        self._own.put(key, pause)
         return pause
 
 

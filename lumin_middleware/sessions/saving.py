@@ -8,7 +8,6 @@ good costs a process little.
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
 from collections.abc import Collection
 from contextlib import suppress
 from typing import overload
@@ -18,6 +17,7 @@ from ..journal import say
 from ..model import Session
 from ..ports import World
 from ..protocol.token_endpoint import TokenEndpoint
+from .latest import Latest
 from .lease import SAVING
 from .records import Record
 from .sessions import Sessions
@@ -36,7 +36,7 @@ class Saving:
         self._world = world
         self._sessions = sessions
         self._token_endpoint = token_endpoint
-        self._unsaved: OrderedDict[str, Session] = OrderedDict()
+        self._unsaved: Latest[Session] = Latest(UNSAVED_LIMIT)
         self.unsaved: Collection[str] = self._unsaved
         """The ids of sessions that this process remembers."""
 
@@ -88,12 +88,12 @@ class Saving:
 
     def inherit(self, other: Saving) -> None:
         """Remembers what `other`, which is over, could not save."""
-        for session in other._unsaved.values():
+        for session in other._unsaved.all():
             self._remember(newest(session, self._unsaved.get(session.id, session)))
 
     async def finish(self) -> None:
         """Saves what can be saved now, since this process ends; what cannot, is said."""
-        for session in list(self._unsaved.values()):
+        for session in self._unsaved.all():
             with suppress(SessionEnded):
                 await self.catch_up(session)
             if session.id in self._unsaved:  # the others would wait in vain, too
@@ -102,7 +102,7 @@ class Saving:
 
     async def _save_others(self) -> None:
         """The store is well: saves some that could not be saved before, whose people may not come to this process."""
-        for other in list(self._unsaved.values())[:AT_ONCE]:
+        for other in self._unsaved.all()[:AT_ONCE]:
             with suppress(SessionEnded):
                 await self.catch_up(other)
 
@@ -112,12 +112,11 @@ class Saving:
         await self._token_endpoint.revoke(session.tokens)
 
     def _remember(self, session: Session) -> None:
-        for old in [each for each in self._unsaved.values() if self._is_over(each)]:
-            del self._unsaved[old.id]
-        if len(self._unsaved) >= UNSAVED_LIMIT:
-            self._unsaved.popitem(last=False)
+        for each in self._unsaved.all():
+            if self._is_over(each):
+                self._unsaved.pop(each.id, None)
+        if self._unsaved.put(session.id, session):
             say("session_forgotten")
-        self._unsaved[session.id] = session
 
     def _is_over(self, session: Session) -> bool:
         try:

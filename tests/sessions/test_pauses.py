@@ -133,8 +133,8 @@ async def test_another_s_pause_that_came_first_stands(workers, here, there):
     assert await left(here, session()) == 60
 
 
-async def test_a_process_remembers_so_many(workers, here, monkeypatch):
-    monkeypatch.setattr(module, "OWN_LIMIT", 10)
+async def test_a_process_remembers_so_many(workers, here):
+    here._own.limit = 10
     for number in range(100):
         await here.begin(session(number), at_least=0, shared=False)
     assert len(here._own) == 10

@@ -13,7 +13,6 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from lumin_middleware.sessions import saving
 from lumin_middleware.sessions.lease import SAVING
 from tests.fakes import (
     id_token,
@@ -227,8 +226,8 @@ async def test_what_was_not_saved_is_revoked_when_its_session_was_ended_elsewher
     assert workers.server.revoked == [renewed.tokens.refresh_token]
 
 
-async def test_no_more_than_so_many_are_remembered(workers, process, caplog, monkeypatch):
-    monkeypatch.setattr(saving, "UNSAVED_LIMIT", 3)
+async def test_no_more_than_so_many_are_remembered(workers, process, caplog):
+    process.renewal.saving._unsaved.limit = 3
     sessions = [await workers.sign_in() for _ in range(5)]
     workers.clock.advance(3600)
     workers.server.answer = workers.server.grant

@@ -89,7 +89,8 @@ class LuminConfig:
     required_scopes: Mapping[str, str] = field(default_factory=dict)
     """Scopes that paths need, whatever `public` and `optional` say: `{"/sign/*": "sign:requests"}`.
 
-    Letters of either case, the last slash or none: `/sign/*` is also `/sign` and `/SIGN/x`.
+    Letters of either case, the last slash or none: `/sign/*` is also `/sign` and `/SIGN/x`. Of our own routes `api/…`,
+    `connect`, `connections` and `disconnect` are asked for it, too.
     """
     required_auth_age: Mapping[str, float] = field(default_factory=dict)
     """How long ago, in seconds, people may have signed in at Lumin at most to pass: `{"/pay/*": 300}`. Paths as in

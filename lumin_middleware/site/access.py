@@ -95,6 +95,11 @@ class Rules:
         foreign = mounts(request, self._callback_path, foreign=True)
         return self._rule(readings(own, foreign), readings(others, foreign) if self._needs else ())
 
+    def needs(self, request: Request) -> Rule:
+        """What a path asks for that our own routes answer: no pattern opens those, but one may ask for more."""
+        rule = self.rule(request) if self._needs else PROTECTED
+        return Rule(scope=rule.scope, max_age=rule.max_age)
+
     def plainly(self, path: str) -> Rule | None:
         """The rule for a path that came as it is, without a mount, and has no reading but itself; None for others."""
         return self._of(path) if is_plain(path) else None

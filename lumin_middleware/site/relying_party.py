@@ -86,6 +86,8 @@ class RelyingParty:
         if request.path.startswith(self._below) or request.raw_path.startswith(self._below):
             if (route := self._routes.get(request.path)) is not None and not request.websocket:
                 self.parts.world.telemetry.route(request.path)
+                if request.path in self._connect.routes and (answer := await self._ask_for_more(request, jar)):
+                    return answer
                 return await route(request, jar)
             if self._api_proxy.concerns(request.path):
                 return await self._call_api(request, jar)
@@ -137,12 +139,23 @@ class RelyingParty:
         """Whether somebody is signed in and not looked for: a sign-in would lead to the same page, and so for ever."""
         return self._rules.rule(request).public and await self.parts.sessions.current(jar) is not None
 
-    async def _call_api(self, request: Request, jar: Jar[Opened]) -> Visit:
+    async def _call_api(self, request: Request, jar: Jar[Opened]) -> Response | Visit:
         """`ANY api/…`: a call of a page to Lumin's API, in place of the application."""
         call = self._api_proxy.call(request)
-        visit, _ = await self._visit(request, jar)
+        visit, session = await self._visit(request, jar)
         visit.call = call
-        return visit
+        return await self._missing(request, jar, session) or visit
+
+    async def _ask_for_more(self, request: Request, jar: Jar[Opened]) -> Response | None:
+        """The answer to somebody who is signed in and may not do at our route what an application's path asks for."""
+        session = await self.parts.sessions.current(jar)
+        return None if session is None else await self._missing(request, jar, session)
+
+    async def _missing(self, request: Request, jar: Jar[Opened], session: Session) -> Response | None:
+        rule = self._rules.needs(request)
+        if rule.is_met_by(session, self.parts.world.clock()):
+            return None
+        return await self.challenge(request, jar, session, Wanted(rule.scope, rule.max_age))
 
     # --- the application's own paths ---
 

@@ -172,6 +172,24 @@ async def test_whoever_is_not_signed_in_signs_in_first_and_then_connects(site: S
     assert await away.call(MIRA.sub) == 200
 
 
+async def test_a_path_that_asks_for_a_recent_sign_in_asks_for_it_before_anything_is_given_away(
+    new_edges: Callable[..., Site], edge: Edge
+) -> None:
+    site = new_edges(required_auth_age={"/auth/*": 60})
+    browser = site.browser(edge)
+    await browser.sign_in()
+    await connect(browser)
+    site.clock.advance(200)
+    assert (await browser.ask("POST", "/auth/disconnect", POST)).status == 401
+    assert (await browser.fetch("GET", "/auth/connections")).status == 401
+    again = await browser.begin("/auth/connect?return_to=/done")
+    assert parse_qs(urlsplit(again).query)["max_age"] == ["60"]
+    back = await browser.navigate(site.emulator.sign_in(again))
+    assert back.header("location") == "/auth/connect?return_to=/done"
+    assert (await connect(browser)).header("location") == "/done"
+    assert (await browser.ask("POST", "/auth/disconnect", POST)).status == 303
+
+
 async def test_another_person_is_refused_with_words(site: Site, person: Browser, away: Away) -> None:
     answer = await connect(person, sub=TOBIAS.sub)
     assert answer.status == 403

@@ -130,14 +130,34 @@ async def test_px_01_a_person_who_goes_there_signed_out_is_told_so_and_sent_nowh
 
 
 @pytest.mark.parametrize("public", [["/*"], ["/auth/api/*"], ["/auth/api/user/info"]])
-async def test_px_01_no_rule_of_the_application_lets_a_call_in_or_keeps_it_out(new_site, edge, api, public):
-    site = new_site(public=public, required_scopes={"/auth/*": "nobody:has:this"})
+async def test_px_01_no_rule_of_the_application_lets_a_call_in(new_site, edge, api, public):
+    site = new_site(public=public)
     assert problem(await site.browser(edge).fetch("GET", "/auth/api/user/info")) == (401, "no_session")
     browser = site.browser(edge)
     await browser.navigate(site.emulator.sign_in((await browser.navigate("/auth/login")).header("location")))
     assert (await browser.fetch("GET", "/auth/api/user/info")).status == 200
     assert len(api.calls) == 1
     assert site.app(edge).requests == []
+
+
+@pytest.mark.parametrize("pattern", ["/*", "/auth/*", "/auth/api/user/*", "/AUTH/api/user/info"])
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ({"required_scopes": "templates"}, (403, "insufficient_scope")),
+        ({"required_auth_age": 60}, (401, "insufficient_user_authentication")),
+    ],
+    ids=["scope", "age"],
+)
+async def test_px_01_a_path_that_asks_for_more_asks_for_it_here_too(new_site, edge, api, pattern, asked, answered):
+    [(setting, value)] = asked.items()
+    site = new_site(**{setting: {pattern: value}}, public=["/*"])
+    browser = site.browser(edge)
+    await browser.navigate(site.emulator.sign_in((await browser.navigate("/auth/login")).header("location")))
+    site.clock.advance(200)
+    assert problem(await browser.fetch("GET", "/auth/api/user/info")) == answered
+    assert api.calls == []
+    assert (await browser.fetch("GET", "/auth/session")).status == 200
 
 
 async def test_px_01_where_nothing_is_named_the_path_is_the_applications(new_site, edge, api):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any
 
@@ -76,8 +77,11 @@ class _Client:
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """What is known of the person: `sub`, `email`, `name`, … as far as Lumin gave it."""
-        return self._session.claims
+        """What is known of the person: `sub`, `email`, `name`, … as far as Lumin gave it.
+
+        A copy: all requests of a session in a process share what is known, and nobody may write on it.
+        """
+        return deepcopy(self._session.claims)
 
     @property
     def subject(self) -> str | None:

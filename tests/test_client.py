@@ -642,6 +642,16 @@ async def test_who_it_is(rig):
     assert await done(client.access_token()) == "access-1"
 
 
+def test_what_an_application_writes_on_claims_reaches_no_other_request(rig):
+    """All requests of a session in a process share what is known of it."""
+    holder = Holder()
+    holder.session = dataclasses.replace(holder.session, claims={"sub": "person-1", "realm_access": {"roles": []}})
+    written = rig.client(holder).claims
+    written["impersonates"] = "bob"
+    written["realm_access"]["roles"].append("admin")
+    assert rig.client(holder).claims == {"sub": "person-1", "realm_access": {"roles": []}}
+
+
 async def test_somebody_without_a_name_has_no_subject(rig):
     holder = Holder()
     holder.session = dataclasses.replace(holder.session, claims={})

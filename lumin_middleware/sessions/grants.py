@@ -99,12 +99,15 @@ class GrantRecords(StoreSessions):
 
 
 class Lists:
-    """Which grants somebody has, and who has any. Sealed, under digests."""
+    """Which grants somebody has, and who has any. Sealed, under digests.
+
+    They outlive every grant, whatever its lifetime is set to later: what is on no list is found and revoked by nobody.
+    Whoever looks takes off what is over.
+    """
 
     def __init__(self, config: LuminConfig, world: World) -> None:
         self._world = world
         self._sealer = Sealer(config.keys, "grants", world.clock)
-        self._lifetime = config.grant_lifetime or FOREVER
         self._seldom = Seldom(world.clock)
 
     async def add(self, subject: str, listed: Listed) -> list[Listed]:
@@ -162,7 +165,7 @@ class Lists:
             return self._sealer.seal(json.dumps(written).encode(), key).encode() if written else None
 
         async with self._world.lock(key):  # so that of one process the store sees one at a time
-            await change(self._world, key, sealed, self._lifetime)
+            await change(self._world, key, sealed, FOREVER)
         return written
 
     async def _items(self, key: str) -> list[Any]:

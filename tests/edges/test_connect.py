@@ -409,6 +409,22 @@ async def test_a_grant_has_no_life_beyond_its_lifetime(
     await away.aclose()
 
 
+async def test_a_longer_lifetime_holds_for_what_is_connected_already(
+    new_edges: Callable[..., Site], edge: Edge, sessions: str
+) -> None:
+    """A list that ended with the lifetime of before would leave a token that nobody finds and revokes."""
+    site = new_edges(sessions=sessions, grant_lifetime=86_400)
+    browser, away = site.browser(edge), Away(AsyncGrants, site, grant_lifetime=None)
+    await browser.sign_in()
+    await connect(browser)
+    for _ in range(4):
+        site.clock.advance(86_400 / 2)
+        assert await away.call(MIRA.sub) == 200
+    assert await away("subjects") == [MIRA.sub]
+    assert await away("revoke", MIRA.sub) == 1
+    await away.aclose()
+
+
 async def test_a_client_ends_with_its_block_and_challenges_nobody(site: Site, person: Browser) -> None:
     await connect(person)
     with Grants(site.config, clock=site.clock) as grants:

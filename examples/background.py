@@ -11,12 +11,14 @@ from pathlib import Path
 from time import time
 
 from huey import SqliteHuey
+from huey.exceptions import RetryTask
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from lumin_middleware import Grants, LuminConfig, LuminMiddleware, NotConnected, ServerUnavailable, lumin
+from lumin_middleware import Grants, LuminConfig, LuminMiddleware, NotConnected, lumin
+from lumin_middleware.errors import ServerUnavailable, StoreUnavailable
 
 config = LuminConfig.from_env()
 huey = SqliteHuey(filename=environ.get("QUEUE", "queue.sqlite3"))
@@ -35,7 +37,7 @@ DOCUMENT, WEEK = "https://www.w3.org/WAI/ER/tests/xhtml/testfiles/resources/pdf/
 # --- the worker -----------------------------------------------------------------------------------------
 
 
-@huey.task(retries=3, retry_delay=60)  # seconds
+@huey.task()  # no retries: whether a POST that broke has arrived, nobody knows, and twice is worse than not at all
 def send(subject: str, title: str) -> str:
     """Sends somebody their own document to sign. Who is not connected any more gets nothing, and that is no failure."""
     try:
@@ -47,6 +49,8 @@ def send(subject: str, title: str) -> str:
             return str(answer["signature_request"]["signature_request_id"])
     except NotConnected as error:
         return f"not sent: write to them that they can connect at {error.url}"
+    except (ServerUnavailable, StoreUnavailable) as error:  # before anything was sent
+        raise RetryTask(str(error), delay=float(environ.get("PAUSE", 60))) from error
 
 
 # --- the web application --------------------------------------------------------------------------------

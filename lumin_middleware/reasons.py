@@ -194,7 +194,8 @@ _SIGN_INS = (
         "not_admitted",
         *(INFO, 403),
         "Somebody signed in at Lumin whom `admit` does not let into this site. No session was made.",
-        "Nothing, if they should stay out; else change `admit` (LUMIN_ADMIT).",
+        "Nothing, if they should stay out; else change `admit` (LUMIN_ADMIT). Of addresses in it only those count that "
+        "the server vouches for: an ID token must say `email_verified`.",
         *(
             "This site is not for everybody",
             "Your account may not use this site. Ask whoever runs it, or sign in with another.",

@@ -33,8 +33,8 @@ class Night(NamedTuple):
         return Browser(self.origin, self.lumin)
 
     @contextmanager
-    def worker(self) -> Iterator[None]:
-        """huey's own consumer, as an operator starts it."""
+    def worker(self, *, fails: int = 0) -> Iterator[None]:
+        """huey's own consumer, as an operator starts it. It tells of each task that fails."""
         command = [sys.executable, "-m", "huey.bin.huey_consumer", "examples.background.huey", "--delay", "0.1"]
         process = subprocess.Popen(
             [*command, "--scheduler-interval", "1"],
@@ -48,7 +48,7 @@ class Night(NamedTuple):
         finally:
             process.terminate()
             _, said = process.communicate(timeout=PATIENCE)
-            assert "Traceback" not in said, said
+            assert said.count("Traceback") == fails, said
 
     def wait_for(self, number: int) -> None:
         """Until so many signature requests were sent."""
@@ -62,11 +62,18 @@ class Night(NamedTuple):
         return sum(form.get("grant_type") == ["refresh_token"] for form in forms)
 
 
+def _until_empty(queue: SqliteHuey) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while queue.scheduled_count() or queue.pending_count():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.fixture
 def night(tmp_path: Path) -> Iterator[Night]:
     with serve() as running, servers.listening() as listener:
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        more = {"QUEUE": str(tmp_path / "queue.sqlite3"), "DELAY": "0"}
+        more = {"QUEUE": str(tmp_path / "queue.sqlite3"), "DELAY": "0", "PAUSE": "1"}
         store = f"sqlite://{tmp_path}/private/store.sqlite3"
         variables = servers.environment(running.emulator, origin, store, **more)
         with servers.start("uvicorn", "examples.background:app", listener, variables):
@@ -91,6 +98,34 @@ def test_a_worker_goes_on_when_its_person_has_left(night: Night) -> None:
     assert (night.refreshes(), night.lumin.reuse_events) == (1, 0)
 
 
+def test_a_worker_tries_again_what_came_to_nothing_and_sends_nothing_twice(night: Night) -> None:
+    with night.browser() as mira:
+        mira.sign_in("/")
+        mira.sign_in("/auth/connect")
+        mira.submit("/send", {"title": "Lease"})
+    night.lumin.grants.expire_access_tokens()
+    night.lumin.faults.add("/oauth2/token", status=503)  # the renewal, before anything is sent
+    queue = SqliteHuey(filename=night.variables["QUEUE"])
+    with closing(queue.storage), night.worker():
+        night.wait_for(1)
+        _until_empty(queue)
+    assert len(night.lumin.signature_requests) == 1
+
+
+def test_a_worker_sends_nothing_twice_of_which_nobody_knows_whether_it_arrived(night: Night) -> None:
+    with night.browser() as mira:
+        mira.sign_in("/")
+        mira.sign_in("/auth/connect")
+        for title in ("Lease", "Will"):
+            mira.submit("/send", {"title": title})
+    night.lumin.faults.add("/v1/signature_request/send", status=500)
+    queue = SqliteHuey(filename=night.variables["QUEUE"])
+    with closing(queue.storage), night.worker(fails=1):  # which does one after the other
+        night.wait_for(1)
+        assert queue.scheduled_count() == 0
+    assert len(night.lumin.calls_to("/v1/signature_request/send")) == 2
+
+
 def test_a_worker_sends_nothing_for_whoever_has_disconnected(night: Night) -> None:
     with night.browser() as mira:
         mira.sign_in("/")
@@ -99,11 +134,8 @@ def test_a_worker_sends_nothing_for_whoever_has_disconnected(night: Night) -> No
         assert mira.submit("/auth/disconnect", {}).status_code == 303
         assert "Allow it" in mira.navigate("/").text
     queue = SqliteHuey(filename=night.variables["QUEUE"])
-    deadline = time.monotonic() + PATIENCE
     with closing(queue.storage), night.worker():
-        while queue.scheduled_count() or queue.pending_count():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        _until_empty(queue)
     assert night.lumin.signature_requests == {}
     assert list(night.lumin.grants)[-1].revoked
 

@@ -152,7 +152,7 @@ EDGE = (
     *("doctor.outside", "doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
-    *("cli.lines", "cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker"),
+    *("cli.lines", "cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.uvicorn_server", "cli.worker"),
     *(
         "cli.workers",
         "cli.engine",

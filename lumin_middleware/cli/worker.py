@@ -42,12 +42,7 @@ def main(fd: int, changes: str, engine: int) -> None:
     _end_with_the_parent(engine)
     import uvicorn
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                with suppress(OSError):  # whoever is not there any more is not told
-                    os.write(LINE, b".")
+    from .uvicorn_server import KEPT, Server
 
     log_to_stderr()
     try:
@@ -62,9 +57,15 @@ def main(fd: int, changes: str, engine: int) -> None:
         server_header=False,
         ws="none",
         lifespan="on",
+        timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=GRACE,
     )
-    Server(options).run(sockets=[socket.socket(fileno=fd)])
+    Server(options, _say_that_it_serves).run(sockets=[socket.socket(fileno=fd)])
+
+
+def _say_that_it_serves() -> None:
+    with suppress(OSError):  # there is nobody any more
+        os.write(LINE, b".")
 
 
 def _end_with_the_parent(engine: int) -> None:

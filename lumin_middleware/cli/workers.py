@@ -16,10 +16,11 @@ from select import select
 
 from .lines import tell
 from .terminal import fail
+from .uvicorn_server import LINGER
 from .worker import GRACE
 
-TO_END = GRACE + 2.0
-"""Seconds that who is told to stop has: those of the requests in flight, and two for what comes before and after."""
+TO_END = LINGER + GRACE + 2
+"""Seconds that who is told to stop has: for kept connections, for requests in flight, and for what comes after."""
 
 TO_BEGIN = 60.0
 """Seconds that new workers have to begin while the old ones serve: a start takes one or two, of a busy machine more."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from lumin_middleware.cli.workers import Worker
 from tests import spawning
 from tests.browser_rig import environment
 from tests.gateway.test_engines import children, command, is_alive
@@ -202,6 +205,35 @@ def test_no_request_is_lost_in_a_reload(tmp_path):
         assert waiting.result().text == "late"
         assert {status for each in asking for status in each.result()} == {200}
         assert program.stop() == 0
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Worker, HTTPConnection]]:
+    """A worker by itself, and a connection to it."""
+    with front() as site, socket.create_server((LOOPBACK, 0)) as listener:
+        for name, value in site.variables.items():
+            monkeypatch.setenv(name, value)
+        engine = subprocess.Popen(["sleep", "infinity"], start_new_session=True)
+        worker = Worker(listener, "{}", engine.pid)
+        with closing(HTTPConnection(*listener.getsockname(), timeout=PATIENCE)) as connection:
+            yield worker, connection
+        worker.terminate()
+        worker.wait()
+        assert engine.poll() is None, "which ends with the parent alone"
+        engine.kill()
+        engine.wait()
+
+
+def test_a_worker_that_ends_answers_who_has_a_connection_to_it(worker):
+    """A proxy repeats no POST that meets the end of a kept connection."""
+    process, connection = worker
+    is_last = False
+    while not is_last:
+        connection.request("POST", "/auth/logout")
+        answer = connection.getresponse()  # raises where it has hung up
+        assert (answer.status, answer.read()[:1]) == (403, b"{")
+        is_last = answer.getheader("connection") == "close"
+        process.terminate()
 
 
 def test_a_worker_that_could_not_begin_is_told_and_nothing_is_left(tmp_path):

@@ -50,8 +50,10 @@ class Worker:
         return self._serves
 
     def ended(self) -> int | None:
-        """What it has ended with."""
-        return self._process.poll()
+        """What it has ended with; the line is closed then."""
+        if (status := self._process.poll()) is not None:
+            self._line.close()
+        return status
 
     def terminate(self) -> None:
         self._until = time.monotonic() + TO_END
@@ -69,6 +71,7 @@ class Worker:
             self._process.wait(max(0.0, self._until - time.monotonic()))
         self._process.kill()
         self._process.wait()
+        self._line.close()
 
 
 class Workers:

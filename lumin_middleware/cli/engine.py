@@ -101,7 +101,7 @@ class _Parts:
         self._front = front = subprocess.Popen(  # noqa: S603  the program that was asked for
             command, stdin=subprocess.DEVNULL, env={**os.environ, **home}, start_new_session=True, **self._streams()
         )
-        self._workers = Workers(self._plan.workers, lambda: Worker(self._listener, self._changes, front.pid))
+        self._workers = Workers(self._plan.workers, lambda: Worker(self._listener, self._changes, front.pid, folder))
         self._until_it_answers(self._workers)
 
     def _streams(self) -> dict[str, Any]:

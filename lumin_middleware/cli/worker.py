@@ -1,16 +1,17 @@
-"""One of our workers behind a real proxy: `python -m lumin_middleware.cli.worker FD SETTINGS ENGINE`.
+"""One of our workers behind a real proxy: `python -m lumin_middleware.cli.worker FD SETTINGS ENGINE FOLDER`.
 
 It serves our routes and `verify` on a socket that it was given, and no application: what the proxy passes on, it
 passes to the service itself. Its settings are the environment's, and what the command line added to them (JSON).
 
 Standard input is a line to the parent, who holds the other end as long as it lives. On it the worker says that it
-serves; when it is gone, so is the parent, and all that it started ends: the worker, and the processes of ENGINE.
+serves; when it is gone, so is the parent, and all that it left ends: the worker, the processes of ENGINE, its FOLDER.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -38,8 +39,8 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b""})
 
 
-def main(fd: int, changes: str, engine: int) -> None:
-    _end_with_the_parent(engine)
+def main(fd: int, changes: str, engine: int, folder: str) -> None:
+    _end_with_the_parent(engine, folder)
     import uvicorn
 
     from .uvicorn_server import KEPT, Server
@@ -68,8 +69,9 @@ def _say_that_it_serves() -> None:
         os.write(LINE, b".")
 
 
-def _end_with_the_parent(engine: int) -> None:
-    """Ends this process and the group of processes that `engine` leads once nobody holds the line.
+def _end_with_the_parent(engine: int, folder: str) -> None:
+    """Ends this process and the group of processes that `engine` leads, and takes its folder away, once nobody holds
+    the line.
 
     The group at once and by force, for nobody is there who would wait for its end: nginx's own workers are of it, and
     do not end with their master. Its number is no other's as long as one of them lives.
@@ -81,10 +83,11 @@ def _end_with_the_parent(engine: int) -> None:
                 pass
         with suppress(OSError):  # another worker was first
             os.killpg(engine, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])

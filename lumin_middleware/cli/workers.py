@@ -30,11 +30,12 @@ ENDS, ENDS_WITHIN = 5, 60.0
 
 
 class Worker:
-    """One of them. It serves on `listener`, and ends with us; then the group of the process `engine` does, too."""
+    """One of them. It serves on `listener`, and ends with us; then the group of the process `engine` and its folder
+    do, too."""
 
-    def __init__(self, listener: socket.socket, changes: str, engine: int) -> None:
+    def __init__(self, listener: socket.socket, changes: str, engine: int, folder: str) -> None:
         fd = listener.fileno()
-        command = [sys.executable, "-m", "lumin_middleware.cli.worker", str(fd), changes, str(engine)]
+        command = [sys.executable, "-m", "lumin_middleware.cli.worker", str(fd), changes, str(engine), folder]
         self._line, theirs = socket.socketpair()  # open as long as the worker lives, to whom its end is ours
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  ours

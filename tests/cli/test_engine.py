@@ -109,6 +109,8 @@ def test_who_is_killed_leaves_nobody_at_the_port(tmp_path, engine, victim):
         with gateway(site, upstream, tmp_path / "log", *options) as program:
             others = family(program.process.pid)
             [front_door] = [pid for pid in children(program.process.pid) if "cli.worker" not in command(pid)]
+            folder = Path(f"/proc/{front_door}/cwd").resolve()
+            assert list(folder.iterdir())
             os.kill(program.process.pid if victim == "parent" else front_door, signal.SIGKILL)
             program.process.wait(PATIENCE)
             try:
@@ -116,6 +118,7 @@ def test_who_is_killed_leaves_nobody_at_the_port(tmp_path, engine, victim):
             finally:
                 for pid in filter(is_alive, others):
                     os.kill(pid, signal.SIGKILL)
+            assert not folder.exists()
         with gateway(site, upstream, tmp_path / "again", *options) as again, site.browser() as browser:
             assert browser.sign_in("/page").status_code == 200
             assert again.stop() == 0
@@ -208,13 +211,13 @@ def test_no_request_is_lost_in_a_reload(tmp_path):
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Worker, HTTPConnection]]:
+def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Worker, HTTPConnection]]:
     """A worker by itself, and a connection to it."""
     with front() as site, socket.create_server((LOOPBACK, 0)) as listener:
         for name, value in site.variables.items():
             monkeypatch.setenv(name, value)
         engine = subprocess.Popen(["sleep", "infinity"], start_new_session=True)
-        worker = Worker(listener, "{}", engine.pid)
+        worker = Worker(listener, "{}", engine.pid, str(tmp_path))
         with closing(HTTPConnection(*listener.getsockname(), timeout=PATIENCE)) as connection:
             yield worker, connection
         worker.terminate()

@@ -153,8 +153,19 @@ EDGE = (
     *("doctor.outside", "doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
-    *("cli.lines", "cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.worker", "cli.engine", "cli.proxy"),
-    *("cli.snippets", "cli.explain", "cli.doctor", "cli.store", "cli.grants", "cli.sessions", "cli"),
+    *("cli.lines", "cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.uvicorn_server", "cli.worker"),
+    *(
+        "cli.workers",
+        "cli.engine",
+        "cli.proxy",
+        "cli.snippets",
+        "cli.explain",
+        "cli.doctor",
+        "cli.store",
+        "cli.grants",
+        "cli.sessions",
+        "cli",
+    ),
     *("", "__main__"),
 )
 """What does, in the same order; `emulator` is a whole of its own, and the empty name is the package itself."""

@@ -11,6 +11,9 @@ from typing import Any
 
 NAME = "lumin-middleware"
 
+EXTRA = ("typer", "rich", "uvicorn")
+"""The modules of the extra `cli` that the commands import. What else is missing is an application's own."""
+
 
 def main() -> None:
     """The command `lumin-middleware`."""
@@ -25,6 +28,8 @@ def main() -> None:
             try:
                 _run()
             except ModuleNotFoundError as error:
+                if (error.name or "").partition(".")[0] not in EXTRA:
+                    raise
                 extra = f"pip install '{NAME}[cli]'"
                 sys.stderr.write(f"The command line is an extra of its own, and {error.name} is missing: {extra}\n")
                 sys.exit(2)

@@ -35,7 +35,8 @@ def demo(
             min=0,
             max=65535,
             metavar="PORT",
-            help=f"The application's port; 0 takes a free one. Default: {PORT}, if free.",
+            help=f"The application's port; 0 takes a free one. Default: {PORT}, if free; with LUMIN_CLIENT_ID that of"
+            f" LUMIN_REDIRECT_URI where it is http, else {PORT}.",
         ),
     ] = None,
     emulator_port: Annotated[
@@ -63,7 +64,7 @@ def demo(
         if is_set("LUMIN_CLIENT_ID"):
             if not is_set("LUMIN_SECRET_KEY"):
                 os.environ["LUMIN_SECRET_KEY"] = secrets.token_urlsafe(32)
-            with listen(port or registered_port()) as listener:
+            with listen(registered_port() if port is None else port) as listener:
                 _run(app, listener, open_browser=open_browser)
         else:
             with (

@@ -8,14 +8,12 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,15 +23,12 @@ import typer
 from ..emulator.server import listen as _bind
 from ..errors import ConfigurationError
 from ..gateway.engines import LOGS, Plan, reload_command, without_queries, written
-from .lines import log_to_stderr
+from .lines import log_to_stderr, tell, write
 from .terminal import LOOPBACK, fail, listen, until_stopped
-from .worker import GRACE
+from .workers import TO_END, Worker, Workers
 
 POLL = 0.1
 """Seconds between two looks whether all are alive."""
-
-ENDS, ENDS_WITHIN = 5, 60.0
-"""Workers that may end within so many seconds, and be replaced; more is no accident."""
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, which nobody else may enter
 
@@ -88,103 +83,102 @@ class _Parts:
         self._plan = plan
         self._listener = listener
         self._changes = json.dumps(changes)
-        self._workers: list[subprocess.Popen[bytes]] = []
-        self._ended: list[float] = []
+        self._workers: Workers | None = None
         self._front: subprocess.Popen[bytes] | None = None
         self._logs: list[_Lines] = []
         self._reload = False
 
     def start(self) -> None:
         command = written(self._engine, self._program, self._plan)
-        self._logs = [_Lines(self._plan.folder / name) for name in LOGS]
-        self._workers = [self._worker() for _ in range(self._plan.workers)]
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._ask_to_reload)
+        # nginx's lines about trouble hold whole requests; Caddy leaves queries out by itself.
+        change = without_queries if self._engine == "nginx" else bytes
+        self._logs = [_Lines(self._plan.folder / name, change) for name in LOGS]
         folder = str(self._plan.folder)
         # Certificates that Caddy was given stay where it keeps them: authorities give few.
         home = {} if self._plan.issuer else {"HOME": folder, "XDG_DATA_HOME": folder, "XDG_CONFIG_HOME": folder}
-        self._front = subprocess.Popen(  # noqa: S603  the program that was asked for
-            command, cwd=folder, stdin=subprocess.DEVNULL, env={**os.environ, **home}, start_new_session=True
+        self._front = front = subprocess.Popen(  # noqa: S603  the program that was asked for
+            command, stdin=subprocess.DEVNULL, env={**os.environ, **home}, start_new_session=True, **self._streams()
         )
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, self._ask_to_reload)
-        self._until_it_answers()
+        self._workers = Workers(self._plan.workers, lambda: Worker(self._listener, self._changes, front.pid, folder))
+        self._until_it_answers(self._workers)
 
-    def _worker(self) -> subprocess.Popen[bytes]:
-        fd = self._listener.fileno()
-        command = [sys.executable, "-m", "lumin_middleware.cli.worker", str(fd), self._changes]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[fd], start_new_session=True)  # noqa: S603  ours
+    def _streams(self) -> dict[str, Any]:
+        """Where the engine is, and what it says: not to our own stderr, for Caddy dies where nobody reads that."""
+        said = self._logs[-1].fd
+        return {"cwd": self._plan.folder, "stdout": said, "stderr": said}
 
-    def _until_it_answers(self) -> None:
+    def _until_it_answers(self, workers: Workers) -> None:
         host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self._plan.host, self._plan.host)  # noqa: S104  one of all
         while True:
-            if any(process.poll() is not None for process in self._workers):
-                fail("A worker could not begin; its words stand above.")
             self._check()
-            with suppress(OSError, HTTPException):
-                asked = HTTPConnection(LOOPBACK, self._listener.getsockname()[1], timeout=1)
-                asked.request("GET", f"{self._plan.config.prefix}/session")
-                asked.getresponse()
-                asked.close()
-                socket.create_connection((host, self._plan.port), timeout=1).close()
-                return
-            time.sleep(POLL)
+            if workers.have_begun(POLL):
+                with suppress(OSError):
+                    socket.create_connection((host, self._plan.port), timeout=1).close()
+                    return
+                time.sleep(POLL)
 
     def watch(self) -> None:
         """Until something ends that cannot be replaced."""
+        assert self._workers is not None
         while True:
             self._check()
-            if self._reload:
+            self._workers.watch()
+            if self._reload and not self._workers.are_changing():
                 self._reload = False
                 self._read_anew()
+                self._workers.renew()
             time.sleep(POLL)
 
     def _check(self) -> None:
         if self._front is not None and (status := self._front.poll()) is not None:
+            self._close_logs()  # its last words come first
             fail(f"{self._engine} has ended ({status}), and everything with it.")
-        for place, process in enumerate(self._workers):
-            if process.poll() is None:
-                continue
-            now = time.monotonic()
-            self._ended = [*(each for each in self._ended if each > now - ENDS_WITHIN), now]
-            if len(self._ended) > ENDS:
-                fail("Workers end again and again; their words stand above.")
-            typer.echo(f"A worker has ended ({process.returncode}); another takes its place.", err=True)
-            self._workers[place] = self._worker()
 
     def _ask_to_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True
 
     def _read_anew(self) -> None:
-        """New workers take the old ones' place, and the engine reads its files (a renewed certificate) anew."""
-        old, self._workers = self._workers, [self._worker() for _ in self._workers]
-        for process in old:
-            process.terminate()
+        """The engine reads its files (a renewed certificate) anew. It goes on as before where they cannot be used."""
         command = reload_command(self._engine, self._program, self._plan)
-        subprocess.run(command, cwd=self._plan.folder, check=False)  # noqa: S603  the same program
-        for process in old:
-            _end(process)
+        if subprocess.run(command, check=False, **self._streams()).returncode:  # noqa: S603  the same program
+            tell(f"{self._engine} could not read its files anew; it goes on as before.")
 
     def stop(self) -> None:
         """The engine first, which finishes what it has begun, then those whom it asks."""
-        if self._front is not None and self._front.poll() is None:
-            self._front.send_signal(signal.SIGQUIT if self._engine == "nginx" else signal.SIGTERM)
-            _end(self._front)
-        for process in self._workers:
-            process.terminate()
-        for process in self._workers:
-            _end(process)
-        for log in self._logs:
-            log.close()
+        if self._front is not None:
+            self._end(self._front)
+        if self._workers is not None:
+            self._workers.stop()
+        self._close_logs()
+
+    def _end(self, front: subprocess.Popen[bytes]) -> None:
+        """Ends the engine, and whatever of it is left: nginx's own workers do not end with a master that is killed."""
+        if front.poll() is None:
+            front.send_signal(signal.SIGQUIT if self._engine == "nginx" else signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            front.wait(TO_END)
+        with suppress(OSError):  # nobody is left
+            os.killpg(front.pid, signal.SIGKILL)
+        front.wait()
+
+    def _close_logs(self) -> None:
+        while self._logs:
+            self._logs.pop().close()
 
 
 class _Lines:
     """A log of the engine's, on its way to stderr, which may be something that the engine cannot open itself.
 
-    nginx's lines about trouble hold whole requests. What comes without an end of line is passed on when all is over.
+    Whatever becomes of stderr, it is read: an engine whose log is full stands still. What comes without an end of line
+    is passed on when all is over.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, change: Callable[[bytes], bytes]) -> None:
         os.mkfifo(path, 0o600)
-        self._fd = os.open(path, os.O_RDWR)  # it never ends, whoever opens and closes it
+        self.fd = os.open(path, os.O_RDWR)  # it never ends, whoever opens and closes it
+        self._change = change
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._copy, daemon=True)
         self._thread.start()
@@ -192,29 +186,16 @@ class _Lines:
     def _copy(self) -> None:
         begun = b""
         while True:
-            ready, _, _ = select.select([self._fd], [], [], POLL)
+            ready, _, _ = select.select([self.fd], [], [], POLL)
             if ready:
-                *lines, begun = (begun + os.read(self._fd, 65_536)).split(b"\n")
-                self._write(b"".join(without_queries(line) + b"\n" for line in lines))
+                *lines, begun = (begun + os.read(self.fd, 65_536)).split(b"\n")
+                write(b"".join(self._change(line) + b"\n" for line in lines))
             elif self._over.is_set():
-                self._write(without_queries(begun))
+                write(self._change(begun))
                 return
-
-    def _write(self, text: bytes) -> None:
-        sys.stderr.buffer.write(text)
-        sys.stderr.buffer.flush()
 
     def close(self) -> None:
         self._over.set()
-        self._thread.join()
-        os.close(self._fd)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(GRACE + 2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
+        self._thread.join(TO_END)
+        if not self._thread.is_alive():  # else whoever reads stderr does not, and may never
+            os.close(self.fd)

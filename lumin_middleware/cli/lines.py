@@ -6,7 +6,11 @@ It needs nothing of a terminal's, for the workers behind a proxy have it as well
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import suppress
 from datetime import datetime
+
+STDERR = 2
 
 
 class _Lines(logging.Formatter):
@@ -22,3 +26,19 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     ours = logging.getLogger("lumin_middleware")
     ours.addHandler(handler)
     ours.setLevel(level)
+
+
+def write(text: bytes) -> None:
+    """Writes to stderr, past Python's buffer, which would hold on to what cannot be written.
+
+    What nobody takes (a closed terminal, a collector that died, a full disk) is lost, as with `logging`: who serves
+    people goes on.
+    """
+    with suppress(OSError):
+        while text:
+            text = text[os.write(STDERR, text) :]
+
+
+def tell(message: str) -> None:
+    """A line to whoever reads stderr, if anybody does."""
+    write(f"{message}\n".encode())

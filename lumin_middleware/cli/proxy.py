@@ -159,7 +159,12 @@ def _named_after_options() -> Iterator[None]:
 
 
 def _check_own_address(plan: Plan) -> None:
-    """Raises `ConfigurationError` where the service is the gateway itself, and says where nobody comes back to it."""
+    """Raises `ConfigurationError` where the service is the gateway itself, and says where nobody comes back to it.
+
+    A user name and a password are refused first, however the rest is written, so that no words below repeat them.
+    """
+    if "@" in plan.upstream:
+        raise ConfigurationError("upstream", "holds an @; user names and passwords are not taken (in a path it is %40)")
     origin = urlsplit(plan.config.origin)
     if plan.port and _leads_to(plan.upstream, plan.host, plan.port):
         raise ConfigurationError("upstream", f"{plan.upstream} is this gateway's own address; choose another --port")

@@ -169,9 +169,16 @@ def _opened(url: str, fingerprint: str = "check") -> Iterator[Store]:
 
 def _set_up_django() -> None:
     """Django is set up by its environment, as `django-admin` is."""
-    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        fail("Which Django site? Set DJANGO_SETTINGS_MODULE.")
+    name = "DJANGO_SETTINGS_MODULE"
+    if not (module := os.environ.get(name)):
+        fail(f"Which Django site? Set {name}.")
     sys.path.insert(0, os.getcwd())
-    import django
-
-    django.setup()
+    try:
+        import django
+        from django.core.exceptions import ImproperlyConfigured
+    except ModuleNotFoundError as error:
+        fail(f"A Django site needs Django: {error}. Install it, or run this in the site's environment.")
+    try:
+        django.setup()
+    except (ImportError, ImproperlyConfigured) as error:
+        fail(f"{name}={module}: {error}. Run this in the site's environment, and where its manage.py is.")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 from .. import wsgi
 from ..asgi import LuminMiddleware
 from ..config import LuminConfig
 from ..requirements import ROUTES
+from ..site.patterns import Narrow, Wide
 from .findings import Finding, doubtful, ok, wrong
 from .outside import APPLICATION, Layer, of_a_list, of_an_object
 from .outside import outside as around
 
 _OURS = (LuminMiddleware, wsgi.LuminMiddleware)
+_PLACES = re.compile(r"(\{[^}]*\}|<[^>]*>)")
+"""What stands in a route for whatever is in its place."""
+
 _DEEP = 50
 """Layers of an application that are looked through."""
 
@@ -169,9 +174,9 @@ def _route(route: Any, before: str) -> Iterator[str]:
         yield path
 
 
-def _expression(path: str) -> re.Pattern[str]:
-    parts = re.split(r"(\{[^}]*\}|<[^>]*>)", path)
-    return re.compile("".join(_part(each) for each in parts) + "/?")
+def _expression(path: str, flags: int = 0) -> re.Pattern[str]:
+    """What a route serves, with the last slash or without: frameworks lead from one to the other."""
+    return re.compile("".join(_part(each) for each in _PLACES.split(path.rstrip("/"))) + "/?", flags)
 
 
 def _part(text: str) -> str:
@@ -194,19 +199,38 @@ def _shadowed(config: LuminConfig, paths: list[str]) -> Iterator[Finding]:
 def _unused(config: LuminConfig, paths: list[str]) -> Iterator[Finding]:
     if not paths:
         return
-    patterns = [*config.public, *config.optional, *config.required_scopes]
-    expressions = [_expression(path) for path in paths]
-    unused = [each for each in patterns if not _names_one(each, paths, expressions)]
+    scoped = list(dict.fromkeys([*config.required_scopes, *config.required_auth_age]))
+    opened = list(dict.fromkeys([*config.public, *config.optional]))
+    narrow, wide = Narrow(opened), Wide(scoped)
+    unused = [
+        *_without_a_route(opened, narrow.find, paths),
+        # Of a pattern that names either case a route's own case is one.
+        *_without_a_route(scoped, lambda path: wide.find([path]), paths, re.IGNORECASE),
+    ]
     if unused:
         why = "It opens or protects nothing; a misspelt one leaves the path that was meant without its rule."
         cure = "Correct it, or take it out; a path that a proxy or a mount serves may be meant."
         yield doubtful(APPLICATION, f"patterns that match no route: {', '.join(unused)}", why, cure)
 
 
-def _names_one(pattern: str, paths: list[str], expressions: list[re.Pattern[str]]) -> bool:
-    if not pattern.endswith("/*"):
-        return any(each.fullmatch(pattern) for each in expressions)
-    folder = pattern[:-1]
-    return any(
-        path.startswith(folder) or each.fullmatch(folder + "x") for path, each in zip(paths, expressions, strict=True)
-    )
+def _without_a_route(
+    patterns: list[str], find: Callable[[str], list[str]], paths: list[str], flags: int = 0
+) -> Iterator[str]:
+    """The patterns that name no path which a route serves. What they name, `find` says: the rules themselves."""
+    routes = [(path, _expression(path, flags)) for path in paths]
+    for pattern in patterns:
+        if not any(
+            expression.fullmatch(each) and pattern in find(each)
+            for path, expression in routes
+            for each in _both(pattern, path)
+        ):
+            yield pattern
+
+
+def _both(pattern: str, path: str) -> Iterator[str]:
+    """Paths that a pattern and a route may both have: the pattern's own, and the route's with words of the pattern."""
+    folder = pattern.removesuffix("*")
+    yield from (folder, folder.rstrip("/"), f"{folder}x") if folder != pattern else (pattern,)
+    words = folder.split("/")
+    parts = [_PLACES.split(part)[::2] for part in path.split("/")]  # what stands around the places
+    yield "/".join((word or "x").join(part) for part, word in zip_longest(parts, words[: len(parts)], fillvalue=""))

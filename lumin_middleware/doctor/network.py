@@ -50,9 +50,14 @@ def proxies(config: LuminConfig) -> Iterator[Finding]:
         yield wrong(PROXIES, f"{error.field} {error.problem}", why, "Correct the variable, or unset it.")
         return
     found = {scheme: proxy for scheme, proxy in getproxies().items() if scheme in ("http", "https", "all")}
-    names = ", ".join(sorted(f"{scheme} by {urlsplit(proxy).hostname or proxy}" for scheme, proxy in found.items()))
+    names = ", ".join(sorted(f"{scheme} by {_place(proxy)}" for scheme, proxy in found.items()))
     trust = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "the usual certificates"
     yield ok(PROXIES, f"{names or 'none'}; trusted are {trust}")
+
+
+def _place(proxy: str) -> str:
+    """The host and the port of a proxy, read as `require_way_out` reads it. The rest may be a password."""
+    return httpx2.URL(proxy if "://" in proxy else f"http://{proxy}").netloc.decode()
 
 
 def names(config: LuminConfig) -> Iterator[Finding]:

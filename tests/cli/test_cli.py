@@ -104,6 +104,14 @@ def test_without_typer_one_line_says_what_to_install():
     assert "pip install 'lumin-middleware[cli]'" in done.stderr
 
 
+def test_a_module_that_an_application_misses_is_not_said_to_be_the_command_lines(tmp_path):
+    (tmp_path / "own.py").write_text("class Late:\n    def __getattr__(self, name): import nosuch\napp = Late()\n")
+    done = run("explain", "GET", "/x", "--app", "own:app", cwd=tmp_path, **SETTINGS)
+    assert done.returncode != 0
+    assert "nosuch" in done.stderr
+    assert "[cli]" not in done.stderr
+
+
 def test_nobody_imports_what_only_others_need():
     """The library nothing of the command line's, and a worker behind a proxy nothing of a terminal's: one process tells
     both, for to start it is what takes time."""
@@ -452,6 +460,17 @@ def test_outside_a_checkout_the_demo_asks_for_an_application(tmp_path):
     assert "No module named 'examples'. It is part of a checkout" in done.stderr
     assert "name an application of yours" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_with_credentials_a_free_port_is_taken_where_it_is_asked_for():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        registered = taken.getsockname()[1]
+        uri = f"http://127.0.0.1:{registered}/auth/callback"
+        with demo("--no-open", "--port", "0", **{**SETTINGS, "LUMIN_REDIRECT_URI": uri}) as running:
+            assert running.process.stdout is not None
+            found = re.search(r"must lead to port (\d+) of this machine", running.process.stdout.readline())
+    assert found is not None
+    assert int(found[1]) not in (0, registered)
 
 
 def test_behind_a_tunnel_the_demo_says_where_the_tunnel_must_lead():

@@ -89,6 +89,10 @@ def test_a_port_that_nobody_comes_back_to_is_told(
             for host in ("a b", "a..b", "192.0.2.1")
         ],
         *[("--timeout", value, "--timeout: ") for value in ("inf", "1e9")],
+        *[
+            ("--upstream", f"{user}@127.0.0.1:8000", "--upstream: holds an @")
+            for user in ("http://x:s3cret", "x:s3cret", "http://x:s3/cret")
+        ],
         *[("--upstream", f"http://127.0.0.1:{port}", "--upstream: ") for port in ("99999", "x", "-1")],
     ],
 )
@@ -96,6 +100,7 @@ def test_what_cannot_be_meant_is_refused_in_words(proxy: Any, engine: str, optio
     done = proxy("--upstream", "http://127.0.0.1:9", "--port", "0", "--engine", engine, option, value)
     assert (done.exit_code, done.output.count("\n")) == (1, 1)
     assert said in done.output
+    assert "s3" not in done.output
 
 
 @pytest.mark.parametrize("engine", ["builtin", "nginx"])

@@ -100,6 +100,22 @@ def test_a_django_site_s_store_is_checked(tmp_path: Path, monkeypatch: pytest.Mo
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [(None, "nosuch"), ("INSTALLED_APPS = ['nosuch_app']", "nosuch_app"), ("import nosuch_module", "nosuch_module")],
+)
+def test_a_django_site_that_cannot_be_set_up_is_named(tmp_path: Path, settings: str | None, missing: str) -> None:
+    name = "nosuch.settings"
+    if settings is not None:
+        name = "site_settings"
+        (tmp_path / "site_settings.py").write_text(settings)
+    done = run("store", "check", cwd=tmp_path, LUMIN_STORE="django", DJANGO_SETTINGS_MODULE=name)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"DJANGO_SETTINGS_MODULE={name}: No module named {missing!r}")
+    assert done.stderr.count("\n") == 1
+    assert "[cli]" not in done.stderr
+
+
 class Forgetful(MemoryStore):
     """Creates what is there already."""
 

@@ -341,6 +341,14 @@ def test_a_proxy_that_is_none_is_named(config, monkeypatch):
     assert ("proxies", "wrong") in [(each.check, each.level) for each in found]
 
 
+@pytest.mark.parametrize("user", ["", "user:s3cret@", "s3cret@", ":s3cret@", "user:s3%2Fcret@"])
+@pytest.mark.parametrize("scheme", ["", "HTTP://", "https://"])
+def test_of_a_proxy_its_place_is_told_and_no_password(config, monkeypatch, scheme, user):
+    monkeypatch.setenv("https_proxy", f"{scheme}{user}proxy.example:3128")
+    [finding] = network.proxies(config())
+    assert (finding.level, finding.what.partition(";")[0]) == ("ok", "https by proxy.example:3128")
+
+
 def test_certificates_that_are_not_there_are_named(config, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
     assert "proxies" in {each.check for each in matter_until_proxies(config())}
@@ -436,6 +444,30 @@ def test_patterns_that_match_no_route_are_named(config):
     ]
     [finding] = of_application(settings, LuminMiddleware(Starlette(routes=routes), settings))
     assert finding.what == "patterns that match no route: /healthz, /statics/*"
+
+
+@pytest.mark.parametrize(
+    ("rule", "names", "misses"),
+    [
+        ("public", ["/sign", "/sign/", "/open/*", "/orders/7", "/files/a/b", "/docs/*", "/docs"], ["/Sign", "/sing"]),
+        ("required_scopes", ["/sign", "/SIGN/*", "/Orders/7", "/orders/*", "/docs/*", "/DOCS"], ["/sing", "/sig/z/*"]),
+        ("required_auth_age", ["/sign/*", "/Sign/", "/a/b/*", "/any/*"], ["/pay/z/*", "/signs", "/a/c/*"]),
+    ],
+)
+def test_a_pattern_matches_the_routes_that_its_rule_names(config, rule, names, misses):
+    routes = [
+        Route("/sign", page),
+        Mount("/open", PlainTextResponse("")),
+        Route("/orders/{id:int}", page),
+        Route("/files/{rest:path}", page),
+        Mount("/Docs" if rule == "required_scopes" else "/docs", routes=[Route("/", page), Route("/one", page)]),
+        Route("/{x}/b/c", page),
+    ]
+    given = [*names, *misses]
+    value = {"public": given, "required_scopes": dict.fromkeys(given, "openid")}.get(rule, dict.fromkeys(given, 300))
+    settings = config(**{rule: value})
+    [finding] = of_application(settings, LuminMiddleware(Starlette(routes=routes), settings))
+    assert finding.what == f"patterns that match no route: {', '.join(misses)}"
 
 
 def test_cors_inside_is_named(config):

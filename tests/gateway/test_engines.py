@@ -124,6 +124,8 @@ def test_all_of_it_starts_and_stops_together_and_leaves_nothing(tmp_path, engine
                 assert browser.sign_in("/page?token=s3cret").status_code == 200
                 seen = told(browser.fetch("GET", "/page"))
                 assert not [name for name in seen if "auth" in name]
+                while f"by {engine} at" not in program.said():  # both workers have begun
+                    threading.Event().wait(0.05)
                 others = children(program.process.pid)
                 assert len(others) == 3
                 if engine == "nginx":  # a worker that dies is replaced

@@ -1,0 +1,250 @@
+"""A real proxy and our workers as one, in trouble: what of it goes on, and what ends with what."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from lumin_middleware.cli.workers import Worker
+from tests import spawning
+from tests.browser_rig import environment
+from tests.gateway.test_engines import children, command, is_alive
+from tests.patience import PATIENCE
+from tests.proxies import programs
+from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, free_port, front, gateway, serve
+
+from .test_cli import run
+
+ENGINES = ("nginx", "caddy")
+
+
+def until(holds: Callable[[], object]) -> None:
+    for _ in range(PATIENCE * 20):
+        if holds():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("it does not come")
+
+
+def family(pid: int) -> set[int]:
+    """A process's children, and theirs."""
+    found = children(pid)
+    return found.union(*map(family, found))
+
+
+def workers(pid: int) -> set[int]:
+    return {each for each in children(pid) if "cli.worker" in command(each)}
+
+
+# --- the log --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def logging_to_a_pipe(site: Front, upstream: str, *arguments: str) -> Iterator[spawning.Popen]:
+    """A proxy whose stderr is a pipe, which is read until it serves."""
+    with spawning.Popen(
+        [sys.executable, "-m", "lumin_middleware", "proxy", "--upstream", upstream, *arguments],
+        env=environment(**site.variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert "signs people in" in process.stdout.readline()
+            yield process
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_where_nobody_reads_the_log_any_more_people_are_served(engine):
+    programs.find(engine)
+    long = "x" * 8_000
+    with (
+        front() as site,
+        serve(Echo()) as upstream,
+        logging_to_a_pipe(site, upstream, "--engine", engine, "--public", "/public/*") as process,
+        site.browser() as browser,
+    ):
+        process.stderr.close()
+        for _ in range(40):  # several times what a pipe holds
+            assert browser.get(f"/public/{long}").status_code == 200
+        [victim] = workers(process.pid)
+        os.kill(victim, signal.SIGKILL)  # which is told, to nobody
+        until(lambda: workers(process.pid) - {victim})
+        process.send_signal(signal.SIGHUP)  # as a terminal that is closed does
+        before = workers(process.pid)
+        until(lambda: not before & workers(process.pid))
+        assert browser.sign_in("/page").status_code == 200
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+# --- the end --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("victim", ["parent", "engine"])
+def test_who_is_killed_leaves_nobody_at_the_port(tmp_path, engine, victim):
+    programs.find(engine)
+    with front() as site, serve(Echo()) as upstream:
+        site.variables["LUMIN_STORE"] = f"sqlite://{tmp_path.resolve()}/private/store"
+        options = ["--engine", engine, "--workers", "2"]
+        with gateway(site, upstream, tmp_path / "log", *options) as program:
+            others = family(program.process.pid)
+            [front_door] = [pid for pid in children(program.process.pid) if "cli.worker" not in command(pid)]
+            folder = Path(f"/proc/{front_door}/cwd").resolve()
+            assert list(folder.iterdir())
+            os.kill(program.process.pid if victim == "parent" else front_door, signal.SIGKILL)
+            program.process.wait(PATIENCE)
+            try:
+                until(lambda: not any(map(is_alive, others)))
+            finally:
+                for pid in filter(is_alive, others):
+                    os.kill(pid, signal.SIGKILL)
+            assert not folder.exists()
+        with gateway(site, upstream, tmp_path / "again", *options) as again, site.browser() as browser:
+            assert browser.sign_in("/page").status_code == 200
+            assert again.stop() == 0
+
+
+# --- a reload -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def with_a_key_in_a_file(folder: Path, *options: str) -> Iterator[tuple[Any, Browser, Path, Echo]]:
+    key, echo = folder / "key", Echo()
+    with front() as site, serve(echo) as upstream:
+        key.write_text(site.variables.pop("LUMIN_SECRET_KEY"))
+        site.variables.update(LUMIN_SECRET_KEY_FILE=str(key), LUMIN_STORE=f"sqlite://{folder.resolve()}/private/store")
+        with gateway(site, upstream, folder / "log", *options) as program, site.browser() as browser:
+            assert browser.sign_in("/page").status_code == 200  # by one of the workers
+            until(lambda: "signs people in" in program.said())  # all have begun, and have read the key
+            yield program, browser, key, echo
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_reload_with_settings_that_cannot_be_used_leaves_the_old_workers(tmp_path, engine):
+    programs.find(engine)
+    with with_a_key_in_a_file(tmp_path, "--engine", engine, "--workers", "2") as (program, browser, key, _):
+        before = workers(program.process.pid)
+        kept = key.read_text()
+        key.unlink()
+        program.process.send_signal(signal.SIGHUP)
+        until(lambda: "the old ones go on" in program.said())
+        assert "LUMIN_SECRET_KEY_FILE" in program.said()
+        assert workers(program.process.pid) == before
+        assert browser.fetch("GET", "/page").status_code == 200
+        key.write_text(kept)
+        program.process.send_signal(signal.SIGHUP)
+        until(lambda: not before & workers(program.process.pid))
+        assert browser.fetch("GET", "/page").status_code == 200
+        assert program.stop() == 0
+
+
+def test_workers_that_cannot_be_replaced_now_are_later_while_another_serves(tmp_path):
+    programs.find("nginx")
+    with with_a_key_in_a_file(tmp_path, "--engine", "nginx", "--workers", "2") as (program, browser, key, _):
+        victim, other = workers(program.process.pid)
+        key.unlink()
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: program.said().count("another takes its place") >= 5)
+        until(lambda: workers(program.process.pid) == {other})
+        assert browser.fetch("GET", "/page").status_code == 200
+        os.kill(other, signal.SIGKILL)
+        assert program.process.wait(PATIENCE) == 1
+        assert "Workers end again and again" in program.said()
+
+
+def test_no_request_is_lost_in_a_reload(tmp_path):
+    programs.find("nginx")
+    with with_a_key_in_a_file(tmp_path, "--engine", "nginx", "--workers", "2") as (program, browser, _, echo):
+        arrived, go_on = threading.Event(), threading.Event()
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            arrived.set()
+            await asyncio.get_running_loop().run_in_executor(None, go_on.wait, PATIENCE)
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+            await send({"type": "http.response.body", "body": b"late"})
+
+        echo.handlers["/slow"] = slow
+        over = threading.Event()
+        headers = {"cookie": browser.cookie(), "connection": "close"}
+
+        def ask() -> list[int]:
+            found = []
+            while not over.is_set():
+                found.append(httpx2.get(f"{browser.base_url}/page", headers=headers, timeout=PATIENCE).status_code)
+            return found
+
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(browser.fetch, "GET", "/slow")
+            asking = [pool.submit(ask) for _ in range(4)]
+            try:
+                arrived.wait(PATIENCE)
+                for _ in range(3):
+                    before = workers(program.process.pid)
+                    program.process.send_signal(signal.SIGHUP)
+                    until(lambda: not any(map(is_alive, before)))  # noqa: B023  it is over before the next
+            finally:
+                go_on.set()
+                over.set()
+        assert waiting.result().text == "late"
+        assert {status for each in asking for status in each.result()} == {200}
+        assert program.stop() == 0
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Worker, HTTPConnection]]:
+    """A worker by itself, and a connection to it."""
+    with front() as site, socket.create_server((LOOPBACK, 0)) as listener:
+        for name, value in site.variables.items():
+            monkeypatch.setenv(name, value)
+        engine = subprocess.Popen(["sleep", "infinity"], start_new_session=True)
+        worker = Worker(listener, "{}", engine.pid, str(tmp_path))
+        with closing(HTTPConnection(*listener.getsockname(), timeout=PATIENCE)) as connection:
+            yield worker, connection
+        worker.terminate()
+        worker.wait()
+        assert engine.poll() is None, "which ends with the parent alone"
+        engine.kill()
+        engine.wait()
+
+
+def test_a_worker_that_ends_answers_who_has_a_connection_to_it(worker):
+    """A proxy repeats no POST that meets the end of a kept connection."""
+    process, connection = worker
+    is_last = False
+    while not is_last:
+        connection.request("POST", "/auth/logout")
+        answer = connection.getresponse()  # raises where it has hung up
+        assert (answer.status, answer.read()[:1]) == (403, b"{")
+        is_last = answer.getheader("connection") == "close"
+        process.terminate()
+
+
+def test_a_worker_that_could_not_begin_is_told_and_nothing_is_left(tmp_path):
+    programs.find("nginx")
+    (tmp_path / "file").write_text("")
+    with front() as site:
+        site.variables["LUMIN_STORE"] = f"sqlite://{tmp_path.resolve()}/file/store"
+        options = ["--engine", "nginx", "--upstream", f"http://{LOOPBACK}:{free_port()}"]
+        done = run("proxy", *options, **site.variables)
+    assert done.returncode == 1
+    assert "A worker could not begin; its words stand above." in done.stderr

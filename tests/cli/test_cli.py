@@ -311,7 +311,7 @@ def test_the_demo_signs_a_person_in_and_ends_quietly(number, person):
         assert "Mira Halden" in page.text
         status, stdout, stderr = running.stop(number)
     assert status == 0
-    assert [line.split()[2] for line in stderr.splitlines()] == ["signed_in:"]
+    assert [line.split()[2] for line in stderr.splitlines()] == ["signed_in:"], stderr
     site, lumin = re.findall(r"https?://[^\s,]+", stdout)
     assert (site, urlsplit(lumin).hostname) == (f"{running.origin}/", "127.0.0.1")
     assert "To be somebody else" in stdout

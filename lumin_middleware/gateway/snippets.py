@@ -20,7 +20,7 @@ from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
 from ..site.holding import HELD_LIMIT, digest
-from ..site.verify import READ
+from ..site.verify import ACCESS_TOKEN, EMAIL, READ, SCOPE, USER
 from . import nginx_cache
 from . import snippet_texts as texts
 from .forwarding import ODD_NAME, PATH_MOVING
@@ -215,6 +215,7 @@ def _fill(text: str, words: dict[str, str], **more: str) -> str:
 
 def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> str:
     unnamed = _emptied((name for name in NAMED if not name.startswith("X-Forwarded")), "    ")
+    hidden = _by_three((f"proxy_hide_header {name};" for name in (USER, EMAIL, SCOPE, ACCESS_TOKEN, "Cookie")), "    ")
     is_held = cache is not None and cache.seconds > 0
     kept = ("" if cache is None else texts.NGINX_KEPT) + words["auth_tls"]
     return _fill(
@@ -223,6 +224,7 @@ def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> s
         dropped=_emptied(_FORGED),
         unnamed=_emptied(NAMED, "    "),
         question=_fill(texts.NGINX_QUESTION, words, unnamed=unnamed),
+        hidden=hidden,
         needs=texts.NGINX_NEEDS if cache is not None else "",
         cookie=f"$lumin_{words['site']}_rest" if is_held else "$lumin_cookies",
         kept=kept,
@@ -231,8 +233,12 @@ def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> s
 
 
 def _emptied(names: Iterable[str], indent: str = "") -> str:
-    each = [f'proxy_set_header {name} "";' for name in names]
-    return "\n".join(indent + " ".join(each[index : index + 3]) for index in range(0, len(each), 3))
+    return _by_three((f'proxy_set_header {name} "";' for name in names), indent)
+
+
+def _by_three(each: Iterable[str], indent: str = "") -> str:
+    lines = list(each)
+    return "\n".join(indent + " ".join(lines[index : index + 3]) for index in range(0, len(lines), 3))
 
 
 def _caddy(config: LuminConfig, words: dict[str, str]) -> str:

@@ -34,12 +34,14 @@ SCOPES = {"/sign/*": "sign:requests", "/sign/templates/*": "templates"}
 
 
 class FailingStore(MemoryStore):
-    """A store that can be told to fail."""
+    """A store that can be told to fail: until it is told otherwise, or once."""
 
     failing = False
+    fails_once = False
 
     def get(self, key):
-        if self.failing:
+        failing, self.fails_once = self.failing or self.fails_once, False
+        if failing:
             raise StoreUnavailable("told to")
         return super().get(key)
 
@@ -200,6 +202,28 @@ def test_a_location_of_nginx_s_own_says_what_programs_need(tmp_path, monkeypatch
             assert browser.fetch("GET", "/own/").status_code == 200
             assert browser.fetch("GET", "/own/x").status_code == 403
     assert "uninitialized" not in (tmp_path / "log").read_text()
+
+
+def test_nginx_that_makes_pages_of_its_own_of_errors_asks_nobody_about_a_service_s(tmp_path, monkeypatch):
+    echo = Echo()
+
+    async def refuse(scope, receive, send):
+        await PlainTextResponse("my own words", status_code=403)(scope, receive, send)
+
+    echo.handlers["/free/x"] = refuse
+    with front() as site, serve(echo) as upstream:
+        written = programs.snippet
+        monkeypatch.setattr(
+            programs, "snippet", lambda *args, **more: written(*args, **more) + "proxy_intercept_errors on;"
+        )
+        settings = site.config(trusted_proxies=(LOOPBACK,), public=PUBLIC)
+        with (
+            serve(LuminMiddleware(Echo(), settings), lifespan="on") as auth,
+            proxy("nginx", settings, site.port, tmp_path, auth=auth, upstream=upstream),
+            site.browser() as browser,
+        ):
+            answer = browser.fetch("GET", "/free/x")
+    assert (answer.status_code, answer.text) == (403, "my own words")
 
 
 def test_the_service_learns_who_it_is(setup, browser):
@@ -405,6 +429,34 @@ def test_a_store_in_trouble_lets_nobody_pass_and_says_when_to_come_back(setup, b
     assert setup.echo.seen == []
     setup.store.failing = False
     assert browser.navigate("/page").status_code == 200, "and nobody was signed out"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_trouble_that_is_over_at_once_lets_nobody_pass_and_tells_nobody_who_it_is(setup, browser, method):
+    """nginx asks twice, and what it is told the second time is what the browser gets."""
+    setup.wait()
+    setup.store.fails_once = True
+    answer = browser.fetch(method, "/page")
+    assert (answer.status_code, setup.echo.seen) == (503, [])
+    assert int(answer.headers["retry-after"]) > 0
+    assert meant_for_the_service(answer) == []
+    assert not setup.store.fails_once
+    assert browser.fetch(method, "/page").status_code == 200
+
+
+def meant_for_the_service(answer: httpx2.Response) -> list[str]:
+    return [name for name in answer.headers if name.startswith("x-auth-request-") or name == "cookie"]
+
+
+def test_no_service_leads_a_browser_to_what_is_meant_for_it(setup, browser):
+    """nginx goes where a service tells it to, also to what only nginx itself may ask."""
+
+    async def lead(scope, receive, send):
+        headers = {"X-Accel-Redirect": "/auth/verify"}
+        await PlainTextResponse("hello", headers=headers)(scope, receive, send)
+
+    setup.echo.handlers["/page"] = lead
+    assert meant_for_the_service(browser.fetch("GET", "/page")) == []
 
 
 # --- forgeries ------------------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ class Verify:
     204 with who it is, and nobody where anybody may pass; 401; 403 where a scope is missing, or for a path that is a
     trick; 503 in trouble with the server or the store. With `?redirect` in the query of a proxy's question, 401 and 403
     become what a page would answer: a person is sent to Lumin. So they do with `?answer`, where "may pass" is 503: the
-    client gets the answer. `?scope=` names what is needed beyond the rules. The proxy itself learns the `Cookie` for the
+    client gets the answer. `?scope=` names what is needed beyond the rules. The proxy learns the `Cookie` for the
     service, without ours; with `?cache=` and `?rules=`, in `X-Accel-Expires`, how long it may hold it (`holding`).
     """
 

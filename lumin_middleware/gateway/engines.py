@@ -81,19 +81,7 @@ def reload_command(engine: str, program: str, plan: Plan) -> list[str]:
     """The command that has a running engine read its settings anew."""
     if engine == "nginx":
         return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr", "-s", "reload"]
-    config = str(plan.folder / "Caddyfile")
-    # Without force it reads no files anew where its own settings are the same.
-    return [
-        program,
-        "reload",
-        "--force",
-        "--adapter",
-        "caddyfile",
-        "--config",
-        config,
-        "--address",
-        caddy_engine.admin(plan),
-    ]
+    return caddy_engine.reload_command(program, plan)
 
 
 # --- nginx ----------------------------------------------------------------------------------------------

@@ -38,8 +38,7 @@ proxy_set_header X-Auth-Request-Access-Token $lumin_access_token;
 %{dropped}
 
 location / {
-    set $lumin_answers yes; error_page 401 403 500 = @lumin;  # 500: verify is in trouble; the service's own stays
-    proxy_intercept_errors off;
+    set $lumin_answers yes; proxy_intercept_errors off; error_page 401 403 500 = @lumin;  # 500: verify is in trouble
     proxy_pass %{upstream};%{upstream_tls}
 }
 
@@ -50,8 +49,7 @@ location ^~ %{prefix}/ {
 %{unnamed}
 }
 
-# Only nginx itself asks: a page that could would be told what is meant for the service. A service may lead here, too
-# (X-Accel-Redirect), so that nothing of this goes on by itself.
+# Only nginx itself asks: a page that could, or that a service led here, would be told what is meant for the service.
 location ^~ %{prefix}/verify/ { return 404; }
 location = %{prefix}/verify {
     internal; proxy_intercept_errors on; error_page 401 = @lumin_refused;%{asked}
@@ -81,6 +79,10 @@ NGINX_QUESTION = r"""    proxy_pass_request_body off; proxy_set_header Content-L
 
 NGINX_ASKED = r"""
     proxy_pass %{auth};%{kept}"""
+
+# Longer than we take for anything: as long as Lumin and the store may make us wait, and the API for its next piece.
+NGINX_PATIENCE = r"""
+    proxy_read_timeout %{patience}s; proxy_send_timeout %{patience}s;"""
 
 NGINX_KEPT = r"""
     proxy_http_version 1.1; proxy_set_header Connection "";"""
@@ -137,14 +139,16 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 %{origin} {
 	route {
 		# Who it is, and which request is meant, a client does not say. A service may take a name that is not letters,
-		# digits and dashes for one that is.
+		# digits and dashes for one that is. What Connection names Caddy would take away at last, who it is as well.
 %{dropped}
+		request_header -Connection
 		request_header -X-Lumin-Cookie
 		request_header -X-Lumin-Set-Cookie
 
 		# A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked.
 		@websocket header_regexp Upgrade (?i)^websocket$
 		request_header @websocket Upgrade websocket
+		request_header @websocket Connection Upgrade
 		@tunnel {
 			header Upgrade *
 			not header Upgrade websocket
@@ -180,6 +184,7 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 				header @renewed +Set-Cookie {header.X-Lumin-Set-Cookie}
 				request_header -X-Lumin-Set-Cookie
 				reverse_proxy %{upstream} {
+					header_up X-Forwarded-For {client_ip}  # behind a balancer, name it in trusted_proxies
 					# A cookie of our name would take a session's place; one without a name comes back as its value.
 					header_down Set-Cookie "^[ \t=]*(?:%{ours})[ \t]*=.*$" ""
 				}

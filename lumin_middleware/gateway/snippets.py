@@ -8,6 +8,7 @@ they cannot disagree with them.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import ssl
@@ -19,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
+from ..sessions.lease import TTL, dead_after
 from ..site.holding import HELD_LIMIT, digest
 from ..site.verify import ACCESS_TOKEN, EMAIL, READ, SCOPE, USER
 from . import nginx_cache
@@ -137,8 +139,19 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         "scheme": site.scheme,
         "prefix": config.prefix,
         "site": letters,
+        "patience": str(_patience(config)),
     } | ({f"{field}_tls": _tls(field, url) for field, url in places} if program == "nginx" else {})
     return words if cache is None else words | _kept(config, letters, auth, upstream, cache)
+
+
+def _patience(config: LuminConfig) -> int:
+    """Seconds for which nginx waits for us, whatever it has for others: what it cuts off may have spent a code.
+
+    A renewal waits until two others have had the lease, then asks for a token and saves it (`sessions.lease`), and a
+    call of the API may follow. A callback asks four times: for the server's document, tokens, keys, and who it is.
+    """
+    renewal = 2 * dead_after(config.timeout) + config.timeout
+    return math.ceil(max(renewal, 4 * config.timeout) + TTL + config.api_timeout)
 
 
 def _kept(config: LuminConfig, letters: str, auth: str, upstream: str, cache: Cache) -> dict[str, str]:
@@ -217,7 +230,7 @@ def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> s
     unnamed = _emptied((name for name in NAMED if not name.startswith("X-Forwarded")), "    ")
     hidden = _by_three((f"proxy_hide_header {name};" for name in (USER, EMAIL, SCOPE, ACCESS_TOKEN, "Cookie")), "    ")
     is_held = cache is not None and cache.seconds > 0
-    kept = ("" if cache is None else texts.NGINX_KEPT) + words["auth_tls"]
+    kept = _fill(texts.NGINX_PATIENCE, words) + ("" if cache is None else texts.NGINX_KEPT) + words["auth_tls"]
     return _fill(
         texts.NGINX,
         words,

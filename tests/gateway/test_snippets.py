@@ -22,6 +22,7 @@ from lumin_middleware.stores import MemoryStore
 from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config
+from tests.gateway.test_gateway import CONNECTIONS
 from tests.patience import PATIENCE
 from tests.proxies import programs
 from tests.proxies.programs import proxy
@@ -480,6 +481,14 @@ def test_nobody_is_who_they_say(setup, browser, path):
         assert not re.search(r"_", name), "a twin with underscores"
     assert seen.get("x-forwarded-for", [LOOPBACK]) in ([LOOPBACK], [f"{LOOPBACK}, {LOOPBACK}"])
     assert "fixated" not in str(seen.get("cookie")) + str(seen.get("set-cookie"))
+
+
+@pytest.mark.parametrize("connection", [*CONNECTIONS, "X-Auth-Request-Access-Token, X-Lumin-Cookie"])
+def test_nobody_takes_away_who_they_are(setup, browser, stranger, connection):
+    seen, plain = (told(browser.fetch("GET", "/page", headers=more)) for more in ({"connection": connection}, {}))
+    assert seen["x-auth-request-user"] == [next(iter(setup.front.emulator.users.values())).sub]
+    assert seen.keys() - {"connection"} == plain.keys() - {"connection"}
+    assert stranger.fetch("GET", "/page", headers={"connection": connection}).status_code == 401
 
 
 def test_no_forged_url_says_where_a_sign_in_leads(setup, stranger):

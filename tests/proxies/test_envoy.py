@@ -11,6 +11,7 @@ import pytest
 from httpx2.websockets import WebSocketUpgradeError
 
 from lumin_middleware import LuminMiddleware
+from tests.gateway.test_gateway import CONNECTIONS
 from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, front, serve, told
 from tests.site_rig import Clock, query
@@ -100,6 +101,18 @@ def test_nobody_is_who_they_say_and_nothing_moves_a_path(browser, stranger):
         assert not [name for name in seen if re.search("[^a-z0-9-]|original|rewrite|root-path", name)]
     for name, value in forged.items():
         assert stranger.fetch("GET", "/page", headers={name: value}).status_code == 401
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_nobody_takes_away_who_they_are(setup, browser, stranger, connection):
+    answer = browser.fetch("GET", "/page", headers={"connection": connection})
+    if answer.status_code == 400:  # of what a request cannot do without it takes nothing away, and passes nothing on
+        assert setup.echo.seen == []
+        return
+    seen, plain = told(answer), told(browser.fetch("GET", "/page"))
+    assert seen["x-auth-request-user"] == [next(iter(setup.front.emulator.users.values())).sub]
+    assert seen.keys() - {"connection"} == plain.keys() - {"connection"}
+    assert stranger.fetch("GET", "/page", headers={"connection": connection}).status_code == 401
 
 
 def test_nobody_asks_verify_from_outside(browser):

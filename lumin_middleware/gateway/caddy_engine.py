@@ -30,7 +30,7 @@ _SETTINGS = Template("""{
 		timeouts {
 			read_header 60s
 		}
-	}
+$balancers	}
 $log}
 """)
 
@@ -46,9 +46,18 @@ def written(program: str, plan: Plan) -> list[str]:
     inner = "".join(f"\t\t\t\t\t{option}\n" for option in _service(plan))
     text = text.replace(f"reverse_proxy {place} {{\n", f"reverse_proxy {place} {{\n{inner}", 1)
     (plan.folder / "Caddyfile").write_text(
-        _SETTINGS.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_LOG) + text, "utf-8"
+        _SETTINGS.substitute(admin=quoted("folder", _admin(plan)), https=https, balancers=_balancers(plan), log=_LOG)
+        + text,
+        "utf-8",
     )
     return [program, "run", "--adapter", "caddyfile", "--config", str(plan.folder / "Caddyfile")]
+
+
+def _balancers(plan: Plan) -> str:
+    """Whose word is taken on where a request comes from: the right-most address that none of them has."""
+    if not plan.balancers:
+        return ""
+    return f"\t\ttrusted_proxies static {' '.join(plan.balancers)}\n\t\ttrusted_proxies_strict\n"
 
 
 def _site(plan: Plan) -> tuple[str, str]:

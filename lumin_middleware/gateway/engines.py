@@ -103,12 +103,13 @@ http {
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     types { } default_type application/octet-stream;
     client_max_body_size 0; large_client_header_buffers 4 16k;
-    client_body_timeout $timeout; send_timeout 1h; keepalive_timeout 30s;
+    send_timeout 1h; keepalive_timeout 30s;
     proxy_buffering off; proxy_request_buffering off;  # piece by piece, both ways
-    proxy_connect_timeout 5s; proxy_send_timeout $timeout; proxy_read_timeout $timeout;
+    proxy_connect_timeout 5s;
     include lumin-http.conf;
     server {
         $listen
+        $balancers
         include lumin.conf;
         error_page 502 @lumin_down;
         error_page 504 @lumin_late;
@@ -146,8 +147,8 @@ def _nginx(program: str, plan: Plan) -> list[str]:
     whole = _NGINX.substitute(
         user=_user(plan.folder),
         workers=plan.workers,
-        timeout=f"{plan.timeout * 1000:.0f}ms",
         listen=_listen(program, plan),
+        balancers=_balancers(program, plan),
         log=LOGS[0],
         errors=LOGS[1],
     )
@@ -158,11 +159,26 @@ def _nginx(program: str, plan: Plan) -> list[str]:
 def _listen(program: str, plan: Plan) -> str:
     if (files := certificate_files(plan)) is None:
         return f"listen {_address(plan)};"
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stderr  # noqa: S603  the engine
-    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", said)
+    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", _said(program, "-v"))
     knows = found is not None and tuple(map(int, found.groups())) >= _HTTP2
     where = f"listen {_address(plan)} ssl; http2 on;" if knows else f"listen {_address(plan)} ssl http2;"
     return where + _NGINX_TLS.substitute(chain=files[0], key=files[1])
+
+
+def _said(program: str, option: str) -> str:
+    """What nginx says of itself: its version, by `-V` also what it was built with."""
+    return subprocess.run([program, option], capture_output=True, text=True, check=False).stderr  # noqa: S603  the engine
+
+
+def _balancers(program: str, plan: Plan) -> str:
+    """Whose word is taken on where a request comes from, as `Proxies.client` takes it."""
+    if not plan.balancers:
+        return ""
+    if "http_realip_module" not in _said(program, "-V"):
+        problem = "needs an nginx that was built with http_realip_module, to learn from a balancer who connects to it"
+        raise ConfigurationError("trusted_proxies", problem)
+    trusted = "".join(f"set_real_ip_from {each}; " for each in plan.balancers)
+    return f"{trusted}real_ip_header X-Forwarded-For; real_ip_recursive on;"
 
 
 def _user(folder: Path) -> str:
@@ -184,13 +200,15 @@ def _for_the_service(text: str, plan: Plan) -> str:
     """What the service learns: who it is only where that is wanted, and which name it is called by."""
     behind, site = urlsplit(plan.upstream), urlsplit(plan.config.origin)
     marked = [*(each.decode() for each in Cookies(plan.config).markers), *([] if plan.config.secure else ["$"])]
+    timeout = f"{plan.timeout * 1000:.0f}ms"
     more = [
+        f"proxy_send_timeout {timeout}; proxy_read_timeout {timeout};",
         "error_page 502 @lumin_down; error_page 504 @lumin_late;",  # beside those of verify, which are this location's
-        # Of a service's cookies of our names, which could take the place of a session, browsers take none like this.
-        # One without a name comes back as its value, which may be `name=…`; those that begin with __Host- they refuse.
-        f"proxy_cookie_flags ~^(?:{'|'.join(marked)}) "
-        + ("nosecure" if plan.config.secure else "secure")
-        + " samesite=strict;",
+        # Of a service's cookies of our names, which could take the place of a session, browsers take none like this:
+        # SameSite=None is for Secure alone, and so is __Host-. By http some still do (docs/frontends.md), but Secure
+        # they would take from loopback as well. One without a name comes back as its value, which may be `name=…`;
+        # those that begin with __Host- they refuse.
+        f"proxy_cookie_flags ~^(?:{'|'.join(marked)}) nosecure samesite=none;",
         f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
     ]
     if not plan.pass_host:

@@ -11,7 +11,10 @@ import pytest
 from httpx2.websockets import WebSocketUpgradeError
 
 from lumin_middleware import LuminMiddleware
+from lumin_middleware.gateway.snippets import snippet
+from tests.fakes import config
 from tests.gateway.test_gateway import CONNECTIONS
+from tests.proxies import envoy
 from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, front, serve, told
 from tests.site_rig import Clock, query
@@ -53,6 +56,15 @@ def browser(setup) -> Iterator[Browser]:
 def stranger(setup) -> Iterator[Browser]:
     with setup.front.browser() as stranger:
         yield stranger
+
+
+def test_it_waits_for_us_as_long_as_nginx_does(setup):
+    """By itself it gives up after fifteen seconds, in the middle of a sign-in."""
+    settings = config()
+    asked = re.search(r"proxy_read_timeout (\d+)s;", snippet("nginx", settings, auth="http://a", upstream="http://b"))
+    text = envoy.written("http://a:1", "http://b:1", "http://c:1")
+    assert re.findall(r"cluster: lumin-auth, timeout: (\d+)s", text) == [asked[1]] * 2
+    assert len(re.findall("cluster: lumin-auth", text)) == 2
 
 
 def test_a_person_signs_in_and_comes_back_to_the_page_that_they_wanted(setup, stranger):

@@ -85,6 +85,8 @@ def _service(plan: Plan) -> list[str]:
         f"header_up X-Forwarded-Proto {site.scheme}",
         "flush_interval -1",
     ]
+    if plan.balancers:
+        options += ["header_up X-Forwarded-For {client_ip}"]
     if not plan.pass_user_headers:
         options += ["header_up -X-Auth-Request-*"]
     tls = "\t\t\t\t\t\ttls\n" if behind.scheme == "https" else ""

@@ -184,7 +184,6 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 				header @renewed +Set-Cookie {header.X-Lumin-Set-Cookie}
 				request_header -X-Lumin-Set-Cookie
 				reverse_proxy %{upstream} {
-					header_up X-Forwarded-For {client_ip}  # behind a balancer, name it in trusted_proxies
 					# A cookie of our name would take a session's place; one without a name comes back as its value.
 					header_down Set-Cookie "^[ \t=]*(?:%{ours})[ \t]*=.*$" ""
 				}

@@ -26,7 +26,7 @@ from tests.certificates import self_signed
 from tests.fakes import config
 from tests.gateway import test_gateway as scenarios
 from tests.gateway.test_gateway import Site, chatting  # noqa: F401  a fixture
-from tests.gateway.test_snippets import set_by_the_service
+from tests.gateway.test_snippets import FailingStore, meant_for_the_service, set_by_the_service
 from tests.patience import PATIENCE
 from tests.proxies import programs
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, free_port, front, gateway, serve, told
@@ -309,6 +309,23 @@ class Slow:
         if scope.get("path") == self.path:
             await asyncio.sleep(self.seconds)
         await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_trouble_that_is_over_at_once_lets_nobody_pass_and_tells_nobody_who_it_is(tmp_path, engine, method):
+    store, echo = FailingStore(), Echo()
+    with front() as site, serve(echo) as upstream:
+        settings = site.config(store=store, sessions="store", trusted_proxies=(LOOPBACK,), verify_access_token=True)
+        app = LuminMiddleware(Echo(), settings)
+        with engine_before(engine, site, app, upstream, tmp_path, config=settings), site.browser() as browser:
+            browser.sign_in()
+            echo.seen.clear()
+            store.fails_once = True
+            answer = browser.fetch(method, "/page")
+            assert (answer.status_code, echo.seen, meant_for_the_service(answer)) == (503, [], [])
+            assert not store.fails_once
+            assert browser.fetch(method, "/page").status_code == 200
 
 
 @pytest.mark.parametrize("engine", ["nginx", "caddy"])

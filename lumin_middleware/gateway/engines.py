@@ -197,7 +197,7 @@ def _user(folder: Path) -> str:
 
 
 def _for_the_service(text: str, plan: Plan) -> str:
-    """What the service learns: who it is only where that is wanted, and which name it is called by."""
+    """How the service is asked, and what it learns: who it is only where wanted, and by which name it is called."""
     behind, site = urlsplit(plan.upstream), urlsplit(plan.config.origin)
     marked = [*(each.decode() for each in Cookies(plan.config).markers), *([] if plan.config.secure else ["$"])]
     timeout = f"{plan.timeout * 1000:.0f}ms"

@@ -273,7 +273,7 @@ class Verify:
             return outcome
         headers, cookies = self._identity(asked, outcome.session), outcome.set_cookies()
         if asked.answers:
-            late = self._answers.failure(asked.request, StoreUnavailable("the proxy asked twice; now all is well"))
+            late = self._answers.failure(asked.request, StoreUnavailable("the proxy asked again, and it may pass"))
             return replace(late, headers=[*late.headers, *pages.set_cookies(cookies)])
         if asked.marked:
             headers.append(("Cookie", outcome.cookie.decode("latin-1")))

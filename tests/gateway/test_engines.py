@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import signal
@@ -26,7 +25,7 @@ from tests.certificates import self_signed
 from tests.fakes import config
 from tests.gateway import test_gateway as scenarios
 from tests.gateway.test_gateway import Site, chatting  # noqa: F401  a fixture
-from tests.gateway.test_snippets import FailingStore, meant_for_the_service, set_by_the_service
+from tests.gateway.test_snippets import FailingStore, Slow, meant_for_the_service, set_by_the_service
 from tests.patience import PATIENCE
 from tests.proxies import programs
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, free_port, front, gateway, serve, told
@@ -297,18 +296,6 @@ def engine_before(name: str, site: Front, app: Any, upstream: str, folder: Path,
         with Program(asked, folder / "log", cwd=folder, env=home) as running:
             running.until_it_listens(site.port)
             yield
-
-
-class Slow:
-    """An application that takes its time, for the requests to one path."""
-
-    def __init__(self, app: Any, path: str, seconds: float) -> None:
-        self.app, self.path, self.seconds = app, path, seconds
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope.get("path") == self.path:
-            await asyncio.sleep(self.seconds)
-        await self.app(scope, receive, send)
 
 
 @pytest.mark.parametrize("engine", ["nginx", "caddy"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import sys
@@ -18,6 +19,7 @@ from starlette.responses import PlainTextResponse
 from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.gateway.snippets import PROGRAMS, Cache, nginx_http, snippet
+from lumin_middleware.sessions.lease import TTL, dead_after
 from lumin_middleware.stores import MemoryStore
 from tests import spawning
 from tests.browser_rig import ROOT, environment
@@ -205,8 +207,23 @@ def test_a_location_of_nginx_s_own_says_what_programs_need(tmp_path, monkeypatch
     assert "uninitialized" not in (tmp_path / "log").read_text()
 
 
-def test_nginx_that_makes_pages_of_its_own_of_errors_asks_nobody_about_a_service_s(tmp_path, monkeypatch):
-    echo = Echo()
+class Slow:
+    """An application that takes its time, for the requests to one path."""
+
+    def __init__(self, app: Any, path: str, seconds: float) -> None:
+        self.app, self.path, self.seconds = app, path, seconds
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") == self.path:
+            await asyncio.sleep(self.seconds)
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("cache", [None, HELD])
+@pytest.mark.parametrize("slow", ["/auth/verify", "/auth/session", "none"])
+def test_what_nginx_is_told_for_all_of_a_host_changes_nothing_of_ours(tmp_path, monkeypatch, cache, slow):
+    """Pages of its own for errors are not ours to ask about, and how long it waits for others is not for us."""
+    echo, more = Echo(), "proxy_intercept_errors on; proxy_read_timeout 500ms; proxy_send_timeout 500ms;"
 
     async def refuse(scope, receive, send):
         await PlainTextResponse("my own words", status_code=403)(scope, receive, send)
@@ -214,17 +231,29 @@ def test_nginx_that_makes_pages_of_its_own_of_errors_asks_nobody_about_a_service
     echo.handlers["/free/x"] = refuse
     with front() as site, serve(echo) as upstream:
         written = programs.snippet
-        monkeypatch.setattr(
-            programs, "snippet", lambda *args, **more: written(*args, **more) + "proxy_intercept_errors on;"
-        )
+        monkeypatch.setattr(programs, "snippet", lambda *args, **options: written(*args, **options) + more)
         settings = site.config(trusted_proxies=(LOOPBACK,), public=PUBLIC)
+        app = Slow(LuminMiddleware(Echo(), settings), slow, 0)
         with (
-            serve(LuminMiddleware(Echo(), settings), lifespan="on") as auth,
-            proxy("nginx", settings, site.port, tmp_path, auth=auth, upstream=upstream),
+            serve(app, lifespan="on") as auth,
+            proxy("nginx", settings, site.port, tmp_path, auth=auth, upstream=upstream, cache=cache),
             site.browser() as browser,
         ):
+            app.seconds = 1.5
             answer = browser.fetch("GET", "/free/x")
-    assert (answer.status_code, answer.text) == (403, "my own words")
+            assert (answer.status_code, answer.text) == (403, "my own words")
+            assert browser.fetch("GET", "/auth/session").status_code == 401
+            assert browser.fetch("GET", "/page").json()["reason"] == "no_session"
+
+
+@pytest.mark.parametrize("timeout", [0.1, 10, 120])
+def test_nginx_waits_for_longer_than_we_take(timeout):
+    settings = config(timeout=timeout, api_timeout=90)
+    text = snippet("nginx", settings, auth="http://a", upstream="http://b")
+    [waits] = set(re.findall(r"proxy_read_timeout (\d+)s; proxy_send_timeout \1s;", text))
+    assert text.count("proxy_read_timeout") == 3
+    assert int(waits) >= 2 * dead_after(timeout) + timeout + TTL + 90, "a renewal, and a call of the API"
+    assert int(waits) >= 4 * timeout + TTL, "a callback"
 
 
 def test_the_service_learns_who_it_is(setup, browser):

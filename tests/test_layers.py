@@ -145,6 +145,8 @@ EDGE = (
         "gateway.snippet_texts",
         "gateway.nginx_cache",
         "gateway.snippets",
+        "gateway.plan",
+        "gateway.caddy_engine",
         "gateway.engines",
     ),
     "explanation",

@@ -12,15 +12,16 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from urllib.parse import urlsplit
 
-from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
-from .snippets import Cache, nginx_http, quoted, snippet
+from . import caddy_engine
+from .plan import Plan as Plan
+from .plan import certificate_files
+from .snippets import Cache, nginx_http, snippet
 
 ENGINES = ("nginx", "caddy")
 """The programs, in the order in which `auto` looks for them."""
@@ -36,27 +37,6 @@ USERS = ("nginx", "www-data", "http", "nobody")
 
 _QUERY = re.compile(rb"""\?\S*?(?="?,?(?:\s|$))""")
 """The query of a target, but for what ends the words of nginx around it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A proxy at `host` and `port` before the service at `upstream`, asking our workers at `auth`. `cache` and
-    `timeout` are in seconds; `certificate` is the files of a chain and its key, or `issuer`, one of `ISSUERS`, gives
-    one."""
-
-    config: LuminConfig
-    upstream: str
-    host: str
-    port: int
-    auth: str = ""
-    folder: Path = Path()
-    cache: int = 0
-    workers: int = 1
-    timeout: float = 60.0
-    pass_user_headers: bool = False
-    pass_host: bool = True
-    certificate: tuple[str, str] | None = None
-    issuer: str = ""
 
 
 def find(engine: str) -> str | None:
@@ -94,16 +74,14 @@ def written(engine: str, program: str, plan: Plan) -> list[str]:
     plan.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if engine == "nginx":
         return _nginx(program, plan)
-    return _caddy(program, plan)
+    return caddy_engine.written(program, plan)
 
 
 def reload_command(engine: str, program: str, plan: Plan) -> list[str]:
     """The command that has a running engine read its settings anew."""
     if engine == "nginx":
         return [program, "-p", f"{plan.folder}/", "-c", "nginx.conf", "-e", "stderr", "-s", "reload"]
-    config = str(plan.folder / "Caddyfile")
-    # Without force it reads no files anew where its own settings are the same.
-    return [program, "reload", "--force", "--adapter", "caddyfile", "--config", config, "--address", _admin(plan)]
+    return caddy_engine.reload_command(program, plan)
 
 
 # --- nginx ----------------------------------------------------------------------------------------------
@@ -125,12 +103,13 @@ http {
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;
     types { } default_type application/octet-stream;
     client_max_body_size 0; large_client_header_buffers 4 16k;
-    client_body_timeout $timeout; send_timeout 1h; keepalive_timeout 30s;
+    send_timeout 1h; keepalive_timeout 30s;
     proxy_buffering off; proxy_request_buffering off;  # piece by piece, both ways
-    proxy_connect_timeout 5s; proxy_send_timeout $timeout; proxy_read_timeout $timeout;
+    proxy_connect_timeout 5s;
     include lumin-http.conf;
     server {
         $listen
+        $balancers
         include lumin.conf;
         error_page 502 @lumin_down;
         error_page 504 @lumin_late;
@@ -168,8 +147,8 @@ def _nginx(program: str, plan: Plan) -> list[str]:
     whole = _NGINX.substitute(
         user=_user(plan.folder),
         workers=plan.workers,
-        timeout=f"{plan.timeout * 1000:.0f}ms",
         listen=_listen(program, plan),
+        balancers=_balancers(program, plan),
         log=LOGS[0],
         errors=LOGS[1],
     )
@@ -178,13 +157,28 @@ def _nginx(program: str, plan: Plan) -> list[str]:
 
 
 def _listen(program: str, plan: Plan) -> str:
-    if (files := _certificate(plan)) is None:
+    if (files := certificate_files(plan)) is None:
         return f"listen {_address(plan)};"
-    said = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stderr  # noqa: S603  the engine
-    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", said)
+    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", _said(program, "-v"))
     knows = found is not None and tuple(map(int, found.groups())) >= _HTTP2
     where = f"listen {_address(plan)} ssl; http2 on;" if knows else f"listen {_address(plan)} ssl http2;"
     return where + _NGINX_TLS.substitute(chain=files[0], key=files[1])
+
+
+def _said(program: str, option: str) -> str:
+    """What nginx says of itself: its version, by `-V` also what it was built with."""
+    return subprocess.run([program, option], capture_output=True, text=True, check=False).stderr  # noqa: S603  the engine
+
+
+def _balancers(program: str, plan: Plan) -> str:
+    """Whose word is taken on where a request comes from, as `Proxies.client` takes it."""
+    if not plan.balancers:
+        return ""
+    if "http_realip_module" not in _said(program, "-V"):
+        problem = "needs an nginx that was built with http_realip_module, to learn from a balancer who connects to it"
+        raise ConfigurationError("trusted_proxies", problem)
+    trusted = "".join(f"set_real_ip_from {each}; " for each in plan.balancers)
+    return f"{trusted}real_ip_header X-Forwarded-For; real_ip_recursive on;"
 
 
 def _user(folder: Path) -> str:
@@ -202,24 +196,19 @@ def _user(folder: Path) -> str:
     return f"user {user.pw_name} {grp.getgrgid(user.pw_gid).gr_name};"
 
 
-def _certificate(plan: Plan) -> tuple[str, str] | None:
-    if plan.certificate is None:
-        return None
-    chain, key = plan.certificate
-    return quoted("certificate", chain), quoted("certificate", key)
-
-
 def _for_the_service(text: str, plan: Plan) -> str:
-    """What the service learns: who it is only where that is wanted, and which name it is called by."""
+    """How the service is asked, and what it learns: who it is only where wanted, and by which name it is called."""
     behind, site = urlsplit(plan.upstream), urlsplit(plan.config.origin)
     marked = [*(each.decode() for each in Cookies(plan.config).markers), *([] if plan.config.secure else ["$"])]
+    timeout = f"{plan.timeout * 1000:.0f}ms"
     more = [
+        f"proxy_send_timeout {timeout}; proxy_read_timeout {timeout};",
         "error_page 502 @lumin_down; error_page 504 @lumin_late;",  # beside those of verify, which are this location's
-        # Of a service's cookies of our names, which could take the place of a session, browsers take none like this.
-        # One without a name comes back as its value, which may be `name=…`; those that begin with __Host- they refuse.
-        f"proxy_cookie_flags ~^(?:{'|'.join(marked)}) "
-        + ("nosecure" if plan.config.secure else "secure")
-        + " samesite=strict;",
+        # Of a service's cookies of our names, which could take the place of a session, browsers take none like this:
+        # SameSite=None is for Secure alone, and so is __Host-. By http some still do (docs/frontends.md), but Secure
+        # they would take from loopback as well. One without a name comes back as its value, which may be `name=…`;
+        # those that begin with __Host- they refuse.
+        f"proxy_cookie_flags ~^(?:{'|'.join(marked)}) nosecure samesite=none;",
         f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
     ]
     if not plan.pass_host:
@@ -235,82 +224,3 @@ def _for_the_service(text: str, plan: Plan) -> str:
 
 def _address(plan: Plan) -> str:
     return f"[{plan.host}]:{plan.port}" if ":" in plan.host else f"{plan.host}:{plan.port}"
-
-
-# --- Caddy ----------------------------------------------------------------------------------------------
-
-# Without the query and the headers, any of which may hold a secret.
-_CADDY_LOG = """	log {
-		format filter {
-			wrap json {
-				time_format rfc3339
-			}
-			request>uri regexp \\?.* ""
-			request>headers delete
-			resp_headers delete
-		}
-	}
-"""
-
-_CADDY = Template("""{
-	admin $admin
-	persist_config off
-	$https
-	servers {
-		timeouts {
-			read_header 60s
-		}
-	}
-$log}
-""")
-
-
-def _caddy(program: str, plan: Plan) -> list[str]:
-    if plan.cache:
-        raise ConfigurationError("cache", "Caddy holds no answers; nginx does")
-    text = snippet("caddy", plan.config, auth=plan.auth, upstream=plan.upstream)
-    https, head = _caddy_site(plan)
-    text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}{_CADDY_LOG}", 1)
-    place = plan.upstream.rstrip("/")
-    inner = "".join(f"\t\t\t\t\t{option}\n" for option in _caddy_service(plan))
-    text = text.replace(f"reverse_proxy {place} {{\n", f"reverse_proxy {place} {{\n{inner}", 1)
-    (plan.folder / "Caddyfile").write_text(
-        _CADDY.substitute(admin=quoted("folder", _admin(plan)), https=https, log=_CADDY_LOG) + text, "utf-8"
-    )
-    return [program, "run", "--adapter", "caddyfile", "--config", str(plan.folder / "Caddyfile")]
-
-
-def _caddy_site(plan: Plan) -> tuple[str, str]:
-    """What its settings say of https in general, and the beginning of those of the site."""
-    bind = f"\tbind {plan.host}\n"
-    if plan.issuer:
-        site = urlsplit(plan.config.origin)
-        if site.scheme != "https":
-            raise ConfigurationError("certificate", f"{plan.issuer} is for a site by https; the redirect URI is not")
-        # Its own root goes into no system's list of those that are trusted.
-        https = f"auto_https disable_redirects\n\tskip_install_trust\n\thttps_port {plan.port}"
-        tls = "\ttls internal\n" if plan.issuer == "internal" else ""
-        return https, f"https://{site.hostname}:{plan.port} {{\n{bind}{tls}"
-    if files := _certificate(plan):
-        return "auto_https disable_redirects", f"https://:{plan.port} {{\n{bind}\ttls {' '.join(files)}\n"
-    return "auto_https off", f"http://:{plan.port} {{\n{bind}"
-
-
-def _caddy_service(plan: Plan) -> list[str]:
-    """How the service is asked, and what it learns."""
-    site, behind = urlsplit(plan.config.origin), urlsplit(plan.upstream)
-    options = [
-        f"header_up Host {site.netloc if plan.pass_host else behind.netloc}",
-        f"header_up X-Forwarded-Host {site.netloc}",
-        f"header_up X-Forwarded-Proto {site.scheme}",
-        "flush_interval -1",
-    ]
-    if not plan.pass_user_headers:
-        options += ["header_up -X-Auth-Request-*"]
-    tls = "\t\t\t\t\t\ttls\n" if behind.scheme == "https" else ""
-    timeout = f"\t\t\t\t\t\tresponse_header_timeout {plan.timeout:g}s\n"
-    return [*options, f"transport http {{\n{tls}{timeout}\t\t\t\t\t}}"]
-
-
-def _admin(plan: Plan) -> str:
-    return f"unix/{plan.folder / 'admin.sock'}"

@@ -28,21 +28,17 @@ add_header Set-Cookie $lumin_set_cookie always;
 set $lumin_upgrade ""; set $lumin_connection "";
 if ($http_upgrade ~* "^websocket$") { set $lumin_upgrade websocket; set $lumin_connection upgrade; }
 proxy_http_version 1.1; proxy_buffer_size 16k; proxy_buffers 8 16k; proxy_busy_buffers_size 32k;
-proxy_set_header Host %{netloc};
-proxy_set_header Cookie %{cookie};
-proxy_set_header Upgrade $lumin_upgrade;
-proxy_set_header Connection $lumin_connection;
-proxy_set_header X-Forwarded-For $remote_addr;
-proxy_set_header X-Forwarded-Host %{netloc};
-proxy_set_header X-Forwarded-Proto %{scheme};
-proxy_set_header X-Auth-Request-User $lumin_user;
-proxy_set_header X-Auth-Request-Email $lumin_email;
+proxy_set_header Host %{netloc}; proxy_set_header Cookie %{cookie};
+proxy_set_header Upgrade $lumin_upgrade; proxy_set_header Connection $lumin_connection;
+proxy_set_header X-Forwarded-For $remote_addr;  # behind a balancer, set_real_ip_from makes it the client's address
+proxy_set_header X-Forwarded-Host %{netloc}; proxy_set_header X-Forwarded-Proto %{scheme};
+proxy_set_header X-Auth-Request-User $lumin_user; proxy_set_header X-Auth-Request-Email $lumin_email;
 proxy_set_header X-Auth-Request-Scope $lumin_scope;
 proxy_set_header X-Auth-Request-Access-Token $lumin_access_token;
 %{dropped}
 
 location / {
-    set $lumin_answers yes; error_page 401 403 500 = @lumin;  # 500: verify is in trouble; the service's own stays
+    set $lumin_answers yes; proxy_intercept_errors off; error_page 401 403 500 = @lumin;  # 500: verify is in trouble
     proxy_pass %{upstream};%{upstream_tls}
 }
 
@@ -53,11 +49,12 @@ location ^~ %{prefix}/ {
 %{unnamed}
 }
 
-# Only nginx itself asks: a page that could would be told what is meant for the service.
+# Only nginx itself asks: a page that could, or that a service led here, would be told what is meant for the service.
 location ^~ %{prefix}/verify/ { return 404; }
 location = %{prefix}/verify {
     internal; proxy_intercept_errors on; error_page 401 = @lumin_refused;%{asked}
 %{question}
+%{hidden}
 }
 # Of a 401 nginx itself takes over WWW-Authenticate, which nothing takes away again: where @lumin answers it is a 403.
 location @lumin_refused {
@@ -65,9 +62,10 @@ location @lumin_refused {
     if ($lumin_answers) { return 403; } return 401;
 }
 
+# What this is told the client gets: who may pass by now is told to come again, and nothing that the service is told.
 location @lumin {
     auth_request off; proxy_method GET; add_header Set-Cookie $lumin_set_cookie always;
-    rewrite ^ %{prefix}/verify?redirect? break;
+    rewrite ^ %{prefix}/verify?answer? break;
     proxy_pass %{auth};%{kept}
 %{question}
 }
@@ -75,13 +73,16 @@ location @lumin {
 
 NGINX_QUESTION = r"""    proxy_pass_request_body off; proxy_set_header Content-Length "";
     proxy_set_header Host %{netloc};
-    proxy_set_header X-Forwarded-Method $request_method;
-    proxy_set_header X-Forwarded-Uri $request_uri;
+    proxy_set_header X-Forwarded-Method $request_method; proxy_set_header X-Forwarded-Uri $request_uri;
 %{unnamed}"""
 
 
 NGINX_ASKED = r"""
     proxy_pass %{auth};%{kept}"""
+
+# Longer than we take for anything: as long as Lumin and the store may make us wait, and the API for its next piece.
+NGINX_PATIENCE = r"""
+    proxy_read_timeout %{patience}s; proxy_send_timeout %{patience}s;"""
 
 NGINX_KEPT = r"""
     proxy_http_version 1.1; proxy_set_header Connection "";"""
@@ -138,14 +139,16 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 %{origin} {
 	route {
 		# Who it is, and which request is meant, a client does not say. A service may take a name that is not letters,
-		# digits and dashes for one that is.
+		# digits and dashes for one that is. What Connection names Caddy would take away at last, who it is as well.
 %{dropped}
+		request_header -Connection
 		request_header -X-Lumin-Cookie
 		request_header -X-Lumin-Set-Cookie
 
 		# A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked.
 		@websocket header_regexp Upgrade (?i)^websocket$
 		request_header @websocket Upgrade websocket
+		request_header @websocket Connection Upgrade
 		@tunnel {
 			header Upgrade *
 			not header Upgrade websocket

@@ -8,6 +8,7 @@ they cannot disagree with them.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import ssl
@@ -19,8 +20,9 @@ from urllib.parse import SplitResult, urlsplit
 from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
+from ..sessions.lease import TTL, dead_after
 from ..site.holding import HELD_LIMIT, digest
-from ..site.verify import READ
+from ..site.verify import ACCESS_TOKEN, EMAIL, READ, SCOPE, USER
 from . import nginx_cache
 from . import snippet_texts as texts
 from .forwarding import ODD_NAME, PATH_MOVING
@@ -137,8 +139,19 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
         "scheme": site.scheme,
         "prefix": config.prefix,
         "site": letters,
+        "patience": str(_patience(config)),
     } | ({f"{field}_tls": _tls(field, url) for field, url in places} if program == "nginx" else {})
     return words if cache is None else words | _kept(config, letters, auth, upstream, cache)
+
+
+def _patience(config: LuminConfig) -> int:
+    """Seconds for which nginx waits for us, whatever it has for others: what it cuts off may have spent a code.
+
+    A renewal waits until two others have had the lease, then asks for a token and saves it (`sessions.lease`), and a
+    call of the API may follow. A callback asks four times: for the server's document, tokens, keys, and who it is.
+    """
+    renewal = 2 * dead_after(config.timeout) + config.timeout
+    return math.ceil(max(renewal, 4 * config.timeout) + TTL + config.api_timeout)
 
 
 def _kept(config: LuminConfig, letters: str, auth: str, upstream: str, cache: Cache) -> dict[str, str]:
@@ -215,14 +228,16 @@ def _fill(text: str, words: dict[str, str], **more: str) -> str:
 
 def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> str:
     unnamed = _emptied((name for name in NAMED if not name.startswith("X-Forwarded")), "    ")
+    hidden = _by_three((f"proxy_hide_header {name};" for name in (USER, EMAIL, SCOPE, ACCESS_TOKEN, "Cookie")), "    ")
     is_held = cache is not None and cache.seconds > 0
-    kept = ("" if cache is None else texts.NGINX_KEPT) + words["auth_tls"]
+    kept = _fill(texts.NGINX_PATIENCE, words) + ("" if cache is None else texts.NGINX_KEPT) + words["auth_tls"]
     return _fill(
         texts.NGINX,
         words,
         dropped=_emptied(_FORGED),
         unnamed=_emptied(NAMED, "    "),
         question=_fill(texts.NGINX_QUESTION, words, unnamed=unnamed),
+        hidden=hidden,
         needs=texts.NGINX_NEEDS if cache is not None else "",
         cookie=f"$lumin_{words['site']}_rest" if is_held else "$lumin_cookies",
         kept=kept,
@@ -231,8 +246,12 @@ def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> s
 
 
 def _emptied(names: Iterable[str], indent: str = "") -> str:
-    each = [f'proxy_set_header {name} "";' for name in names]
-    return "\n".join(indent + " ".join(each[index : index + 3]) for index in range(0, len(each), 3))
+    return _by_three((f'proxy_set_header {name} "";' for name in names), indent)
+
+
+def _by_three(each: Iterable[str], indent: str = "") -> str:
+    lines = list(each)
+    return "\n".join(indent + " ".join(lines[index : index + 3]) for index in range(0, len(lines), 3))
 
 
 def _caddy(config: LuminConfig, words: dict[str, str]) -> str:

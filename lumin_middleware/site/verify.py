@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..config import LuminConfig
-from ..errors import InsufficientScope, RequestRefused
+from ..errors import InsufficientScope, RequestRefused, StoreUnavailable
 from ..journal import once
 from ..model import Request, Response, Session
 from ..protocol import oauth
@@ -111,6 +111,8 @@ class Question:
     """Whether it is named in a header, which settings for a proxy keep clients from setting: the proxy itself asks."""
     redirects: bool = False
     """Whether the answer is for a person, who may be sent to Lumin."""
+    answers: bool = False
+    """Whether the client gets this answer, whatever it is: the request is passed on no more."""
     scope: tuple[str, ...] = ()
     """What is needed beyond the rules."""
     yes: int = 204
@@ -126,13 +128,14 @@ def question(request: Request, config: LuminConfig, proxies: Proxies) -> Questio
     an unknown request is known only that it is not the question itself: it leads to `after_login`. Raises
     `RequestRefused` for a target that is none, or that is named in two ways.
     """
-    parameters = oauth.parameters(request.query)
-    scope = tuple((parameters.get("scope") or "").split())
+    said = oauth.parameters(request.query)
+    scope = tuple((said.get("scope") or "").split())
     appended = _appended(request, f"{config.prefix}/verify")
+    answers = "answer" in said and not appended
     named = [value.decode("latin-1").strip() for name, value in request.headers if name in NAMING]
     if not proxies.trusts(request.peer) or not (named or appended):
         unknown = _about(request, request.method, config.after_login)
-        return Question(unknown, scope=() if appended else scope)
+        return Question(unknown, scope=() if appended else scope, answers=answers)
     targets = {_target(target, config.origin) for target in [*named, *([appended] if appended else [])]}
     if len(targets) > 1:
         raise RequestRefused("bad_path", "The request is named in two ways.", status=403)
@@ -141,8 +144,8 @@ def question(request: Request, config: LuminConfig, proxies: Proxies) -> Questio
     asked = _about(request, request.method if appended else method, target)
     if appended:
         return Question(asked, known=True, redirects=True, yes=200)
-    hold = holding.asked(parameters.get("cache") or "", parameters.get("rules") or "")
-    return Question(asked, known=True, marked=True, redirects="redirect" in parameters, scope=scope, hold=hold)
+    hold, redirects = holding.asked(said.get("cache") or "", said.get("rules") or ""), answers or "redirect" in said
+    return Question(asked, known=True, marked=True, redirects=redirects, answers=answers, scope=scope, hold=hold)
 
 
 def _appended(request: Request, place: str) -> str:
@@ -237,9 +240,9 @@ class Verify:
 
     204 with who it is, and nobody where anybody may pass; 401; 403 where a scope is missing, or for a path that is a
     trick; 503 in trouble with the server or the store. With `?redirect` in the query of a proxy's question, 401 and 403
-    become what a page would answer: a person is sent to Lumin. `?scope=` names what is needed beyond the rules.
-    The proxy itself is also told the `Cookie` that the service may see, which is without ours. With `?cache=` and
-    `?rules=`, it is told in `X-Accel-Expires` for how many seconds it may hold the answer (`holding`).
+    become what a page would answer: a person is sent to Lumin. So they do with `?answer`, where "may pass" is 503: the
+    client gets the answer. `?scope=` names what is needed beyond the rules. The proxy learns the `Cookie` for the
+    service, without ours; with `?cache=` and `?rules=`, in `X-Accel-Expires`, how long it may hold it (`holding`).
     """
 
     def __init__(self, parts: Parts, judge: Judge) -> None:
@@ -269,6 +272,9 @@ class Verify:
         if isinstance(outcome, Response):
             return outcome
         headers, cookies = self._identity(asked, outcome.session), outcome.set_cookies()
+        if asked.answers:
+            late = self._answers.failure(asked.request, StoreUnavailable("the proxy asked again, and it may pass"))
+            return replace(late, headers=[*late.headers, *pages.set_cookies(cookies)])
         if asked.marked:
             headers.append(("Cookie", outcome.cookie.decode("latin-1")))
         if asked.hold.seconds and (seconds := self._held(asked, jar, rule, outcome, given=bool(cookies))):

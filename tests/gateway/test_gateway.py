@@ -206,6 +206,21 @@ def test_who_it_is_is_said_by_us_alone(site, browser):
             assert not [name for name in seen if "auth" in name]
 
 
+CONNECTIONS = (
+    "X-Auth-Request-User, X-Auth-Request-Email, X-Auth-Request-Scope",
+    "keep-alive, x-auth-request-user,X-AUTH-REQUEST-EMAIL ,x-auth-request-scope",
+    "close, X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Host, X-Forwarded-Uri, X-Forwarded-Method",
+)
+"""What belongs to this connection, a client says (RFC 9110, 7.6.1), and is taken away. None of it is theirs."""
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_nobody_takes_away_who_they_are(site, browser, connection):
+    seen, plain = (told(browser.fetch("GET", "/x", headers=more)) for more in ({"connection": connection}, {}))
+    assert seen["x-auth-request-user"] == [next(iter(site.front.emulator.users.values())).sub]
+    assert seen.keys() - {"connection"} == plain.keys() - {"connection"}
+
+
 def test_by_which_way_it_came_is_said_by_us_alone(site, browser):
     forged = {
         "X-Forwarded-For": "6.6.6.6",

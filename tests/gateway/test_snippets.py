@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import sys
@@ -18,10 +19,12 @@ from starlette.responses import PlainTextResponse
 from lumin_middleware import ConfigurationError, LuminMiddleware
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.gateway.snippets import PROGRAMS, Cache, nginx_http, snippet
+from lumin_middleware.sessions.lease import TTL, dead_after
 from lumin_middleware.stores import MemoryStore
 from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config
+from tests.gateway.test_gateway import CONNECTIONS
 from tests.patience import PATIENCE
 from tests.proxies import programs
 from tests.proxies.programs import proxy
@@ -34,12 +37,14 @@ SCOPES = {"/sign/*": "sign:requests", "/sign/templates/*": "templates"}
 
 
 class FailingStore(MemoryStore):
-    """A store that can be told to fail."""
+    """A store that can be told to fail: until it is told otherwise, or once."""
 
     failing = False
+    fails_once = False
 
     def get(self, key):
-        if self.failing:
+        failing, self.fails_once = self.failing or self.fails_once, False
+        if failing:
             raise StoreUnavailable("told to")
         return super().get(key)
 
@@ -200,6 +205,55 @@ def test_a_location_of_nginx_s_own_says_what_programs_need(tmp_path, monkeypatch
             assert browser.fetch("GET", "/own/").status_code == 200
             assert browser.fetch("GET", "/own/x").status_code == 403
     assert "uninitialized" not in (tmp_path / "log").read_text()
+
+
+class Slow:
+    """An application that takes its time, for the requests to one path."""
+
+    def __init__(self, app: Any, path: str, seconds: float) -> None:
+        self.app, self.path, self.seconds = app, path, seconds
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") == self.path:
+            await asyncio.sleep(self.seconds)
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("cache", [None, HELD])
+@pytest.mark.parametrize("slow", ["/auth/verify", "/auth/session", "none"])
+def test_what_nginx_is_told_for_all_of_a_host_changes_nothing_of_ours(tmp_path, monkeypatch, cache, slow):
+    """Pages of its own for errors are not ours to ask about, and how long it waits for others is not for us."""
+    echo, more = Echo(), "proxy_intercept_errors on; proxy_read_timeout 500ms; proxy_send_timeout 500ms;"
+
+    async def refuse(scope, receive, send):
+        await PlainTextResponse("my own words", status_code=403)(scope, receive, send)
+
+    echo.handlers["/free/x"] = refuse
+    with front() as site, serve(echo) as upstream:
+        written = programs.snippet
+        monkeypatch.setattr(programs, "snippet", lambda *args, **options: written(*args, **options) + more)
+        settings = site.config(trusted_proxies=(LOOPBACK,), public=PUBLIC)
+        app = Slow(LuminMiddleware(Echo(), settings), slow, 0)
+        with (
+            serve(app, lifespan="on") as auth,
+            proxy("nginx", settings, site.port, tmp_path, auth=auth, upstream=upstream, cache=cache),
+            site.browser() as browser,
+        ):
+            app.seconds = 1.5
+            answer = browser.fetch("GET", "/free/x")
+            assert (answer.status_code, answer.text) == (403, "my own words")
+            assert browser.fetch("GET", "/auth/session").status_code == 401
+            assert browser.fetch("GET", "/page").json()["reason"] == "no_session"
+
+
+@pytest.mark.parametrize("timeout", [0.1, 10, 120])
+def test_nginx_waits_for_longer_than_we_take(timeout):
+    settings = config(timeout=timeout, api_timeout=90)
+    text = snippet("nginx", settings, auth="http://a", upstream="http://b")
+    [waits] = set(re.findall(r"proxy_read_timeout (\d+)s; proxy_send_timeout \1s;", text))
+    assert text.count("proxy_read_timeout") == 3
+    assert int(waits) >= 2 * dead_after(timeout) + timeout + TTL + 90, "a renewal, and a call of the API"
+    assert int(waits) >= 4 * timeout + TTL, "a callback"
 
 
 def test_the_service_learns_who_it_is(setup, browser):
@@ -407,6 +461,34 @@ def test_a_store_in_trouble_lets_nobody_pass_and_says_when_to_come_back(setup, b
     assert browser.navigate("/page").status_code == 200, "and nobody was signed out"
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_trouble_that_is_over_at_once_lets_nobody_pass_and_tells_nobody_who_it_is(setup, browser, method):
+    """nginx asks twice, and what it is told the second time is what the browser gets."""
+    setup.wait()
+    setup.store.fails_once = True
+    answer = browser.fetch(method, "/page")
+    assert (answer.status_code, setup.echo.seen) == (503, [])
+    assert int(answer.headers["retry-after"]) > 0
+    assert meant_for_the_service(answer) == []
+    assert not setup.store.fails_once
+    assert browser.fetch(method, "/page").status_code == 200
+
+
+def meant_for_the_service(answer: httpx2.Response) -> list[str]:
+    return [name for name in answer.headers if name.startswith("x-auth-request-") or name == "cookie"]
+
+
+def test_no_service_leads_a_browser_to_what_is_meant_for_it(setup, browser):
+    """nginx goes where a service tells it to, also to what only nginx itself may ask."""
+
+    async def lead(scope, receive, send):
+        headers = {"X-Accel-Redirect": "/auth/verify"}
+        await PlainTextResponse("hello", headers=headers)(scope, receive, send)
+
+    setup.echo.handlers["/page"] = lead
+    assert meant_for_the_service(browser.fetch("GET", "/page")) == []
+
+
 # --- forgeries ------------------------------------------------------------------------------------------
 
 
@@ -428,6 +510,14 @@ def test_nobody_is_who_they_say(setup, browser, path):
         assert not re.search(r"_", name), "a twin with underscores"
     assert seen.get("x-forwarded-for", [LOOPBACK]) in ([LOOPBACK], [f"{LOOPBACK}, {LOOPBACK}"])
     assert "fixated" not in str(seen.get("cookie")) + str(seen.get("set-cookie"))
+
+
+@pytest.mark.parametrize("connection", [*CONNECTIONS, "X-Auth-Request-Access-Token, X-Lumin-Cookie"])
+def test_nobody_takes_away_who_they_are(setup, browser, stranger, connection):
+    seen, plain = (told(browser.fetch("GET", "/page", headers=more)) for more in ({"connection": connection}, {}))
+    assert seen["x-auth-request-user"] == [next(iter(setup.front.emulator.users.values())).sub]
+    assert seen.keys() - {"connection"} == plain.keys() - {"connection"}
+    assert stranger.fetch("GET", "/page", headers={"connection": connection}).status_code == 401
 
 
 def test_no_forged_url_says_where_a_sign_in_leads(setup, stranger):

@@ -11,6 +11,10 @@ import pytest
 from httpx2.websockets import WebSocketUpgradeError
 
 from lumin_middleware import LuminMiddleware
+from lumin_middleware.gateway.snippets import snippet
+from tests.fakes import config
+from tests.gateway.test_gateway import CONNECTIONS
+from tests.proxies import envoy
 from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, front, serve, told
 from tests.site_rig import Clock, query
@@ -52,6 +56,15 @@ def browser(setup) -> Iterator[Browser]:
 def stranger(setup) -> Iterator[Browser]:
     with setup.front.browser() as stranger:
         yield stranger
+
+
+def test_it_waits_for_us_as_long_as_nginx_does(setup):
+    """By itself it gives up after fifteen seconds, in the middle of a sign-in."""
+    settings = config()
+    asked = re.search(r"proxy_read_timeout (\d+)s;", snippet("nginx", settings, auth="http://a", upstream="http://b"))
+    text = envoy.written("http://a:1", "http://b:1", "http://c:1")
+    assert re.findall(r"cluster: lumin-auth, timeout: (\d+)s", text) == [asked[1]] * 2
+    assert len(re.findall("cluster: lumin-auth", text)) == 2
 
 
 def test_a_person_signs_in_and_comes_back_to_the_page_that_they_wanted(setup, stranger):
@@ -100,6 +113,18 @@ def test_nobody_is_who_they_say_and_nothing_moves_a_path(browser, stranger):
         assert not [name for name in seen if re.search("[^a-z0-9-]|original|rewrite|root-path", name)]
     for name, value in forged.items():
         assert stranger.fetch("GET", "/page", headers={name: value}).status_code == 401
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_nobody_takes_away_who_they_are(setup, browser, stranger, connection):
+    answer = browser.fetch("GET", "/page", headers={"connection": connection})
+    if answer.status_code == 400:  # of what a request cannot do without it takes nothing away, and passes nothing on
+        assert setup.echo.seen == []
+        return
+    seen, plain = told(answer), told(browser.fetch("GET", "/page"))
+    assert seen["x-auth-request-user"] == [next(iter(setup.front.emulator.users.values())).sub]
+    assert seen.keys() - {"connection"} == plain.keys() - {"connection"}
+    assert stranger.fetch("GET", "/page", headers={"connection": connection}).status_code == 401
 
 
 def test_nobody_asks_verify_from_outside(browser):

@@ -510,6 +510,7 @@ async def test_a_target_that_is_appended_is_judged_and_yes_is_200(new_site):
     browser = await signed_in(site)
     for target, stranger, person in (
         ("/static/x?redirect&scope=templates", 200, 200),
+        ("/static/x?answer", 200, 200),
         ("/page?x=1", 401, 200),
         ("/templates/x", 401, 403),
         ("/static/%2e%2e/page", 403, 403),
@@ -629,6 +630,42 @@ async def test_somebody_signed_in_passes_the_redirect_variant_with_204(asked):
     browser = await signed_in(asked.site)
     answer = await asked(headers=with_cookies(browser, NAVIGATION | TOLD))
     assert (answer.status, answer.header("location")) == (204, None)
+
+
+# --- the variant of which the client gets the answer ---
+
+
+@pytest.mark.parametrize("headers", [NAVIGATION | TOLD, FETCH | TOLD, FETCH | TOLD | {"x-forwarded-method": "POST"}])
+async def test_whoever_may_pass_by_now_is_told_to_come_again_and_nothing_else(new_site, headers):
+    """Nobody passes their request on any more, and what the service would be told is nothing for a page."""
+    site = new_site(trusted_proxies=["127.0.0.1"], verify_access_token=True, public=["/public/*"])
+    browser = await signed_in(site)
+    headers = headers | {"x-forwarded-uri": "/public/x"}
+    for cookies in (with_cookies(browser, headers), headers):
+        for peer in (PROXY, STRANGER):
+            answer = await call(site.middleware, "/auth/verify?answer", headers=cookies, client=peer)
+            if cookies is headers and peer is STRANGER:
+                assert answer.status == 401, "of what is named by somebody else nothing is known"
+                continue
+            assert answer.status == 503
+            assert int(answer.header("retry-after")) > 0
+            assert identity(answer) == {}
+            assert answer.header("cookie") is None
+
+
+async def test_a_cookie_that_the_answer_brings_is_not_lost_with_it(new_site):
+    site = new_site(trusted_proxies=["127.0.0.1"])
+    browser = await signed_in(site)
+    site.clock.advance(site.config.idle_timeout / 10 + 1)
+    headers = with_cookies(browser, NAVIGATION | TOLD)
+    answer = await call(site.middleware, "/auth/verify?answer", headers=headers, client=PROXY)
+    assert answer.status == 503
+    assert SESSION in answer.header("set-cookie")
+
+
+async def test_whoever_may_not_is_answered_as_a_page_would(asked):
+    assert (await asked("?answer", NAVIGATION | TOLD)).status == 303
+    assert (await asked("?answer", FETCH | TOLD)).status == 401
 
 
 async def test_a_scope_that_was_not_asked_for_yet_is_asked_for(asked):

@@ -447,6 +447,13 @@ _TROUBLE = (
         *(_NOW, "Your session cannot be looked up at the moment. You are still signed in."),
     ),
     Reason(
+        "asked_again",
+        *(WARNING, 503),
+        "A proxy (nginx) could not ask about a request, and heard that it may pass when it asked what to answer instead. "
+        "It was passed on to nobody, and the person is to try again.",
+        "Look for what was in trouble a moment before: the store, a worker that ended, a time limit of nginx's.",
+    ),
+    Reason(
         "server_error",
         *(WARNING, 502),
         "The authorization server has trouble of its own, and says so; the line holds its words.",

@@ -269,6 +269,11 @@ class Answers(Places):
             return pages.problem(status, reason, title, headers=headers, reference=reference)
         return self.page(request, status, replace(content, reason=reason, reference=reference), headers=headers)
 
+    def asked_again(self, request: Request, cookies: list[str]) -> Response:
+        """503: a proxy could not ask about a request that may pass, and has passed it on to nobody."""
+        headers = [("Retry-After", "5"), *pages.set_cookies(cookies)]
+        return self.tell(request, 503, "asked_again", Draft("store_unavailable"), headers)
+
     def method_not_allowed(self, allow: str) -> Response:
         """405 (RFC 9110, 15.5.6)."""
         reason = REASONS["method_not_allowed"]

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
 from ..config import LuminConfig
-from ..errors import InsufficientScope, RequestRefused, StoreUnavailable
+from ..errors import InsufficientScope, RequestRefused
 from ..journal import once
 from ..model import Request, Response, Session
 from ..protocol import oauth
@@ -273,8 +273,7 @@ class Verify:
             return outcome
         headers, cookies = self._identity(asked, outcome.session), outcome.set_cookies()
         if asked.answers:
-            late = self._answers.failure(asked.request, StoreUnavailable("the proxy asked again, and it may pass"))
-            return replace(late, headers=[*late.headers, *pages.set_cookies(cookies)])
+            return self._answers.asked_again(asked.request, cookies)
         if asked.marked:
             headers.append(("Cookie", outcome.cookie.decode("latin-1")))
         if asked.hold.seconds and (seconds := self._held(asked, jar, rule, outcome, given=bool(cookies))):

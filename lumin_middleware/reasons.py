@@ -449,9 +449,10 @@ _TROUBLE = (
     Reason(
         "asked_again",
         *(WARNING, 503),
-        "A proxy (nginx) could not ask about a request, and heard that it may pass when it asked what to answer instead. "
-        "It was passed on to nobody, and the person is to try again.",
-        "Look for what was in trouble a moment before: the store, a worker that ended, a time limit of nginx's.",
+        "A proxy could not ask about a request, and heard that it may pass when it asked what to answer instead. So it "
+        "was passed on to nobody, and the person is to try again.",
+        "Look for what was in trouble a moment before: the store, a worker that ended, a time limit of the proxy's.",
+        _NOW,
     ),
     Reason(
         "server_error",

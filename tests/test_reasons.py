@@ -27,7 +27,14 @@ LEVELS = {
         *("sessions_not_saved", "grants_unreadable"),
     },
     logging.WARNING: {
-        *("server_unavailable", "store_unavailable", "server_error", "temporarily_unavailable", "sign_in_trouble"),
+        *(
+            "server_unavailable",
+            "store_unavailable",
+            "asked_again",
+            "server_error",
+            "temporarily_unavailable",
+            "sign_in_trouble",
+        ),
         *("api_timeout", "api_unreachable", "upstream_unavailable", "upstream_timeout", "circuit_open"),
         *("upstream_broke_off", "api_broke_off", "not_undone", "replaced_not_ended"),
         *("renewal_failed", "client_doubted", "revocation_failed", "server_logout_failed", "signed_out_here_only"),

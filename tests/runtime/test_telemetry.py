@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from opentelemetry.trace import Status, StatusCode
 from lumin_middleware.events import ClientRejected, EndedByServer, Loop, ServerTrouble, SignInFailed
 from lumin_middleware.runtime import event_loop, threads
 from lumin_middleware.runtime.telemetry import SECONDS, OpenTelemetry, Silent, telemetry, timed
+from tests.documents import ROOT
 from tests.edges import rig
 from tests.edges.rig import EDGES, Lumin
 from tests.fakes import Store
@@ -191,6 +193,21 @@ def test_without_the_api_nobody_measures(monkeypatch):
         found.count("lumin.seals.read", key="newest")
         found.duration("lumin.store.duration", 1.0)
         found.event(Loop())
+
+
+def test_the_page_about_operating_names_each_figure_and_its_alerts_no_other(measured):
+    made = measured.made()
+    page = (ROOT / "docs" / "operating.md").read_text("utf-8")
+    ours = {*made._counters, *made._durations}
+    assert set(re.findall(r"^\| `(lumin[a-z_.]+)", page, re.MULTILINE)) == ours
+    (rules,) = [block for block in page.split("```") if block.startswith("yaml\ngroups:")]
+    exported = {
+        *(f"{name.replace('.', '_')}_total" for name in made._counters),
+        *(f"{name.replace('.', '_')}_seconds_{part}" for name in made._durations for part in ("count", "bucket")),
+    }
+    assert set(re.findall(r"\b(lumin_\w+)[\[{]", rules)) <= exported
+    for alert in re.findall(r"alert: (\w+)", rules):
+        assert f"\n### {alert}\n" in page
 
 
 def test_importing_the_package_does_not_import_it():

@@ -31,9 +31,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5
 """The bounds of what is measured in seconds, as OpenTelemetry's conventions have them for HTTP: an SDK's own are meant
 for milliseconds, and would have everything in one bucket, up to five seconds."""
 
-_OF_NO_LOGIN = frozenset(
-    {"unknown_login", "bad_query", "duplicate_parameter", "bad_request", "bad_path", "cross_origin", "too_large"}
-)
+_OF_NO_LOGIN = frozenset({"unknown_login", "bad_query", "duplicate_parameter", "bad_path", "cross_origin"})
 """Why a callback is refused before any login is found that it belongs to: whatever a stranger sends is."""
 
 

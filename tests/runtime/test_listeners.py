@@ -216,7 +216,7 @@ for each in several:
 
 
 def test_what_is_told_when_no_thread_can_begin_any_more_breaks_nothing():
-    """Python 3.12 and later start none while a process ends."""
+    """Python 3.12 starts none while a process ends."""
     done = ended("""
 import atexit
 

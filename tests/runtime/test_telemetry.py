@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -140,13 +141,32 @@ def test_what_takes_milliseconds_is_told_from_what_takes_a_second(measured):
         assert point.bucket_counts[SECONDS.index(0.5)] == 1
 
 
-def test_what_strangers_send_to_the_callback_is_no_sign_in_that_failed(measured):
+@pytest.mark.parametrize("edge", EDGES)
+async def test_what_strangers_send_to_the_callback_is_no_sign_in_that_failed(lumin, measured, edge):
+    site = lumin.site()
+    begun = await site.browser(edge).begin("/")
+    (state,) = parse_qs(urlsplit(begun).query)["state"]
+    for query in (
+        *("", "code=x", "code=x&state=y", "error=access_denied", "error=invalid_client&state=y", "state=a&state=b"),
+        *("code=%ff&state=%ff", "code=x&state=y&iss=https://evil.example", "code=a b;c", f"code=x&state={state}"),
+        *(f"error=access_denied&state={state}", f"error=server_error&state={state}"),
+    ):
+        assert (await site.browser(edge).navigate(f"/auth/callback?{query}")).status == 400
+    await site.aclose()
+    refused = {key: number for key, number in measured.figures().items() if key[0] == "lumin.callbacks.refused"}
+    assert sum(refused.values()) == 12
+    assert "lumin.sign_ins" not in {name for name, _ in measured.figures()}
+
+
+def test_a_sign_in_that_failed_is_counted_by_its_reason(measured):
     made = measured.made()
     for reason in ("unknown_login", "duplicate_parameter", "bad_query", "cross_origin"):
         made.event(SignInFailed(reason=reason, status=400))
-    assert {name for name, _ in measured.figures()} == {"lumin.callbacks.refused"}
     made.event(SignInFailed(reason="not_set_up", status=400, cause="invalid_client"))
-    assert measured.figures()["lumin.sign_ins", (("result", "not_set_up"),)] == 1
+    figures = measured.figures()
+    assert {key: number for key, number in figures.items() if key[0] == "lumin.sign_ins"} == {
+        ("lumin.sign_ins", (("result", "not_set_up"),)): 1
+    }
 
 
 def test_who_is_signed_out_by_the_server_s_word_was_not_refused_a_renewal(measured):

@@ -55,16 +55,19 @@ class Ending:
     async def _end(
         self, known: Session, tells: Callable[[Session], Event] | None, revokes: Callable[[TokenSet], bool]
     ) -> Session | None:
-        found, is_unrecorded = newest(known, self._saving.give_up(known.id) or known), False
+        found, is_end = newest(known, self._saving.give_up(known.id) or known), False
         try:
-            with suppress(SessionEnded):
-                record = await self._sessions.newest(found)
-                found, is_unrecorded = record.session, record.raw is None
-            ended = await self._sessions.end(known.id, known.began)
+            # One at a time, since of one that has no record, as in a cookie that was never renewed, the store says
+            # afterwards no more than that it is over.
+            async with self._world.lock(f"end:{known.id}"):
+                with suppress(SessionEnded):
+                    record = await self._sessions.newest(found)
+                    found, is_end = record.session, record.raw is None
+                ended = await self._sessions.end(known.id, known.began)
             found = newest(found, ended or found)
+            if tells is not None and (is_end or ended is not None):
+                note(self._world, tells(found))
         finally:
             if found.generation != NOTHING_KNOWN and revokes(found.tokens):
                 await self._token_endpoint.revoke(found.tokens)
-        if tells is not None and (ended is not None or is_unrecorded):  # else it was over before
-            note(self._world, tells(found))
         return None if found.generation == NOTHING_KNOWN else found

@@ -114,6 +114,19 @@ async def test_an_end_is_told_of_once_whatever_is_known_of_the_session(workers, 
     ]
 
 
+@pytest.mark.parametrize("renewed", [False, True], ids=["never renewed", "renewed"])
+async def test_two_who_end_a_session_at_once_tell_of_one_end(workers, process, renewed):
+    session = await workers.expired()
+    if renewed:
+        await process.renewal.fresh(session)
+    process.world.events.clear()
+    workers.suspend()
+    await asyncio.gather(
+        *(process.ending.end(session.id, session.began, session, tells=SignedOut.of) for _ in range(5))
+    )
+    assert [type(event) for event in process.world.events] == [SignedOut]
+
+
 async def test_an_end_that_is_cut_off_is_told_of(workers, process):
     session = await workers.expired()
     ending = asyncio.ensure_future(process.ending.end(session.id, session.began, session, tells=SignedOut.of))

@@ -96,16 +96,22 @@ class RenewalFailed(OfSession):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedOut(OfSession):
-    """Somebody signed out, or signed in anew in the same browser (`replaced`)."""
+    """Somebody signed out, or signed in anew in the same browser (`replaced`).
+
+    `by` is empty where they did it themselves: `operator`, who may sign anybody out; `limit`, since a later sign-in
+    found no room in the list of their sessions; `undone`, since nobody was left to take the answer of the sign-in.
+    """
 
     reason: str = "signed_out"
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedByServer(OfSession):
-    """The server gives no more tokens for a session, or asked us to end it."""
+    """The server gives no more tokens for a session, or asked us to end it (`by` a `logout token`)."""
 
     reason: str = "ended_by_server"
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

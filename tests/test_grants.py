@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from lumin_middleware import AsyncGrants, Grants, NotConnected
+from tests.documents import ROOT
 from tests.fakes import config
+from tests.patience import PATIENCE
 
 
 @pytest.mark.parametrize("kind", [Grants, AsyncGrants])
@@ -38,3 +43,36 @@ async def test_where_nobody_has_connected_the_default_store_is_named(colour, tmp
         assert others.store_file == ""
         with pytest.raises(NotConnected, match="or it has ended; connect at"), others.client("somebody"):
             pass
+
+
+JOB = """
+import sys, time
+from lumin_middleware import AuthorizationServer, Grants
+from lumin_middleware.model import Session, TokenSet
+from lumin_middleware.ports import run
+from lumin_middleware.runtime import listeners
+from tests.fakes import config
+
+def heard(event):
+    time.sleep(0.05)
+    print(type(event).__name__, event.subject, event.by, flush=True)
+
+listeners.AT_EXIT = float(sys.argv[1])
+nowhere = AuthorizationServer.at("http://127.0.0.1:9")  # the discard port, where nobody is
+grants = Grants(config(store="memory://", sessions="store", server=nowhere, on_event=heard))
+parts, _ = grants._site()
+for number in range(3):
+    now = time.time()
+    session = Session(f"session-{number}", 0, now, now, TokenSet("a", now + 60, 60.0, ()), {"sub": "person-1"})
+    run(parts.sessions.begin(session))
+    run(parts.index.add(session))
+print(grants.end_sessions("person-1"), flush=True)
+"""
+
+
+def test_a_job_that_never_closes_them_is_heard_to_its_end():
+    done = subprocess.run(
+        [sys.executable, "-c", JOB, str(PATIENCE)], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["3", *["SignedOut person-1 operator"] * 3]

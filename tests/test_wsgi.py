@@ -7,6 +7,8 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,9 +24,11 @@ from lumin_middleware import ClientMisused, ConfigurationError, LoginRequired, l
 from lumin_middleware.runtime.bodies import BODY_LIMIT
 from lumin_middleware.stores import AsyncRedisStore, SQLiteStore
 from lumin_middleware.wsgi import LuminMiddleware
+from tests.documents import ROOT
 from tests.edges import rig
 from tests.edges.gateway import Connection, environ, serve, serve_validated
 from tests.edges.rig import Browser, Lumin, Site
+from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, SESSION, query
 
 SLIDE = 10_000  # seconds after which an answer carries the session's cookie again
@@ -812,3 +816,30 @@ async def test_a_fork_uses_no_connection_of_its_parent(site):
     child = _forked(lambda: ask(tobias))
     assert ask(mira) == people[0].encode()
     assert _result(*child) == people[1].encode()
+
+
+# --- the end of a process ---
+
+PROGRAM = """
+import sys, time
+from lumin_middleware.runtime import listeners
+from lumin_middleware.wsgi import LuminMiddleware
+from tests.edges.gateway import environ
+from tests.fakes import config
+
+def heard(event):
+    time.sleep(0.05)
+    print(type(event).__name__, event.reason, flush=True)
+
+listeners.AT_EXIT = float(sys.argv[1])
+site = LuminMiddleware(lambda environ, start_response: [], config(store="memory://", on_event=heard))
+for _ in range(3):
+    list(site(environ("/auth/callback?code=x&state=y"), lambda status, headers, error=None: print(status)))
+"""
+
+
+def test_whoever_listens_hears_of_all_before_the_process_ends():
+    run = [sys.executable, "-c", PROGRAM, str(PATIENCE)]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == ["400 Bad Request"] * 3 + ["SignInFailed unknown_login"] * 3

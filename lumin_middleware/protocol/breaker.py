@@ -37,7 +37,7 @@ class CircuitBreaker:
     def __init__(self, clock: Callable[[], float], opened: Callable[[], object] = lambda: None) -> None:
         self._clock = clock
         self._opened = opened
-        """Called when it opens: nobody was asked in vain before, for a while."""
+        """Called when it opens, and at each probe that fails: as long as nobody answers, that is to be seen."""
         self._failed: set[int] = set()
         self._rests = 0
         """How many pauses there were in a row; none while it is closed, and everybody passes."""
@@ -70,6 +70,7 @@ class CircuitBreaker:
         return result
 
     def _count(self, who: Hashable, error: ServerUnavailable, *, is_probe: bool) -> None:
+        told = is_probe or not self._rests
         if not self._rests:
             self._failed.add(hash(who))  # what names somebody may be a secret, and is not kept
         # Those who were on their way when it opened say nothing more than those who opened it.
@@ -77,7 +78,7 @@ class CircuitBreaker:
             self._pause = max(PAUSES[min(self._rests, len(PAUSES) - 1)], error.said)
             self._rest = Span(self._clock(), self._pause)
             self._rests += 1
-            if self._rests == 1:
+            if told:
                 self._opened()
 
     def _close(self) -> None:

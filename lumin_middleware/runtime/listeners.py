@@ -2,26 +2,36 @@
 
 Events wait in a queue that is bounded. A thread hands a plain function one after the other; an `async` function runs on
 the event loop of its site, where there is one. A function that is too slow misses events, which are counted; one that
-raises is told of in the log. No request ever waits for either.
+raises is told of in the log. No request ever waits for either, and none is what they are called in: they see nothing
+of its context (`contextvars`). At the end of a process without a loop, what is still to be told is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
+import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
+from weakref import WeakSet
 
 import anyio
 import anyio.to_thread
 
 from ..events import Event, Listener
-from ..journal import Seldom
+from ..journal import Seldom, say
 
 LIMIT = 1_000
 """Events that wait: some 300 KB, and a burst that a listener of 1 ms has caught up with in a second."""
+
+AT_EXIT = 5.0
+"""Seconds that the end of a process waits for all its listeners: half of what Docker gives it until it is killed, since
+a session may have to be saved as well."""
 
 
 def _nobody(event: Event) -> None:
@@ -78,8 +88,9 @@ class LoopListeners(_Listeners):
     def tell(self, event: Event) -> None:
         """As `ports.World.tell`; from this loop alone."""
         if self._takes(event) and (self._task is None or self._task.done()):
-            # Not by the loop's task factory: an eager task would begin before the request goes on.
-            self._task = asyncio.Task(self._deliver(), loop=asyncio.get_running_loop())
+            # Not by the loop's task factory: an eager task would begin before the request goes on. And not in the
+            # request's context: the events are others', too.
+            self._task = asyncio.Task(self._deliver(), loop=asyncio.get_running_loop(), context=Context())
 
     async def _deliver(self) -> None:
         while self._waiting:
@@ -120,13 +131,17 @@ class ThreadListeners(_Listeners):
         super().__init__(listener, clock, count)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        _ALL.add(self)
 
     def tell(self, event: Event) -> None:
         """As `ports.World.tell`; from any thread."""
         with self._lock:
             if self._takes(event) and self._thread is None:
-                self._thread = threading.Thread(target=self._deliver, name="lumin-events", daemon=True)
-                self._thread.start()
+                # In a context of its own: whether a thread inherits that of who starts it is a setting of Python's.
+                thread = threading.Thread(target=Context().run, args=[self._deliver], name="lumin-events", daemon=True)
+                with suppress(RuntimeError):  # there are too many, or the process ends: it waits for the next one
+                    thread.start()
+                    self._thread = thread
 
     def _deliver(self) -> None:
         while True:
@@ -150,3 +165,25 @@ class ThreadListeners(_Listeners):
         thread = self._thread
         if thread is not None:
             thread.join(patience)
+
+    def leave(self) -> None:
+        """Says what nobody heard of, since the process ends."""
+        with self._lock:
+            if left := len(self._waiting):
+                self.dropped += left
+                say("events_dropped", so_far=self.dropped)
+
+
+_ALL: WeakSet[ThreadListeners] = WeakSet()
+
+if hasattr(os, "register_at_fork"):  # a child is not to wait for what its parent's threads will tell
+    os.register_at_fork(after_in_child=_ALL.clear)
+
+
+@atexit.register
+def _hear_out() -> None:
+    """Threads that nobody waits for end with the process; what has no end itself (a script, WSGI) closes nothing."""
+    until = time.monotonic() + AT_EXIT
+    for each in list(_ALL):
+        each.close(max(until - time.monotonic(), 0.0))
+        each.leave()

@@ -27,6 +27,13 @@ from ..ports import AsyncStore, Telemetry
 SCOPE = "lumin_middleware"
 """The name of the instrumentation."""
 
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+"""The bounds of what is measured in seconds, as OpenTelemetry's conventions have them for HTTP: an SDK's own are meant
+for milliseconds, and would have everything in one bucket, up to five seconds."""
+
+_OF_NO_LOGIN = frozenset({"unknown_login", "bad_query", "duplicate_parameter", "bad_path", "cross_origin"})
+"""Why a callback is refused before any login is found that it belongs to: whatever a stranger sends is."""
+
 
 class Silent:
     """`ports.Telemetry` where nobody measures."""
@@ -58,16 +65,17 @@ class OpenTelemetry:
             name: meter.create_counter(name, description=words)
             for name, words in (
                 ("lumin.sign_ins", "sign-ins, by result"),
+                ("lumin.callbacks.refused", "callbacks that belong to no login, by reason: anybody can send them"),
                 ("lumin.renewals", "attempts to renew a session, by result"),
                 ("lumin.renewals.adopted", "renewals of another request or worker that were taken over"),
-                ("lumin.breaker.open", "times that the token endpoint was left in peace"),
+                ("lumin.breaker.open", "times that the token endpoint was left in peace for a while"),
                 ("lumin.client.rejected", "answers by which the server refuses the site itself"),
                 ("lumin.loops.broken", "browsers that were told that they go in circles"),
                 ("lumin.seals.read", "sealed cookies that were opened, by key: newest or old"),
             )
         }
         self._durations = {
-            name: meter.create_histogram(name, unit="s", description=words)
+            name: meter.create_histogram(name, unit="s", description=words, explicit_bucket_boundaries_advisory=SECONDS)
             for name, words in (
                 ("lumin.renewal.duration", "how long a renewal took, the token endpoint and the store included"),
                 ("lumin.store.duration", "how long the store took, by verb and outcome"),
@@ -79,6 +87,8 @@ class OpenTelemetry:
         match event:
             case SignedIn():
                 self.count("lumin.sign_ins", result="ok")
+            case SignInFailed(reason=reason) if reason in _OF_NO_LOGIN:
+                self.count("lumin.callbacks.refused", reason=reason)
             case SignInFailed():
                 self.count("lumin.sign_ins", result=event.reason)
             case Renewed():
@@ -86,7 +96,7 @@ class OpenTelemetry:
                 self.duration("lumin.renewal.duration", event.seconds)
             case Adopted():
                 self.count("lumin.renewals.adopted")
-            case RenewalFailed() | EndedByServer():
+            case RenewalFailed() | EndedByServer(by=""):
                 self.count("lumin.renewals", result=event.reason)
             case ServerTrouble(reason="circuit_open"):
                 self.count("lumin.breaker.open")

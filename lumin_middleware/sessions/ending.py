@@ -2,18 +2,25 @@
 
 It is one step for whoever waits for it: cut off in between, it goes on by itself, since who asks again would be told
 that nothing is left to end. The tokens that die are the newest that anybody knows: those of the request, of the record,
-or of a renewal that this process could not save yet.
+or of a renewal that this process could not save yet. An end is told of once, by whoever brought it about, and also
+where nobody here knows more of the session than whose it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
+from ..errors import SessionEnded
+from ..events import Event, note
 from ..model import Session, TokenSet
 from ..ports import World
 from ..protocol.token_endpoint import TokenEndpoint
 from .saving import Saving, newest
 from .sessions import Sessions
+
+NOTHING_KNOWN = -1
+"""The generation of a session that is only listed: it comes before each that there is."""
 
 
 class Ending:
@@ -31,24 +38,36 @@ class Ending:
         began: float,
         known: Session | None = None,
         *,
+        subject: str = "",
+        tells: Callable[[Session], Event] | None = None,
         revokes: Callable[[TokenSet], bool] = lambda tokens: True,
     ) -> Session | None:
         """Ends a session and revokes its tokens; the newest that is known of it, or None where nothing is.
 
-        `known` is what the caller has of it; `revokes` says which tokens go with it. Raises `StoreUnavailable` where
-        nobody can say whether the record has ended. The tokens die all the same: that somebody wants the end is known,
-        and a record whose answer got lost would never be found again.
+        `known` is what the caller has of it, or `subject` whose it is; `tells` makes the event of its end, where it
+        was not over already, and `revokes` says which tokens go with it. Raises `StoreUnavailable` where nobody can
+        say whether the record has ended. The tokens die all the same: that somebody wants the end is known, and a
+        record whose answer got lost would never be found again.
         """
-        return await self._world.shield(lambda: self._end(session_id, began, known, revokes))
+        nothing = Session(session_id, NOTHING_KNOWN, began, began, TokenSet("", began, 0.0, ()), {"sub": subject})
+        return await self._world.shield(lambda: self._end(known or nothing, tells, revokes))
 
     async def _end(
-        self, session_id: str, began: float, known: Session | None, revokes: Callable[[TokenSet], bool]
+        self, known: Session, tells: Callable[[Session], Event] | None, revokes: Callable[[TokenSet], bool]
     ) -> Session | None:
-        found = newest(known, self._saving.give_up(session_id))
+        found, is_end = newest(known, self._saving.give_up(known.id) or known), False
         try:
-            found = newest(found, await self._sessions.find(session_id))
-            found = newest(found, await self._sessions.end(session_id, began))
+            # One at a time, since of one that has no record, as in a cookie that was never renewed, the store says
+            # afterwards no more than that it is over.
+            async with self._world.lock(f"end:{known.id}"):
+                with suppress(SessionEnded):
+                    record = await self._sessions.newest(found)
+                    found, is_end = record.session, record.raw is None
+                ended = await self._sessions.end(known.id, known.began)
+            found = newest(found, ended or found)
+            if tells is not None and (is_end or ended is not None):
+                note(self._world, tells(found))
         finally:
-            if found is not None and revokes(found.tokens):
+            if found.generation != NOTHING_KNOWN and revokes(found.tokens):
                 await self._token_endpoint.revoke(found.tokens)
-        return found
+        return None if found.generation == NOTHING_KNOWN else found

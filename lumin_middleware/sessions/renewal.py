@@ -136,9 +136,13 @@ class Renewal:
             raise SessionEnded("the access token has expired and there is no refresh token", "expired")
         if when is not Due.NOW and self._world.locked(session.id):
             return session
-        return await patiently(
-            self._world, self._config.timeout, lambda: self._attempt(session, rejected), ServerUnavailable
-        )
+        try:
+            return await patiently(
+                self._world, self._config.timeout, lambda: self._attempt(session, rejected), ServerUnavailable
+            )
+        except (AuthorizationServerError, StoreUnavailable):  # of which the answer has the line
+            self._tell_of_failure(session)
+            raise
 
     async def _attempt(self, session: Session, rejected: str | None) -> Session:
         """One attempt, whose trouble a token that lives outlasts."""
@@ -151,8 +155,11 @@ class Renewal:
             if not self._is_alive(session, rejected):
                 raise
             self._sessions.warn("renewal_failed", error)
-            self._world.tell(RenewalFailed.of(session, at=self._world.clock()))
+            self._tell_of_failure(session)
             return session
+
+    def _tell_of_failure(self, session: Session) -> None:
+        self._world.tell(RenewalFailed.of(session, at=self._world.clock()))
 
     def _is_alive(self, session: Session, rejected: str | None) -> bool:
         return session.tokens.access_token != rejected and session.tokens.expires_at > self._world.clock()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from ..errors import AuthorizationServerError, LuminError, RequestRefused, SessionEnded, StoreUnavailable
-from ..events import SignedOut, note
+from ..events import SignedOut
 from ..journal import say
 from ..model import Request, Response, Session
 from ..protocol import oauth
@@ -67,14 +68,18 @@ class Account:
     async def _replace(self, session: Session) -> None:
         """Ends what this browser had. The new session has begun, and no trouble with the old one takes it back."""
         try:
-            await self.sign_out(session)
+            await self.sign_out(session, "replaced")
         except StoreUnavailable as error:
             say("replaced_not_ended", error=error)
-        note(self._world, SignedOut.of(session, reason="replaced"))
 
     async def _list(self, session: Session, issued_at: float | None = None) -> None:
         for entry in await self._index.add(session, issued_at) if self._index is not None else ():
-            ended = await self._ending.end(entry.session_id, entry.began)
+            ended = await self._ending.end(
+                entry.session_id,
+                entry.began,
+                subject=str(session.claims.get("sub") or ""),
+                tells=partial(SignedOut.of, by="limit"),
+            )
             if ended is not None:
                 await self._unlist(ended)
 
@@ -87,9 +92,16 @@ class Account:
         with suppress(StoreUnavailable):  # another request tries again
             await self._list(session)
 
-    async def sign_out(self, session: Session) -> Session:
-        """Ends a session for every copy and revokes its newest tokens. Raises `StoreUnavailable`."""
-        session = await self._ending.end(session.id, session.began, session) or session
+    async def sign_out(self, session: Session, reason: str = "signed_out", *, by: str = "") -> Session:
+        """Ends a session for every copy and revokes its newest tokens, and tells of it. Raises `StoreUnavailable`."""
+        return await self._end(session, partial(SignedOut.of, reason=reason, by=by))
+
+    async def take_back(self, session: Session) -> None:
+        """The same for one that nobody was told of. Raises `StoreUnavailable`."""
+        await self._end(session, None)
+
+    async def _end(self, session: Session, tells: Callable[[Session], SignedOut] | None) -> Session:
+        session = await self._ending.end(session.id, session.began, session, tells=tells) or session
         with suppress(StoreUnavailable):  # what lists it finds out when somebody looks
             await self._unlist(session)
         return session
@@ -108,7 +120,6 @@ class Account:
             session = await self._sessions.current(jar)
             if session is not None:
                 session = await self.sign_out(session)
-                note(self._world, SignedOut.of(session))
         except StoreUnavailable as error:
             answer = self._answers.signed_out_here_only(request, error)
         else:
@@ -198,7 +209,6 @@ class Account:
         for entry, session in await self._alive(current):
             if entry.name == wanted or (wanted is None and entry.session_id != current.id):
                 await self.sign_out(session)
-                note(self._world, SignedOut.of(session))
         return pages.empty(204)
 
     async def _alive(self, current: Session) -> list[tuple[Entry, Session]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import AuthorizationServerError, ServerUnavailable
-from ..events import EndedByServer, note
+from ..events import EndedByServer
 from ..journal import say
 from ..model import Request, Response, TokenSet
 from ..protocol import oauth
@@ -59,9 +60,13 @@ class BackChannelLogout:
         await parts.ended.remember(claims)
         for common, entries in (await self._meant(parts.index, claims)).items():
             for entry in entries:
-                ended = await parts.ending.end(entry.session_id, entry.began, revokes=_is_to_be_revoked)
-                if ended is not None:
-                    note(parts.world, EndedByServer.of(ended), by="logout token")
+                await parts.ending.end(
+                    entry.session_id,
+                    entry.began,
+                    subject=str(claims.get("sub", "")),
+                    tells=partial(EndedByServer.of, by="logout token"),
+                    revokes=_is_to_be_revoked,
+                )
             await parts.index.forget(common, [entry.session_id for entry in entries])
 
     async def _meant(self, index: Index, claims: Mapping[str, Any]) -> dict[str, list[Entry]]:

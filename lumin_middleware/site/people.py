@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from ..errors import ConfigurationError
+from ..events import SignedOut
 from ..sessions.index import Entry, Index
 from .parts import Parts
 
@@ -32,7 +34,9 @@ class People:
         ended = 0
         for entry in await self._entries(subject):
             ended += await self._is_alive(entry)
-            session = await self._parts.ending.end(entry.session_id, entry.began)
+            session = await self._parts.ending.end(
+                entry.session_id, entry.began, subject=subject, tells=partial(SignedOut.of, by="operator")
+            )
             if session is not None:  # else it is in a cookie and was never renewed: its browser alone has its tokens
                 await self._index().remove(session)
             await self._index().forget(_common(subject), [entry.session_id])

@@ -73,7 +73,7 @@ class SignIn:
             raise
         if not await self._marks.win(state, rivals):
             # A browser keeps one of the two cookies. Nobody would ever end the session of the other one.
-            await self._account.sign_out(session)
+            await self._account.take_back(session)
             raise Overtaken
         await self._keys.look()
         note(self._world, SignedIn.of(session, scope=session.tokens.scope))
@@ -82,7 +82,7 @@ class SignIn:
     async def undo(self, code: AuthorizationCode, session: Session) -> None:
         """Nobody is left to take the session."""
         await self._marks.ended(code.transaction.state, VOID)
-        await self._account.sign_out(session)
+        await self._account.sign_out(session, by="undone")
 
     async def _session(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         tokens = await self._redeem(code)

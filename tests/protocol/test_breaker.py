@@ -15,7 +15,8 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.breaker = CircuitBreaker(self.clock)
+        self.opened = 0
+        self.breaker = CircuitBreaker(self.clock, self._count_opening)
         self.error: Exception | None = None
         self.asked = 0
         self.people = 0
@@ -28,6 +29,9 @@ class Endpoint:
         with pytest.raises(AuthorizationServerError) as raised:
             await self.ask(who)
         return raised.value
+
+    def _count_opening(self) -> None:
+        self.opened += 1
 
     async def _answer(self) -> str:
         self.asked += 1
@@ -76,6 +80,36 @@ async def test_it_opens_for_short_at_first(dead):
             await dead.fails()
         assert dead.asked == probe  # one in each pause
     assert tuple(waited) == (*PAUSES, PAUSES[-1])
+
+
+async def test_an_outage_is_told_of_as_long_as_it_lasts_and_no_longer(dead):
+    """An hour of it, with twenty people a second: each probe that fails, and nobody who was held back."""
+    for second in range(3600):
+        for _ in range(20):
+            await dead.fails()
+        dead.clock.advance(1)
+        assert dead.opened == 1 + dead.asked
+        if second % 60 == 59:
+            assert dead.opened >= second / 15, "each of these minutes has its share"
+    dead.error, told = None, dead.opened
+    dead.clock.advance(PAUSES[-1])
+    for _ in range(20):
+        assert await dead.ask() == "answer"
+    assert dead.opened == told
+
+
+async def test_whom_the_server_asked_to_wait_at_the_same_time_are_one_opening(endpoint):
+    async def under_way() -> None:
+        with pytest.raises(ServerUnavailable):
+            await endpoint.breaker.call("another", asked_to_wait)
+        await asked_to_wait()
+
+    async def asked_to_wait() -> None:
+        raise ServerUnavailable("429", said=120)
+
+    with pytest.raises(ServerUnavailable):
+        await endpoint.breaker.call("slow", under_way)
+    assert endpoint.opened == 1
 
 
 async def test_those_who_were_under_way_when_it_opened_make_no_pause_longer(endpoint):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
 import threading
 import time
+from contextvars import ContextVar
 
 import pytest
 
@@ -126,6 +129,137 @@ async def test_no_request_waits_for_a_listener_that_hangs(edge):
         go.set()
         await site.aclose()
     assert [type(each) for each in heard] == [SignedIn]
+
+
+# --- whose context they run in ---
+
+REQUEST: ContextVar[str] = ContextVar("REQUEST", default="none")
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize("listeners_of", [LoopListeners, ThreadListeners])
+async def test_a_listener_runs_in_no_request_s_context(listeners_of, kind):
+    """The events that it hears are others', too: their lines would have the id of the request that woke it."""
+    seen: list[str] = []
+
+    def plain(each: Event) -> None:
+        seen.append(REQUEST.get())
+        REQUEST.set(f"of the listener {each.at}")
+
+    async def later(each: Event) -> None:
+        plain(each)
+
+    told = listeners_of(plain if kind == "plain" else later, Clock())
+
+    async def request(name: str) -> None:
+        REQUEST.set(name)
+        told.tell(event(1))
+
+    for name in ("one", "two"):
+        await asyncio.create_task(request(name))
+    await told.aclose(PATIENCE) if isinstance(told, LoopListeners) else told.close(PATIENCE)
+    assert seen[0] == "none"
+    assert not {"one", "two"} & set(seen)
+
+
+# --- the end of a process ---
+
+SCRIPT = """
+import os, sys, threading, time
+from lumin_middleware.events import Loop
+from lumin_middleware.runtime import listeners
+from lumin_middleware.runtime.listeners import ThreadListeners
+
+def listen(event):
+    time.sleep(0.05)
+    print("heard", event.at, flush=True)
+
+told = ThreadListeners(listen, time.time)
+"""
+
+
+def ended(script: str) -> subprocess.CompletedProcess[str]:
+    """A program that came to its end by itself, and what it said."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT + script], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("how", ["", "sys.exit()", "del told"])
+def test_the_end_of_a_program_waits_until_all_is_heard(how):
+    done = ended(f"""
+listeners.AT_EXIT = {PATIENCE}
+for number in range(3):
+    told.tell(Loop(at=number))
+{how}
+""")
+    assert done.stdout.splitlines() == ["heard 0", "heard 1", "heard 2"]
+    assert done.stderr == ""
+
+
+def test_the_end_of_a_program_does_not_wait_for_a_listener_that_hangs():
+    done = ended("""
+hangs = threading.Semaphore(0)
+
+def hang(event):
+    hangs.release()
+    threading.Event().wait()
+
+listeners.AT_EXIT = 0.2
+several = [ThreadListeners(hang, time.time) for _ in range(20)]
+for each in several:
+    each.tell(Loop(at=1))
+    each.tell(Loop(at=2))
+    hangs.acquire()
+""")
+    assert done.stderr.count("events_dropped: ") == done.stderr.count("so_far=1") == 20
+
+
+def test_what_is_told_when_no_thread_can_begin_any_more_breaks_nothing():
+    """Python 3.12 starts none while a process ends."""
+    done = ended("""
+import atexit
+
+def last():
+    def start(self):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+    threading.Thread.start = start
+    told.tell(Loop(at=1))
+    print("told")
+
+atexit.register(last)
+""")
+    assert done.stdout == "told\n"
+    assert "events_dropped: " in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_fork_waits_for_none_of_its_parent_s_listeners():
+    done = ended(f"""
+import atexit
+
+def listen(event):
+    go.wait()
+    print("heard", event.at, "by the parent" if os.getpid() == parent else "by the child", flush=True)
+
+listeners.AT_EXIT, parent, go = {PATIENCE}, os.getpid(), threading.Event()
+told = ThreadListeners(listen, time.time)
+for number in range(2):
+    told.tell(Loop(at=number))
+child = os.fork()
+if child:
+    _, status = os.waitpid(child, 0)
+    print("the child ended", status, flush=True)
+    go.set()
+else:
+    own = ThreadListeners(lambda event: print("the child's own", event.at, flush=True), time.time)
+    own.tell(Loop(at=7))
+""")
+    assert done.stdout.splitlines() == [
+        *("the child's own 7", "the child ended 0"),
+        *("heard 0 by the parent", "heard 1 by the parent"),
+    ]
+    assert "events_dropped" not in done.stderr
 
 
 RAISED = [

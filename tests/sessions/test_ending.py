@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from lumin_middleware.errors import SessionEnded, StoreUnavailable
+from lumin_middleware.events import SignedOut, session_name
 from tests.fakes import Workers
 
 
@@ -90,3 +91,63 @@ async def test_which_tokens_go_with_it_is_for_whoever_ends_it(workers, process):
     assert ended is not None
     assert workers.server.revoked == []
     assert await process.ending.end(session.id, session.began) is None
+
+
+# --- who is told ---
+
+
+@pytest.mark.parametrize("renewed", [False, True], ids=["never renewed", "renewed"])
+@pytest.mark.parametrize("known", [False, True], ids=["only listed", "known"])
+async def test_an_end_is_told_of_once_whatever_is_known_of_the_session(workers, process, known, renewed):
+    session = await workers.expired()
+    if renewed:
+        await process.renewal.fresh(session)
+    told = process.world.events
+    told.clear()
+    for each in (process, workers.process(), process):  # the one in the middle has a list of its own
+        each.world.events = told
+        await each.ending.end(
+            session.id, session.began, session if known else None, subject="person-1", tells=SignedOut.of
+        )
+    assert [(type(event), event.session, event.subject) for event in told] == [
+        (SignedOut, session_name(session.id), "person-1")
+    ]
+
+
+@pytest.mark.parametrize("renewed", [False, True], ids=["never renewed", "renewed"])
+async def test_two_who_end_a_session_at_once_tell_of_one_end(workers, process, renewed):
+    session = await workers.expired()
+    if renewed:
+        await process.renewal.fresh(session)
+    process.world.events.clear()
+    workers.suspend()
+    await asyncio.gather(
+        *(process.ending.end(session.id, session.began, session, tells=SignedOut.of) for _ in range(5))
+    )
+    assert [type(event) for event in process.world.events] == [SignedOut]
+
+
+async def test_an_end_that_is_cut_off_is_told_of(workers, process):
+    session = await workers.expired()
+    ending = asyncio.ensure_future(process.ending.end(session.id, session.began, session, tells=SignedOut.of))
+
+    async def cut_off() -> None:
+        ending.cancel()
+
+    workers.store.before["swap session"] = cut_off
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [type(event) for event in process.world.events] == [SignedOut]
+
+
+async def test_an_end_of_which_nobody_can_say_whether_it_was_one_is_told_of_when_it_is(workers, process):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    with pytest.raises(StoreUnavailable):
+        await process.ending.end(session.id, session.began, session, tells=SignedOut.of)
+    assert process.world.events == []
+    workers.store.fails = set()
+    await process.ending.end(session.id, session.began, session, tells=SignedOut.of)
+    assert [type(event) for event in process.world.events] == [SignedOut]

@@ -15,7 +15,9 @@ from lumin_middleware.errors import (
     OAuthError,
     ServerUnavailable,
     SessionEnded,
+    StoreUnavailable,
 )
+from lumin_middleware.events import RenewalFailed, session_name
 from lumin_middleware.model import Session
 from lumin_middleware.protocol.breaker import CircuitOpen
 from lumin_middleware.sessions.due import Due, due
@@ -396,6 +398,7 @@ async def test_an_open_circuit_costs_no_lease_and_says_nothing_of_the_session(wo
     with pytest.raises(CircuitOpen) as caught:
         await process.renewal.fresh(session)
     assert caught.value.retry_after == 120
+    assert [type(event) for event in process.world.events if isinstance(event, RenewalFailed)] == [RenewalFailed]
     assert not {"take lease", "swap trouble"} & set(workers.steps)
     workers.clock.advance(120)
     assert (await process.renewal.fresh(session)).generation == 1
@@ -418,3 +421,20 @@ async def test_a_circuit_that_is_open_for_a_moment_is_waited_for(workers, proces
     assert (await process.renewal.fresh(session)).generation == 1
     assert 1.0 in process.world.slept
     assert len(workers.server.sent) == 1
+
+
+@pytest.mark.parametrize("trouble", ["server", "store"])
+@pytest.mark.parametrize("lives", [True, False], ids=["lives", "is dead"])
+async def test_a_renewal_that_fails_is_told_of_once_whether_or_not_the_token_lives(workers, process, lives, trouble):
+    session = await (workers.nearly_expired() if lives else workers.expired())
+    if trouble == "server":
+        workers.server.answer = ServerUnavailable("down")
+    else:
+        workers.store.fails = {"get session"}
+    if lives:
+        assert await process.renewal.fresh(session) == session
+    else:
+        with pytest.raises((ServerUnavailable, StoreUnavailable)):
+            await process.renewal.fresh(session)
+    told = [event for event in process.world.events if isinstance(event, RenewalFailed)]
+    assert [(event.session, event.reason) for event in told] == [(session_name(session.id), "renewal_failed")]

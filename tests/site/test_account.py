@@ -10,11 +10,14 @@ from urllib.parse import urlencode
 import pytest
 
 from lumin_middleware.errors import RequestRefused, SessionEnded, StoreUnavailable
+from lumin_middleware.events import EndedByServer, Event, SignedOut, session_name
 from lumin_middleware.model import Response, Session, TokenSet
 from lumin_middleware.protocol.identity import LOGOUT_EVENT
 from lumin_middleware.sessions.index import ENTRIES_LIMIT
 from lumin_middleware.sessions.logins import LIFETIME
 from lumin_middleware.site.account import Account
+from lumin_middleware.site.back_channel import BackChannelLogout
+from lumin_middleware.site.people import People
 from tests.fakes import Process, Workers, id_token, request
 
 
@@ -49,6 +52,12 @@ class Site(Workers):
             return True
         return False
 
+    def told(self) -> list[tuple[type[Event], str, str, str, str]]:
+        """The ends that were told of since this was asked before: which, of which session, whose, why, by whom."""
+        events, self.here.world.events = self.here.world.events, []
+        ends = [event for event in events if isinstance(event, SignedOut | EndedByServer)]
+        return [(type(event), event.session, event.subject, event.reason, event.by) for event in ends]
+
     async def tell(self, **claims: Any) -> int:
         """The server's request; its status."""
         content = {"jti": secrets.token_hex(8), "events": {LOGOUT_EVENT: {}}, "exp": None, "email": None, "sub": None}
@@ -77,6 +86,7 @@ async def test_a_session_that_is_replaced_is_over_its_tokens_are_revoked_and_lis
     assert site.server.revoked == [old.tokens.refresh_token]
     assert [entry.session_id for entry in await site.here.index.entries("sub person-1")] == [new.id]
     assert await site.here.index.entries("sid a") == []
+    assert site.told() == [(SignedOut, session_name(old.id), "person-1", "replaced", "")]
 
 
 async def test_the_newest_tokens_of_a_session_that_is_replaced_are_revoked(site):
@@ -102,6 +112,7 @@ async def test_trouble_with_the_session_before_takes_nothing_back(site, step, ca
     assert not await site.is_over(new)
     assert site.server.revoked == [old.tokens.refresh_token]
     assert "replaced_not_ended" in caplog.text
+    assert site.told() == [], "nobody knows whether it has ended"
 
 
 # --- pushed out ---
@@ -115,8 +126,31 @@ async def test_what_is_pushed_out_of_a_list_is_ended_and_not_forgotten(site):
     assert listed == [session.id for session in all_of_them[2:]]
     if site.config.sessions == "store":  # in cookies nobody but the browser has the tokens
         assert site.server.revoked == [session.tokens.refresh_token for session in over]
+    assert site.told() == [(SignedOut, session_name(each.id), "person-1", "signed_out", "limit") for each in over]
     assert await site.tell(sub="person-1") == 200
     assert all([await site.is_over(session) for session in all_of_them])
+    names = [session_name(session.id) for session in all_of_them[2:]]
+    assert site.told() == [(EndedByServer, name, "person-1", "ended_by_server", "logout token") for name in names]
+
+
+# --- signed out by whoever runs the site ---
+
+
+async def test_who_is_signed_out_by_the_operator_is_told_of_session_by_session(site):
+    sessions = [await site.begin(sub="person@example.com", sid=sid) for sid in ("a", None)]
+    other = await site.begin(sub="person-2")
+    people = People(site.here.parts)
+    assert await people.end_sessions("person@example.com") == 2
+    told = site.told()
+    assert [(kind, name, by) for kind, name, _, _, by in told] == [
+        (SignedOut, session_name(each.id), "operator") for each in sessions
+    ]
+    assert {subject for _, _, subject, _, _ in told} == {SignedOut.of(sessions[0]).subject}
+    assert "@" not in repr(told)
+    await people.forget("person@example.com")
+    assert site.told() == []
+    await people.forget("person-2")
+    assert site.told() == [(SignedOut, session_name(other.id), "person-2", "signed_out", "operator")]
 
 
 # --- named by the server ---
@@ -127,6 +161,9 @@ async def test_a_logout_token_with_both_ends_that_session_and_those_that_know_no
     stranger = await site.begin(sub="person-2")
     assert await site.tell(sid="a", sub="person-1") == 200
     assert [await site.is_over(each) for each in (named, unknown, other, stranger)] == [True, True, False, False]
+    assert [(kind, name, subject) for kind, name, subject, _, _ in site.told()] == [
+        (EndedByServer, session_name(each.id), "person-1") for each in (named, unknown)
+    ]
     assert [entry.session_id for entry in await site.here.index.entries("sid a")] == []
 
 
@@ -146,6 +183,26 @@ async def test_a_logout_token_takes_refresh_tokens_with_it_but_for_offline_ones(
     assert await site.tell(sid="a") == 200
     assert await site.is_over(session)
     assert site.server.revoked == ([session.tokens.refresh_token] if scope == ("openid",) else [])
+
+
+async def test_what_the_server_had_to_say_twice_is_told_of_once(site):
+    """A store that fails in between has it sent again: what has ended by then, has."""
+    sessions = [await site.begin() for _ in range(3)]
+    ended = []
+
+    async def second_fails() -> None:
+        ended.append(True)
+        site.store.before["swap session"] = second_fails
+        if len(ended) == 2:
+            site.store.fails = {"swap session"}
+
+    site.store.before["swap session"] = second_fails
+    with pytest.raises(StoreUnavailable):
+        await BackChannelLogout(site.here.parts)._end({"sub": "person-1", "iat": int(site.clock())})
+    site.store.before.clear()
+    site.store.fails = set()
+    assert await site.tell(sub="person-1", iat=int(site.clock())) == 200
+    assert [name for _, name, _, _, _ in site.told()] == [session_name(each.id) for each in sessions]
 
 
 @pytest.mark.parametrize(("age", "status"), [(0, 200), (300, 200), (359, 200), (361, 400), (86_400, 400), (-61, 400)])

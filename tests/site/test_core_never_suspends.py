@@ -14,6 +14,7 @@ import pytest
 
 from lumin_middleware.config import AuthorizationServer
 from lumin_middleware.errors import LoginRequired, OAuthError, ServerUnavailable, StoreUnavailable
+from lumin_middleware.events import SignedIn, SignedOut
 from lumin_middleware.model import Response, Wanted
 from lumin_middleware.ports import Answer
 from lumin_middleware.protocol.identity import LOGOUT_EVENT
@@ -273,6 +274,10 @@ def test_nobody_is_left_to_take_the_answer(site):
     run(done.undo())
     assert site.server.revoked == [site.server.current]
     assert isinstance(site.go("/page"), Response)
+    signed_in, signed_out = site.world.events
+    assert (type(signed_in), type(signed_out)) == (SignedIn, SignedOut)
+    assert (signed_out.session, signed_out.subject) == (signed_in.session, signed_in.subject)
+    assert signed_out.by == "undone"
 
 
 def test_a_sign_in_that_the_store_does_not_take_leaves_no_tokens(site):

@@ -112,7 +112,18 @@ def _show(found: Explanation, who: str) -> None:
     typer.echo(f"  rule        {found.by}")
     for reading in found.readings:
         typer.echo(f"  reading     {reading}")
+    for line in _answer(found):
+        typer.echo(f"  {line}")
+    for each in found.depends:
+        typer.echo(f"  depends on  {each}")
+
+
+def _answer(found: Explanation) -> list[str]:
+    if found.reason is None:
+        return ["answer      cannot be told from here"]
     answer = "goes on to the application" if found.status is None else f"{found.status}"
-    typer.echo(f"  answer      {answer}{f' to {found.location}' if found.location else ''}")
-    typer.echo(f"  reason      {found.reason.code}: {found.reason.what}")
-    typer.echo(f"  what to do  {found.reason.cure}")
+    return [
+        f"answer      {answer}{f' to {found.location}' if found.location else ''}",
+        f"reason      {found.reason.code}: {found.reason.what}",
+        f"what to do  {found.reason.cure}",
+    ]

@@ -18,6 +18,9 @@ from .errors import ConfigurationError
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 """This machine's own addresses; by name it is `localhost` and whatever ends in `.localhost` (Secure Contexts, 3.1)."""
 
+MAPPED = 96
+"""Bits of an IPv6 address before the IPv4 one that it stands for (RFC 4291, 2.5.5.2)."""
+
 # Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
 # header can talk us into them (RFC 8725, 3.1).
 ID_TOKEN_ALGORITHMS = (
@@ -241,13 +244,23 @@ def api_calls(name: str, value: object) -> tuple[str, ...]:
 def networks(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ConfigurationError(name, f"{value!r} must be a list of networks, such as ['127.0.0.1', '10.0.0.0/8']")
-    listed = tuple(value)
-    for item in listed:
-        try:
-            ip_network(item if isinstance(item, str) else "")
-        except ValueError as error:
-            raise ConfigurationError(name, f"{item!r} is no IP address or network: {error}") from None
-    return listed
+    return tuple(_network(name, item) for item in value)
+
+
+def _network(name: str, item: object) -> str:
+    """A network as peers are compared with it: an IPv4 one that is written as IPv6 (RFC 4291, 2.5.5.2) as IPv4."""
+    try:
+        network = ip_network(item if isinstance(item, str) else "")
+    except ValueError as error:
+        raise ConfigurationError(name, f"{item!r} is no IP address or network: {error}") from None
+    if "%" in str(item):
+        raise ConfigurationError(
+            name, f"{item!r} names an interface, which is not looked at; leave out '%' and its name"
+        )
+    if network.version == 6 and (mapped := network.network_address.ipv4_mapped) and network.prefixlen >= MAPPED:
+        network = ip_network((mapped, network.prefixlen - MAPPED))
+        return str(network if network.prefixlen < network.max_prefixlen else mapped)
+    return str(item)
 
 
 # At least six characters, and written as people write: a random key holds one by chance in some 500 million.

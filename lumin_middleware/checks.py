@@ -18,9 +18,6 @@ from .errors import ConfigurationError
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 """This machine's own addresses; by name it is `localhost` and whatever ends in `.localhost` (Secure Contexts, 3.1)."""
 
-MAPPED = 96
-"""Bits of an IPv6 address before the IPv4 one that it stands for (RFC 4291, 2.5.5.2)."""
-
 # Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
 # header can talk us into them (RFC 8725, 3.1).
 ID_TOKEN_ALGORITHMS = (
@@ -254,13 +251,11 @@ def _network(name: str, item: object) -> str:
     except ValueError as error:
         raise ConfigurationError(name, f"{item!r} is no IP address or network: {error}") from None
     if "%" in str(item):
-        raise ConfigurationError(
-            name, f"{item!r} names an interface, which is not looked at; leave out '%' and its name"
-        )
-    if network.version == 6 and (mapped := network.network_address.ipv4_mapped) and network.prefixlen >= MAPPED:
-        network = ip_network((mapped, network.prefixlen - MAPPED))
-        return str(network if network.prefixlen < network.max_prefixlen else mapped)
-    return str(item)
+        raise ConfigurationError(name, f"{item!r} names an interface, which nobody compares; leave it out")
+    mapped = network.network_address.ipv4_mapped if network.version == 6 else None
+    if mapped is None or network.prefixlen < 96:
+        return str(item)
+    return str(mapped if network.prefixlen == 128 else ip_network((mapped, network.prefixlen - 96)))
 
 
 # At least six characters, and written as people write: a random key holds one by chance in some 500 million.

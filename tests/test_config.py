@@ -53,6 +53,13 @@ def test_what_does_not_fit_together_is_told_at_once():
     assert [name for name, _ in error.problems] == ["idle_timeout", "verify_access_token", "app_url", "logo"]
 
 
+def test_a_short_session_needs_no_idle_time_and_has_none():
+    settings = config(absolute_timeout=3600)
+    assert dataclasses.replace(settings, absolute_timeout=604_800) == config()
+    assert config(idle_timeout=3600, absolute_timeout=3600).idle_timeout == 3600
+    assert refused(idle_timeout=3601, absolute_timeout=3600).field == "idle_timeout"
+
+
 @pytest.mark.parametrize("uri", [REDIRECT_URI, "https://app.example.com/callback", "https://app.example.com/a/b/cb/"])
 @pytest.mark.parametrize("written", ["{}", "{}?x=1", "{}#top", "{}/", "/x/..{}", "/.{}", "/%2e{}", "/%2E%2E{}"])
 @pytest.mark.parametrize("name", ["after_login", "after_logout"])
@@ -207,11 +214,27 @@ def test_a_url_that_is_none_is_refused_by_name(field, url):
         "https://app.example.com/auth/../callback",
         "https://app.example.com//callback",
         "https://app.example.com/auth/call*back",
+        "https://app.example.com/auth/*",
+        "https://app.example.com/*",
         "https://app.example.com/auth;v=1/callback",
     ],
 )
 def test_a_redirect_uri_without_a_plain_path_of_its_own_is_refused(uri):
     assert refused(redirect_uri=uri).field == "redirect_uri"
+
+
+@pytest.mark.parametrize(
+    "query", ["code=1", "x=1&state=", "%73tate=1", "error=x", "iss=y", "scope=z", "x=1&x=2", "x=%ff"]
+)
+def test_a_redirect_uri_has_nothing_in_its_query_that_would_come_twice_or_cannot_be_read(query):
+    """`oauth.parameters` would refuse each callback."""
+    error = refused(redirect_uri=f"{REDIRECT_URI}?{query}")
+    assert error.field == "redirect_uri"
+    assert "leave it out" in error.problem
+
+
+def test_a_star_in_a_redirect_uri_is_named():
+    assert "use another name" in refused(redirect_uri="https://app.example.com/auth/*").problem
 
 
 def test_only_the_redirect_uris_may_have_a_query():

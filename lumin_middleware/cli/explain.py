@@ -48,7 +48,9 @@ def explain(
 ) -> None:
     """Say what would become of a request, and why.
 
-    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server is asked, and nothing is sent.
+    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server and no store is asked, and nothing
+    is sent; where an answer depends on them, that is said.
+
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here

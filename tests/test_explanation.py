@@ -190,7 +190,7 @@ async def test_what_is_said_without_reservation_is_what_the_middleware_does(lumi
             made = (traced[1], status, traced[3])
             assert found.reason is not None
             assert (found.reason.code, found.status, found.by) == made, (method, target, state, headers)
-            if "that https://" not in found.location.replace("http:", "https:"):
+            if not found.location.endswith(" names"):  # an endpoint of which only the server's document knows
                 assert (answer.header("location") or "").partition("?")[0] == found.location
     await site.aclose()
     assert all(() in depends for depends in told.values())  # for each there are requests of which all can be told

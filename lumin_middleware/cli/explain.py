@@ -48,8 +48,8 @@ def explain(
 ) -> None:
     """Say what would become of a request, and why.
 
-    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server and no store is asked, and nothing
-    is sent; where an answer depends on them, that is said.
+    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server and no store is asked, and
+    nothing is sent; where the answer depends on them, that is said.
 
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """

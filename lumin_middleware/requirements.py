@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from . import checks, texts
 from .authorization_server import AuthorizationServer
@@ -38,7 +38,7 @@ ROUTES = (
 
 _YEAR = 31_536_000.0
 
-ANSWERED = {"code", "state", "scope", "iss", "session_state", "error", "error_description", "error_uri", "error_hint"}
+ANSWERED = ("code", "state", "scope", "iss", "session_state", "error", "error_description", "error_uri", "error_hint")
 """What a server adds to the redirect URI (RFC 6749, 4.1.2; RFC 9207, 2; OpenID Connect Session Management 1.0, 2)."""
 
 SECONDS = {
@@ -110,17 +110,7 @@ def _redirect_uri(name: str, value: object) -> None:
     if (last := parts.path.rstrip("/").rpartition("/")[2]) in (*ROUTES, "*"):
         what = "stands for many addresses" if last == "*" else "is a route of ours"
         raise ConfigurationError(name, f"ends in {last!r}, which {what}; use another name")
-    _query_of_callback(name, parts.query)
-
-
-def _query_of_callback(name: str, query: str) -> None:
-    """What the server adds comes beside it, and a callback that says something twice is refused (RFC 6749, 3.1)."""
-    try:
-        found = [each for each, _ in parse_qsl(query, keep_blank_values=True, errors="strict")]
-    except ValueError:
-        raise ConfigurationError(name, "has a query that cannot be read; leave it out") from None
-    if twice := [each for each in found if each in ANSWERED or found.count(each) > 1]:
-        raise ConfigurationError(name, f"has {twice[0]!r} in its query, which would come twice; leave it out")
+    checks.query(name, parts.query, ANSWERED)  # a callback that says something twice is refused
 
 
 def _scope(name: str, value: object) -> None:

@@ -9,15 +9,19 @@ import itertools
 import pydoc
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 import ada_url
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lumin_middleware.authorization_server import REQUESTED
 from lumin_middleware.checks import ID_TOKEN_ALGORITHMS, Secret
 from lumin_middleware.config import CLAIMS, LUMIN, SETTINGS, AuthorizationServer, LuminConfig
 from lumin_middleware.errors import ConfigurationError
+from lumin_middleware.model import Errand, Transaction
+from lumin_middleware.protocol.oauth import authorization_request, parameters
 from lumin_middleware.requirements import ROUTES
 from lumin_middleware.site.relying_party import RelyingParty
 from tests.fakes import (
@@ -609,6 +613,21 @@ def test_a_wrong_endpoint_is_refused_by_name(name):
     with pytest.raises(ConfigurationError) as raised:
         AuthorizationServer(issuer="https://a.example", discovery=True, **{name: "http://a.example/x"})
     assert raised.value.field == f"server.{name}"
+
+
+@pytest.mark.parametrize("name", ["response_type", "client_id", "redirect_uri", "scope", "state", "nonce"])
+def test_an_endpoint_has_nothing_in_its_query_that_we_say(name):
+    """Which of the two a server takes nobody knows."""
+    endpoint = f"https://a.example/auth?tenant=1&{name}=x"
+    with pytest.raises(ConfigurationError, match=f"'{name}' in its query") as raised:
+        AuthorizationServer(issuer="https://a.example", discovery=True, authorization_endpoint=endpoint)
+    assert raised.value.field == "server.authorization_endpoint"
+
+
+def test_what_we_say_to_an_endpoint_is_known():
+    transaction = Transaction("state", "nonce", "v" * 43, Errand("/", "openid"))
+    location = authorization_request(config(), config().server, transaction, {})
+    assert set(parameters(urlsplit(location).query)) == set(REQUESTED)
 
 
 def test_an_endpoint_may_have_a_query_and_an_issuer_may_not():

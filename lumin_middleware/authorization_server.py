@@ -13,6 +13,13 @@ _ENDPOINT = re.compile(r"/(?:oauth2/(?:auth|token|revoke|sessions/logout)|\.well
 """How an address of Hydra's ends that is not its base."""
 
 
+REQUESTED = (
+    *("response_type", "client_id", "redirect_uri", "scope", "state"),
+    *("nonce", "code_challenge", "code_challenge_method"),
+)
+"""What is added to an authorization endpoint (RFC 6749, 4.1.1; RFC 7636, 4.3; OpenID Connect Core 1.0, 3.1.2.1)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuthorizationServer:
     """An OAuth 2.0 authorization server, in the words of its metadata (RFC 8414, section 2).
@@ -48,7 +55,9 @@ class AuthorizationServer:
             checks.url("server.base", self.base)
         for name in self.ENDPOINTS:
             if (endpoint := getattr(self, name)) is not None:
-                checks.url(f"server.{name}", endpoint, query=True)
+                parts = checks.url(f"server.{name}", endpoint, query=True)
+                if name == "authorization_endpoint":
+                    checks.query(f"server.{name}", parts.query, REQUESTED)
         if not self.discovery and not (self.authorization_endpoint and self.token_endpoint):
             raise ConfigurationError(
                 "server",

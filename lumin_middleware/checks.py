@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address, ip_network
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from .errors import ConfigurationError
 
@@ -71,6 +71,16 @@ def url(name: str, value: object, *, query: bool = False) -> SplitResult:
     if not re.fullmatch(r"[\x21-\x5B\x5D-\x7E]+", value):
         raise ConfigurationError(name, "holds a space, a backslash or a character that is not ASCII; percent-encode it")
     return parts
+
+
+def query(name: str, text: str, added: Sequence[str]) -> None:
+    """The query of a URL to which parameters are `added`: none may come twice (RFC 6749, 3.1)."""
+    try:
+        found = [each for each, _ in parse_qsl(text, keep_blank_values=True, errors="strict")]
+    except ValueError:
+        raise ConfigurationError(name, "has a query that cannot be read; leave it out") from None
+    if twice := [each for each in found if each in added or found.count(each) > 1]:
+        raise ConfigurationError(name, f"has {twice[0]!r} in its query, which would come twice; leave it out")
 
 
 def is_loopback(host: str) -> bool:
@@ -241,35 +251,28 @@ def api_calls(name: str, value: object) -> tuple[str, ...]:
 def networks(name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise ConfigurationError(name, f"{value!r} must be a list of networks, such as ['127.0.0.1', '10.0.0.0/8']")
-    listed = tuple(value)
-    for item in listed:
-        try:
-            ip_network(item if isinstance(item, str) else "")
-        except ValueError as error:
-            raise ConfigurationError(name, f"{item!r} is no IP address or network: {error}") from None
-    return listed
+    return tuple(_network(name, item) for item in value)
+
+
+def _network(name: str, item: object) -> str:
+    """A network as peers are compared with it: an IPv4 one that is written as IPv6 (RFC 4291, 2.5.5.2) as IPv4."""
+    try:
+        network = ip_network(item if isinstance(item, str) else "")
+    except ValueError as error:
+        raise ConfigurationError(name, f"{item!r} is no IP address or network: {error}") from None
+    if "%" in str(item):
+        raise ConfigurationError(name, f"{item!r} names an interface, which nobody compares; leave it out")
+    mapped = network.network_address.ipv4_mapped if network.version == 6 else None
+    if mapped is None or network.prefixlen < 96:
+        return str(item)
+    return str(mapped if network.prefixlen == 128 else ip_network((mapped, network.prefixlen - 96)))
 
 
 # At least six characters, and written as people write: a random key holds one by chance in some 500 million.
 TELLTALE_WORDS = (
-    "secret",
-    "password",
-    "passphrase",
-    "changeme",
-    "change-me",
-    "change_me",
-    "example",
-    "replace",
-    "your-key",
-    "your_key",
-    "placeholder",
-    "insecure",
-    "default",
-    "generate",
-    "insert",
-    "sample",
-    "random",
-    "xxxxxx",
+    *("secret", "password", "passphrase", "changeme", "change-me", "change_me", "example"),
+    *("replace", "your-key", "your_key", "placeholder", "insecure", "default", "generate"),
+    *("insert", "sample", "random", "xxxxxx"),
 )
 
 PUBLISHED = (b"8Zb0q1-lsk3IwTzX7mD5vUe9NcRfyGPhJa2LoQ4xWtM",)

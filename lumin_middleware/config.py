@@ -96,8 +96,8 @@ class LuminConfig:
     """How long ago, in seconds, people may have signed in at Lumin at most to pass: `{"/pay/*": 300}`. Paths as in
     `required_scopes`. The ID token's `auth_time` says when, or where it has none the sign-in here does.
     """
-    idle_timeout: float = 86_400
-    """A session that is not used for this long is over. Default: a day."""
+    idle_timeout: float = requirements.IDLE_TIMEOUT
+    """A session that is not used for this long is over. Default: a day, or `absolute_timeout` where that is shorter."""
     absolute_timeout: float = 604_800
     """No session lives longer than this. Default: a week."""
     grant_lifetime: float | None = None

@@ -134,9 +134,9 @@ REQUIRED = ("LUMIN_CLIENT_ID", "LUMIN_CLIENT_SECRET", "LUMIN_REDIRECT_URI", "LUM
 _ENDINGS = {
     ending.removeprefix(PREFIX): meant
     for name, (setting, _) in ENVIRONMENT.items()
-    for ending, meant in ((setting.upper(), name), (name, name), (f"{name}_FILE", f"{name}_FILE"))
+    for ending, meant in ((setting.upper(), name), (name, name))
 }
-"""What may stand behind `LUMIN_`, or be meant by what does: the variables, their files, the settings' own names."""
+"""What may stand behind `LUMIN_`, or be meant by what does: the variables, and the settings' own names."""
 
 
 def variable(setting: str) -> str | None:
@@ -151,7 +151,9 @@ def variable(setting: str) -> str | None:
 def read(environ: Mapping[str, str] | None = None) -> tuple[dict[str, object], list[tuple[str, str]]]:
     """The settings that stand in `environ`, by default the process's, and what is wrong with the others, by setting.
 
-    Empty variables count as unset. What the settings must be besides is looked at by `requirements`.
+    Empty variables count as unset: templates and Compose files write one for what nobody gave. A list or a table that
+    is not empty and holds nothing is none that anybody meant, and `required_scopes` would be gone without a word. What
+    the settings must be besides is looked at by `requirements`.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, object] = {}
@@ -160,7 +162,9 @@ def read(environ: Mapping[str, str] | None = None) -> tuple[dict[str, object], l
         try:
             text = _text(environ, name)
             if text is not None:
-                values[setting] = reader(text)
+                values[setting] = found = reader(text)
+                if isinstance(found, list | dict) and not found:
+                    raise ValueError(f"{name} is set and names nothing; leave it out, if nothing is meant")
             elif name in REQUIRED:
                 wrong.append((setting, f"{name} is not set"))
         except ConfigurationError as error:
@@ -213,11 +217,30 @@ def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
         ending = name.removeprefix(PREFIX)
         if ending == name or name.removesuffix("_FILE") in ENVIRONMENT:
             continue
-        like = next(iter(difflib.get_close_matches(ending.upper(), _ENDINGS, 1, LIKE)), "")
-        meant = _ENDINGS.get(like, "")
+        meant, likeness = _meant(ending.upper())
         hint = f" (do you mean {meant}?)" if meant else ""
-        if like and difflib.SequenceMatcher(None, ending.upper(), like).ratio() >= MISSPELT:
+        if likeness >= MISSPELT:
             found.append((meant.removesuffix("_FILE"), f"{name} is no setting{hint}"))
         else:
             say("unknown_variable", variable=name, hint=hint.strip(" ()"))
     return found
+
+
+def _meant(ending: str) -> tuple[str, float]:
+    """The variable that is most like one with this ending, and how like it is; none where nothing is worth naming."""
+    stem, _, last = ending.rpartition("_")
+    file = "_FILE" if stem and _ratio(last, "FILE") >= MISSPELT else ""
+    ending = stem if file else ending
+    like = max(_ENDINGS, key=lambda each: _likeness(ending, each))
+    likeness = _likeness(ending, like)
+    return (_ENDINGS[like] + file, likeness) if likeness >= LIKE else ("", 0.0)
+
+
+def _likeness(one: str, other: str) -> float:
+    """How like two names are, in whichever order their words stand."""
+    ordered = ("_".join(sorted(name.split("_"))) for name in (one, other))
+    return max(_ratio(one, other), _ratio(*ordered))
+
+
+def _ratio(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one, other).ratio()

@@ -1,28 +1,33 @@
 """What would become of a request, and why: the site decides as it does when it runs, and asks nobody.
 
 The relying party here is the one that the edges ask; only its world is another. Its store is empty, its authorization
-server never answers, and whoever is signed in was made up a moment ago.
+server never answers, and whoever is signed in was made up a moment ago. Both remember what they were asked: on that an
+explanation depends then, and says so, or cannot be given. The rest is so as long as store and server work.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from .config import AuthorizationServer, LuminConfig
-from .errors import ServerUnavailable
+from .errors import LuminError, ServerUnavailable
 from .events import Event
 from .model import AuthorizationCode, Request, Session, TokenSet
 from .ports import Answer, run
+from .protocol.metadata import WELL_KNOWN
 from .reasons import REASONS, Reason
 from .runtime.event_loop import DirectStore
 from .runtime.scopes import read
 from .runtime.telemetry import Silent
+from .sessions.cookies import Jar
+from .sessions.opened import Opened
 from .site.relying_party import RelyingParty
 from .site.visit import Visit
 from .stores import MemoryStore
@@ -31,6 +36,24 @@ T = TypeVar("T")
 
 LIFETIME = 3600.0
 """Seconds that the made-up session's access token lives: long enough that nothing is to be renewed."""
+
+
+DISCOVERED = "https://discovered.invalid/"
+"""Where the endpoints are that only the server's own document names (RFC 2606, 2: nothing ever is)."""
+
+# --- what an explanation may depend on ------------------------------------------------------------------
+
+HANDLE = (
+    "the store: the cookie is a handle. With its session the rule decides, as with --as; without it nobody is signed in"
+)
+ENDED = "the store: it may know that the session of the cookie has ended, or has newer tokens"
+SIGN_IN = "the store: it knows what has become of this sign-in"
+RENEWAL = (
+    "the server: the session's token is due. Where it is renewed the rule decides, as with --as; where that is refused,"
+    " nobody is signed in; in trouble the token serves until it ends, and then the answer is 503"
+)
+SERVER = "the server: it is asked before anything is answered"
+BODY = "the body: this is what becomes of a request whose body is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +69,10 @@ class Explanation:
     status: int | None
     location: str
     """Where it is redirected to, without what is random."""
-    reason: Reason
+    reason: Reason | None
+    """None where it cannot be told here what becomes of the request."""
+    depends: tuple[str, ...] = ()
+    """On what else it depends that was not asked; without any, this is what the site does."""
 
 
 def explain(
@@ -65,8 +91,9 @@ def explain(
     `mount` is the prefix below which another application serves this one. `scope` are the scopes of somebody who is
     signed in; None: nobody is but whom a `Cookie` among the `headers` names.
     """
-    party = RelyingParty(_offline(config), Nowhere(config, clock))
-    return run(_explain(party, _scope(method, target, headers, peer, mount), scope))
+    world = Nowhere(config, clock)
+    party = RelyingParty(dataclasses.replace(config, on_event=None), world)
+    return run(_explain(party, world, _scope(method, target, headers, peer, mount), scope))
 
 
 def unseen(method: str, target: str, prefixes: Sequence[str]) -> Explanation:
@@ -75,27 +102,53 @@ def unseen(method: str, target: str, prefixes: Sequence[str]) -> Explanation:
     return Explanation(method, target.partition("?")[0], by, (), None, "", REASONS["passed"])
 
 
-async def _explain(party: RelyingParty, asked: dict[str, Any], scope: Sequence[str] | None) -> Explanation:
+async def _explain(
+    party: RelyingParty, world: Nowhere, asked: dict[str, Any], scope: Sequence[str] | None
+) -> Explanation:
+    brought = party.parts.cookies.jar(_request(party.config, asked, world).cookie)
     if scope is not None:
-        cookie = await _signed_in(party, scope, party.parts.world.clock())
+        cookie = await _signed_in(party, scope, world.clock())
         asked["headers"].append((b"cookie", cookie.encode()))
-    request = _request(party.config, asked)
+    request = _request(party.config, asked, world)
     outcome = await party.handle(request)
-    by, readings = party.by(request), party.readings(request)
-    if isinstance(outcome, Visit):
-        return Explanation(request.method, request.path, by, readings, None, "", REASONS["passed"])
-    location = dict(outcome.headers).get("Location", "")
-    return Explanation(
-        request.method, request.path, by, readings, outcome.status, location.partition("?")[0], REASONS[outcome.reason]
+    found = Explanation(
+        request.method, request.path, party.by(request), party.readings(request), None, "", REASONS["passed"]
     )
+    if not isinstance(outcome, Visit):
+        location = _located(dict(outcome.headers).get("Location", "").partition("?")[0], world)
+        found = dataclasses.replace(found, status=outcome.status, location=location, reason=REASONS[outcome.reason])
+    return await _reserved(found, party, world, brought)
 
 
-def _offline(config: LuminConfig) -> LuminConfig:
-    """The settings, without a question to the server: where its endpoints are is not the question here."""
-    if not config.server.discovery:
-        return dataclasses.replace(config, on_event=None)
-    known = AuthorizationServer.at(config.server.issuer.rstrip("/"), issuer=config.server.issuer)
-    return dataclasses.replace(config, server=known, on_event=None)
+def _located(location: str, world: Nowhere) -> str:
+    if not location.startswith(DISCOVERED):
+        return location
+    return f"the {location.removeprefix(DISCOVERED)} that {world.document} names"
+
+
+async def _reserved(found: Explanation, party: RelyingParty, world: Nowhere, brought: Jar[Opened]) -> Explanation:
+    """The same with what it depends on; without an outcome where that decides it."""
+    asked, untold, depends = frozenset(world.asked), [], []
+    if "refresh" in asked:
+        untold.append(RENEWAL)
+    elif asked & {"redeem", "fetch"}:
+        untold.append(SERVER)
+    if "store" in asked and brought.ours:  # of whom the request says nothing, the store knows nothing
+        with suppress(LuminError):
+            await party.parts.sessions.load(brought)
+        if brought.opened is None:
+            untold.append(SIGN_IN)
+        elif brought.opened.session is None:
+            untold.append(HANDLE)
+        else:
+            depends.append(ENDED)
+    if "document" in asked:
+        depends.append(f"the server: it is asked for {world.document}, which names its endpoints")
+    if "body" in asked:
+        depends.append(BODY)
+    if untold:
+        return dataclasses.replace(found, status=None, location="", reason=None, depends=(*untold, *depends))
+    return dataclasses.replace(found, depends=tuple(depends))
 
 
 def _scope(method: str, target: str, headers: Sequence[tuple[str, str]], peer: str, mount: str) -> dict[str, Any]:
@@ -112,21 +165,20 @@ def _scope(method: str, target: str, headers: Sequence[tuple[str, str]], peer: s
     }
 
 
-def _request(config: LuminConfig, scope: dict[str, Any]) -> Request:
+def _request(config: LuminConfig, scope: dict[str, Any], world: Nowhere) -> Request:
     async def receive() -> Mapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    request = read(scope, receive, config.callback_path)  # type: ignore[arg-type]
-    return dataclasses.replace(request, body=_no_body)
+    async def body() -> bytes:
+        world.asked.add("body")
+        return b""
+
+    return dataclasses.replace(read(scope, receive, config.callback_path), body=body)  # type: ignore[arg-type]
 
 
 def _raw(text: str) -> bytes:
     """What a terminal gave, as it gave it: browsers send text in headers as UTF-8, too."""
     return text.encode("utf-8", "surrogateescape")
-
-
-async def _no_body() -> bytes:
-    return b""
 
 
 async def _signed_in(party: RelyingParty, scope: Sequence[str], now: float) -> str:
@@ -140,28 +192,61 @@ async def _signed_in(party: RelyingParty, scope: Sequence[str], now: float) -> s
     return "; ".join(line.partition(";")[0] for line in lines)
 
 
+class _Empty(DirectStore):
+    """A store that remembers whether it was asked for anything that it does not have."""
+
+    def __init__(self, config: LuminConfig, clock: Callable[[], float], asked: set[str]) -> None:
+        super().__init__(MemoryStore(clock=clock), config.fingerprint)
+        self._asked = asked
+
+    async def get(self, key: str) -> bytes | None:
+        found = await super().get(key)
+        if found is None:
+            self._asked.add("store")
+        return found
+
+
 class _Silent:
-    """`ports.Exchange` of a server that nobody asks."""
+    """`ports.Exchange` of a server that nobody asks: it remembers for what it would have been.
+
+    Only its own document it has, with the endpoints at `DISCOVERED`: those that the settings give count more.
+    """
+
+    def __init__(self, document: str, issuer: str, asked: set[str]) -> None:
+        self._document = document
+        self._issuer = issuer
+        self._asked = asked
 
     async def redeem(self, token_endpoint: str, code: AuthorizationCode) -> Mapping[str, Any]:
-        raise ServerUnavailable("nobody is asked here", sent=False)
+        raise self._nobody("redeem")
 
     async def refresh(self, token_endpoint: str, refresh_token: str) -> Mapping[str, Any]:
-        raise ServerUnavailable("nobody is asked here", sent=False)
+        raise self._nobody("refresh")
 
     async def revoke(self, revocation_endpoint: str, token: str) -> None:
-        raise ServerUnavailable("nobody is asked here", sent=False)
+        """Nothing depends on it."""
 
     async def fetch(self, url: str, access_token: str | None = None) -> Answer:
-        raise ServerUnavailable("nobody is asked here", sent=False)
+        if url != self._document:
+            raise self._nobody("fetch")
+        self._asked.add("document")
+        endpoints = {name: f"{DISCOVERED}{name}" for name in AuthorizationServer.ENDPOINTS}
+        return Answer(200, "application/json", json.dumps({"issuer": self._issuer, **endpoints}).encode())
+
+    def _nobody(self, what: str) -> ServerUnavailable:
+        self._asked.add(what)
+        return ServerUnavailable("nobody is asked here", sent=False)
 
 
 class Nowhere:
-    """`ports.World` in which nothing is kept, and nobody answers."""
+    """`ports.World` in which nothing is kept, and nobody answers. `asked` is what somebody would have been asked."""
 
     def __init__(self, config: LuminConfig, clock: Callable[[], float]) -> None:
-        self.store = DirectStore(MemoryStore(clock=clock), config.fingerprint)
-        self.exchange = _Silent()
+        server = config.server
+        self.asked: set[str] = set()
+        self.document = f"{server.issuer.removesuffix('/')}{WELL_KNOWN}" if server.discovery else ""
+        self.store = _Empty(config, clock, self.asked)
+        self.exchange = _Silent(self.document, server.issuer, self.asked)
         self.clock = clock
         self.telemetry = Silent()
 

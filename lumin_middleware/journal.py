@@ -23,7 +23,13 @@ LIMIT = 500
 
 # Whole runs are found first and looked into then: whatever a stranger sends, the time grows with its length alone.
 _WORD = re.compile(r"[^\s/=&?<>\"(),;]+")
-_ADDRESS = re.compile(r".(?:@|%40)[^\s/=&?<>\"'(),;]", re.IGNORECASE)
+_AT = r"(?:@|%(?:25)*40|\\u0040)"  # encoded as often as there were hands that it went through
+_ADDRESS = re.compile(rf".{_AT}[^\s/=&?<>\"'(),;]", re.IGNORECASE)
+_QUOTED = re.compile(rf"""(?:"[^"]*"|\([^()]*\)){_AT}[^\s/=&?<>"'(),;]*""", re.IGNORECASE)
+"""An address whose name stands in quotes, and may hold anything, or ends in a comment (RFC 5322, 3.4.1)."""
+
+_METHOD = re.compile("[A-Z-]{1,20}")
+"""Methods that are registered look like this (IANA, HTTP Method Registry); any other word may be anything."""
 
 # Long runs with digits and letters of both cases, or of nothing but hexadecimal digits: what random bytes look like,
 # and nothing that is written by hand. Client ids are UUIDs, and no secret is.
@@ -44,7 +50,7 @@ def shown(value: object) -> str:
     """A particular as a line may hold it: quoted where it is text, without what may be a secret or an address."""
     if isinstance(value, int | float):
         return str(value)
-    text = _RUN.sub(_no_secret, _WORD.sub(_no_address, str(value)))
+    text = _RUN.sub(_no_secret, _WORD.sub(_no_address, _QUOTED.sub("…@…", str(value))))
     return repr(text if len(text) <= LIMIT else f"{text[:LIMIT]}…")
 
 
@@ -75,7 +81,8 @@ def is_detailed() -> bool:
 def trace(code: str, method: str, path: str, status: int | None, by: str, more: str) -> None:
     """The line of a request: what became of it, why, and which rule that is by."""
     end = "went on to the application" if status is None else f"was answered {status}"
-    words = f"{code}: {method} {shown(path)} {end}; rule: {by}"
+    verb = method if _METHOD.fullmatch(method) else shown(method)
+    words = f"{code}: {verb} {shown(path)} {end}; rule: {by}"
     logger.debug("%s", f"{words}; {more}" if more else words)
 
 

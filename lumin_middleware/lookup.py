@@ -108,12 +108,16 @@ def _fastapi_scheme() -> inspect.Parameter:
     from fastapi.security.base import SecurityBase
 
     class SignedIn(SecurityBase):
-        """The session's cookie, as OpenAPI describes it. The middleware has looked at it already."""
+        """The session's cookie, as OpenAPI describes it. The middleware has looked at it already.
+
+        A dependency is there before any settings are, and whichever site's they are, so the name is theirs in part.
+        """
 
         scheme_name = "Lumin"
         model = APIKey(
-            name="__Host-lumin",
-            description="The session of somebody who signed in with Lumin at `login`, which sets the cookie.",
+            name="__Host-lumin-*",
+            description="The session of somebody who signed in with Lumin at `login`, which sets the cookie. The star"
+            " stands for six letters of this site. `cookie_name` names it otherwise; on http it has no `__Host-`.",
             **{"in": APIKeyIn.cookie},  # type: ignore[arg-type]
         )
 

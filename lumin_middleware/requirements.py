@@ -38,6 +38,9 @@ ROUTES = (
 
 _YEAR = 31_536_000.0
 
+ANSWERED = ("code", "state", "scope", "iss", "session_state", "error", "error_description", "error_uri", "error_hint")
+"""What a server adds to the redirect URI (RFC 6749, 4.1.2; RFC 9207, 2; OpenID Connect Session Management 1.0, 2)."""
+
 SECONDS = {
     "required_auth_age": (60.0, 86_400.0),
     "idle_timeout": (60.0, _YEAR),
@@ -48,6 +51,9 @@ SECONDS = {
     "api_timeout": (0.1, 3600.0),
 }
 """The least and the most of each time."""
+
+IDLE_TIMEOUT = 86_400
+"""The default of `idle_timeout`. It alone may be longer than `absolute_timeout`, which then ends a session sooner."""
 
 LINE_LIMIT = 80
 """Characters of a name at the head of a page: two lines of a phone."""
@@ -96,17 +102,15 @@ def _credential(name: str, value: object) -> checks.Secret:
     return checks.Secret(value)
 
 
-def _secret_keys(name: str, value: object) -> tuple[bytes, ...]:
-    return checks.secret_keys(value)
-
-
 def _redirect_uri(name: str, value: object) -> None:
     parts = checks.url(name, value, query=True)
     if not parts.path.strip("/"):
         raise ConfigurationError(name, f"{value!r} needs a path of its own, such as /auth/callback")
     checks.pattern(name, parts.path)
-    if (last := parts.path.rstrip("/").rpartition("/")[2]) in ROUTES:
-        raise ConfigurationError(name, f"ends in {last!r}, which is a route of ours; use another name")
+    if (last := parts.path.rstrip("/").rpartition("/")[2]) in (*ROUTES, "*"):
+        what = "stands for many addresses" if last == "*" else "is a route of ours"
+        raise ConfigurationError(name, f"ends in {last!r}, which {what}; use another name")
+    checks.query(name, parts.query, ANSWERED)  # a callback that says something twice is refused
 
 
 def _scope(name: str, value: object) -> None:
@@ -216,7 +220,7 @@ _EACH: dict[str, Check] = {
     "client_id": checks.credential,
     "client_secret": _credential,
     "redirect_uri": _redirect_uri,
-    "secret_key": _secret_keys,
+    "secret_key": lambda _, value: checks.secret_keys(value),
     "scope": _scope,
     "server": _server,
     "api_url": _url,
@@ -275,7 +279,11 @@ def _leads_to_a_page(config: Any, path: str | None, *ours: str) -> bool:
 
 
 _TOGETHER: tuple[tuple[str, Callable[[Any], object], str], ...] = (
-    ("idle_timeout", lambda its: its.idle_timeout <= its.absolute_timeout, "must not be longer than absolute_timeout"),
+    (
+        "idle_timeout",
+        lambda its: its.idle_timeout in (IDLE_TIMEOUT, min(its.idle_timeout, its.absolute_timeout)),
+        "must not be longer than absolute_timeout",
+    ),
     (
         "after_login",
         lambda its: _leads_to_a_page(its, its.after_login),

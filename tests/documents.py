@@ -79,7 +79,8 @@ in the log.
 
 In a variable a list stands between commas (or spaces, but for `LUMIN_API_PROXY`), yes or no is `true`, `yes`, `on`, `1`
 or `false`, `no`, `off`, `0`, a number is written as `30` or `0.5`, and what belongs to paths as
-`/sign/*=sign:requests, /templates/*=templates`.
+`/sign/*=sign:requests, /templates/*=templates`. An empty variable counts as unset, as templates and Compose files leave
+one; a list of commas and spaces alone is refused.
 
 | setting | variable | default | unit |
 |---|---|---|---|
@@ -97,7 +98,10 @@ _UNITS = {
     "at": "a URL",
     "str": "text",
 }
-"""By what reads the text of a variable; a setting that has none is a function."""
+"""By what reads the text of a variable."""
+
+_OTHERS = {"texts": "languages and their texts", "pages": "a function", "on_event": "a function"}
+"""Of settings that no text can give."""
 
 
 def settings() -> str:
@@ -106,7 +110,7 @@ def settings() -> str:
     texts = field_texts(LuminConfig)
     rows, sections = [], []
     for field in dataclasses.fields(LuminConfig):
-        variable, unit = variables.get(field.name, ("-", "a function"))
+        variable, unit = variables.get(field.name) or ("-", _OTHERS[field.name])
         rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
         least, most = (f"{each:.15g}" for each in SECONDS.get(field.name, (0, 0)))
         bounds = f" From {least} to {most} seconds." if field.name in SECONDS else ""

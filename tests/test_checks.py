@@ -136,6 +136,27 @@ def test_a_list_is_read_once_and_kept_in_its_order(check, items):
         assert isinstance(taken(check, wrong), ConfigurationError)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("::FFFF:7f00:1", "127.0.0.1"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+        ("fe80::/10", "fe80::/10"),
+    ],
+)
+def test_a_network_is_read_as_peers_are_compared_with_it(written, read):
+    """A socket for both kinds shows an IPv4 peer as `::ffff:…`, and its operator names what he sees."""
+    assert checks.networks("field", [written]) == (read,)
+
+
+def test_a_network_names_no_interface():
+    with pytest.raises(ConfigurationError, match="leave it out"):
+        checks.networks("field", ["fe80::1%eth0"])
+
+
 # --- the rest -------------------------------------------------------------------------------------------
 
 

@@ -9,15 +9,19 @@ import itertools
 import pydoc
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
 
 import ada_url
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lumin_middleware.authorization_server import REQUESTED
 from lumin_middleware.checks import ID_TOKEN_ALGORITHMS, Secret
 from lumin_middleware.config import CLAIMS, LUMIN, SETTINGS, AuthorizationServer, LuminConfig
 from lumin_middleware.errors import ConfigurationError
+from lumin_middleware.model import Errand, Transaction
+from lumin_middleware.protocol.oauth import authorization_request, parameters
 from lumin_middleware.requirements import ROUTES
 from lumin_middleware.site.relying_party import RelyingParty
 from tests.fakes import (
@@ -51,6 +55,13 @@ def test_all_that_is_wrong_is_told_at_once():
 def test_what_does_not_fit_together_is_told_at_once():
     error = refused(idle_timeout=700_000, verify_access_token=True, logo="/x.png", app_url="/")
     assert [name for name, _ in error.problems] == ["idle_timeout", "verify_access_token", "app_url", "logo"]
+
+
+def test_a_short_session_needs_no_idle_time_and_has_none():
+    settings = config(absolute_timeout=3600)
+    assert dataclasses.replace(settings, absolute_timeout=604_800) == config()
+    assert config(idle_timeout=3600, absolute_timeout=3600).idle_timeout == 3600
+    assert refused(idle_timeout=3601, absolute_timeout=3600).field == "idle_timeout"
 
 
 @pytest.mark.parametrize("uri", [REDIRECT_URI, "https://app.example.com/callback", "https://app.example.com/a/b/cb/"])
@@ -207,11 +218,27 @@ def test_a_url_that_is_none_is_refused_by_name(field, url):
         "https://app.example.com/auth/../callback",
         "https://app.example.com//callback",
         "https://app.example.com/auth/call*back",
+        "https://app.example.com/auth/*",
+        "https://app.example.com/*",
         "https://app.example.com/auth;v=1/callback",
     ],
 )
 def test_a_redirect_uri_without_a_plain_path_of_its_own_is_refused(uri):
     assert refused(redirect_uri=uri).field == "redirect_uri"
+
+
+@pytest.mark.parametrize(
+    "query", ["code=1", "x=1&state=", "%73tate=1", "error=x", "iss=y", "scope=z", "x=1&x=2", "x=%ff"]
+)
+def test_a_redirect_uri_has_nothing_in_its_query_that_would_come_twice_or_cannot_be_read(query):
+    """`oauth.parameters` would refuse each callback."""
+    error = refused(redirect_uri=f"{REDIRECT_URI}?{query}")
+    assert error.field == "redirect_uri"
+    assert "leave it out" in error.problem
+
+
+def test_a_star_in_a_redirect_uri_is_named():
+    assert "use another name" in refused(redirect_uri="https://app.example.com/auth/*").problem
 
 
 def test_only_the_redirect_uris_may_have_a_query():
@@ -586,6 +613,21 @@ def test_a_wrong_endpoint_is_refused_by_name(name):
     with pytest.raises(ConfigurationError) as raised:
         AuthorizationServer(issuer="https://a.example", discovery=True, **{name: "http://a.example/x"})
     assert raised.value.field == f"server.{name}"
+
+
+@pytest.mark.parametrize("name", ["response_type", "client_id", "redirect_uri", "scope", "state", "nonce"])
+def test_an_endpoint_has_nothing_in_its_query_that_we_say(name):
+    """Which of the two a server takes nobody knows."""
+    endpoint = f"https://a.example/auth?tenant=1&{name}=x"
+    with pytest.raises(ConfigurationError, match=f"'{name}' in its query") as raised:
+        AuthorizationServer(issuer="https://a.example", discovery=True, authorization_endpoint=endpoint)
+    assert raised.value.field == "server.authorization_endpoint"
+
+
+def test_what_we_say_to_an_endpoint_is_known():
+    transaction = Transaction("state", "nonce", "v" * 43, Errand("/", "openid"))
+    location = authorization_request(config(), config().server, transaction, {})
+    assert set(parameters(urlsplit(location).query)) == set(REQUESTED)
 
 
 def test_an_endpoint_may_have_a_query_and_an_issuer_may_not():

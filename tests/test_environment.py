@@ -229,12 +229,22 @@ def test_a_file_is_named_by_its_path_unless_it_may_be_the_secret_itself(tmp_path
         ("LUMIN_SERVER", "LUMIN_AUTH_URL"),
         ("LUMIN_SECRET_KEY_FILES", "LUMIN_SECRET_KEY_FILE"),
         ("LUMIN_client_id", "LUMIN_CLIENT_ID"),
+        ("LUMIN_SCOPES_REQUIRED", "LUMIN_REQUIRED_SCOPES"),
+        ("LUMIN_REQUIRED_SCOPE_FILE", "LUMIN_REQUIRED_SCOPES_FILE"),
     ],
 )
 def test_a_misspelt_variable_is_refused_and_the_right_one_named(wrong, meant):
     said = refusal({**ENVIRON, wrong: "x"})
     assert f"{wrong} is no setting" in said
     assert f"do you mean {meant}?" in said
+
+
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENT if name.count("_") > 1])
+def test_the_words_of_a_variable_in_another_order_are_known_again(name):
+    for ending in ("", "_FILE"):
+        wrong = f"LUMIN_{'_'.join(reversed(name.split('_')[1:]))}{ending}"
+        if wrong.removesuffix("_FILE") not in ENVIRONMENT:  # as LUMIN_TOKEN_ID's would
+            assert f"do you mean {name}{ending}?" in refusal({**ENVIRON, wrong: "x"})
 
 
 @pytest.mark.parametrize(
@@ -259,6 +269,27 @@ def test_what_is_known_is_named_nowhere(caplog, tmp_path):
 
 
 # --- what a text may say ---
+
+
+@pytest.mark.parametrize("nothing", [",", " ", " , ,", "\t\n"])
+@pytest.mark.parametrize(
+    "name",
+    [name for name, (_, read) in ENVIRONMENT.items() if re.search("_listed|_between_commas|_by_path", read.__name__)],
+)
+def test_a_list_that_is_set_and_holds_nothing_is_refused(name, nothing):
+    assert f"{name} is set and names nothing" in refusal({**ENVIRON, name: nothing})
+
+
+@pytest.mark.parametrize("name", sorted(set(ENVIRONMENT) - set(REQUIRED)))
+def test_an_empty_variable_counts_as_unset(name):
+    assert LuminConfig.from_env({**ENVIRON, name: ""}) == LuminConfig.from_env(ENVIRON)
+
+
+def test_a_session_may_be_shorter_than_the_idle_time_that_nobody_set():
+    found = LuminConfig.from_env({**ENVIRON, "LUMIN_ABSOLUTE_TIMEOUT": "3600"})
+    assert found.absolute_timeout == 3600
+    said = refusal({**ENVIRON, "LUMIN_ABSOLUTE_TIMEOUT": "3600", "LUMIN_IDLE_TIMEOUT": "7200"})
+    assert "idle_timeout: must not be longer than absolute_timeout (from LUMIN_IDLE_TIMEOUT)" in said
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
-"""`explain` says what the running middleware does: compared on a thousand made-up requests, in both modes."""
+"""`explain` says what the running middleware does, or what that depends on: compared on made-up requests of people in
+every state, in both modes, at servers that are known or discovered."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import re
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from lumin_middleware import AuthorizationServer, LuminConfig
-from lumin_middleware.explanation import explain
+from lumin_middleware.explanation import BODY, ENDED, HANDLE, RENEWAL, Explanation, explain
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.reasons import REASONS
 from tests.acceptance.harness import call
@@ -78,14 +80,25 @@ def made_up(rng: random.Random) -> tuple[str, str, list[tuple[str, str]], tuple[
     return method, target, list(headers.items()), rng.choice(SCOPES), rng.choice(("127.0.0.1", "192.0.2.1"))
 
 
-async def cookie(site: Site, scope: tuple[str, ...]) -> str:
-    """The `Cookie` of somebody whom the running middleware has just signed in, with these scopes."""
+async def cookie(
+    site: Site, scope: tuple[str, ...], *, left: float = 3600, refresh_token: str | None = None, state: str = ""
+) -> str:
+    """The `Cookie` of somebody whom the running middleware has just signed in, with these scopes, and a token that has
+    so many seconds left; and what has become of the session since."""
     party, _ = site.asgi._party()
-    now = site.clock()
-    tokens = TokenSet(secrets.token_urlsafe(32), now + 3600, 3600, scope)
-    session = Session(secrets.token_urlsafe(24), 0, now, now, tokens, {"sub": "somebody", "iss": "x"})
-    await party.parts.sessions.begin(session)
-    lines = party.parts.sessions.set_cookies(session, party.parts.cookies.jar(b""))
+    sessions, now = party.parts.sessions, site.clock()
+    tokens = TokenSet(secrets.token_urlsafe(32), now + left, 3600, scope, refresh_token)
+    seen = now - site.config.idle_timeout if state == "idle" else now
+    session = Session(secrets.token_urlsafe(24), 0, seen, seen, tokens, {"sub": "somebody", "iss": "x"})
+    await sessions.begin(session)
+    if state == "ended":
+        await sessions.end(session.id, session.began)
+    elif state == "newer":
+        newer = dataclasses.replace(
+            session, generation=1, tokens=dataclasses.replace(tokens, scope=("openid", "admin"))
+        )
+        assert await sessions.replace(await sessions.newest(session), newer)
+    lines = sessions.set_cookies(session, party.parts.cookies.jar(b""))
     return "; ".join(line.partition(";")[0] for line in lines)
 
 
@@ -127,13 +140,95 @@ async def test_explain_agrees_with_the_running_middleware(lumin: Lumin, sessions
     assert len(seen) >= 12
 
 
-def test_nobody_is_asked_and_nothing_is_told():
+STATES: dict[str, dict[str, Any] | None] = {
+    "nobody": None,
+    "fresh": {},
+    "ended": {"state": "ended"},
+    "newer": {"state": "newer"},
+    "idle": {"state": "idle"},
+    "soon due": {"left": 200, "refresh_token": "ory_rt_none"},
+    "due": {"left": 0, "refresh_token": "ory_rt_none"},
+    "expired for good": {"left": 0},
+}
+"""What may be with the session of a cookie."""
+
+
+def servers(base: str) -> dict[str, AuthorizationServer]:
+    return {
+        "known": AuthorizationServer.at(base),
+        "discovered": AuthorizationServer.discover(base),
+        "half discovered": AuthorizationServer(
+            issuer=base, discovery=True, authorization_endpoint="https://login.example.com/authorize"
+        ),
+    }
+
+
+@pytest.mark.by_the_thousand
+@pytest.mark.parametrize("server", servers("https://x.example"))
+@pytest.mark.parametrize("sessions", ["cookie", "store"])
+async def test_what_is_said_without_reservation_is_what_the_middleware_does(lumin: Lumin, sessions, server, caplog):
+    caplog.set_level(logging.DEBUG, "lumin_middleware")
+    known = servers(lumin.emulator.base)[server]
+    more = {"end_session": True, "backchannel_logout": server == "known"}
+    site = lumin.site(sessions=sessions, server=known, **more, **SETTINGS)
+    rng = random.Random(f"{sessions} {server}")
+    told: dict[str, set[tuple[str, ...]]] = {state: set() for state in STATES}
+    for _ in range(REQUESTS // 4):
+        method, target, headers, scope, peer = made_up(rng)
+        state = rng.choice(list(STATES))
+        headers = [each for each in headers if each[0] != "cookie"]
+        if (with_session := STATES[state]) is not None:
+            headers.append(("cookie", await cookie(site, scope or ("openid",), **with_session)))
+        found = explain(site.config, method, target, headers=headers, peer=peer, clock=site.clock)
+        caplog.clear()
+        raw = [(name.encode(), value.encode()) for name, value in headers]
+        answer = await call(site.asgi, target.encode(), method=method, headers=raw, client=(peer, 1))
+        [traced] = [seen for each in caplog.messages if (seen := TRACED.fullmatch(each))]
+        told[state].add(found.depends)
+        if not decides(found, state):
+            status = None if traced[2] is None else int(traced[2])
+            made = (traced[1], status, traced[3])
+            assert found.reason is not None
+            assert (found.reason.code, found.status, found.by) == made, (method, target, state, headers)
+            if not found.location.endswith(" names"):  # an endpoint of which only the server's document knows
+                assert (answer.header("location") or "").partition("?")[0] == found.location
+    await site.aclose()
+    assert all(() in depends for depends in told.values())  # for each there are requests of which all can be told
+    what = {state: {each for depends in found for each in depends} for state, found in told.items()}
+    assert (HANDLE if sessions == "store" else ENDED) in what["ended"] & what["newer"] & what["fresh"]
+    assert sessions == "store" or RENEWAL in what["due"] & what["soon due"]
+    assert not {HANDLE, ENDED, RENEWAL} & what["nobody"]
+
+
+def decides(found: Explanation, state: str) -> bool:
+    """Whether something may decide otherwise that the explanation names: for this state of the session it does."""
+    return found.reason is None or (ENDED in found.depends and state in ("ended", "newer"))
+
+
+def test_what_a_discovered_server_gives_counts_and_the_rest_is_its_document_s():
     events: list[object] = []
-    settings = config(on_event=events.append, server=AuthorizationServer.discover("https://idp.invalid/x"))
-    found = explain(settings, "GET", "/page", headers=[("accept", "text/html")], clock=lambda: 1e9)
-    assert (found.reason.code, found.status) == ("no_session", 303)
-    assert found.location.startswith("https://idp.invalid/x")
+    page = {"headers": [("accept", "text/html")], "clock": lambda: 1e9}
+    issuer = "https://idp.invalid/x"
+    server = AuthorizationServer(
+        issuer=issuer, discovery=True, authorization_endpoint="https://login.invalid/authorize"
+    )
+    for known, location in (
+        (server, "https://login.invalid/authorize"),
+        (
+            AuthorizationServer.discover(issuer),
+            f"the authorization_endpoint that {issuer}/.well-known/openid-configuration names",
+        ),
+    ):
+        found = explain(config(on_event=events.append, server=known), "GET", "/page", **page)
+        assert (found.reason, found.status, found.location) == (REASONS["no_session"], 303, location)
+        [depends] = found.depends
+        assert f"{issuer}/.well-known/openid-configuration" in depends
     assert not events
+
+
+@pytest.mark.parametrize(("path", "depends"), [("/auth/login", (BODY,)), ("/page", ())])
+def test_that_no_body_was_given_is_said_where_one_is_read(path, depends):
+    assert explain(config(), "POST", path, clock=lambda: 1e9).depends == depends
 
 
 def test_a_cookie_that_somebody_really_has_is_read():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from starlette.websockets import WebSocket as StarletteWebSocket
 from lumin_middleware import AsyncLuminClient, ClientMisused, LoginRequired, LuminMiddleware, lumin
 from tests.acceptance.harness import http_scope
 from tests.edges.gateway import environ
+from tests.fakes import config
 
 HERE: Any = object()  # stands for a client
 SignedIn = Annotated[AsyncLuminClient, Depends(lumin)]
@@ -107,7 +109,11 @@ def test_fastapis_document_says_that_a_sign_in_is_needed():
     assert operation["security"] == [{"Lumin": []}]
     assert {"401", "403"} <= operation["responses"].keys()
     assert "422" not in operation["responses"]
-    assert document["components"]["securitySchemes"]["Lumin"]["in"] == "cookie"
+    scheme = document["components"]["securitySchemes"]["Lumin"]
+    assert scheme["in"] == "cookie"
+    assert fnmatchcase(config().session_cookie, scheme["name"])
+    assert fnmatchcase(config(redirect_uri="https://other.example/cb").session_cookie, scheme["name"])
+    assert "`cookie_name`" in scheme["description"]
 
 
 def test_it_works_as_a_dependency_of_fastapi(lumin_config, signed_in):

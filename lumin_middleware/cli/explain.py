@@ -48,7 +48,9 @@ def explain(
 ) -> None:
     """Say what would become of a request, and why.
 
-    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server is asked, and nothing is sent.
+    For example: explain GET /orders --header 'Accept: text/html' --as someone. No server and no store is asked, and
+    nothing is sent; where the answer depends on them, that is said.
+
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
@@ -112,7 +114,18 @@ def _show(found: Explanation, who: str) -> None:
     typer.echo(f"  rule        {found.by}")
     for reading in found.readings:
         typer.echo(f"  reading     {reading}")
+    for line in _answer(found):
+        typer.echo(f"  {line}")
+    for each in found.depends:
+        typer.echo(f"  depends on  {each}")
+
+
+def _answer(found: Explanation) -> list[str]:
+    if found.reason is None:
+        return ["answer      cannot be told from here"]
     answer = "goes on to the application" if found.status is None else f"{found.status}"
-    typer.echo(f"  answer      {answer}{f' to {found.location}' if found.location else ''}")
-    typer.echo(f"  reason      {found.reason.code}: {found.reason.what}")
-    typer.echo(f"  what to do  {found.reason.cure}")
+    return [
+        f"answer      {answer}{f' to {found.location}' if found.location else ''}",
+        f"reason      {found.reason.code}: {found.reason.what}",
+        f"what to do  {found.reason.cure}",
+    ]

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 from ..journal import once, say
 from ..stores import MemoryStore
@@ -16,15 +17,37 @@ CLOCK_LIMIT = 30.0
 
 _WORKERS = re.compile(r"(?:-w|--workers|--web-concurrency|--processes)(?:=?(\d+))?")
 
+_VARIABLES = ("UVICORN_WORKERS", "GRANIAN_WORKERS", "WEB_CONCURRENCY")
+"""What servers read where no option says how many workers they have."""
+
 
 def workers(environ: Mapping[str, str] = os.environ, arguments: Sequence[str] = sys.argv) -> int:
-    """How many workers the server was told to have: by its options, or by `WEB_CONCURRENCY`; 1 where nobody says."""
-    for position, argument in enumerate(arguments):
-        if found := _WORKERS.fullmatch(argument):
-            number = found[1] or next(iter(arguments[position + 1 : position + 2]), "")
-            return int(number) if number.isdecimal() else 1
-    number = environ.get("WEB_CONCURRENCY", "")
-    return int(number) if number.isdecimal() else 1
+    """How many workers the server was told to have, or has, if those are more; 1 where nobody says."""
+    return max(_told(environ, arguments), _siblings())
+
+
+def _told(environ: Mapping[str, str], arguments: Sequence[str]) -> int:
+    """What its options say, or else its variables."""
+    for words in (arguments, environ.get("GUNICORN_CMD_ARGS", "").split()):
+        for position, word in enumerate(words):
+            if found := _WORKERS.fullmatch(word):
+                return _number(found[1] or next(iter(words[position + 1 : position + 2]), ""))
+    return _number(next(filter(None, map(environ.get, _VARIABLES)), ""))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 1
+
+
+def _siblings() -> int:
+    """The workers of the gunicorn that made this process, whose settings may be a program; 0 where it is not seen."""
+    if "gunicorn.arbiter" not in sys.modules:
+        return 0
+    parent = os.getppid()
+    try:
+        return len(Path(f"/proc/{parent}/task/{parent}/children").read_bytes().split())  # proc_pid_children(5)
+    except OSError:  # of another system
+        return 0
 
 
 def warn_of_memory(store: object, *, several: bool) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import time
 
 import pytest
 
+from lumin_middleware import LuminConfig
+from lumin_middleware.sessions.sealing import Sealer
 from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.cli.test_cli import MODULE, run
@@ -41,6 +44,25 @@ def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
     assert (done.returncode, done.stderr) == (0, "")
     for words in said:
         assert words in done.stdout
+
+
+def test_what_the_store_alone_knows_is_not_told():
+    """The cookie holds a handle, as anybody's does who is signed in."""
+    settings = LuminConfig.from_env({**SETTINGS, "LUMIN_SESSIONS": "store"})
+    handle = Sealer(settings.keys, "handle", time.time).seal(b"i" * 32)
+    done = run(
+        "explain",
+        "GET",
+        "/orders",
+        "--cookie",
+        f"{settings.session_cookie}={handle}",
+        **SETTINGS,
+        LUMIN_SESSIONS="store",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cannot be told from here" in done.stdout
+    assert "depends on  the store" in done.stdout
+    assert "401" not in done.stdout
 
 
 @pytest.mark.parametrize("name", ["app", "wrapped"])

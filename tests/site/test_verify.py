@@ -312,6 +312,8 @@ TOLD = {"x-forwarded-uri": "/deep/page?x=1&y=2", "x-forwarded-method": "GET"}
         (["127.0.0.1"], PROXY, True),
         (["127.0.0.0/8", "10.0.0.0/8"], ("10.1.2.3", 1), True),
         (["127.0.0.1"], ("::ffff:127.0.0.1", 1), True),
+        (["::ffff:127.0.0.1"], ("::ffff:127.0.0.1", 1), True),
+        (["::ffff:127.0.0.0/104"], PROXY, True),
         (["::1"], ("::1", 1), True),
         (["127.0.0.1"], STRANGER, False),
         (["127.0.0.1"], None, False),

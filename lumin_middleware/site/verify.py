@@ -299,7 +299,7 @@ class Verify:
     async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
         """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""
         if any(name in NAMING for name, _ in request.headers):
-            self._once.say("proxy_not_trusted", peer=request.peer)
+            self._once.say("proxy_not_trusted", peer=str(_address(request.peer) or request.peer))
         outcome = await self._judge(asked.request, jar, self._strictest, redirect=False)
         if isinstance(outcome, Response) or outcome.session is None:
             return outcome

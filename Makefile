@@ -41,7 +41,7 @@ test: .venv/dev
 test-versions: $(PYTHONS:%=test-%)
 
 test-3.%: .venv-3.%/dev
-	@.venv-3.$*/bin/$(PYTEST) $(FEWER) $(NO_BROWSER) $(filter-out $(AMAZON),$(IN_PROCESS)) $(ONE_OF_EACH)
+	@.venv-3.$*/bin/$(PYTEST) $(FEWER) $(NO_BROWSER) $(filter-out $(AMAZON) $(LEFT_OUT),$(IN_PROCESS)) $(ONE_OF_EACH)
 
 # The stores on Redis with each redis-py between the oldest, which test-lowest has, and the newest.
 test-redis: $(REDIS:%=test-redis-%)

@@ -162,6 +162,7 @@ async def test_do_01_a_body_that_nobody_asked_for_is_not_read(each_site):
             assert sent[0]["status"] in (200, 303, 401, 403, 405)
 
 
+@pytest.mark.by_the_thousand
 async def test_do_01_a_thousand_strangers_leave_nothing_in_memory(site, caplog):
     """Every cache of a process is bounded, and only a session gets in."""
     caplog.set_level(logging.INFO, "lumin_middleware")  # pytest keeps the lines, of which each request has one at DEBUG

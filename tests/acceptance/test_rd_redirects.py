@@ -98,6 +98,7 @@ def test_rd_02_the_corpus_is_large():
     assert len(set(payloads())) > 400
 
 
+@pytest.mark.by_the_thousand
 async def test_rd_02_what_is_plainly_elsewhere_leads_to_the_default(new_each_site):
     site = new_each_site(after_login=DEFAULT)
     wrong = {}
@@ -109,6 +110,7 @@ async def test_rd_02_what_is_plainly_elsewhere_leads_to_the_default(new_each_sit
     assert wrong == {}
 
 
+@pytest.mark.by_the_thousand
 async def test_rd_02_no_return_to_leads_away(new_site):
     site = new_site(after_login=DEFAULT)
     wrong = {}
@@ -120,6 +122,7 @@ async def test_rd_02_no_return_to_leads_away(new_site):
     assert wrong == {}
 
 
+@pytest.mark.by_the_thousand
 async def test_rd_02_no_return_to_that_came_unencoded_leads_away(new_site):
     site = new_site(after_login=DEFAULT)
     wrong = {}
@@ -133,6 +136,7 @@ async def test_rd_02_no_return_to_that_came_unencoded_leads_away(new_site):
     assert wrong == {}
 
 
+@pytest.mark.by_the_thousand
 async def test_rd_02_no_page_leads_away(new_site):
     """The request's own target is where a sign-in leads, and an attacker writes the link: to it and nowhere else."""
     site = new_site(after_login=DEFAULT)
@@ -166,6 +170,7 @@ async def test_rd_02_a_logout_leads_where_the_settings_say(new_each_site):
     assert wrong == {}
 
 
+@pytest.mark.by_the_thousand
 async def test_rd_02_no_link_on_a_page_or_in_a_problem_leads_away(new_site):
     """`login_url` is built from where the person is, which headers say that anybody can send."""
     site = new_site(after_login=DEFAULT)

@@ -330,6 +330,7 @@ def test_rt_03_the_corpus_is_large():
     assert len(set(attacks())) > 4000
 
 
+@pytest.mark.by_the_thousand
 async def test_rt_03_no_path_that_begins_as_a_public_one_reaches_what_is_not(oracle):
     breached = []
     for target in attacks():
@@ -405,6 +406,7 @@ OTHERS = ["..", ".", "", "%2e%2e", "..;", ";", "%2f", "%5c", "\\", "%00", "%25",
 SEGMENT = st.sampled_from(NAMES) | st.sampled_from(OTHERS)
 
 
+@pytest.mark.by_the_thousand
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(SEGMENT, min_size=1, max_size=8), st.sampled_from(["/", "//", "/./", "%2f", "\\", ";/"]))
 async def test_rt_03_no_arrangement_of_segments_reaches_what_is_not_public(oracle, segments, joint):

@@ -271,6 +271,7 @@ async def test_st_02_a_record_of_somebody_else_is_not_taken(new_site):
 # --- ST-04 ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.by_the_thousand
 async def test_st_04_hits_of_nobody_leave_nothing_in_the_store(store_site):
     """Some thousands in place of a hundred thousand: what one leaves, all leave."""
     targets = [

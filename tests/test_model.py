@@ -167,7 +167,7 @@ SHOWN = {
     "site.access.Ruling": {"by", "readings", "rule"},
     "site.holding.Asked": {"rules", "seconds"},
     "site.holding.Outcome": {"rule", "session", "until", "cookies"},
-    "site.verify.Question": {"request", "known", "marked", "redirects", "scope", "yes", "hold"},
+    "site.verify.Question": {"request", "known", "marked", "redirects", "answers", "scope", "yes", "hold"},
     "site.api_proxy.Head": {"status"},
     "site.api_proxy.ApiCall": {"method", "path"},
     "look.Look": {"app_name", "app_url", "accent", "logo"},

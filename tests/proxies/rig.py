@@ -178,6 +178,23 @@ class Browser(httpx2.Client):
         headers = {**FETCH, "origin": self.front.origin, **options.pop("headers", {})}
         return self.request(method, url, headers=headers, **options)
 
+    @contextmanager
+    def websocket(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+        """httpx2 closes a connection at which a thread of its own still reads, and which may then read what another is
+        told that has got the same number of a descriptor. So that thread ends first."""
+        with super().websocket(*arguments, **options) as opened:
+            stream, close = opened.stream, opened.stream.close
+
+            def close_alone() -> None:
+                with suppress(OSError):  # it is closed already
+                    stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+                if opened._executor is not None:
+                    opened._executor.shutdown()
+                close()
+
+            stream.close = close_alone
+            yield opened
+
     def sign_in(self, path: str = "/", **person: Any) -> httpx2.Response:
         """The whole way, to the page that was asked for."""
         begun = self.navigate(path)

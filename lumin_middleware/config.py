@@ -227,7 +227,7 @@ class LuminConfig:
             else:
                 return cls(**values)  # type: ignore[arg-type]
         except ConfigurationError as error:
-            wrong += [(name, environment.named(name, problem)) for name, problem in error.problems]
+            wrong += [(name, environment.named(name, problem, environ)) for name, problem in error.problems]
         raise ConfigurationError.of(wrong)
 
 

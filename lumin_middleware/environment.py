@@ -168,16 +168,19 @@ def read(environ: Mapping[str, str] | None = None) -> tuple[dict[str, object], l
             elif name in REQUIRED:
                 wrong.append((setting, f"{name} is not set"))
         except ConfigurationError as error:
-            wrong.append((setting, named(setting, error.problem)))
+            wrong.append((setting, named(setting, error.problem, environ)))
         except ValueError as error:
-            wrong.append((setting, named(setting, str(error))))
+            wrong.append((setting, named(setting, str(error), environ)))
     return values, wrong
 
 
-def named(setting: str, problem: str) -> str:
+def named(setting: str, problem: str, environ: Mapping[str, str] | None = None) -> str:
     """What is wrong with a setting that came from the environment, and the variable that gave it."""
     name = variable(setting)
-    return f"{problem} (from {name})" if name else problem
+    if name is None:
+        return problem
+    is_file = not (environ := os.environ if environ is None else environ).get(name) and environ.get(f"{name}_FILE")
+    return f"{problem} (from {name}_FILE)" if is_file else f"{problem} (from {name})"
 
 
 def _text(environ: Mapping[str, str], name: str) -> str | None:

@@ -84,6 +84,8 @@ class _Grants:
         found = await granted.newest(subject, name, workspace)
         url = self.connect_url(name)
         if found is None:
+            if others := ", ".join(sorted({each.name for each, _ in await granted.of(subject)} - {name})):
+                raise NotConnected(f"this person has not connected under {name!r}, but under {others}", url)
             where = f", by the store of this user ({self.store_file})" if self.store_file else ""
             raise NotConnected(f"this person has not connected, or it has ended{where}", url)
         return _Holder(granted, found, url)

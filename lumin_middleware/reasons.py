@@ -41,9 +41,11 @@ _SIGN_IN = "Sign in to go on"
 _NOT_ACCEPTED = "Lumin's answer could not be accepted. Please start again."
 _NOW = "Not available now"
 
-_NOTHING = "Nothing: this is how it should be."
-_STRANGE = "Nothing, unless it is frequent: then look at what sends such requests, and at proxies that change them."
-_BROWSERS_AFFAIR = "Nothing, unless it is frequent: then look for what changes the address on its way back from Lumin."
+_NOTHING = "Do nothing: this is how it should be."
+_STRANGE = "Do nothing, unless it is frequent: then look at what sends such requests, and at proxies that change them."
+_BROWSERS_AFFAIR = (
+    "Do nothing, unless it is frequent: then look for what changes the address on its way back from Lumin."
+)
 _TOKEN = "The line names the claim, what was seen and what was expected. Compare `server`, `client_id` and the clock."
 _DETAILS = "Compare the setting with your app's details at Lumin."
 
@@ -58,8 +60,8 @@ _ACCESS = (
         "no_session",
         *(DEBUG, 401),
         "Nobody is signed in: there is no cookie of ours, or none that can be opened. A navigation is sent to Lumin.",
-        "Nothing, if the path is to be protected; else name it in `public` or `optional`. Where it comes right after a "
-        "sign-in: `secret_key` is not the same in all workers, or a proxy drops `Set-Cookie`.",
+        "Do nothing, if the path is to be protected; else name it in `public` or `optional`. Where it comes right "
+        "after a sign-in: `secret_key` is not the same in all workers, or a proxy drops `Set-Cookie`.",
         *(_SIGN_IN, "You are not signed in."),
     ),
     Reason(
@@ -111,7 +113,7 @@ _ACCESS = (
         "cross_origin",
         *(INFO, 403),
         "An unsafe request to a route of ours, a handshake or a call to the API came from another site's page.",
-        "Nothing, if it is another site. If it is yours: `redirect_uri` must name the origin that browsers see.",
+        "Do nothing, if it is another site. If it is yours: `redirect_uri` must name the origin that browsers see.",
         *(REFUSED, "Only this site's own pages may do this."),
     ),
     Reason(
@@ -187,15 +189,15 @@ _SIGN_INS = (
         "access_denied",
         *(INFO, 403),
         "The person, or Lumin, refused to let this application sign them in or to give it more.",
-        "Nothing, if the person did; else look at their workspace's rules at Lumin.",
+        "Do nothing, if the person did; else look at their workspace's rules at Lumin.",
         *("Access was denied", "You, or Lumin, did not allow this application to sign you in."),
     ),
     Reason(
         "not_admitted",
         *(INFO, 403),
         "Somebody signed in at Lumin whom `admit` does not let into this site. No session was made.",
-        "Nothing, if they should stay out; else change `admit` (LUMIN_ADMIT). Of addresses in it only those count that "
-        "the server vouches for: an ID token must say `email_verified`.",
+        "Do nothing, if they should stay out; else change `admit` (LUMIN_ADMIT). Of addresses in it only those count "
+        "that the server vouches for: an ID token must say `email_verified`.",
         *(
             "This site is not for everybody",
             "Your account may not use this site. Ask whoever runs it, or sign in with another.",
@@ -212,7 +214,7 @@ _SIGN_INS = (
         "unknown_login",
         *(INFO, 400),
         "A callback came for a login that this browser did not begin, that is over, or that took too long.",
-        "Nothing, unless it is frequent: then the cookies of logins get lost (`http` instead of `https`, another "
+        "Do nothing, unless it is frequent: then the cookies of logins get lost (`http` instead of `https`, another "
         "host name than in `redirect_uri`, a proxy that drops `Set-Cookie`), or `secret_key` differs among workers.",
         *(FAILED, _AGAIN),
     ),
@@ -538,7 +540,7 @@ _TROUBLE = (
         "revocation_failed",
         *(WARNING, None),
         "Tokens could not be revoked.",
-        "Nothing: they end by themselves. If it is always so, look at `server.revocation_endpoint`.",
+        "Do nothing: they end by themselves. If it is always so, look at `server.revocation_endpoint`.",
     ),
     Reason(
         "server_logout_failed",
@@ -686,7 +688,7 @@ _DOUBTFUL = (
         "another_host",
         *(WARNING, None),
         "A sign-in began at another address than the one in `redirect_uri`, to which the person comes back.",
-        "Let the site listen where `redirect_uri` says (`uvicorn --port 8000`, `flask run -p 8000`) and open it there: "
+        "Let the site listen where `redirect_uri` says (`uvicorn --port`, `flask run -p`) and open it there: "
         "127.0.0.1 and localhost are two sites. Or change `redirect_uri`, here and at Lumin.",
     ),
     Reason(
@@ -720,7 +722,7 @@ _DOUBTFUL = (
         "unknown_variable",
         *(WARNING, None),
         "A variable of the environment begins with LUMIN_ and is no setting of this middleware.",
-        "Nothing, if it is your own; else correct its name.",
+        "Do nothing, if it is your own; else correct its name.",
     ),
     Reason(
         "store_file_replaced",
@@ -821,8 +823,8 @@ _DAY = (
         "ended_by_server",
         *(INFO, None),
         "The server ended a session.",
-        "Nothing, if somebody revoked the access or the session was old. If it is frequent: let all hosts of this site "
-        "use one store.",
+        "Do nothing, if somebody revoked the access or the session was old. If it is frequent: let all hosts of this "
+        "site use one store.",
     ),
     Reason(
         "person_refused",
@@ -861,20 +863,20 @@ _DAY = (
         "own_store",
         *(INFO, None),
         "The store is this user's own on this machine (`local`), in this folder.",
-        "Nothing, where all that belongs to the site runs as this user with this HOME. Another user, or a cron job "
+        "Do nothing, where all that belongs to the site runs as this user with this HOME. Another user, or a cron job "
         "with another HOME, has another store: name one for both, sqlite:///path.",
     ),
     Reason(
         "workspace_unknown",
         *(INFO, None),
         "The workspace that a grant opens is not known, since the API did not say.",
-        "Nothing, unless it is frequent: then look at `api_url`.",
+        "Do nothing, unless it is frequent: then look at `api_url`.",
     ),
     Reason(
         "begun_again",
         *(INFO, None),
         "A sign-in is begun again by itself.",
-        "Nothing, unless it is frequent.",
+        "Do nothing, unless it is frequent.",
     ),
     Reason(
         "logout_token_without_exp",

@@ -91,6 +91,13 @@ def test_a_variable_and_its_file_are_one_too_many(tmp_path):
         LuminConfig.from_env({**ENVIRON, "LUMIN_SECRET_KEY_FILE": str(tmp_path / "secret")})
 
 
+def test_what_is_wrong_in_a_file_names_the_variable_of_the_file(tmp_path):
+    (tmp_path / "secret").write_text("short", encoding="utf-8")
+    environ = {key: value for key, value in ENVIRON.items() if key != "LUMIN_SECRET_KEY"}
+    with pytest.raises(ConfigurationError, match=r"shorter than 32 bytes.*\(from LUMIN_SECRET_KEY_FILE\)"):
+        LuminConfig.from_env({**environ, "LUMIN_SECRET_KEY_FILE": str(tmp_path / "secret")})
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfd")
     environ = {key: value for key, value in ENVIRON.items() if key != "LUMIN_SECRET_KEY"}

@@ -83,7 +83,7 @@ def test_what_nobody_can_mend_alone_says_what_to_do():
     for reason in REASONS.values():
         if reason.level >= logging.WARNING:
             assert len(reason.cure) >= len("Wait."), reason.code
-            assert not reason.cure.startswith("Nothing: this is how"), reason.code
+            assert not reason.cure.startswith("Do nothing: this is how"), reason.code
 
 
 @pytest.mark.parametrize("name", list(GENERATED))

@@ -76,11 +76,15 @@ def demo(
 
 def _run(app: str, listener: socket.socket, *, open_browser: bool, beside: Running | None = None) -> None:
     import uvicorn
+    from uvicorn.config import LOGGING_CONFIG as LOGGING
 
     config = settings()
-    server = uvicorn.Server(
-        uvicorn.Config(_application(app), log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    # Never at INFO, not even for the moment until `log_level` counts: the emulator may begin in it, and tell of that.
+    quiet = {**LOGGING, "loggers": {name: {**each, "level": "WARNING"} for name, each in LOGGING["loggers"].items()}}
+    options = uvicorn.Config(
+        _application(app), log_config=quiet, log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )
+    server = uvicorn.Server(options)
     port = listener.getsockname()[1]
     typer.echo(f"Open {config.origin}/ in a browser. Ctrl-C stops the demo.")
     if urlsplit(config.origin).port != port:

@@ -69,7 +69,8 @@ def _tell_reference(reference: str) -> None:
     if not lines:
         fail(
             f"No line on stdin has ref='{reference}'. Give it the log: lumin-middleware explain {reference} < log. "
-            "Is the logger lumin_middleware at INFO there? By itself Python shows WARNING and above."
+            "Is the logger lumin_middleware at INFO there, and for what each request may meet (`no_session`) at DEBUG? "
+            "By itself Python shows WARNING and above."
         )
     for line in lines:
         typer.echo(line)

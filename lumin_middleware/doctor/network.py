@@ -49,10 +49,14 @@ def proxies(config: LuminConfig) -> Iterator[Finding]:
         why = "Nothing of Lumin's can be reached with it."
         yield wrong(PROXIES, f"{error.field} {error.problem}", why, "Correct the variable, or unset it.")
         return
-    found = {scheme: proxy for scheme, proxy in getproxies().items() if scheme in ("http", "https", "all")}
-    names = ", ".join(sorted(f"{scheme} by {_place(proxy)}" for scheme, proxy in found.items()))
+    names = ", ".join(sorted(f"{scheme} by {_place(proxy)}" for scheme, proxy in _proxies().items()))
     trust = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or "the usual certificates"
     yield ok(PROXIES, f"{names or 'none'}; trusted are {trust}")
+
+
+def _proxies() -> dict[str, str]:
+    """Those on our way: `getproxies` has whatever ends in `_PROXY`, such as `LUMIN_API_PROXY`."""
+    return {scheme: proxy for scheme, proxy in getproxies().items() if scheme in ("http", "https", "all")}
 
 
 def _place(proxy: str) -> str:
@@ -62,7 +66,7 @@ def _place(proxy: str) -> str:
 
 def names(config: LuminConfig) -> Iterator[Finding]:
     """Whether the hosts have addresses. Behind a proxy it is the proxy that asks."""
-    if getproxies():
+    if _proxies():
         yield ok(NAMES, "are looked up by the proxy")
         return
     hosts: dict[str, str] = {}
@@ -138,7 +142,7 @@ def unreachable(check: str, url: str, error: httpx2.HTTPError, why: str) -> Find
     """What an address that cannot be reached means."""
     host = urlsplit(url).netloc
     trouble = _tls_trouble(error)
-    by = "through the proxy of the environment" if getproxies() else "from this machine"
+    by = "through the proxy of the environment" if _proxies() else "from this machine"
     cure = f"Look whether it can be reached {by}: `curl -v {url}`."
     if isinstance(error, httpx2.TimeoutException):
         what = f"{host} does not answer in time"

@@ -354,6 +354,15 @@ def test_certificates_that_are_not_there_are_named(config, monkeypatch):
     assert "proxies" in {each.check for each in matter_until_proxies(config())}
 
 
+def test_a_setting_of_ours_is_no_proxy_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    for scheme in ("HTTP", "HTTPS", "ALL"):
+        monkeypatch.delenv(f"{scheme}_PROXY", raising=False)
+        monkeypatch.delenv(f"{scheme}_PROXY".lower(), raising=False)
+    monkeypatch.setenv("LUMIN_API_PROXY", "GET /user/info")
+    nowhere = config(api_url="https://api.nowhere.invalid/v1")
+    assert "wrong" in [finding.level for finding in network.names(nowhere)]
+
+
 def matter_until_proxies(config: LuminConfig) -> list[Finding]:
     return [finding for finding in network.proxies(config) if finding.level != "ok"]
 

@@ -260,7 +260,7 @@ async def test_grants_have_names_and_workspaces(new_edges: Callable[..., Site], 
     assert found == [("night", own), ("night", together), ("reports", own)]
     for name, workspace in found:
         assert await away.call(MIRA.sub, name=name, workspace=workspace) == 200
-    with pytest.raises(NotConnected):
+    with pytest.raises(NotConnected, match="under 'default', but under night, reports"):
         await away.call(MIRA.sub)
     with pytest.raises(NotConnected):
         await away.call(MIRA.sub, name="reports", workspace=together)

@@ -288,21 +288,22 @@ def test_one_process_has_a_file_open_once_whichever_store_was_made_when(store: S
 
 
 def test_a_file_in_the_inode_of_an_earlier_one_is_another_file(store: SQLiteStore, path: Path) -> None:
-    insert = "INSERT INTO record (key, value, expires_at) VALUES (:key, x'00', 9e9)"
-    first = store._file._identity
-    one, two = (SQLiteFile(str(path), first) for process in range(2))
-    one.write(insert, {"key": b"before", "now": 0})
-    two.read(b"before")
-    delete(path, "all of it")
-    assert one.read(b"before") == two.read(b"before") == (b"\0", 9e9)
-    delete(path, "all of it")
-    one.write(insert, {"key": b"since", "now": 0})
-    delete(path, "all of it")
-    one._identity = first  # which the system gave to the file that was just deleted
-    assert two.read(b"before") == (b"\0", 9e9)
-    assert one.read(b"since") == two.read(b"since") == (b"\0", 9e9)
-    one.close()
-    two.close()
+    with path.open("rb"):  # or the system might give that inode to a file of this very test
+        insert = "INSERT INTO record (key, value, expires_at) VALUES (:key, x'00', 9e9)"
+        first = store._file._identity
+        one, two = (SQLiteFile(str(path), first) for process in range(2))
+        one.write(insert, {"key": b"before", "now": 0})
+        two.read(b"before")
+        delete(path, "all of it")
+        assert one.read(b"before") == two.read(b"before") == (b"\0", 9e9)
+        delete(path, "all of it")
+        one.write(insert, {"key": b"since", "now": 0})
+        delete(path, "all of it")
+        one._identity = first  # which the system gave to the file that was just deleted
+        assert two.read(b"before") == (b"\0", 9e9)
+        assert one.read(b"since") == two.read(b"since") == (b"\0", 9e9)
+        one.close()
+        two.close()
 
 
 def test_what_was_open_nowhere_is_lost_and_the_log_says_so(

@@ -354,7 +354,7 @@ def test_certificates_that_are_not_there_are_named(config, monkeypatch):
     assert "proxies" in {each.check for each in matter_until_proxies(config())}
 
 
-def test_a_setting_of_ours_is_no_proxy_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_of_ours_is_no_proxy_on_the_way(config, monkeypatch):
     for scheme in ("HTTP", "HTTPS", "ALL"):
         monkeypatch.delenv(f"{scheme}_PROXY", raising=False)
         monkeypatch.delenv(f"{scheme}_PROXY".lower(), raising=False)

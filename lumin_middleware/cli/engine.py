@@ -35,6 +35,7 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, w
 
 def run(engine: str, program: str, plan: Plan, changes: Mapping[str, Any]) -> None:
     """Runs an engine until it is told to stop. Raises `ConfigurationError`, and `typer.Exit` when a part has failed."""
+    _open_the_first_three()
     log_to_stderr()
     store = plan.config.store
     if plan.workers > 1 and isinstance(store, str) and store.startswith("memory:"):
@@ -52,13 +53,24 @@ def run(engine: str, program: str, plan: Plan, changes: Mapping[str, Any]) -> No
         parts = _Parts(engine, program, plan, listener, changes)
         try:
             parts.start()
-            typer.echo(
-                f"{plan.config.origin}/ signs people in and passes them on to {plan.upstream}, by {engine} at "
-                f"{plan.host}:{plan.port}. Ctrl-C stops it."
-            )
+            with suppress(OSError):  # a full disk, say; people are served all the same
+                typer.echo(
+                    f"{plan.config.origin}/ signs people in and passes them on to {plan.upstream}, by {engine} at "
+                    f"{plan.host}:{plan.port}. Ctrl-C stops it."
+                )
             parts.watch()
         finally:
             parts.stop()
+
+
+def _open_the_first_three() -> None:
+    """Where one of them is closed, the next thing that is opened would have its number, and be taken for it by whom we
+    start: our listener for standard input."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _trusting(plan: Plan) -> Any:
@@ -89,9 +101,9 @@ class _Parts:
         self._reload = False
 
     def start(self) -> None:
-        command = written(self._engine, self._program, self._plan)
-        if hasattr(signal, "SIGHUP"):
+        if hasattr(signal, "SIGHUP"):  # before anything takes its time: at first it would end us
             signal.signal(signal.SIGHUP, self._ask_to_reload)
+        command = written(self._engine, self._program, self._plan)
         # nginx's lines about trouble hold whole requests; Caddy leaves queries out by itself.
         change = without_queries if self._engine == "nginx" else bytes
         self._logs = [_Lines(self._plan.folder / name, change) for name in LOGS]
@@ -196,6 +208,5 @@ class _Lines:
 
     def close(self) -> None:
         self._over.set()
-        self._thread.join(TO_END)
-        if not self._thread.is_alive():  # else whoever reads stderr does not, and may never
-            os.close(self.fd)
+        self._thread.join()  # which waits for nobody (`write`)
+        os.close(self.fd)

@@ -9,8 +9,16 @@ import logging
 import os
 from contextlib import suppress
 from datetime import datetime
+from select import select
 
 STDERR = 2
+
+PATIENCE = 0.1
+"""Seconds that whoever reads stderr has to take something, until it is lost."""
+
+PIECE = 512
+"""Bytes that a pipe takes at once or not at all (POSIX, PIPE_BUF): of more, one that is nearly full takes a part and
+has the rest waited for."""
 
 
 class _Lines(logging.Formatter):
@@ -20,8 +28,18 @@ class _Lines(logging.Formatter):
         return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
 
 
+class _Stderr(logging.Handler):
+    """`write` as a handler: `logging`'s own waits for whoever does not read, and a worker with it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tell(self.format(record))
+        except Exception:  # noqa: BLE001  as each handler of `logging` has it: a line is no reason to fail
+            self.handleError(record)
+
+
 def log_to_stderr(level: int = logging.INFO) -> None:
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     ours = logging.getLogger("lumin_middleware")
     ours.addHandler(handler)
@@ -31,14 +49,14 @@ def log_to_stderr(level: int = logging.INFO) -> None:
 def write(text: bytes) -> None:
     """Writes to stderr, past Python's buffer, which would hold on to what cannot be written.
 
-    What nobody takes (a closed terminal, a collector that died, a full disk) is lost, as with `logging`: who serves
-    people goes on.
+    What nobody takes (a closed terminal, a collector that died or hangs, a full disk) is lost: who serves people goes
+    on.
     """
-    with suppress(OSError):
-        while text:
-            text = text[os.write(STDERR, text) :]
+    with suppress(OSError, ValueError):
+        while text and select([], [STDERR], [], PATIENCE)[1]:
+            text = text[os.write(STDERR, text[:PIECE]) :]
 
 
 def tell(message: str) -> None:
     """A line to whoever reads stderr, if anybody does."""
-    write(f"{message}\n".encode())
+    write(f"{message}\n".encode(errors="backslashreplace"))

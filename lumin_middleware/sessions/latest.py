@@ -28,6 +28,12 @@ class Latest(dict[str, T]):
         forgotten = [self.pop(each, None) for each in list(self)[:surplus]]
         return any(each is not None for each in forgotten)
 
+    def drop(self, key: str, value: T) -> None:
+        """Forgets this, and nothing that was remembered since in its place."""
+        found = self.pop(key, None)
+        if found is not None and found is not value:
+            self.setdefault(key, found)
+
     def all(self) -> list[T]:
         """The oldest first."""
         return list(self.copy().values())

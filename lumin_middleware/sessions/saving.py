@@ -73,7 +73,7 @@ class Saving:
         try:
             record = await self._sessions.newest(dataclasses.replace(unsaved, generation=-1))
             if record.session.generation >= unsaved.generation or await self._sessions.replace(record, unsaved):
-                self._unsaved.pop(session.id, None)
+                self._unsaved.drop(session.id, unsaved)
         except StoreUnavailable as error:
             self._sessions.warn("still_not_saved", error)
             return newest(session, unsaved)

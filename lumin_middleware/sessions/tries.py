@@ -27,6 +27,10 @@ row, and a sign-in at Hydra has seven."""
 AT_ONCE = 5.0
 """Seconds after a sign-in in which a page sends somebody on, and nobody reads it and asks for another sign-in."""
 
+LED_AT_ONCE = 2.0
+"""The same where other sites' pages, a portal's say, may have a link to the sign-in: time for a redirect, and not to
+look at the page and click again."""
+
 _PAGE = "/"
 """What the name of a page begins with, which no name of a session does."""
 
@@ -56,9 +60,9 @@ class Tries:
         """Whether somebody who had just signed in was sent to sign in by this page already, and `count_page` knows."""
         return any(name == _of_page(page) for _, name in self._read(jar))
 
-    def is_at_once(self, session: Session) -> bool:
-        """Whether this session is so young that it is not a person who asks for another."""
-        return abs(self._clock() - session.began) < AT_ONCE
+    def is_at_once(self, session: Session, within: float = AT_ONCE) -> bool:
+        """Whether this session is so young, in seconds, that it is not a person who asks for another."""
+        return abs(self._clock() - session.began) < within
 
     def count(self, session: Session, jar: Jar[Any]) -> str:
         """The `Set-Cookie` value that counts a sign-in."""

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def logging_to_a_pipe(site: Front, upstream: str, *arguments: str) -> Iterator[s
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_where_nobody_reads_the_log_any_more_people_are_served(engine):
+@pytest.mark.parametrize("is_closed", [True, False], ids=["gone", "hanging"])
+def test_where_nobody_reads_the_log_any_more_people_are_served(engine, is_closed):
     programs.find(engine)
     long = "x" * 8_000
     with (
@@ -81,7 +82,8 @@ def test_where_nobody_reads_the_log_any_more_people_are_served(engine):
         logging_to_a_pipe(site, upstream, "--engine", engine, "--public", "/public/*") as process,
         site.browser() as browser,
     ):
-        process.stderr.close()
+        if is_closed:
+            process.stderr.close()
         for _ in range(40):  # several times what a pipe holds
             assert browser.get(f"/public/{long}").status_code == 200
         [victim] = workers(process.pid)
@@ -94,6 +96,28 @@ def test_where_nobody_reads_the_log_any_more_people_are_served(engine):
         assert process.poll() is None
         process.terminate()
         assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_is_closed_is_taken_for_nothing_else(tmp_path, closed):
+    """A shell's way to start what is to run by itself: what is opened next has the number of what was closed."""
+    start = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "lumin_middleware", "proxy"]
+    with front() as site, serve(Echo()) as upstream, site.browser() as browser:
+        options = ["--engine", "nginx", "--upstream", upstream, "--public", "/public/*"]
+        process = subprocess.Popen([*start, *options], env=environment(**site.variables), stdout=subprocess.DEVNULL)
+        try:
+
+            def is_served() -> bool:
+                assert process.poll() is None
+                with suppress(httpx2.TransportError):
+                    return browser.get("/public/page").status_code == 200
+                return False
+
+            until(is_served)
+            assert browser.sign_in("/page").status_code == 200
+        finally:
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
 
 
 # --- the end --------------------------------------------------------------------------------------------

@@ -617,6 +617,18 @@ async def test_an_application_that_does_not_know_who_is_signed_in_is_told_of_and
     assert "You are signed in, but this page does not see it." in answer.body.decode()
 
 
+@pytest.mark.parametrize("led", ["cross-site", "same-site"])
+async def test_a_person_who_comes_again_and_again_by_a_portal_s_link_goes_in_no_circle(new, edge, led):
+    site = new(optional=["/orders"])
+    browser = site.browser(edge)
+    for _ in range(5):
+        answer = await browser.navigate("/auth/login?return_to=/orders", **{"sec-fetch-site": led})
+        assert is_begun(site, answer)
+        await browser.navigate(site.emulator.sign_in(answer.header("location")))
+        assert (await browser.navigate("/orders", **{"sec-fetch-site": led})).status == 200
+        site.clock.advance(3)
+
+
 async def test_many_tabs_that_ask_for_a_sign_in_each_are_no_circle(new, edge):
     site = new(optional=["/orders"])
     browser = site.browser(edge)

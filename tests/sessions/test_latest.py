@@ -17,6 +17,17 @@ def test_the_oldest_goes_first():
     assert dict(latest) == {"a": 2, "c": 3}
 
 
+def test_what_was_remembered_since_is_not_forgotten():
+    latest: Latest[str] = Latest(5)
+    latest.put("a", "old")
+    latest.put("a", "new")
+    latest.drop("a", "old")
+    latest.drop("b", "old")
+    assert dict(latest) == {"a": "new"}
+    latest.drop("a", "new")
+    assert dict(latest) == {}
+
+
 @pytest.mark.parametrize("limit", [5, 50])
 def test_threads_that_remember_and_forget_at_once_meet_no_error(limit):
     """Sessions whose store is away are given up together."""

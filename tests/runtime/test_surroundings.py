@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from email.utils import formatdate
 
-import httpx2
 import pytest
 
 from lumin_middleware.runtime.surroundings import CLOCK_LIMIT, ClockWatch, warn_of_memory, workers
 from lumin_middleware.stores import MemoryStore
-from tests.edges import rig, servers
+from tests.edges import rig
 from tests.edges.rig import EDGES
-from tests.patience import PATIENCE
 from tests.site_rig import Clock
 
 
@@ -42,32 +39,6 @@ from tests.site_rig import Clock
 )
 def test_how_many_workers_there_are_is_what_the_server_was_told(environ, arguments, expected):
     assert workers(environ, arguments) == expected
-
-
-APP = """
-from lumin_middleware.runtime.surroundings import workers
-
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [str(workers()).encode()]
-"""
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_workers_that_a_file_of_gunicorn_s_asks_for_are_seen(number, tmp_path):
-    (tmp_path / "counting.py").write_text(APP)
-    settings = tmp_path / "gunicorn.conf.py"
-    settings.write_text(f"workers = {number}\npythonpath = {str(tmp_path)!r}\n")
-    command = servers.gunicorn("-c", str(settings))
-    with servers.listening() as listener:
-        variables = {"WEB_CONCURRENCY": "1", "GUNICORN_CMD_ARGS": "", "UVICORN_WORKERS": ""}
-        with servers.start(command, "counting:app", listener, variables, anew=True) as server:
-            with httpx2.Client(trust_env=False, timeout=PATIENCE) as client:
-                end = time.monotonic() + PATIENCE
-                while (seen := client.get(server.origin).text) != str(number):  # one worker is there before the other
-                    assert time.monotonic() < end, seen
-                    time.sleep(0.1)
-            assert server.stop() == 0
 
 
 def test_where_nothing_is_seen_of_a_gunicorn_what_it_was_told_counts(monkeypatch):

@@ -68,7 +68,11 @@ def logging_to_a_pipe(site: Front, upstream: str, *arguments: str) -> Iterator[s
             yield process
         finally:
             process.terminate()
-            process.wait(PATIENCE)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:  # or the end of this block would wait for ever
+                process.kill()
+                raise
 
 
 @pytest.mark.parametrize("engine", ENGINES)

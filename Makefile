@@ -36,7 +36,8 @@ demo: .venv/demo
 test: .venv/dev
 	@.venv/bin/$(PYTEST)
 
-# The same on other versions of Python, but for what hardly differs between them: `make test-versions PYTHONS=3.14`.
+# The same on other versions of Python, but for what hardly differs between them: `make test-versions PYTHONS=3.14`. Test
+# files that LEFT_OUT names are left out besides.
 # `LUMIN_TEST_CASES=2` runs the first and the last case of each test only, for this and whatever else pytest runs.
 test-versions: $(PYTHONS:%=test-%)
 

@@ -176,11 +176,10 @@ def read(environ: Mapping[str, str] | None = None) -> tuple[dict[str, object], l
 
 def named(setting: str, problem: str, environ: Mapping[str, str] | None = None) -> str:
     """What is wrong with a setting that came from the environment, and the variable that gave it."""
-    name = variable(setting)
-    if name is None:
-        return problem
-    is_file = not (environ := os.environ if environ is None else environ).get(name) and environ.get(f"{name}_FILE")
-    return f"{problem} (from {name}_FILE)" if is_file else f"{problem} (from {name})"
+    environ, name = os.environ if environ is None else environ, variable(setting)
+    if name and not environ.get(name) and environ.get(f"{name}_FILE"):
+        name = f"{name}_FILE"
+    return f"{problem} (from {name})" if name else problem
 
 
 def _text(environ: Mapping[str, str], name: str) -> str | None:

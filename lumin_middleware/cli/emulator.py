@@ -21,17 +21,20 @@ TEN_YEARS = 315_360_000.0
 CALLBACKS = " and ".join(DEMO_CLIENT.redirect_uris)
 
 
+Base = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The URL by which it is reached, if that is another than where it listens: behind a proxy, or at the "
+        "published port of a container.",
+    ),
+]
+
+
 def emulator(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = LOOPBACK,
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="The port; 0 takes a free one.")] = 4444,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="The URL by which it is reached, if that is another than where it listens: behind a proxy, or at the "
-            "published port of a container.",
-        ),
-    ] = None,
+    base: Base = None,
     client_id: Annotated[str, typer.Option(metavar="ID", help="The client that it knows.")] = DEMO_CLIENT.client_id,
     client_secret: Annotated[
         str, typer.Option(metavar="SECRET", help="The client's secret.")

@@ -21,9 +21,10 @@ from typing import Any
 import typer
 
 from ..emulator.server import listen as _bind
+from ..emulator.server import reached_at
 from ..errors import ConfigurationError
 from ..gateway.engines import LOGS, Plan, reload_command, without_queries, written
-from .lines import log_to_stderr, tell, write
+from .lines import Stderr, log_to_stderr, tell, write
 from .terminal import LOOPBACK, fail, listen, until_stopped
 from .workers import TO_END, Worker, Workers
 
@@ -36,7 +37,7 @@ IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, w
 def run(engine: str, program: str, plan: Plan, changes: Mapping[str, Any]) -> None:
     """Runs an engine until it is told to stop. Raises `ConfigurationError`, and `typer.Exit` when a part has failed."""
     _open_the_first_three()
-    log_to_stderr()
+    log_to_stderr(handler=Stderr())
     store = plan.config.store
     if plan.workers > 1 and isinstance(store, str) and store.startswith("memory:"):
         raise ConfigurationError("workers", "more than one cannot share a store in memory")
@@ -122,7 +123,7 @@ class _Parts:
         return {"cwd": self._plan.folder, "stdout": said, "stderr": said}
 
     def _until_it_answers(self, workers: Workers) -> None:
-        host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(self._plan.host, self._plan.host)  # noqa: S104  one of all
+        host = reached_at(self._plan.host)
         while True:
             self._check()
             if workers.have_begun(POLL):

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 from contextlib import suppress
 from datetime import datetime
-from select import select
 
 STDERR = 2
 
 PATIENCE = 0.1
 """Seconds that whoever reads stderr has to take something, until it is lost."""
-
-PIECE = 512
-"""Bytes that a pipe takes at once or not at all (POSIX, PIPE_BUF): of more, one that is nearly full takes a part and
-has the rest waited for."""
 
 
 class _Lines(logging.Formatter):
@@ -28,8 +24,9 @@ class _Lines(logging.Formatter):
         return datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
 
 
-class _Stderr(logging.Handler):
-    """`write` as a handler: `logging`'s own waits for whoever does not read, and a worker with it."""
+class Stderr(logging.Handler):
+    """`write` as a handler: `logging`'s own waits for whoever does not read, and a worker with it, and an engine with
+    the worker."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -38,8 +35,8 @@ class _Stderr(logging.Handler):
             self.handleError(record)
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    handler = _Stderr()
+def log_to_stderr(level: int = logging.INFO, *, handler: logging.Handler | None = None) -> None:
+    handler = handler or logging.StreamHandler()
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     ours = logging.getLogger("lumin_middleware")
     ours.addHandler(handler)
@@ -50,11 +47,11 @@ def write(text: bytes) -> None:
     """Writes to stderr, past Python's buffer, which would hold on to what cannot be written.
 
     What nobody takes (a closed terminal, a collector that died or hangs, a full disk) is lost: who serves people goes
-    on.
+    on. A pipe that is ready takes no more at once for sure than `PIPE_BUF`.
     """
-    with suppress(OSError, ValueError):
-        while text and select([], [STDERR], [], PATIENCE)[1]:
-            text = text[os.write(STDERR, text[:PIECE]) :]
+    with suppress(OSError):
+        while text and select.select([], [STDERR], [], PATIENCE)[1]:
+            text = text[os.write(STDERR, text[: select.PIPE_BUF]) :]
 
 
 def tell(message: str) -> None:

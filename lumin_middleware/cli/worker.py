@@ -23,7 +23,7 @@ from typing import Any
 from ..asgi import LuminMiddleware
 from ..config import LuminConfig
 from ..errors import LuminError
-from .lines import log_to_stderr
+from .lines import Stderr, log_to_stderr
 
 GRACE = 10
 """Seconds that requests in flight have once a worker is told to stop."""
@@ -45,7 +45,7 @@ def main(fd: int, changes: str, engine: int, folder: str) -> None:
 
     from .uvicorn_server import KEPT, Server
 
-    log_to_stderr()
+    log_to_stderr(handler=Stderr())
     try:
         app = LuminMiddleware(nothing, replace(LuminConfig.from_env(), **json.loads(changes)))
     except LuminError as error:

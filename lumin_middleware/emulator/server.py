@@ -81,12 +81,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  no address to go to; one of those that it stands for
+def reached_at(host: str) -> str:
+    """Where what listens at `host` is reached from this machine: at everywhere nobody can go, but at one of all."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, and not listened on
 
 
 def _base(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    host = _EVERYWHERE.get(host, host)
+    host = reached_at(host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

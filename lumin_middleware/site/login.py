@@ -130,10 +130,10 @@ class Login:
     def _is_unseen(self, request: Request, page: str, session: Session) -> bool:
         """Whether a page seems not to see who has just signed in: nobody is seen there (one that is written oddly is
         not judged), or it sent the browser on, straight from the sign-in: the application does not know the person."""
-        rule, is_at_once = self._rules.plainly(re.split("[?#]", page)[0]), self._logins.tries.is_at_once
+        rule = self._rules.plainly(re.split("[?#]", page)[0])
         if rule is not None and rule.public:
-            return is_at_once(session)
-        return is_led(request) and is_at_once(session, LED_AT_ONCE)
+            return self._logins.tries.is_at_once(session)
+        return is_led(request) and self._logins.tries.is_at_once(session, LED_AT_ONCE)
 
 
 def _asks_for_more(errand: Errand) -> bool:

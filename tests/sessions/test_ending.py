@@ -67,10 +67,11 @@ async def test_where_the_store_is_away_the_tokens_that_are_known_die(workers, pr
     assert workers.server.revoked == [session.tokens.refresh_token]
 
 
-async def test_an_end_that_is_cut_off_goes_on(workers, process):
+async def test_an_end_that_is_cut_off_goes_on_and_is_told_of(workers, process):
     session = await workers.expired()
     renewed = await process.renewal.fresh(session)
-    ending = asyncio.ensure_future(process.ending.end(session.id, session.began, session))
+    process.world.events.clear()
+    ending = asyncio.ensure_future(process.ending.end(session.id, session.began, session, tells=SignedOut.of))
 
     async def cut_off() -> None:
         ending.cancel()
@@ -82,6 +83,7 @@ async def test_an_end_that_is_cut_off_goes_on(workers, process):
         await asyncio.sleep(0)
     assert await is_over(process, session)
     assert workers.server.revoked == [renewed.tokens.refresh_token]
+    assert [type(event) for event in process.world.events] == [SignedOut]
 
 
 async def test_which_tokens_go_with_it_is_for_whoever_ends_it(workers, process):
@@ -124,21 +126,6 @@ async def test_two_who_end_a_session_at_once_tell_of_one_end(workers, process, r
     await asyncio.gather(
         *(process.ending.end(session.id, session.began, session, tells=SignedOut.of) for _ in range(5))
     )
-    assert [type(event) for event in process.world.events] == [SignedOut]
-
-
-async def test_an_end_that_is_cut_off_is_told_of(workers, process):
-    session = await workers.expired()
-    ending = asyncio.ensure_future(process.ending.end(session.id, session.began, session, tells=SignedOut.of))
-
-    async def cut_off() -> None:
-        ending.cancel()
-
-    workers.store.before["swap session"] = cut_off
-    with pytest.raises(asyncio.CancelledError):
-        await ending
-    for _ in range(20):
-        await asyncio.sleep(0)
     assert [type(event) for event in process.world.events] == [SignedOut]
 
 

@@ -68,8 +68,8 @@ class Store(Protocol):
 class AsyncStore(Protocol):
     """The same two verbs, awaited, and the same contract. `aclose()` is the optional `close()`.
 
-    What the core is given may have a `glance` besides: `get` for whoever cannot wait, where it never waits and takes
-    microseconds; None where it may.
+    What the core is given may have a `glance_at` besides, which makes of a key what looks there again and again: `get`
+    for whoever cannot wait, where it never waits and takes microseconds; None where it may.
     """
 
     async def get(self, key: str) -> bytes | None:

@@ -14,7 +14,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -262,9 +262,9 @@ class Store:
         self.before: dict[str, Callable[[], Awaitable[object]]] = {}
 
     @property
-    def glance(self) -> Callable[[str], bytes | None] | None:
+    def glance_at(self) -> Callable[[str], Callable[[], bytes | None]] | None:
         """Where it is of this machine, it can be asked without waiting."""
-        return self._glance if self.local else None
+        return partial(partial, self._glance) if self.local else None
 
     def _glance(self, key: str) -> bytes | None:
         if f"get {_kind(key)}" in self.fails:

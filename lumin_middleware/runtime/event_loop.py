@@ -36,12 +36,12 @@ THREADS = 20
 # can neither read nor overwrite each other's.
 
 
-def _glance(store: Store, site: str) -> Callable[[str], bytes | None] | None:
-    """`ports.AsyncStore.glance` of a store, if it never makes anybody wait."""
+def _glance_at(store: Store, site: str) -> Callable[[str], Callable[[], bytes | None]] | None:
+    """`ports.AsyncStore.glance_at` of a store, if it never makes anybody wait."""
     if getattr(store, "blocking", True) and not getattr(store, "instant_get", False):
         return None
     get = store.get
-    return lambda key: get(key + site)
+    return lambda key: partial(get, key + site)
 
 
 class DirectStore:
@@ -51,7 +51,7 @@ class DirectStore:
         self._store = store
         self._site = f"@{site}"
         self.local = getattr(store, "local", False)
-        self.glance = _glance(store, self._site)
+        self.glance_at = _glance_at(store, self._site)
 
     async def get(self, key: str) -> bytes | None:
         return self._store.get(key + self._site)
@@ -69,7 +69,7 @@ class ThreadedStore:
         self._limiter = anyio.CapacityLimiter(THREADS)
         self.local = getattr(store, "local", False)
         self._direct = getattr(store, "instant_get", False)
-        self.glance = _glance(store, self._site)
+        self.glance_at = _glance_at(store, self._site)
 
     async def get(self, key: str) -> bytes | None:
         if self._direct:  # the way to a thread and back takes 50 µs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -46,6 +47,8 @@ class Memo(Generic[T]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._entries: dict[bytes, T] = {}
+        self.look: Callable[[bytes], T | None] = self._entries.get
+        """What is known by a key. Whoever makes use of it marks it as `used`, as `get` does."""
         self._size = 0
         self._changes = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..model import Session
@@ -51,6 +52,8 @@ class Opened(Entry):
     """The end of the cookie's value, by which it is found."""
     came: Came = field(default=(b"", 0, 0, b""), repr=False)
     """Where it came lately."""
+    glance: Callable[[], bytes | None] | None = field(default=None, repr=False)
+    """What looks at the record, where that makes nobody wait and somebody has looked before."""
     _record: str = field(default="", repr=False)
 
     @property

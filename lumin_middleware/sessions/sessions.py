@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from ..config import LuminConfig
 from ..errors import SessionEnded, StoreUnavailable
@@ -31,7 +32,8 @@ class Sessions(ABC):
         self._records = Records(config, world)
         self._begins = cookies.begins
         self._opened: Memo[Opened] = Memo(config.session_memory)
-        self._glance = getattr(world.store, "glance", None)
+        self._known = self._opened.look
+        self._glance_at = getattr(world.store, "glance_at", None)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
         self._seldom = Seldom(world.clock)
@@ -186,9 +188,10 @@ class Sessions(ABC):
         end = header.find(b";", begin)
         if end < 0:
             end = len(header)
-        opened = self._opened.get(header[end - SIGNATURE_LENGTH : end])
+        opened = self._known(header[end - SIGNATURE_LENGTH : end])
         if opened is not None and (came := opened.came)[0] == header:
             others = came[3]
+            opened.used = True
         else:
             looked = self._look(opened, header, begin, end)
             if looked is None:
@@ -196,9 +199,10 @@ class Sessions(ABC):
             opened, others = looked
         raw = None
         if self._asks:
-            if self._glance is None:
+            glance = opened.glance or self._glancing(opened)
+            if glance is None:
                 return None
-            raw = self._glance(opened.record)
+            raw = glance()
         carried = opened.settled
         if carried is None or carried.raw != raw or now >= carried.until:
             carried = self._proved(opened) if raw is None else None
@@ -219,6 +223,12 @@ class Sessions(ABC):
         if len(header) + len(others) > len(before[0]) + len(before[3]):
             self._opened.put(opened.signature, opened, opened.weight)
         return opened, others
+
+    def _glancing(self, opened: Opened) -> Callable[[], bytes | None] | None:
+        """What looks at the record of a cookie; None where that may make somebody wait."""
+        if self._glance_at is not None:
+            opened.glance = self._glance_at(opened.record)
+        return opened.glance
 
     def _proved(self, opened: Opened) -> Carried | None:
         """What a cookie carries that no record says anything about."""

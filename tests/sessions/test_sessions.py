@@ -186,13 +186,17 @@ async def test_what_came_beside_a_cookie_is_told_to_its_own_request(site):
     for each in (mine, others):
         await process.sessions.load(process.cookies.jar(site.browser.header + b"; " + each))
 
-    def meanwhile(key: str) -> bytes | None:
-        process.sessions._glance = site.store.memory.get
-        assert process.sessions.at_once(site.browser.header + b"; " + others, site.clock())[1] == others
-        return site.store.memory.get(key)
+    opened = process.sessions._open(process.cookies.jar(site.browser.header))
+    asked = []
+
+    def meanwhile() -> bytes | None:
+        if not asked:
+            asked.append(True)
+            assert process.sessions.at_once(site.browser.header + b"; " + others, site.clock())[1] == others
+        return site.store.memory.get(opened.record)
 
     assert process.sessions.at_once(site.browser.header + b"; " + mine, site.clock())[1] == mine
-    process.sessions._glance = meanwhile
+    opened.glance = meanwhile
     assert process.sessions.at_once(site.browser.header + b"; " + mine, site.clock())[1] == mine
 
 

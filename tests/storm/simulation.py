@@ -14,6 +14,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from lumin_middleware.config import LuminConfig
@@ -267,7 +268,7 @@ class Steps:
         self._world = world
         self._site = site
         self.local = getattr(site.store, "local", False)
-        self.glance = self._glance if self.local else None
+        self.glance_at = partial(partial, self._glance) if self.local else None
 
     def _glance(self, key: str) -> bytes | None:
         if self._site.store_is_down:

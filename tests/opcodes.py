@@ -1,7 +1,7 @@
 """What something costs in steps of Python's own machine, which a busy machine does not change.
 
-What C does inside one step is not counted: a look through 8 KB of text is one. Nor is what others left to the collector,
-whose last words would be counted as somebody's steps.
+What C does inside one step is not counted: a look through 8 KB of text is one. Nor is what others left to the
+collector, whose last words would be counted as somebody's steps.
 """
 
 from __future__ import annotations

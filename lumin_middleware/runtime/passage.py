@@ -265,7 +265,7 @@ class Passage:
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"content-type":
-                is_long = is_long or value[:17].lower() == b"text/event-stream"
+                is_long = is_long or (len(value) > 16 and value[:17].lower() == _STREAM)
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
@@ -274,12 +274,11 @@ class Passage:
             headers = _with_cookies(headers, cookies)
         elif is_open:
             headers.append(_PRIVATE)
-        begun = dict(message)
-        begun["headers"] = headers
-        return begun
+        return {**message, "headers": headers}
 
 
 _PRIVATE = raw_headers([pages.PRIVATE])[0]
+_STREAM = b"text/event-stream"
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
 
 

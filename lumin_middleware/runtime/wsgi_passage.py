@@ -121,7 +121,8 @@ class WsgiPassage:
         return answer(response, self._environ, self._start_response)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
+        """The application's own iterator, where nothing can come in its answer's place any more."""
+        return iter(self._body) if self.started and self._chunks is None else self
 
     def __next__(self) -> bytes:
         if self._chunks is None:

@@ -135,7 +135,7 @@ async def _reserved(found: Explanation, party: RelyingParty, world: Nowhere, bro
         untold.append(SERVER)
     if "store" in asked and brought.ours:  # of whom the request says nothing, the store knows nothing
         with suppress(LuminError):
-            await party.parts.sessions.load(brought)
+            await party.parts.sessions.load(brought, slide=True)
         if brought.opened is None:
             untold.append(SIGN_IN)
         elif brought.opened.session is None:

@@ -377,7 +377,7 @@ class Sessions(RuleBasedStateMachine):
                     break
         except LuminError as raised:
             error = raised
-        return Seen(visit.session, taken, error, visit.set_cookies())
+        return Seen(visit.session, taken, error, await visit.set_cookies())
 
     def opened(self, cookie: bytes) -> Session:
         """The session that a cookie holds or leads to."""

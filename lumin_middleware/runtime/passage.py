@@ -146,7 +146,7 @@ class Passage:
             if self._started:
                 await self.send(message)
             else:
-                await self._send(self._begun(message) if message["type"] in _FIRST_WORDS else message)
+                await (self._begin(message) if message["type"] in _FIRST_WORDS else self._send(message))
 
     def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
@@ -204,10 +204,10 @@ class Passage:
             return self._send(message)
         kind = message["type"]
         if kind == "http.response.start" and message["status"] != 500 and not self._held:  # nearly all, so at once
-            return self._send(self._begun(message))
+            return self._begin(message)
         if self._held or self._may_be_ours(message):
             return self._hold(message)
-        return self._send(self._begun(message) if kind in _FIRST_WORDS else message)
+        return self._begin(message) if kind in _FIRST_WORDS else self._send(message)
 
     def _may_be_ours(self, message: Message) -> bool:
         """Whether this may say no more than that an error of ours happened."""
@@ -246,10 +246,15 @@ class Passage:
         if self._releasing is not None:
             await self._releasing
 
-    def _begun(self, message: Message) -> Message:
-        """The first message of an answer, with what is ours."""
+    async def _begin_with_cookies(self, message: Message) -> None:
+        await self._begin(message, await self._visit.set_cookies())
+
+    def _begin(self, message: Message, cookies: list[str] | None = None) -> Awaitable[None]:
+        """Sends the first message of an answer, with what is ours."""
         visit = self._visit
         self._started = True
+        if visit.writes and cookies is None:
+            return self._begin_with_cookies(message)
         passed, before, state = self._passed, self._before, self._passed.get("state")
         if (
             len(passed) != len(before)
@@ -258,7 +263,7 @@ class Passage:
         ):
             self._hand_back()
         if visit.session is None:
-            return message
+            return self._send(message)
         headers = [*(message.get("headers") or ())]  # any iterable may come, and some can be read once
         is_open = message["type"] == "http.response.start"  # to whoever caches, as far as the application says
         is_long = not is_open
@@ -270,11 +275,11 @@ class Passage:
                 is_open = False
         if is_long:
             self._watch = Watch(visit, self._world, self._serving)
-        if visit.writes and (cookies := visit.set_cookies()):
+        if cookies:
             headers = _with_cookies(headers, cookies)
         elif is_open:
             headers.append(_PRIVATE)
-        return {**message, "headers": headers}
+        return self._send({**message, "headers": headers})
 
 
 _PRIVATE = raw_headers([pages.PRIVATE])[0]

@@ -93,7 +93,7 @@ class WsgiPassage:
         if failed is not None:
             return lambda data: None
         self._hand_back()
-        if self._visit.writes and (cookies := self._visit.set_cookies()):
+        if self._visit.writes and (cookies := run(self._visit.set_cookies())):
             headers = pages.with_cookies(headers, cookies)
         elif self._visit.session is not None and pages.says_nothing_of_caching(headers):
             headers = [*headers, pages.PRIVATE]

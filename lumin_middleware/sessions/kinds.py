@@ -28,7 +28,7 @@ class CookieSessions(Sessions):
         self._sealer = Sealer(config.keys, "session", world.clock)
         self._asks = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
 
-    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
+    async def load(self, jar: Jar[Opened], *, slide: bool = False) -> Carried | None:
         opened = self._open(jar)
         if opened is None:
             return None
@@ -112,7 +112,7 @@ class StoreSessions(Sessions):
 
     _asks = True
 
-    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
+    async def load(self, jar: Jar[Opened], *, slide: bool = False) -> Carried | None:
         opened = self._open(jar)
         return None if opened is None else await self._load_recorded(opened, jar, slide=slide)
 

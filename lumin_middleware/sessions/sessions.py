@@ -44,8 +44,9 @@ class Sessions(ABC):
     """Whether the store is asked about a session in which nothing falls due."""
 
     @abstractmethod
-    async def load(self, jar: Jar[Opened], *, slide: bool = True) -> Carried | None:
-        """The session that the cookies carry, if any; without `slide` this does not count as its use.
+    async def load(self, jar: Jar[Opened], *, slide: bool = False) -> Carried | None:
+        """The session that the cookies carry, if any. With `slide` this counts as its use, for whoever gives the
+        browser the cookie that says so.
 
         Raises `SessionEnded` when there was one, `StoreUnavailable` when it cannot be known.
         """
@@ -134,6 +135,12 @@ class Sessions(ABC):
         value = self._value(session, saved=saved)
         max_age = min(self._config.idle_timeout, self._remaining(session.began))
         return [] if value is None else self._cookies.write_session(value, max_age, jar.ours)
+
+    async def give_back(self, session: Session, jar: Jar[Opened], *, saved: bool = True) -> list[str]:
+        """The same for a session that a request came with some time ago. None where it has ended since: by now the
+        browser may have another's cookie, or have been told that it has none.
+        """
+        return [] if await self.is_over(session) else self.set_cookies(session, jar, saved=saved)
 
     def _open(self, jar: Jar[Opened]) -> Opened | None:
         """What the cookies hold."""

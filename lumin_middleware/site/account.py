@@ -154,7 +154,7 @@ class Account:
         slide = oauth.parameters(request.query).get("slide") != "false"
         carried = await self._require_carried(jar, slide=slide)
         session = carried.session
-        renewed = self._sessions.set_cookies(session, jar) if slide and carried.stale else []
+        renewed = await self._sessions.give_back(session, jar) if slide and carried.stale else []
         content = {
             "subject": session.claims.get("sub"),
             "claims": session.claims,
@@ -171,7 +171,7 @@ class Account:
     async def _require_session(self, jar: Jar[Opened]) -> Session:
         return (await self._require_carried(jar)).session
 
-    async def _require_carried(self, jar: Jar[Opened], *, slide: bool = True) -> Carried:
+    async def _require_carried(self, jar: Jar[Opened], *, slide: bool = False) -> Carried:
         carried = await self._sessions.load(jar, slide=slide)
         if carried is None:
             raise SessionEnded("nobody is signed in", "no_session")

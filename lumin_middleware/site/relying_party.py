@@ -212,7 +212,7 @@ class RelyingParty:
         return not jar.ours
 
     async def _visit(self, request: Request, jar: Jar[Opened]) -> tuple[Visit, Session]:
-        carried = await self.parts.sessions.load(jar)
+        carried = await self.parts.sessions.load(jar, slide=True)
         if carried is None:
             raise LoginRequired("nobody is signed in")
         if carried.outdated:

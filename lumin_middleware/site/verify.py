@@ -224,7 +224,7 @@ class Visited(Protocol):
     @property
     def cookie(self) -> bytes: ...
 
-    def set_cookies(self) -> list[str]: ...
+    async def set_cookies(self) -> list[str]: ...
 
 
 class Judge(Protocol):
@@ -271,7 +271,7 @@ class Verify:
             outcome = await self._about_unknown(request, asked, jar)
         if isinstance(outcome, Response):
             return outcome
-        headers, cookies = self._identity(asked, outcome.session), outcome.set_cookies()
+        headers, cookies = self._identity(asked, outcome.session), await outcome.set_cookies()
         if asked.answers:
             return self._answers.asked_again(asked.request, cookies)
         if asked.marked:

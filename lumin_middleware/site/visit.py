@@ -100,13 +100,13 @@ class Visit:
         """Whether the session has ended since; for what is served for long."""
         return self.session is not None and await self._party.parts.sessions.is_over(self.session)
 
-    def set_cookies(self) -> list[str]:
-        """The `Set-Cookie` values that this answer must carry: none, unless the session changed."""
+    async def set_cookies(self) -> list[str]:
+        """The `Set-Cookie` values that this answer must carry: none, unless the session changed and is not over."""
         carried, session = self._carried, self.session
         if carried is None or session is None or (session is carried.session and not carried.stale):
             return []
         saved = session.id not in self._party.parts.renewal.unsaved
-        return self._party.parts.sessions.set_cookies(session, self._jar, saved=saved)
+        return await self._party.parts.sessions.give_back(session, self._jar, saved=saved)
 
     async def challenge(self, wanted: Wanted = NOTHING) -> Response:
         """The answer that asks for what is missing: a sign-in, if nothing else is named; or says why it cannot."""

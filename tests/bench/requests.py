@@ -219,7 +219,7 @@ async def _calls(base: str) -> None:
     middleware = LuminMiddleware(bare, config(api_url=base))
     site, world = middleware._party()
     jar = site.parts.cookies.jar(await signed_in(site))
-    visit = Visit(site, None, jar, await site.parts.sessions.load(jar))
+    visit = Visit(site, None, jar, await site.parts.sessions.load(jar, slide=True))
     client = AsyncLuminClient(visit, world.api)
     headers = {"Authorization": f"Bearer {await client.access_token()}"}
     async with httpx2.AsyncClient(base_url=base, transport=httpx2.AsyncHTTPTransport(retries=20)) as shared:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -34,6 +39,82 @@ async def sign_in_anew(browser: Browser) -> None:
 
 def revoked(site: Site) -> list[bool]:
     return [grant.revoked for grant in site.emulator.grants][-2:]
+
+
+# --- an answer that comes late brings nobody back ---
+
+
+class Elsewhere(MemoryStore):
+    """A store that other machines share, which is not asked about each request."""
+
+    local = False
+
+
+@asynccontextmanager
+async def slow_page(browser: Browser) -> AsyncIterator[None]:
+    """A page that the browser asks for before what is done inside, and that is answered after it."""
+    site, came, may_answer = browser.site, threading.Event(), threading.Event()
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        site.asgi_app.handler = None
+        came.set()
+        await asyncio.to_thread(may_answer.wait)
+        await site.asgi_app(scope, receive, send)
+
+    def wsgi(environ: Any, start_response: Any) -> Any:
+        site.wsgi_app.handler = None
+        came.set()
+        may_answer.wait()
+        return site.wsgi_app(environ, start_response)
+
+    site.app(browser.edge).handler = asgi if browser.edge == "asgi" else wsgi
+    answer = asyncio.create_task(browser.navigate("/report"))
+    await asyncio.to_thread(came.wait)
+    try:
+        yield
+    finally:
+        may_answer.set()
+        assert (await answer).status == 200
+
+
+@pytest.mark.parametrize("store", [MemoryStore, Elsewhere])
+@pytest.mark.parametrize("passed", [9000, 3600], ids=["used again", "renewed"])
+async def test_a_late_answer_does_not_take_back_a_sign_out(new_edges, lumin, edge, sessions, store, passed):
+    site = new_edges(sessions=sessions, store=store(clock=lumin.clock))
+    browser = site.browser(edge)
+    await browser.sign_in()
+    site.clock.advance(passed)
+    async with slow_page(browser):
+        await browser.log_out()
+    assert await browser.subject() is None
+
+
+@pytest.mark.parametrize("store", [MemoryStore, Elsewhere])
+@pytest.mark.parametrize("passed", [9000, 3600], ids=["used again", "renewed"])
+async def test_a_late_answer_does_not_take_back_who_is_signed_in(new_edges, lumin, edge, sessions, store, passed):
+    site = new_edges(sessions=sessions, store=store(clock=lumin.clock))
+    browser = site.browser(edge)
+    await browser.sign_in()
+    site.clock.advance(passed)
+    other = list(site.emulator.users)[1]
+    async with slow_page(browser):
+        begun = await browser.navigate("/auth/login?prompt=login")
+        await browser.navigate(site.emulator.sign_in(begun.header("location") or "", sub=other))
+    assert await browser.subject() == other
+
+
+# --- what gives the browser no cookie does not use up the time after which it gets one ---
+
+
+@pytest.mark.parametrize("route", ["connections", "sessions", "logout", "login", "session?slide=false"])
+async def test_who_uses_the_site_gets_a_new_cookie_whatever_a_page_asks_besides(new_edges, edge, sessions, route):
+    site = new_edges(sessions=sessions, idle_timeout=600)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    site.clock.advance(61)  # a tenth of the idle time, and no renewal that would give one, too
+    answers = [await browser.navigate(f"/auth/{route}"), await browser.navigate("/")]
+    assert answers[1].status == 200
+    assert f"{site.config.session_cookie}=" in str([answer.all("set-cookie") for answer in answers])
 
 
 # --- a sign-in takes the place of the session before it ---

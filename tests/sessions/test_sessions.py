@@ -53,7 +53,7 @@ class Site(Workers):
     async def load(self, process: Process | None = None) -> Carried | None:
         """What a process that knows nothing makes of the browser's cookies."""
         process = process or self.process()
-        return await process.sessions.load(process.cookies.jar(self.browser.header))
+        return await process.sessions.load(process.cookies.jar(self.browser.header), slide=True)
 
     async def renew(self, session: Session, **changes: Any) -> Session:
         """A newer generation in the store, by some other process."""

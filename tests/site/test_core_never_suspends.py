@@ -73,7 +73,7 @@ class Site(Workers):
         made = request(path, query=query, headers=headers, cookie=self.browser.header, **fields)
         outcome = run(self.party.handle(made))
         if isinstance(outcome, Visit):
-            self.browser.take(outcome.set_cookies())
+            self.browser.take(run(outcome.set_cookies()))
         else:
             self.browser.take_from(outcome)
         return outcome
@@ -426,7 +426,7 @@ def test_renewal_when_the_api_refuses_a_token(site):
     renewed = run(visit.fresh(rejected=visit.session.tokens.access_token))
     assert renewed.generation == 1
     assert visit.session is renewed
-    assert len(visit.set_cookies()) == 1
+    assert len(run(visit.set_cookies())) == 1
 
 
 def test_renewal_behind_another_process(site):
@@ -450,7 +450,7 @@ def test_a_public_page_has_nobody_to_renew(site):
     visit = site.visit("/free")
     with pytest.raises(LoginRequired):
         run(visit.fresh())
-    assert visit.set_cookies() == []
+    assert run(visit.set_cookies()) == []
     assert run(visit.is_over()) is False
     assert run(visit.challenge()).status == 303
 

@@ -66,7 +66,10 @@ def explain(
     elif path.startswith("/"):
         _tell_request(app, what.upper(), path, header or [], cookie or [], who, peer)
     else:
-        fail("Give a path (/orders), with its method if it is no GET (POST /orders), a reference (5387-CED9 < log), or a reason (unknown_login).")
+        fail(
+            "Give a path (/orders), after its method if that is not GET (POST /orders), a reference (5387-CED9 < log),"
+            " or a reason (unknown_login)."
+        )
 
 
 def _tell_reference(reference: str) -> None:

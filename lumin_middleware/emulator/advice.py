@@ -27,8 +27,8 @@ def _advice(given: Parameters, clients: Mapping[str, Client]) -> str:
     client = clients.get(name)
     if client is None:
         return (
-            f"there is no client {name[:LIMIT]!r} here, but {_listed(clients)}. Let the application's LUMIN_CLIENT_ID be"
-            " such a one, or start the emulator with --client-id."
+            f"there is no client {name[:LIMIT]!r} here, but {_listed(clients)}. Let the application's LUMIN_CLIENT_ID"
+            " be such a one, or start the emulator with --client-id."
         )
     if uri and not client.allows_redirect_to(uri):
         return (

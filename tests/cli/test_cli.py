@@ -232,13 +232,11 @@ def test_the_emulators_settings_can_be_pasted_and_lead_to_a_sign_in(person):
     [
         (
             {"redirect_uri": "http://localhost:1/cb"},
-            "the redirect URI 'http://localhost:1/cb' is not registered for 'mine', but 'http://localhost:1234/in'. Let the"
-            " application's LUMIN_REDIRECT_URI be such a one, to the letter, or start the emulator with --redirect-uri.",
+            "the redirect URI 'http://localhost:1/cb' is not registered for 'mine', but 'http://localhost:1234/in'. Let",
         ),
         (
             {"client_id": "an\nother"},
-            r"there is no client 'an\nother' here, but 'mine'. Let the application's LUMIN_CLIENT_ID be such a one, or"
-            " start the emulator with --client-id.",
+            r"there is no client 'an\nother' here, but 'mine'. Let the application's LUMIN_CLIENT_ID be such a one",
         ),
         ({"response_mode": "pigeon"}, "The authorization server does not support this response mode. Unsupported"),
     ],

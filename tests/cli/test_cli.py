@@ -232,7 +232,7 @@ def test_the_emulators_settings_can_be_pasted_and_lead_to_a_sign_in(person):
     [
         (
             {"redirect_uri": "http://localhost:1/cb"},
-            "the redirect URI 'http://localhost:1/cb' is not registered for 'mine', but 'http://localhost:1234/in'. Let",
+            "the redirect URI 'http://localhost:1/cb' is not registered for 'mine', but 'http://localhost:1234/in'.",
         ),
         (
             {"client_id": "an\nother"},

@@ -1,8 +1,8 @@
 """What the log says: one line for each thing that happens, in the words of `reasons`, and nothing that is a secret.
 
 A line is the reason's code, what happened, from WARNING on what to do about it, and then particulars as `name=value`.
-Whatever stands there, also the server's own words and a path, goes through `shown`: no token, code or e-mail address
-gets past it, and no line break.
+Whatever stands there, also the server's own words and a path, goes through `shown`: what looks like a token, a code or
+an e-mail address, as it is or as URLs, JSON and HTML write it, does not get past it, and no line break does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from html import unescape
 
 from .reasons import REASONS
 
@@ -22,11 +23,16 @@ LIMIT = 500
 """Characters of one particular."""
 
 # Whole runs are found first and looked into then: whatever a stranger sends, the time grows with its length alone.
-_WORD = re.compile(r"[^\s/=&?<>\"(),;]+")
+_ENTITY = re.compile("&(?:amp;)*(#[0-9]{1,32};?|#x[0-9a-f]{1,32};?|[a-z]{1,32};)", re.IGNORECASE)
+"""A character as HTML writes it, and as often as it did; a name without its semicolon may be a query's."""
+
+_WORD = re.compile(r"[^\s/=&?<>\",;]+")
 _AT = r"(?:@|%(?:25)*40|\\u0040)"  # encoded as often as there were hands that it went through
-_ADDRESS = re.compile(rf".{_AT}[^\s/=&?<>\"'(),;]", re.IGNORECASE)
+_ADDRESS = re.compile(rf".{_AT}[^\s/=&?<>\"',;]", re.IGNORECASE)
 _QUOTED = re.compile(rf"""(?:"[^"]*"|\([^()]*\)){_AT}[^\s/=&?<>"'(),;]*""", re.IGNORECASE)
 """An address whose name stands in quotes, and may hold anything, or ends in a comment (RFC 5322, 3.4.1)."""
+_COMMENTED = re.compile(rf"({_AT})(?:\([^()]*\))+", re.IGNORECASE)
+"""A comment before the rest of an address."""
 
 _METHOD = re.compile("[A-Z-]{1,20}")
 """Methods that are registered look like this (IANA, HTTP Method Registry); any other word may be anything."""
@@ -50,7 +56,8 @@ def shown(value: object) -> str:
     """A particular as a line may hold it: quoted where it is text, without what may be a secret or an address."""
     if isinstance(value, int | float):
         return str(value)
-    text = _RUN.sub(_no_secret, _WORD.sub(_no_address, _QUOTED.sub("…@…", str(value))))
+    text = _COMMENTED.sub(r"\1", _ENTITY.sub(lambda entity: unescape(f"&{entity[1]}"), str(value)))
+    text = _RUN.sub(_no_secret, _WORD.sub(_no_address, _QUOTED.sub("…@…", text)))
     return repr(text if len(text) <= LIMIT else f"{text[:LIMIT]}…")
 
 

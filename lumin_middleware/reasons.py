@@ -817,6 +817,9 @@ _DAY = (
     Reason("signed_in", INFO, 303, "Somebody signed in.", _NOTHING),
     Reason("signed_out", INFO, 303, "Somebody signed out.", _NOTHING, "You are signed out", "You can close this page."),
     Reason("replaced", INFO, None, "A sign-in took the place of another session in the same browser.", _NOTHING),
+    Reason("pushed_out", INFO, None, "The oldest session of somebody who has too many ended.", _NOTHING),
+    Reason("ended_by_operator", INFO, None, "Whoever runs the site ended a session.", _NOTHING),
+    Reason("sign_in_undone", INFO, None, "Nobody was left to take a sign-in's answer; its session ended.", _NOTHING),
     Reason("session_renewed", DEBUG, None, "A session was renewed.", _NOTHING),
     Reason("adopted", DEBUG, None, "A renewal that another request or worker made was taken over.", _NOTHING),
     Reason(

@@ -384,6 +384,7 @@ class World:
     ) -> T:
         self.steps.append("shield")
         task = asyncio.ensure_future(action())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to hear of it
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:

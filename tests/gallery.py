@@ -90,6 +90,8 @@ class _Site:
         for name, error in {**ERRORS, **refused, **server}.items():
             yield f"error-{name}", self.answers.failure(self.asked(), error)
             yield f"callback-{name}", self.answers.failure(self.asked(CALLBACK), error, return_to="/wanted")
+        denied = OAuthError("access_denied")
+        yield "popup-denied", self.answers.failure(self.asked(CALLBACK), denied, return_to="/auth/popup")
         yield "posted", self.answers.failure(self.asked(method="POST"), ServerUnavailable("no answer"))
 
     def _sign_ins(self) -> Iterator[tuple[str, Response]]:

@@ -39,6 +39,14 @@ def test_what_is_not_heard_is_not_written(caplog):
     [
         *("ann@example.com", "Ann.O'Neil+x@mail.example.co.uk", "ann%40example.com", "é@ü.example"),
         *("ann%2540example.com", "ann%25252540example.com", "ann\\u0040example.com"),
+        *(
+            "ann&#64;example.com",
+            "ann&#x00040;example.com",
+            "ann&commat;example&period;com",
+            "ann&amp;amp;#64;example.com",
+        ),
+        *("ann&#64example.com", "ann@(shop)example.com", "ann@((of)shop)example.com", "ann(a(shop))@example.com"),
+        "".join(f"&#{ord(each)};" for each in "ann@example.com"),
     ],
 )
 @pytest.mark.parametrize("around", ["{}", "/people/{}/x", "no ({})", "user={}&x=1", "<{}>", '"{}"'])
@@ -56,10 +64,28 @@ def test_no_name_in_quotes_gets_through_with_its_address(around, at):
 
 
 def test_a_comment_hides_no_address():
-    assert "example" not in shown("ann(of the shop)@example.org")
+    for address in (
+        "ann(of the shop)@example.org",
+        "ann@(of the shop)example.org",
+        "ann(a)@(of the shop)(b)example.org",
+    ):
+        assert not {"ann", "example"} & set(re.findall("[a-z]+", shown(f"no {address}")))
 
 
-@pytest.mark.parametrize("text", ['"' * 200_000, "(" * 200_000, "%25" * 100_000, '"a' * 100_000, "%" * 200_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('"' * 200_000, "(" * 200_000, "%25" * 100_000, '"a' * 100_000, "%" * 200_000),
+        *(
+            "@(a)" * 50_000,
+            "@" + "(a)" * 60_000,
+            "@(" * 100_000,
+            "&amp;" * 50_000,
+            "&" + "amp;" * 50_000,
+            "&#" * 100_000,
+        ),
+    ],
+)
 def test_a_line_takes_no_longer_than_its_text(text):
     """Minutes, if time grew with the square of it."""
     assert len(shown(text)) < LIMIT + 10
@@ -82,6 +108,7 @@ def test_no_random_bytes_get_through(raw):
         *("/auth/callback", "token_endpoint_auth_method", "https://auth.luminpdf.com/oauth2/token", "ConnectError"),
         *("The requested scope 'sign:requests' is invalid", "/var/lib/some-application/sessions.sqlite3"),
         "client 3f2504e0-4f89-11d3-9a0c-0305e82c3301 is unknown",
+        *("/x?a=1&copy=2&amount=3&region=4", "no answer (after 3 s)"),
     ],
 )
 def test_what_an_operator_needs_gets_through(text):

@@ -21,7 +21,10 @@ REFERENCE = re.compile("[0-9A-F]{4}-[0-9A-F]{4}")
 
 def explain(
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="A method (then PATH too), a page's reference, or a reason.")
+        str,
+        typer.Argument(
+            metavar="WHAT", help="A method (then PATH too), a path (of a GET), a page's reference, or a reason."
+        ),
     ],
     path: Annotated[
         str, typer.Argument(metavar="PATH", help="The path as it stands on the wire, with its query.")
@@ -54,6 +57,8 @@ def explain(
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
+    if not path and what.startswith("/"):
+        what, path = "GET", what
     if not path and REFERENCE.fullmatch(what.upper()):
         _tell_reference(what.upper())
     elif not path and what in REASONS:
@@ -61,7 +66,10 @@ def explain(
     elif path.startswith("/"):
         _tell_request(app, what.upper(), path, header or [], cookie or [], who, peer)
     else:
-        fail("Give a method and a path (GET /orders), a reference (5387-CED9 < log), or a reason (unknown_login).")
+        fail(
+            "Give a path (/orders), after its method if that is not GET (POST /orders), a reference (5387-CED9 < log),"
+            " or a reason (unknown_login)."
+        )
 
 
 def _tell_reference(reference: str) -> None:

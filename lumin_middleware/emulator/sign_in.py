@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .advice import advise
 from .authorization_request import AuthorizationRequest, Refused, check_again
 from .authorizations import Answer, Authorizations
 from .clock import Clock
@@ -96,14 +97,17 @@ class AuthorizationEndpoint:
 
     async def authorize(self, http: Request) -> Response:
         """A new request, or one that comes back from a page (its verifier counts in the query only)."""
+        given = await parameters(http)
         try:
-            request = self.authorizations.check(await parameters(http))
+            request = self.authorizations.check(given)
             if verifier := http.query_params.get("consent_verifier"):
                 return self._after_consent(http, request, verifier)
             if verifier := http.query_params.get("login_verifier"):
                 return self._after_login(http, request, verifier)
             return self._begin(http, request)
         except Refused as refused:
+            if refused.destination is None:
+                advise(given, self.authorizations.clients, refused.refusal)
             return self._tell(refused)
 
     def _begin(self, http: Request, request: AuthorizationRequest) -> Response:

@@ -18,7 +18,8 @@ def check(scope: Scope) -> None:
     """Raises `RequestRefused` for what could not be passed on as it came, or be understood in two ways.
 
     The servers around us let some of it through: a length beside a transfer coding, from which smuggling is made
-    (RFC 9112, 6.3), tunnels (RFC 9110, 9.3.6), a fragment, a target in another form than a path (RFC 9112, 3.2).
+    (RFC 9112, 6.3), tunnels, and traces, which tell what is meant for the service (RFC 9110, 9.3.6 and 9.3.8), a
+    fragment, a target in another form than a path (RFC 9112, 3.2).
     """
     names = {name for name, _ in scope["headers"]}
     if b"content-length" in names and b"transfer-encoding" in names:
@@ -29,8 +30,8 @@ def check(scope: Scope) -> None:
     codings = [value.strip().lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
     if codings not in ([], [b"chunked"]):  # the others would be taken off, and what they wrap passed on as it is
         raise RequestRefused("bad_request", "The body is in a transfer coding that is not known here.", status=501)
-    if scope.get("method") == "CONNECT":
-        raise RequestRefused("method_not_allowed", "Nothing is tunnelled here.", status=405)
+    if scope.get("method") in ("CONNECT", "TRACE"):
+        raise RequestRefused("method_not_allowed", "Nothing is tunnelled here, and nothing traced.", status=405)
     raw_path = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
     if not raw_path.startswith(b"/"):
         raise RequestRefused("bad_request", "The target is no path.")

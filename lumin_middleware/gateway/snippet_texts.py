@@ -145,6 +145,10 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 		request_header -X-Lumin-Cookie
 		request_header -X-Lumin-Set-Cookie
 
+		# A trace is told what is meant for the service, and of what goes by a tunnel nothing is asked.
+		@untold method TRACE CONNECT
+		header @untold Allow "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+		respond @untold 405
 		# A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked.
 		@websocket header_regexp Upgrade (?i)^websocket$
 		request_header @websocket Upgrade websocket
@@ -228,9 +232,10 @@ http:
         addAuthCookiesToResponse: [%{cookies}]
 
   routers:
-    # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
+    # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more;
+    # so would a CONNECT, and a TRACE is told what is meant for the service.
     lumin-tunnel:
-      rule: "Host(`%{host}`) && HeaderRegexp(`Upgrade`, `%{tunnel}`)"
+      rule: "Host(`%{host}`) && (Method(`CONNECT`) || Method(`TRACE`) || HeaderRegexp(`Upgrade`, `%{tunnel}`))"
       priority: 2000000
       middlewares: [lumin-nobody]
       service: lumin-upstream

@@ -63,6 +63,13 @@ class Pause(NamedTuple):
         return self.until - now <= self.seconds + CLOCK_TOLERANCE
 
 
+class InPause(ServerUnavailable):
+    """Nobody was asked, since an attempt failed a moment ago."""
+
+    def __init__(self, left: float) -> None:
+        super().__init__("the token endpoint was in trouble just now", retry_after=left, sent=False)
+
+
 class Pauses:
     """The pauses of one site's sessions, as one process knows them."""
 
@@ -72,12 +79,12 @@ class Pauses:
         self._own: Latest[Pause] = Latest(OWN_LIMIT)
 
     async def check(self, session: Session) -> None:
-        """Raises `ServerUnavailable` in a pause, with what is left of it; `StoreUnavailable` when nobody can know."""
+        """Raises `InPause` in a pause, with what is left of it; `StoreUnavailable` when nobody can know."""
         key = _key(session)
         shared = Pause.load(await self._store.get(key) or b"")
         left = max((pause.left(self._clock()) for pause in (shared, self._own.get(key)) if pause), default=0.0)
         if left > 0:
-            raise ServerUnavailable("the token endpoint was in trouble just now", retry_after=left)
+            raise InPause(left)
 
     async def begin(self, session: Session, *, at_least: float, shared: bool) -> float:
         """Begins the next pause, for all processes or for this one; its seconds."""

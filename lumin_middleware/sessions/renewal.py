@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 
 from ..config import AuthorizationServer, LuminConfig
@@ -46,7 +47,7 @@ from ..protocol.token_endpoint import TokenEndpoint
 from .due import Due, due
 from .lease import Lease
 from .memo import Entry, Memo
-from .pauses import Pauses
+from .pauses import InPause, Pauses
 from .records import Record
 from .saving import Saving
 from .sessions import Sessions
@@ -136,13 +137,9 @@ class Renewal:
             raise SessionEnded("the access token has expired and there is no refresh token", "expired")
         if when is not Due.NOW and self._world.locked(session.id):
             return session
-        try:
-            return await patiently(
-                self._world, self._config.timeout, lambda: self._attempt(session, rejected), ServerUnavailable
-            )
-        except (AuthorizationServerError, StoreUnavailable):  # of which the answer has the line
-            self._tell_of_failure(session)
-            raise
+        return await patiently(
+            self._world, self._config.timeout, lambda: self._attempt(session, rejected), ServerUnavailable
+        )
 
     async def _attempt(self, session: Session, rejected: str | None) -> Session:
         """One attempt, whose trouble a token that lives outlasts."""
@@ -155,11 +152,18 @@ class Renewal:
             if not self._is_alive(session, rejected):
                 raise
             self._sessions.warn("renewal_failed", error)
-            self._tell_of_failure(session)
             return session
 
-    def _tell_of_failure(self, session: Session) -> None:
-        self._world.tell(RenewalFailed.of(session, at=self._world.clock()))
+    @contextmanager
+    def _failure_told(self, session: Session) -> Iterator[None]:
+        """Tells that an attempt failed, and so of one that was made: in a pause nobody was asked."""
+        try:
+            yield
+        except (CircuitOpen, InPause):
+            raise
+        except (AuthorizationServerError, StoreUnavailable):  # of which the answer has the line
+            self._world.tell(RenewalFailed.of(session, at=self._world.clock()))
+            raise
 
     def _is_alive(self, session: Session, rejected: str | None) -> bool:
         return session.tokens.access_token != rejected and session.tokens.expires_at > self._world.clock()
@@ -175,21 +179,26 @@ class Renewal:
     async def _renew(self, session: Session, rejected: str | None) -> Session:
         if self._due(session, rejected) is Due.LATER:
             return session
-        record = await self._sessions.newest(session)  # 3
-        if self._due(record.session, rejected) is Due.LATER:
-            return self._adopted(record.session, session)
-        if self._due(record.session, None) is Due.LATER and self._is_newborn(record.session):
-            say("rejected_newborn")
-            self._stillborn.put(session.id.encode(), Entry())
-            return record.session
-        await self._refuse_in_trouble(record.session)
-        return await self._world.shield(lambda: self._renew_with_lease(record.session, rejected))
+        with self._failure_told(session):
+            record = await self._sessions.newest(session)  # 3
+            if self._due(record.session, rejected) is Due.LATER:
+                return self._adopted(record.session, session)
+            if self._due(record.session, None) is Due.LATER and self._is_newborn(record.session):
+                say("rejected_newborn")
+                self._stillborn.put(session.id.encode(), Entry())
+                return record.session
+            await self._refuse_in_trouble(record.session)
+        return await self._world.shield(lambda: self._renew_whoever_waits(record.session, rejected))
 
     async def _refuse_in_trouble(self, session: Session) -> None:
         self._token_endpoint.refreshes.check()
         await self._pauses.check(session)
 
     # --- 4 to 8 ---
+
+    async def _renew_whoever_waits(self, session: Session, rejected: str | None) -> Session:
+        with self._failure_told(session):  # here, since the request that began it may be gone by then
+            return await self._renew_with_lease(session, rejected)
 
     async def _renew_with_lease(self, session: Session, rejected: str | None) -> Session:
         server = await self._prepare(session)

@@ -78,7 +78,7 @@ class Account:
                 entry.session_id,
                 entry.began,
                 subject=str(session.claims.get("sub") or ""),
-                tells=partial(SignedOut.of, by="limit"),
+                tells=partial(SignedOut.of, reason="pushed_out", by="limit"),
             )
             if ended is not None:
                 await self._unlist(ended)

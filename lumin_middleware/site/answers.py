@@ -238,10 +238,9 @@ class Answers(Places):
             case StoreUnavailable():
                 headers.append(("Retry-After", "5"))
                 text = "not_completed.text" if at_callback else ""
-        again = self.login_to(return_to or self._config.after_login)
-        links = [("start_again", again)] if at_callback else []
-        if links and reason.code in ("access_denied", "not_admitted"):  # the server may remember whom it is to be
-            links.append(("as_another", f"{again}&prompt=login"))
+        as_another = reason.code in ("access_denied", "not_admitted")
+        wanted = return_to or self._config.after_login
+        links = self.ways_after_failing(wanted, as_another=as_another) if at_callback else []
         content = Draft(
             name,
             text=(text,) if text else (),

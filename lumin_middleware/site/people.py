@@ -35,7 +35,10 @@ class People:
         for entry in await self._entries(subject):
             ended += await self._is_alive(entry)
             session = await self._parts.ending.end(
-                entry.session_id, entry.began, subject=subject, tells=partial(SignedOut.of, by="operator")
+                entry.session_id,
+                entry.began,
+                subject=subject,
+                tells=partial(SignedOut.of, reason="ended_by_operator", by="operator"),
             )
             if session is not None:  # else it is in a cookie and was never renewed: its browser alone has its tokens
                 await self._index().remove(session)

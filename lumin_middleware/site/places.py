@@ -17,10 +17,21 @@ class Places:
         self.login_path = f"{config.prefix}/login"
         self.logout_path = f"{config.prefix}/logout"
         self.connect_path = f"{config.prefix}/connect"
+        self.popup_path = f"{config.prefix}/popup"
 
     def login_to(self, wanted: str) -> str:
         """The login that leads to a page."""
         return f"{self.login_path}?return_to={quote(wanted, safe='/')}"
+
+    def ways_after_failing(self, wanted: str, *, as_another: bool) -> list[tuple[str, str]]:
+        """The links of a page that says that a sign-in came to nothing: the same once more, and out of a popup."""
+        again = self.login_to(wanted)
+        links = [("start_again", again)]
+        if as_another:  # the server may remember whom it is to be
+            links.append(("as_another", f"{again}&prompt=login"))
+        if wanted.partition("?")[0] == self.popup_path:  # whose page waits for an answer, and takes this one for a no
+            links.append(("close", wanted))
+        return links
 
     def connect_to(self, wanted: str, name: str) -> str:
         """Where somebody gives the grant of this name, which leads to a page then."""

@@ -68,7 +68,7 @@ class RelyingParty:
         self._no_pages = frozenset(self._routes)
         self._kept_form = KeptForm(parts, self._login)
         self._routes[self._kept_form.path] = self._kept_form
-        self._routes[f"{config.prefix}/popup"] = Popup(answers)
+        self._routes[answers.popup_path] = Popup(answers)
         self.at_once: Callable[[str, bytes, Came], Passing | None] = AtOnce(self, self._below, self._may_be_own).visit
 
     async def handle(self, request: Request) -> Response | Visit:

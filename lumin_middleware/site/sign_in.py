@@ -82,7 +82,7 @@ class SignIn:
     async def undo(self, code: AuthorizationCode, session: Session) -> None:
         """Nobody is left to take the session."""
         await self._marks.ended(code.transaction.state, VOID)
-        await self._account.sign_out(session, by="undone")
+        await self._account.sign_out(session, "sign_in_undone", by="undone")
 
     async def _session(self, code: AuthorizationCode, jar: Jar[Opened]) -> tuple[Session, list[str]]:
         tokens = await self._redeem(code)

@@ -125,6 +125,7 @@ TEXTS = {
     "do.as_another": "Als jemand anderes",
     "do.ask_again": "Noch einmal fragen",
     "do.begin_here": "Stattdessen hier anmelden",
+    "do.close": "Dieses Fenster schließen",
     "do.do_not_send": "Nicht senden",
     "do.go_on": "Weiter",
     "do.go_on_as": "Weiter als {name}",

@@ -87,6 +87,7 @@ TEXTS = {
     "do.as_another": "As somebody else",
     "do.ask_again": "Ask me again",
     "do.begin_here": "Sign in here instead",
+    "do.close": "Close this window",
     "do.do_not_send": "Do not send it",
     "do.go_on": "Go on",
     "do.go_on_as": "Go on as {name}",

@@ -119,6 +119,7 @@ TEXTS = {
     "do.as_another": "Con otra cuenta",
     "do.ask_again": "Preguntarme otra vez",
     "do.begin_here": "Iniciar sesión aquí",
+    "do.close": "Cerrar esta ventana",
     "do.do_not_send": "No enviarlo",
     "do.go_on": "Continuar",
     "do.go_on_as": "Continuar como {name}",

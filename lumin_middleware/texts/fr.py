@@ -122,6 +122,7 @@ TEXTS = {
     "do.as_another": "Avec un autre compte",
     "do.ask_again": "Me redemander",
     "do.begin_here": "Se connecter ici plutôt",
+    "do.close": "Fermer cette fenêtre",
     "do.do_not_send": "Ne pas l’envoyer",
     "do.go_on": "Continuer",
     "do.go_on_as": "Continuer en tant que {name}",

@@ -108,6 +108,7 @@ TEXTS = {
     "do.as_another": "別のアカウントで続ける",
     "do.ask_again": "もう一度確認する",
     "do.begin_here": "ここでサインインする",
+    "do.close": "このウィンドウを閉じる",
     "do.do_not_send": "送信しない",
     "do.go_on": "続ける",
     "do.go_on_as": "{name} さんとして続ける",

@@ -120,6 +120,7 @@ TEXTS = {
     "do.as_another": "Bằng tài khoản khác",
     "do.ask_again": "Hỏi lại tôi",
     "do.begin_here": "Đăng nhập ở đây",
+    "do.close": "Đóng cửa sổ này",
     "do.do_not_send": "Không gửi",
     "do.go_on": "Tiếp tục",
     "do.go_on_as": "Tiếp tục với tên {name}",

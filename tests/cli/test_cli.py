@@ -227,6 +227,32 @@ def test_the_emulators_settings_can_be_pasted_and_lead_to_a_sign_in(person):
         assert me.json()["user"]["name"] == "Mira Halden"
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"redirect_uri": "http://localhost:1/cb"},
+            "the redirect URI 'http://localhost:1/cb' is not registered for 'mine', but 'http://localhost:1234/in'.",
+        ),
+        (
+            {"client_id": "an\nother"},
+            r"there is no client 'an\nother' here, but 'mine'. Let the application's LUMIN_CLIENT_ID be such a one",
+        ),
+        ({"response_mode": "pigeon"}, "The authorization server does not support this response mode. Unsupported"),
+    ],
+    ids=["redirect URI", "client", "another fault"],
+)
+def test_the_emulator_says_in_one_line_what_no_callback_is_told(changed, said):
+    with emulator("--client-id", "mine", "--redirect-uri", "http://localhost:1234/in") as (process, told):
+        asked = {"client_id": "mine", "redirect_uri": "http://localhost:1234/in", **changed}
+        base = pasted(told)["LUMIN_AUTH_URL"]
+        assert httpx2.get(f"{base}/oauth2/auth", params=asked, timeout=PATIENCE).status_code >= 400
+        process.send_signal(signal.SIGINT)
+        _, line = process.communicate(timeout=PATIENCE)
+    assert line.startswith(f"An authorization request was refused: {said}")
+    assert line.count("\n") == 1
+
+
 def test_the_emulators_options_change_its_tokens(person):
     with emulator("--no-id-token", "--access-token-lifetime", "77") as (_, said):
         tokens = redeem(person, LuminConfig.from_env(pasted(said)))

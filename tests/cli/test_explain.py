@@ -30,6 +30,7 @@ LINE = "unknown_login: A callback came. method='GET' path='/auth/callback' statu
     [
         (["GET", "/orders", "--header", "Accept: text/html"], ["no_session", "303", "no pattern names it", "nobody"]),
         (["get", "/orders"], ["no_session", "401"]),
+        (["/orders?a=b"], ["GET /orders, as nobody", "no_session", "401"]),
         (["GET", "/orders", "--as", "someone"], ["goes on to the application", "passed"]),
         (["GET", "/sign/1", "--as", "openid templates"], ["403", "insufficient_scope", "required_scopes '/sign/*'"]),
         (["GET", "/static/%252e%252e/sign/1", "--as", "openid"], ["403", "reading     /sign/1"]),

@@ -147,6 +147,18 @@ def test_what_cannot_be_passed_on_as_it_came_is_refused_and_is_no_error(http, ca
     assert not [record for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.parametrize("target", ["/page", "/public/x", "/auth/session", "example.com:443"])
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
+def test_nothing_is_traced_and_nothing_is_tunnelled(site, browser, method, target):
+    """Nor is anything of it asked; a target in a form that the method does not take is 400 to most."""
+    more = f"Host: x\r\nCookie: {browser.cookie()}\r\nConnection: close\r\n"
+    site.echo.seen.clear()
+    answer = raw(site.front.port, f"{method} {target} HTTP/1.1\r\n{more}\r\n".encode())
+    assert answer.split(b" ", 2)[1] in ((b"405",) if target[0] == "/" else (b"400", b"405")), answer
+    assert browser.cookie().encode() not in answer
+    assert site.echo.seen == []
+
+
 def raw(port: int, request: bytes) -> bytes:
     with socket.create_connection((LOOPBACK, port), timeout=PATIENCE) as connection:
         connection.sendall(request)

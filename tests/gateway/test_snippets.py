@@ -25,6 +25,7 @@ from tests import spawning
 from tests.browser_rig import ROOT, environment
 from tests.fakes import config
 from tests.gateway.test_gateway import CONNECTIONS
+from tests.gateway.test_gateway import raw as exchanged
 from tests.patience import PATIENCE
 from tests.proxies import programs
 from tests.proxies.programs import proxy
@@ -288,6 +289,17 @@ def test_a_scope_that_is_missing_is_asked_for_or_refused(setup, browser):
 
 
 # What a request would be turned into something else by, of which nobody was asked: a tunnel past the judge.
+@pytest.mark.parametrize("path", ["/free/x", "/page", "/auth/session"])
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
+def test_nothing_is_traced_and_nothing_is_tunnelled(setup, browser, method, path):
+    request = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{setup.front.port}\r\nCookie: {browser.cookie()}\r\n"
+    answer = exchanged(setup.front.port, f"{request}Connection: close\r\n\r\n".encode())
+    refused = {"traefik": (b"403", b"501")}.get(setup.name, (b"405",))
+    assert answer.split(b" ", 2)[1] in refused, answer
+    assert browser.cookie().encode() not in answer
+    assert setup.echo.seen == []
+
+
 TUNNELS = {
     "h2c": "Upgrade: h2c",
     "in capitals": "Upgrade: H2C",

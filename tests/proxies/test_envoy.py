@@ -13,7 +13,7 @@ from httpx2.websockets import WebSocketUpgradeError
 from lumin_middleware import LuminMiddleware
 from lumin_middleware.gateway.snippets import snippet
 from tests.fakes import config
-from tests.gateway.test_gateway import CONNECTIONS
+from tests.gateway.test_gateway import CONNECTIONS, raw
 from tests.proxies import envoy
 from tests.proxies.programs import proxy
 from tests.proxies.rig import LOOPBACK, Browser, Echo, front, serve, told
@@ -113,6 +113,15 @@ def test_nobody_is_who_they_say_and_nothing_moves_a_path(browser, stranger):
         assert not [name for name in seen if re.search("[^a-z0-9-]|original|rewrite|root-path", name)]
     for name, value in forged.items():
         assert stranger.fetch("GET", "/page", headers={name: value}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/free/x", "/page", "/auth/session"])
+@pytest.mark.parametrize(("method", "status"), [("TRACE", b"405"), ("CONNECT", b"400")])
+def test_nothing_is_traced_and_nothing_is_tunnelled(setup, browser, method, status, path):
+    request = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{setup.front.port}\r\nCookie: {browser.cookie()}\r\n"
+    answer = raw(setup.front.port, f"{request}Connection: close\r\n\r\n".encode())
+    assert answer.split(b" ", 2)[1] == status, answer
+    assert setup.echo.seen == []
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)

@@ -22,6 +22,7 @@ from lumin_middleware.model import Session
 from lumin_middleware.protocol.breaker import CircuitOpen
 from lumin_middleware.sessions.due import Due, due
 from lumin_middleware.sessions.lease import POLL
+from lumin_middleware.sessions.pauses import InPause
 from lumin_middleware.sessions.records import digest
 from tests.fakes import (
     BASE,
@@ -398,7 +399,7 @@ async def test_an_open_circuit_costs_no_lease_and_says_nothing_of_the_session(wo
     with pytest.raises(CircuitOpen) as caught:
         await process.renewal.fresh(session)
     assert caught.value.retry_after == 120
-    assert [type(event) for event in process.world.events if isinstance(event, RenewalFailed)] == [RenewalFailed]
+    assert failures(process) == []  # nobody was asked
     assert not {"take lease", "swap trouble"} & set(workers.steps)
     workers.clock.advance(120)
     assert (await process.renewal.fresh(session)).generation == 1
@@ -423,9 +424,13 @@ async def test_a_circuit_that_is_open_for_a_moment_is_waited_for(workers, proces
     assert len(workers.server.sent) == 1
 
 
+def failures(process) -> list[RenewalFailed]:
+    return [event for event in process.world.events if isinstance(event, RenewalFailed)]
+
+
 @pytest.mark.parametrize("trouble", ["server", "store"])
 @pytest.mark.parametrize("lives", [True, False], ids=["lives", "is dead"])
-async def test_a_renewal_that_fails_is_told_of_once_whether_or_not_the_token_lives(workers, process, lives, trouble):
+async def test_each_attempt_that_fails_is_told_of_once_whether_or_not_the_token_lives(workers, process, lives, trouble):
     session = await (workers.nearly_expired() if lives else workers.expired())
     if trouble == "server":
         workers.server.answer = ServerUnavailable("down")
@@ -436,5 +441,42 @@ async def test_a_renewal_that_fails_is_told_of_once_whether_or_not_the_token_liv
     else:
         with pytest.raises((ServerUnavailable, StoreUnavailable)):
             await process.renewal.fresh(session)
-    told = [event for event in process.world.events if isinstance(event, RenewalFailed)]
-    assert [(event.session, event.reason) for event in told] == [(session_name(session.id), "renewal_failed")]
+    once = (session_name(session.id), "renewal_failed")
+    assert [(event.session, event.reason) for event in failures(process)] == [once] * max(len(workers.server.sent), 1)
+
+
+async def test_whoever_waits_for_an_attempt_that_fails_or_comes_in_the_pause_after_it_tells_nothing(workers, process):
+    session = await workers.nearly_expired()
+    workers.server.answer = ServerUnavailable("down", retry_after=120, said=120)
+    alongside = [process.renewal.fresh(session, rejected=session.tokens.access_token) for _ in range(5)]
+    found = await asyncio.gather(*alongside, return_exceptions=True)
+    assert {type(each) for each in found} == {ServerUnavailable, CircuitOpen}
+    other = workers.process()
+    for each in (process, other):
+        assert await each.renewal.fresh(session) == session
+    assert len(workers.server.sent) == 1
+    assert len(failures(process)) == 1
+    assert failures(other) == []
+
+
+async def test_an_attempt_that_fails_is_told_of_although_its_request_went_away(workers, process):
+    session = await workers.expired()
+    workers.server.answer = ServerUnavailable("down", retry_after=120, said=120)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        reached.set()
+        await go_on.wait()
+
+    workers.server.during["refresh"] = pause
+    task = asyncio.ensure_future(process.renewal.fresh(session))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    with pytest.raises(CircuitOpen):
+        await process.renewal.fresh(session)
+    with pytest.raises(InPause):
+        await workers.process().renewal.fresh(session)
+    assert len(failures(process)) == 1

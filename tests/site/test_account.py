@@ -126,7 +126,7 @@ async def test_what_is_pushed_out_of_a_list_is_ended_and_not_forgotten(site):
     assert listed == [session.id for session in all_of_them[2:]]
     if site.config.sessions == "store":  # in cookies nobody but the browser has the tokens
         assert site.server.revoked == [session.tokens.refresh_token for session in over]
-    assert site.told() == [(SignedOut, session_name(each.id), "person-1", "signed_out", "limit") for each in over]
+    assert site.told() == [(SignedOut, session_name(each.id), "person-1", "pushed_out", "limit") for each in over]
     assert await site.tell(sub="person-1") == 200
     assert all([await site.is_over(session) for session in all_of_them])
     names = [session_name(session.id) for session in all_of_them[2:]]
@@ -150,7 +150,7 @@ async def test_who_is_signed_out_by_the_operator_is_told_of_session_by_session(s
     await people.forget("person@example.com")
     assert site.told() == []
     await people.forget("person-2")
-    assert site.told() == [(SignedOut, session_name(other.id), "person-2", "signed_out", "operator")]
+    assert site.told() == [(SignedOut, session_name(other.id), "person-2", "ended_by_operator", "operator")]
 
 
 # --- named by the server ---

@@ -277,7 +277,7 @@ def test_nobody_is_left_to_take_the_answer(site):
     signed_in, signed_out = site.world.events
     assert (type(signed_in), type(signed_out)) == (SignedIn, SignedOut)
     assert (signed_out.session, signed_out.subject) == (signed_in.session, signed_in.subject)
-    assert signed_out.by == "undone"
+    assert (signed_out.reason, signed_out.by) == ("sign_in_undone", "undone")
 
 
 def test_a_sign_in_that_the_store_does_not_take_leaves_no_tokens(site):

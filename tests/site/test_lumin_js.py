@@ -221,6 +221,19 @@ def test_a_denial_in_a_popup_is_told_there(nobody):
     assert outcome(nobody)["claims"]["name"] == "Mira Halden"
 
 
+def test_a_no_in_a_popup_is_taken_back_to_the_page_and_the_popup_closes(nobody):
+    nobody.evaluate("() => { document.hasFocus = () => false }")  # so that only the popup's own word is heard
+    with nobody.expect_popup() as opened:
+        begin(nobody, "lumin.login({ popup: true })")
+    popup = opened.value
+    popup.get_by_role("button", name="Mira Halden").click()
+    popup.get_by_role("button", name="Deny").click()
+    with popup.expect_event("close"):
+        popup.get_by_role("link", name="Close this window").click()
+    assert outcome(nobody) is None
+    assert run(nobody, "lumin.session()") is None
+
+
 def test_a_popup_that_lumins_pages_cut_off_still_brings_the_person_back(nobody, site):
     def cut(route: Any) -> None:
         response = route.fetch(max_redirects=0)

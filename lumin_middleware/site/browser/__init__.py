@@ -13,7 +13,7 @@ from ..pages import Draft
 
 # A channel reaches this site's pages only, and reaches them also where a page on the way to the sign-in has cut the
 # popup off from whoever opened it (HTML Standard, Cross-Origin-Opener-Policy).
-LANDED = Draft("popup", script='new BroadcastChannel("lumin").postMessage("signed in");close()')
+LANDED = Draft("popup", script='new BroadcastChannel("lumin").postMessage("over");close()')
 
 
 class BrowserFile:

@@ -71,13 +71,12 @@ class Cookies:
 
     def beside(self, before: bytes, after: bytes) -> bytes | None:
         """The cookies beside one of ours, given what is before its name and after its semicolon; None where it does not
-        stand there as browsers write it.
-
-        Nothing is proved by this: the others may be marked.
+        stand there as browsers write it, or where another of ours may be among them.
         """
         if (before and before[-2:] != b"; ") or (after and after[:1] != b" "):
             return None
-        return before + after[1:] if after else before[:-2]
+        others = before + after[1:] if after else before[:-2]
+        return None if self.are_marked(others) else others.strip(ENDS)
 
     def are_marked(self, others: bytes) -> bool:
         """Whether there may be one of ours among these cookies; each of ours has a marker in its name."""
@@ -177,9 +176,7 @@ def _alone(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], byte
     before, begins, after = header.partition(names.begins)
     value, _, after = after.partition(b";")
     rest = names.beside(before, after) if begins else None
-    if rest is None or names.are_marked(rest):
-        return None
-    return {names.session: value.rstrip(SEPARATORS)}, rest.strip(ENDS)
+    return None if rest is None else ({names.session: value.rstrip(SEPARATORS)}, rest)
 
 
 def _each(header: bytes, names: Cookies) -> tuple[dict[str, bytes | None], bytes]:

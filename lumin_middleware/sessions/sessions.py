@@ -11,7 +11,7 @@ from ..events import StoreTrouble
 from ..journal import Seldom
 from ..model import Session
 from ..ports import World
-from .cookies import ENDS, Cookies, Jar
+from .cookies import Cookies, Jar
 from .due import due_from
 from .memo import Memo
 from .opened import Came, Carried, Opened
@@ -218,11 +218,10 @@ class Sessions(ABC):
     def _look(self, opened: Opened | None, header: bytes, begin: int, end: int) -> tuple[Opened, bytes] | None:
         """What a header holds that is not the one that was looked into lately: `opened`, or another cookie's."""
         others = self._cookies.beside(header[:begin], header[end + 1 :])
-        if others is None or self._cookies.are_marked(others):
+        if others is None:
             return None
         begin += len(self._begins)
-        value, others = header[begin:end], others.strip(ENDS)
-        came = header, begin, end, others
+        value, came = header[begin:end], (header, begin, end, others)
         if opened is None or not opened.is_of(value):
             opened = self._open_new(value, came)
             return None if opened is None else (opened, others)

@@ -176,6 +176,13 @@ class Grants(_Grants):
         """
         run(People(self._site()[0]).forget(subject))
 
+    def abandon_unreadable(self) -> None:
+        """Gives up the grants that no key in `secret_key` opens, so that people can connect anew: their key is lost.
+
+        For good, and for every process. At Lumin they go on, and nobody here can revoke them any more.
+        """
+        run(self._site()[0].grants.abandon())
+
     def close(self) -> None:
         """Saves what could not be saved yet, and gives back this process's connections. Another call makes new ones.
 
@@ -193,7 +200,10 @@ class Grants(_Grants):
         if process not in self._processes:
             store: Any = self._store()  # the blocking kind: it was looked at
             world = ThreadWorld(self.config, store, self._clock)
-            self._processes.setdefault(process, (Parts(self.config, world), world))
+            kept = self._processes.setdefault(process, (Parts(self.config, world), world))
+            if kept[1] is not world:  # another thread came first
+                world.close()
+            return kept
         return self._processes[process]
 
 
@@ -247,6 +257,10 @@ class AsyncGrants(_Grants):
     async def forget(self, subject: str) -> None:
         """See `Grants.forget`."""
         await People(self._site()[0]).forget(subject)
+
+    async def abandon_unreadable(self) -> None:
+        """See `Grants.abandon_unreadable`."""
+        await self._site()[0].grants.abandon()
 
     async def aclose(self) -> None:
         """Finishes what must not be cut short, and closes the connections of this event loop.

@@ -633,6 +633,15 @@ _LOST = (
         "every process the new list of keys before the new key comes first.",
     ),
     Reason(
+        "sessions_unreadable",
+        *(WARNING, None),
+        "What the store has about somebody's sessions was sealed with a key that is not in `secret_key`: they are not "
+        "among those that this process shows and ends.",
+        "Give every process all keys that are in use, the newest first. If that key is lost, wait: after "
+        "`absolute_timeout` those sessions are over. Until then whoever signs somebody out everywhere is told that "
+        "there may be more.",
+    ),
+    Reason(
         "replaced_not_ended",
         *(WARNING, None),
         "Somebody signed in or connected anew, and what was there before could not be ended in the store. Its tokens "

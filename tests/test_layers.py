@@ -56,6 +56,7 @@ CORE = (
     "sessions.logins",
     "sessions.marks",
     "sessions.forms",
+    "sessions.unopened",
     "sessions.index",
     "sessions.ended",
     "sessions.lease",

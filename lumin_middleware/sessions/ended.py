@@ -2,7 +2,8 @@
 
 A logout token can overtake the callback of the very session that it ends. No list has that session yet, so what was
 ended is remembered for as long as a login lives, and looked up when a session begins. A logout token's time is by the
-server's clock, which may differ from ours by a minute, and is compared with times by that clock alone.
+server's clock, which may differ from ours by a minute, and is compared with times by that clock alone; but where a
+process with another key wrote it, that it was ended is known, and the time of writing has to do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ..ports import World
 from .logins import CLOCK_SETBACK, LIFETIME
 from .records import change, digest
 from .sealing import Sealer
+from .unopened import sealed_at
 
 
 class Ended:
@@ -57,8 +59,10 @@ class Ended:
         return self._read(await self._world.store.get(_key(name)), name)
 
     def _read(self, raw: bytes | None, name: str) -> float | None:
-        unsealed = self._sealer.unseal(raw, name) if raw else None
-        return float(unsealed.data) if unsealed else None
+        if raw is None:
+            return None
+        unsealed = self._sealer.unseal(raw, name)
+        return float(unsealed.data) if unsealed else sealed_at(raw)
 
 
 def _key(name: str) -> str:

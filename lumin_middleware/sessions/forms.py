@@ -26,7 +26,7 @@ FORM_LIFETIME = 600.0
 """Seconds that it is: as long as somebody takes to sign in, and no longer than they remember what they sent."""
 
 FORMS_LIMIT = 8 * 1024 * 1024
-"""Bytes of forms that one process keeps in half an hour; a sixteenth of a memory store."""
+"""Bytes of forms that one process keeps at one time; a sixteenth of a memory store."""
 
 FORMS_OF_A_BROWSER = 3
 """Forms that a browser keeps the secrets of; the oldest go."""
@@ -50,7 +50,7 @@ class Forms:
         self._world = world
         self._cookies = cookies
         self._sealer = Sealer(config.keys, "form", world.clock)
-        self._budget = Budget(FORMS_LIMIT, world.clock)
+        self._budget = Budget(FORMS_LIMIT, FORM_LIFETIME, world.clock)
         self._seldom = Seldom(world.clock)
 
     async def keep(self, form: Form, jar: Jar[Any]) -> tuple[str, list[str]] | None:

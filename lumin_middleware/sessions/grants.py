@@ -25,7 +25,8 @@ from .ending import Ending
 from .kinds import StoreSessions
 from .records import Record, Records, change, digest
 from .renewal import Renewal
-from .sealing import Sealer
+from .sealing import Sealer, Unsealed
+from .unopened import KeyMissing, sealed_at
 
 FOREVER = 3_155_760_000.0
 """Seconds that a grant without a lifetime is kept: a hundred years, since every store wants a finite number."""
@@ -38,6 +39,9 @@ LISTED_LIMIT = 100
 
 RESERVED = 300.0
 """Seconds in which a grant that is listed must begin: longer than a store may take for it."""
+
+_ABANDONED = "subjects:abandoned"
+"""Where the store has since when lists that nobody can open are given up."""
 
 
 class Listed(NamedTuple):
@@ -88,7 +92,7 @@ class GrantRecords(StoreSessions):
         except SessionEnded:
             return None
         if outdated:
-            await self.replace(Record(raw, grant), grant)
+            await self._rewrite(raw, grant)
         return grant
 
     def _remaining(self, began: float) -> float:
@@ -102,7 +106,9 @@ class Lists:
     """Which grants somebody has, and who has any. Sealed, under digests.
 
     They outlive every grant, whatever its lifetime is set to later: what is on no list is found and revoked by nobody.
-    Whoever looks takes off what is over.
+    Whoever looks takes off what is over. A list that no key here opens is empty to whoever looks, and nobody changes it
+    (`KeyMissing`): a grant that others do not find must not begin, and what could not be seen was not revoked. Since a
+    grant may last for ever, so does such a list, until whoever runs the site says that its key is lost (`abandon`).
     """
 
     def __init__(self, config: LuminConfig, world: World) -> None:
@@ -146,10 +152,21 @@ class Lists:
         """Everybody who has any. Raises `StoreUnavailable`."""
         return [subject for number in range(BUCKETS) for subject in await self._items(_bucket(number))]
 
+    async def abandon(self) -> None:
+        """Gives up what was sealed until now and no key here opens. Raises `StoreUnavailable`."""
+        mark = self._sealer.seal(b"", _ABANDONED).encode()
+        await change(self._world, _ABANDONED, lambda raw: mark, FOREVER)
+        for number in range(BUCKETS):
+            await self._changed(_bucket(number), lambda items: items)
+
+    async def _abandoned_at(self) -> int:
+        raw = await self._world.store.get(_ABANDONED)
+        unsealed = self._sealer.unseal(raw, _ABANDONED) if raw else None
+        return unsealed.sealed_at if unsealed else -1
+
     async def _change(self, key: str, new: Callable[[list[Listed]], list[Listed]]) -> list[Listed]:
-        return [
-            Listed(*item) for item in await self._changed(key, lambda items: new([Listed(*each) for each in items]))
-        ]
+        changed = await self._changed(key, lambda items: new([Listed(*each) for each in items]))
+        return [Listed(*item) for item in changed]
 
     async def _change_bucket(self, subject: str, *, present: bool) -> None:
         def changed(subjects: list[str]) -> list[str]:
@@ -158,29 +175,38 @@ class Lists:
         await self._changed(_bucket_of(subject), changed)
 
     async def _changed(self, key: str, new: Callable[[list[Any]], list[Any]]) -> list[Any]:
+        async with self._world.lock(key):  # so that of one process the store sees one at a time
+            try:
+                return await self._write(key, new)
+            except KeyMissing:
+                return await self._write(key, new, await self._abandoned_at())
+
+    async def _write(self, key: str, new: Callable[[list[Any]], list[Any]], abandoned_at: int = -1) -> list[Any]:
         written: list[Any] = []
 
         def sealed(raw: bytes | None) -> bytes | None:
-            written[:] = new(self._read(raw, key))
+            unsealed = self._unseal(raw, key)
+            if raw and unsealed is None and sealed_at(raw) > abandoned_at:
+                raise KeyMissing("what the store has about grants", "give them up with Grants().abandon_unreadable()")
+            written[:] = new(json.loads(unsealed.data) if unsealed else [])
             return self._sealer.seal(json.dumps(written).encode(), key).encode() if written else None
 
-        async with self._world.lock(key):  # so that of one process the store sees one at a time
-            await change(self._world, key, sealed, FOREVER)
+        await change(self._world, key, sealed, FOREVER)
         return written
 
     async def _items(self, key: str) -> list[Any]:
         """What a list holds; one that was sealed with a key that will go is sealed anew."""
-        raw = await self._world.store.get(key)
-        unsealed = self._sealer.unseal(raw, key) if raw else None
+        unsealed = self._unseal(await self._world.store.get(key), key)
         if unsealed is not None and not unsealed.newest_key:
-            return await self._changed(key, lambda items: items)
-        return self._read(raw, key)
+            with suppress(StoreUnavailable):  # it was read, and whoever looks next tries again
+                return await self._changed(key, lambda items: items)
+        return json.loads(unsealed.data) if unsealed else []
 
-    def _read(self, raw: bytes | None, key: str) -> list[Any]:
+    def _unseal(self, raw: bytes | None, key: str) -> Unsealed | None:
         unsealed = self._sealer.unseal(raw, key) if raw else None
         if raw and unsealed is None:
             self._seldom.say("grants_unreadable")
-        return json.loads(unsealed.data) if unsealed else []
+        return unsealed
 
 
 def _key(subject: str) -> str:
@@ -232,7 +258,8 @@ class Granted:
         listed = await self._lists.of(subject)
         found = [(each, await self._records.opened(each.id)) for each in listed]
         if gone := [each.id for each, grant in found if grant is None and await self._records.is_gone(each.id)]:
-            await self._lists.remove(subject, gone)
+            with suppress(StoreUnavailable):  # whoever looks next tries again
+                await self._lists.remove(subject, gone)
         return [(each, grant) for each, grant in found if grant is not None]
 
     async def newest(self, subject: str, name: str | None, workspace: str | None) -> Session | None:
@@ -276,6 +303,10 @@ class Granted:
                 ended += 1
         await self._lists.remove(subject, [each.id for each in gone])  # without any, what a failure left of the person
         return ended
+
+    async def abandon(self) -> None:
+        """See `Lists.abandon`."""
+        await self._lists.abandon()
 
     def inherit(self, other: Granted) -> None:
         """Remembers what `other`, which is over, could not save."""

@@ -2,22 +2,33 @@
 
 It holds names of sessions and no tokens, sealed, under digests. Entries of sessions that are over are
 dropped when somebody looks.
+
+A list may have parts, one for each key that some process has alone: what a process cannot open it carries along, so
+that nobody is kept from signing in, and no session is lost to those who can. Such a part goes when all that it can
+name is past the absolute limit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..config import LuminConfig
+from ..errors import StoreUnavailable
+from ..journal import Seldom
 from ..model import Session
 from ..ports import World
 from .records import change, digest
 from .sealing import Sealer
+from .unopened import KeyMissing, sealed_at
 
 ENTRIES_LIMIT = 100
 """Sessions of one person that can be at one time, the newest; nobody uses more devices."""
+
+_BETWEEN = b" "
+"""Stands between the parts of a list; no sealed value has it."""
 
 
 class Entry(NamedTuple):
@@ -43,6 +54,18 @@ class Entry(NamedTuple):
         return f"Entry({self.name}, began={self.began}, has_sid={self.has_sid})"
 
 
+class _Listed(NamedTuple):
+    """What a list holds: entries, oldest first, the parts that no key here opens, and whether it is in one part that
+    the newest key sealed, but for those."""
+
+    entries: list[Entry]
+    unopened: list[bytes]
+    newest_key: bool
+
+    def __repr__(self) -> str:
+        return "_Listed(…)"
+
+
 def by_subject(session: Session) -> str | None:
     """Where the sessions of this person are listed."""
     subject = session.claims.get("sub")
@@ -62,17 +85,17 @@ class Index:
         self._config = config
         self._world = world
         self._sealer = Sealer(config.keys, "index", world.clock)
+        self._seldom = Seldom(world.clock)
 
-    async def add(self, session: Session, issued_at: float | None = None) -> list[Entry]:
-        """Those that it pushes out of a list, and which are to be ended: nobody would find them. Raises
-        `StoreUnavailable`. What is listed already keeps its `issued_at` where none is given.
+    async def add(self, session: Session, issued_at: float | None = None) -> dict[str, list[Entry]]:
+        """Lists a session. Returns the lists that are longer than `ENTRIES_LIMIT` now, by what they have in common:
+        some of these sessions are to be ended, and forgotten then, since nobody would find what lives and is not
+        listed. What is listed already keeps its `issued_at` where none is given. Raises `StoreUnavailable`.
         """
         entry = Entry(session.id, session.began, by_sid(session) is not None, issued_at)
-        out: dict[str, Entry] = {}
-        for common in filter(None, (by_subject(session), by_sid(session))):
-            pushed = await self._change(common, without={session.id}, add=[entry])
-            out |= {each.session_id: each for each in pushed}
-        return list(out.values())
+        commons = filter(None, (by_subject(session), by_sid(session)))
+        listed = {common: await self._change(common, add=[entry]) for common in commons}
+        return {common: entries for common, entries in listed.items() if len(entries) > ENTRIES_LIMIT}
 
     async def remove(self, session: Session) -> None:
         """Raises `StoreUnavailable`."""
@@ -84,30 +107,60 @@ class Index:
         await self._change(common, without=set(session_ids))
 
     async def entries(self, common: str) -> list[Entry]:
-        """The sessions that have this in common, oldest first. Raises `StoreUnavailable`."""
+        """The sessions that have this in common, oldest first. Raises `StoreUnavailable`.
+
+        What was sealed with a key that will go is sealed anew.
+        """
+        found = await self._find(common)
+        if not found.newest_key:
+            with suppress(StoreUnavailable):  # it was read, and whoever looks next tries again
+                await self._change(common)
+        return found.entries
+
+    async def check(self, common: str) -> None:
+        """For whoever has ended all that they found. Raises `KeyMissing` where there is more, `StoreUnavailable`."""
+        if (await self._find(common)).unopened:
+            raise KeyMissing(
+                "a part of what the store has about these sessions",
+                "all that it names is over absolute_timeout seconds after it was written",
+            )
+
+    async def _find(self, common: str) -> _Listed:
         return self._read(await self._world.store.get(_key(common)), common)
 
-    async def _change(self, common: str, *, without: set[str], add: Iterable[Entry] = ()) -> list[Entry]:
-        """Those that found no room."""
-        out: list[Entry] = []
+    async def _change(self, common: str, *, without: Collection[str] = (), add: Collection[Entry] = ()) -> list[Entry]:
+        kept: list[Entry] = []
 
         def changed(raw: bytes | None) -> bytes | None:
-            listed = {entry.session_id: entry for entry in self._read(raw, common)}
-            new = [entry.known_as(listed.get(entry.session_id)) for entry in add]
-            kept = [*(entry for name, entry in listed.items() if name not in without), *new]
-            out[:] = kept[:-ENTRIES_LIMIT]
-            return self._sealer.seal(json.dumps(kept[-ENTRIES_LIMIT:]).encode(), common).encode() if kept else None
+            found = self._read(raw, common)
+            listed = {entry.session_id: entry for entry in found.entries}
+            new = {entry.session_id: entry.known_as(listed.get(entry.session_id)) for entry in add}
+            kept[:] = [entry for name, entry in (listed | new).items() if name not in without]
+            own = [self._sealer.seal(json.dumps(kept).encode(), common).encode()] if kept else []
+            return _BETWEEN.join([*own, *found.unopened]) or None
 
         # In one process they take turns, so that the store sees one of them at a time.
         async with self._world.lock(_key(common)):
             await change(self._world, _key(common), changed, self._config.absolute_timeout)
-        return out
+        return kept
 
-    def _read(self, raw: bytes | None, common: str) -> list[Entry]:
-        unsealed = self._sealer.unseal(raw, common) if raw else None
+    def _read(self, raw: bytes | None, common: str) -> _Listed:
         oldest = self._world.clock() - self._config.absolute_timeout
-        entries = [Entry(*item) for item in json.loads(unsealed.data)] if unsealed else []
-        return [entry for entry in entries if entry.began > oldest]
+        listed: dict[str, Entry] = {}
+        unopened: list[bytes] = []
+        opened: list[bool] = []
+        for part in raw.split(_BETWEEN) if raw else ():
+            unsealed = self._sealer.unseal(part, common)
+            if unsealed is not None:
+                opened.append(unsealed.newest_key)
+                for entry in (Entry(*item) for item in json.loads(unsealed.data)):
+                    listed[entry.session_id] = entry.known_as(listed.get(entry.session_id))
+            elif sealed_at(part) > oldest:
+                unopened.append(part)
+        if unopened:
+            self._seldom.say("sessions_unreadable")
+        entries = sorted((entry for entry in listed.values() if entry.began > oldest), key=lambda entry: entry.began)
+        return _Listed(entries, unopened, newest_key=opened in ([], [True]))
 
 
 def _key(common: str) -> str:

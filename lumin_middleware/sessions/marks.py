@@ -27,34 +27,41 @@ CONNECTING, CONNECTED = b"connecting", b"connected"
 PENDING, SUCCESS = frozenset({USED, CONNECTING}), frozenset({DONE, OVERTAKEN, CONNECTED})
 """What may still come to something, and what has."""
 
+LIVES = LIFETIME + CLOCK_SETBACK
+"""Seconds that what is kept for a login lives."""
+
 MARKS_LIMIT = 50_000
-"""Logins that one process marks in half an hour: 28 a second, all day; a fifth of what a memory store holds."""
+"""Marks of one process that can be at one time in a store that is this machine's own: a fifth of what a memory store
+holds. So it marks 25,000 logins at once, and 13 in each second, all day."""
 
 INLINE_LIMIT = 512
 """Bytes of a page's address that travel in `state`; Hydra copies `state` into cookies and addresses of its own."""
 
 PAGES_LIMIT = 16 * 1024 * 1024
-"""Bytes of longer addresses that one process keeps in half an hour; an eighth of a memory store."""
+"""Bytes of longer addresses that one process keeps at one time; an eighth of a memory store."""
 
 _REFERENCE = "kept:"  # no path begins so
 
 
 class Budget:
-    """How much may be spent in each half hour."""
+    """How much may be kept at one time of what lives for `lives` seconds: half of the limit at once, and the other half
+    evenly over that time. After a rush of strangers there is something again at once, for whoever comes next.
+    """
 
-    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, lives: float, clock: Callable[[], float]) -> None:
+        self._room = self._left = limit / 2
+        self._rate = limit / 2 / lives
         self._clock = clock
-        self._since = float("-inf")
-        self._spent = 0
+        self._since = clock()
 
     def spend(self, amount: int) -> bool:
         """Spends it, if there is that much left."""
-        if not 0 <= self._clock() - self._since < LIFETIME:
-            self._since, self._spent = self._clock(), 0
-        if self._spent + amount > self._limit:
+        now = self._clock()
+        self._left = min(self._room, self._left + max(0.0, now - self._since) * self._rate)
+        self._since = now
+        if self._left < amount:
             return False
-        self._spent += amount
+        self._left -= amount
         return True
 
 
@@ -63,13 +70,17 @@ class Marks:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._budget = Budget(MARKS_LIMIT, world.clock)
+        # Elsewhere there are other processes besides, whose marks nobody here counts, and more room than that.
+        self._budget = Budget(MARKS_LIMIT, LIVES, world.clock) if getattr(world.store, "local", False) else None
 
     async def use(self, state: str, mark: bytes = USED) -> bool:
         """Marks a login as used; whether it was not before. Raises `StoreUnavailable`."""
-        if not self._budget.spend(1):
-            raise StoreUnavailable("too many sign-ins in half an hour: room in the store is kept for sessions")
-        return await self._swap(short_name(state), None, mark)
+        if self._budget is not None and not self._budget.spend(1):
+            raise StoreUnavailable("too many sign-ins at once: room in the store is kept for sessions")
+        first = await self._swap(short_name(state), None, mark)
+        if self._budget is not None and not first:
+            self._budget.spend(-1)  # one callback again and again takes no more room
+        return first
 
     async def ended(self, state: str, outcome: bytes) -> None:
         """Says what became of a login that was used. Where the store cannot take it, whoever waits gives up later."""
@@ -111,7 +122,7 @@ class Marks:
         return await self._world.store.get(_mark(name))
 
     async def _swap(self, name: str, old: bytes | None, new: bytes) -> bool:
-        return await self._world.store.swap(_mark(name), old, new, LIFETIME + CLOCK_SETBACK)
+        return await self._world.store.swap(_mark(name), old, new, LIVES)
 
 
 class LongPages:
@@ -121,7 +132,7 @@ class LongPages:
         self._default = config.after_login
         self._world = world
         self._sealer = Sealer(config.keys, "page", world.clock)
-        self._budget = Budget(PAGES_LIMIT, world.clock)
+        self._budget = Budget(PAGES_LIMIT, LIVES, world.clock)
 
     async def keep(self, page: str) -> str:
         """What stands for the page in `state`: itself or, where it is long, a reference to what the store keeps."""
@@ -129,11 +140,11 @@ class LongPages:
             return page
         name = digest(page)
         try:
-            if not self._budget.spend(len(page)):
-                raise StoreUnavailable("too many long addresses in half an hour")
             raw = await self._world.store.get(_page(name))
+            if raw is None and not self._budget.spend(len(page)):
+                raise StoreUnavailable("too many long addresses at once")
             sealed = self._sealer.seal(page.encode(), name).encode()
-            await self._world.store.swap(_page(name), raw, sealed, LIFETIME + CLOCK_SETBACK)
+            await self._world.store.swap(_page(name), raw, sealed, LIVES)
         except StoreUnavailable as error:
             say("page_forgotten", bytes=len(page), error=error)
             return self._default

@@ -9,10 +9,11 @@ from functools import partial
 from ..errors import AuthorizationServerError, LuminError, RequestRefused, SessionEnded, StoreUnavailable
 from ..events import SignedOut
 from ..journal import say
-from ..model import Request, Response, Session
+from ..model import Request, Response, Session, TokenSet
 from ..protocol import oauth
 from ..sessions.cookies import Jar
-from ..sessions.index import Entry, by_subject
+from ..sessions.ending import NOTHING_KNOWN
+from ..sessions.index import ENTRIES_LIMIT, Entry, Index, by_subject
 from ..sessions.opened import Carried, Opened
 from . import pages
 from .access import accepts_html, is_same_origin
@@ -73,7 +74,17 @@ class Account:
             say("replaced_not_ended", error=error)
 
     async def _list(self, session: Session, issued_at: float | None = None) -> None:
-        for entry in await self._index.add(session, issued_at) if self._index is not None else ():
+        if self._index is not None:
+            for common, entries in (await self._index.add(session, issued_at)).items():
+                await self._make_room(self._index, common, entries, session)
+
+    async def _make_room(self, index: Index, common: str, entries: list[Entry], session: Session) -> None:
+        """Ends what a list has no room for, of the person who has this session: what is over, and else the oldest."""
+        over = [entry for entry in entries if await self._is_over(entry)]
+        alive = [entry for entry in entries if entry not in over]
+        gone = [*over, *alive[:-ENTRIES_LIMIT]]
+        for entry in gone:
+            # What is over too: all that is known may be that its record cannot be read here.
             ended = await self._ending.end(
                 entry.session_id,
                 entry.began,
@@ -82,6 +93,16 @@ class Account:
             )
             if ended is not None:
                 await self._unlist(ended)
+        await index.forget(common, [entry.session_id for entry in gone])
+
+    async def _is_over(self, entry: Entry) -> bool:
+        """Whether a session is known to be over. One that a browser has forgotten in its cookie is not."""
+        try:
+            tokens = TokenSet("", entry.began, 0.0, ())
+            await self._sessions.newest(Session(entry.session_id, NOTHING_KNOWN, entry.began, entry.began, tokens, {}))
+        except SessionEnded:
+            return True
+        return False
 
     async def _unlist(self, session: Session) -> None:
         if self._index is not None:
@@ -200,7 +221,10 @@ class Account:
         return pages.document(200, {"sessions": listed})
 
     async def end_sessions(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`POST sessions/end`: signs out everywhere else, or with `?id=` that one session of the list."""
+        """`POST sessions/end`: signs out everywhere else, or with `?id=` that one session of the list.
+
+        Raises `KeyMissing` where there may be more elsewhere than could be found: nobody is told that all has ended.
+        """
         if request.method != "POST":
             return self._answers.method_not_allowed("POST")
         self._require_same_origin(request)
@@ -209,6 +233,9 @@ class Account:
         for entry, session in await self._alive(current):
             if entry.name == wanted or (wanted is None and entry.session_id != current.id):
                 await self.sign_out(session)
+        common = by_subject(current)
+        if wanted is None and self._index is not None and common:
+            await self._index.check(common)
         return pages.empty(204)
 
     async def _alive(self, current: Session) -> list[tuple[Entry, Session]]:

@@ -58,7 +58,8 @@ class BackChannelLogout:
             return
         # Before the lists are read: a session that begins meanwhile is listed first, and looks here then.
         await parts.ended.remember(claims)
-        for common, entries in (await self._meant(parts.index, claims)).items():
+        meant = await self._meant(parts.index, claims)
+        for common, entries in meant.items():
             for entry in entries:
                 await parts.ending.end(
                     entry.session_id,
@@ -68,6 +69,8 @@ class BackChannelLogout:
                     revokes=_is_to_be_revoked,
                 )
             await parts.index.forget(common, [entry.session_id for entry in entries])
+        for common in meant:  # after all that could be ended: the server is not told that this was all
+            await parts.index.check(common)
 
     async def _meant(self, index: Index, claims: Mapping[str, Any]) -> dict[str, list[Entry]]:
         """The sessions that a logout token names, by list: the one with that `sid`, or those of the person that the

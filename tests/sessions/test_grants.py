@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,7 @@ from lumin_middleware.sessions.grants import (
     Lists,
 )
 from lumin_middleware.sessions.records import Record, Records
+from lumin_middleware.sessions.unopened import KeyMissing
 from tests.fakes import Store, World
 from tests.fakes import config as make_config
 from tests.site_rig import Clock
@@ -101,10 +103,71 @@ async def test_lists_are_sealed_anew_with_the_newest_key(config: Any, world: Wor
     assert (await alone.of("mira"), await alone.subjects()) == ([listed()], ["mira"])
 
 
-async def test_a_list_of_an_unknown_key_is_empty(config: Any, world: World) -> None:
+async def test_lists_can_be_read_while_the_store_takes_no_new_seal(config: Any, world: World) -> None:
     await Lists(config, world).add("mira", listed())
+    both = Lists(replace(config, secret_key=[secrets.token_bytes(32), config.secret_key]), world)
+    world.store.fails = {"swap grants", "swap subjects"}
+    assert (await both.of("mira"), await both.subjects()) == ([listed()], ["mira"])
+
+
+async def test_a_grant_can_be_used_while_the_store_takes_no_new_seal(config: Any, world: World) -> None:
+    grant = grant_of(world)
+    await GrantRecords(config, world).begin(grant)
+    both = GrantRecords(replace(config, secret_key=[secrets.token_bytes(32), config.secret_key]), world)
+    world.store.fails = {"swap grant"}
+    assert await both.opened(grant.id) == grant
+
+
+def neighbour(subject: str) -> str:
+    """Somebody else whose name is in the same list."""
+    return next(each for each in map(str, itertools.count()) if grants._bucket_of(each) == grants._bucket_of(subject))
+
+
+async def test_a_list_of_an_unknown_key_is_empty_to_who_looks_and_nobody_changes_it(
+    config: Any, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = Lists(config, world)
+    await own.add("mira", listed())
+    await own.add(neighbour("mira"), listed(1))
+    before = world.store.entries()
     stranger = Lists(replace(config, secret_key=secrets.token_bytes(32)), world)
     assert (await stranger.of("mira"), await stranger.subjects()) == ([], [])
+    assert "grants_unreadable: " in caplog.text
+    for subject in ("mira", neighbour("mira")):
+        with pytest.raises(KeyMissing, match="all keys that are in use"):
+            await stranger.add(subject, listed(2))
+        for gone in ([], ["id-0"]):
+            with pytest.raises(KeyMissing, match="abandon_unreadable"):
+                await stranger.remove(subject, gone)
+    assert world.store.entries() == before
+    assert await own.of("mira") == [listed()]
+    assert sorted(await own.subjects()) == sorted(["mira", neighbour("mira")])
+
+
+async def test_where_a_key_is_lost_what_it_sealed_is_given_up_once_and_for_all(config: Any, world: World) -> None:
+    await Lists(config, world).add("mira", listed())
+    left = Lists(replace(config, secret_key=secrets.token_bytes(32)), world)
+    other = next(each for each in map(str, range(1000)) if grants._bucket_of(each) != grants._bucket_of("mira"))
+    await left.add(other, listed(1))
+    world.clock.advance(60)
+    await left.abandon()
+    world.clock.advance(60)
+    assert await left.subjects() == [other]
+    await left.add("mira", listed(2))
+    assert await left.of("mira") == [listed(2)]
+    assert sorted(await left.subjects()) == sorted([other, "mira"])
+    with pytest.raises(KeyMissing):  # who has not that key gives up nothing by it
+        await Lists(replace(config, secret_key=secrets.token_bytes(32)), world).add("mira", listed(3))
+
+
+async def test_what_is_sealed_after_that_is_not_given_up(config: Any, world: World) -> None:
+    left = Lists(replace(config, secret_key=secrets.token_bytes(32)), world)
+    await left.abandon()
+    world.clock.advance(1)
+    await Lists(config, world).add("mira", listed())
+    with pytest.raises(KeyMissing):
+        await left.add("mira", listed(1))
+    assert await Lists(config, world).of("mira") == [listed()]
 
 
 @pytest.mark.parametrize("lifetime", [None, 600])
@@ -309,3 +372,39 @@ async def test_a_store_that_is_away_does_not_end_a_grant_whose_token_lives() -> 
     person.fail(1, 100)
     assert await person.granted.fresh(grant) == grant
     assert person.heal()
+
+
+# --- a process with another key -------------------------------------------------------------------------
+
+
+def with_another_key(person: Person) -> Granted:
+    settings = make_config(secret_key=secrets.token_bytes(32))
+    metadata: Any = None
+    endpoint: Any = person.lumin
+    return Granted(settings, World(person.store, None, person.clock), metadata, endpoint)
+
+
+async def test_a_process_of_another_key_neither_connects_nor_revokes_and_leaves_all_as_it_is() -> None:
+    person = Person(make_config())
+    assert await person.connect("a-grant")
+    before = person.store.entries()
+    right, person.granted = person.granted, with_another_key(person)
+    assert not await person.connect("new")
+    with pytest.raises(KeyMissing):
+        await person.granted.revoke("mira")
+    assert person.lumin.revoked == {"new"}
+    assert (await person.granted.of("mira"), await person.granted.subjects()) == ([], [])
+    assert person.store.entries() == before
+    assert await right.revoke("mira") == 1
+    assert person.lumin.revoked == {"new", "a-grant"}
+
+
+async def test_who_looks_is_told_whatever_keeps_the_list_from_being_tidied() -> None:
+    person = Person(make_config(grant_lifetime=600))
+    assert await person.connect("a-grant")
+    person.clock.advance(700)
+    person.store.fails = {"swap grants"}
+    assert await person.granted.of("mira") == []
+    person.store.fails = set()
+    assert await person.granted.of("mira") == []
+    assert await person.granted.subjects() == []

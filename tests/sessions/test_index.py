@@ -6,7 +6,7 @@ from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.sessions.index import ENTRIES_LIMIT, Index, by_sid, by_subject
 from lumin_middleware.sessions.records import PATIENCE
-from tests.fakes import OLD_KEY, World, config
+from tests.fakes import KEY, OLD_KEY, World, config
 from tests.site_rig import Clock
 
 WEEK = 604_800
@@ -89,13 +89,17 @@ async def test_entries_past_the_absolute_limit_are_dropped(world, index):
     assert await listed(index) == ["session-2"]
 
 
-async def test_the_newest_are_kept_and_those_pushed_out_are_named(world, index):
-    out = [await index.add(session(number, world, sid="at-server")) for number in range(ENTRIES_LIMIT + 3)]
-    assert [[entry.session_id for entry in each] for each in out] == [
-        *[[]] * ENTRIES_LIMIT,
-        *([f"session-{number}"] for number in range(3)),
-    ]
-    assert await listed(index) == [f"session-{number}" for number in range(3, ENTRIES_LIMIT + 3)]
+async def test_a_list_that_is_too_long_is_named_and_loses_nothing_by_itself(world, index):
+    """Whoever is pushed out is ended first: what lives and is not listed would be found by nobody."""
+    for number in range(ENTRIES_LIMIT):
+        assert await index.add(session(number, world, sid=f"at-server-{number % 2}")) == {}
+    too_long = await index.add(session(ENTRIES_LIMIT, world))
+    assert list(too_long) == ["sub person"]
+    names = [f"session-{number}" for number in range(ENTRIES_LIMIT + 1)]
+    assert [entry.session_id for entry in too_long["sub person"]] == names
+    assert await listed(index) == names
+    await index.forget("sub person", ["session-0"])
+    assert await index.add(session(1, world)) == {}
 
 
 async def test_those_who_write_at_once_lose_nothing(world, index):
@@ -150,11 +154,78 @@ async def test_a_list_is_sealed_for_its_person(world, index):
     assert await listed(index, "sub another") == []
 
 
-async def test_a_list_that_another_key_sealed_is_empty(world, index):
-    await Index(config(secret_key=OLD_KEY), world).add(session(1, world))
+# --- keys ---
+
+
+def with_keys(world, *keys):
+    return Index(config(secret_key=list(keys)), world)
+
+
+async def test_what_another_key_sealed_nobody_sees_here_and_nobody_loses_there(world, index, caplog):
+    other = with_keys(world, OLD_KEY)
+    await other.add(session(1, world))
     assert await listed(index) == []
+    assert "sessions_unreadable: " in caplog.text
     await index.add(session(2, world))
+    await index.add(session(3, world))
+    await index.forget("sub person", ["session-1", "session-3"])
+    await other.add(session(4, world))
     assert await listed(index) == ["session-2"]
+    assert sorted(await listed(other)) == ["session-1", "session-4"]
+    assert sorted(await listed(with_keys(world, KEY, OLD_KEY))) == ["session-1", "session-2", "session-4"]
+    await index.remove(session(2, world))
+    assert sorted(await listed(with_keys(world, OLD_KEY))) == []  # since whoever had both keys sealed them with the new
+    for number in (1, 4):
+        await index.remove(session(number, world))
+    assert world.store.values == {}
+
+
+async def test_whoever_ends_all_sessions_hears_that_there_may_be_more(world, index):
+    await index.check("sub person")
+    await index.add(session(1, world))
+    await index.check("sub person")
+    with pytest.raises(StoreUnavailable, match="all keys that are in use"):
+        await with_keys(world, OLD_KEY).check("sub person")
+
+
+async def test_what_nobody_can_open_goes_when_all_that_it_names_is_over(world, index):
+    await index.add(session(1, world))
+    other = with_keys(world, OLD_KEY)
+    world.clock.advance(WEEK - 10)
+    await other.add(session(2, world))
+    assert await listed(index) == ["session-1"]
+    world.clock.advance(10)
+    await other.check("sub person")
+    await other.remove(session(2, world))
+    assert world.store.values == {}
+
+
+async def test_looking_seals_a_list_with_the_newest_key(world):
+    await with_keys(world, OLD_KEY).add(session(1, world), 1234)
+    both, alone = with_keys(world, KEY, OLD_KEY), with_keys(world, KEY)
+    world.store.contended = 1000
+    assert await listed(both) == ["session-1"], "it can be read, whatever the store takes"
+    assert await listed(alone) == []
+    world.store.contended = 0
+    assert await listed(both) == ["session-1"]
+    assert [(entry.session_id, entry.issued_at) for entry in await alone.entries("sub person")] == [("session-1", 1234)]
+    before = dict(world.store.values)
+    await listed(both)
+    assert world.store.values == before, "once is enough"
+
+
+async def test_the_parts_of_a_list_are_one_for_whoever_can_open_them(world):
+    await with_keys(world, KEY).add(session(1, world), 1234)
+    old = with_keys(world, OLD_KEY)
+    world.clock.advance(5)
+    await old.add(session(2, world))
+    world.clock.advance(-5)
+    await old.add(session(1, world))
+    both = with_keys(world, KEY, OLD_KEY)
+    assert [(each.session_id, each.issued_at) for each in await both.entries("sub person")] == [
+        ("session-1", 1234),
+        ("session-2", None),
+    ]
 
 
 async def test_what_a_person_sees_of_a_session_opens_nothing(world, index):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Generator, Iterable
 from contextlib import suppress
-from itertools import combinations
+from itertools import combinations, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -92,24 +92,58 @@ async def test_a_store_in_trouble_is_not_a_login_that_was_not_used(workers, mark
     await marks.ended(STATE, VOID)  # nobody who has signed in is kept from it by that
 
 
-async def test_a_process_marks_no_more_logins_than_leave_room_for_sessions(workers, marks):
-    marks._budget.spend(MARKS_LIMIT)
+def test_a_budget_bounds_what_lives_at_one_time_and_has_something_again_soon():
+    now = [0.0]
+    budget = Budget(1000, 100, lambda: now[0])
+    spent: list[float] = []
+    for moment in range(2000):
+        now[0] = moment / 4
+        while budget.spend(1):
+            spent.append(now[0])
+        assert len([each for each in spent if each > now[0] - 100]) <= 1000
+    assert len([each for each in spent if each == 0]) == 500, "a rush"
+    assert max(later - each for each, later in pairwise(spent)) <= 0.25, "and nobody waits for long after it"
+
+
+def test_a_budget_saves_up_no_more_than_it_has_room_for():
+    now = [0.0]
+    budget = Budget(20, 100, lambda: now[0])
+    now[0] = 1e6
+    assert [budget.spend(4) for _ in range(3)] == [True, True, False]
+    assert budget.spend(2)
+    now[0] = -1.0
+    assert not budget.spend(1)
+    now[0] = 9.1
+    assert budget.spend(1), "a clock that went back begins anew"
+
+
+def a_store_with_a_bound(workers: Workers) -> Marks:
+    workers.store.local = True
+    return workers.process().parts.marks
+
+
+async def test_after_a_rush_of_strangers_somebody_can_sign_in_a_moment_later(workers):
+    marks = a_store_with_a_bound(workers)
+    assert marks._budget.spend(MARKS_LIMIT // 2)
     with pytest.raises(StoreUnavailable):
         await marks.use(STATE)
     assert workers.store.entries() == {}
-    workers.clock.advance(LIFETIME)
+    workers.clock.advance(1)
     assert await marks.use(STATE)
 
 
-def test_a_budget_is_what_it_says_in_each_half_hour():
-    now = [0.0]
-    budget = Budget(10, lambda: now[0])
-    assert [budget.spend(4) for _ in range(3)] == [True, True, False]
-    assert budget.spend(2)
-    now[0] = LIFETIME
-    assert budget.spend(10)
-    now[0] = -1.0
-    assert budget.spend(10), "a clock that went back begins anew"
+async def test_one_callback_again_and_again_takes_nothing_from_others(workers):
+    marks = a_store_with_a_bound(workers)
+    assert marks._budget.spend(MARKS_LIMIT // 2 - 2)
+    assert [await marks.use(STATE) for _ in range(10)] == [True, *[False] * 9]
+    assert await marks.use("another")
+
+
+async def test_a_store_elsewhere_has_its_own_bound(workers, marks):
+    assert not workers.store.local
+    for number in range(30):
+        assert await marks.use(f"{number}")
+    assert marks._budget is None
 
 
 # --- several at once ---
@@ -244,9 +278,12 @@ async def test_a_store_that_has_gone_meanwhile_costs_the_page_and_not_the_sign_i
 
 
 async def test_long_pages_are_bounded_in_all(workers, long_pages, caplog):
-    long_pages._budget.spend(PAGES_LIMIT)
+    assert long_pages._budget.spend(PAGES_LIMIT // 2)
     assert await long_pages.keep(LONG) == "/home"
     assert workers.store.entries() == {}
+    workers.clock.advance(1)
+    kept = {await long_pages.keep(LONG) for _ in range(100)}
+    assert kept.isdisjoint({"/home"}), "one page takes room once, and there is some a moment later"
 
 
 async def test_what_another_key_has_kept_is_no_page(workers, long_pages):

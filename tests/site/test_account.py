@@ -13,12 +13,14 @@ from lumin_middleware.errors import RequestRefused, SessionEnded, StoreUnavailab
 from lumin_middleware.events import EndedByServer, Event, SignedOut, session_name
 from lumin_middleware.model import Response, Session, TokenSet
 from lumin_middleware.protocol.identity import LOGOUT_EVENT
+from lumin_middleware.sessions import index
 from lumin_middleware.sessions.index import ENTRIES_LIMIT
 from lumin_middleware.sessions.logins import LIFETIME
+from lumin_middleware.site import account
 from lumin_middleware.site.account import Account
 from lumin_middleware.site.back_channel import BackChannelLogout
 from lumin_middleware.site.people import People
-from tests.fakes import Process, Workers, id_token, request
+from tests.fakes import KEY, OLD_KEY, ORIGIN, CookieJar, Process, Workers, id_token, request
 
 
 class Site(Workers):
@@ -131,6 +133,99 @@ async def test_what_is_pushed_out_of_a_list_is_ended_and_not_forgotten(site):
     assert all([await site.is_over(session) for session in all_of_them])
     names = [session_name(session.id) for session in all_of_them[2:]]
     assert site.told() == [(EndedByServer, name, "person-1", "ended_by_server", "logout token") for name in names]
+
+
+async def test_one_in_use_is_not_pushed_out_by_those_that_are_over(site, monkeypatch):
+    """A desktop that is used all the time, beside a phone that signs in anew each day."""
+    monkeypatch.setattr(account, "ENTRIES_LIMIT", 5)
+    monkeypatch.setattr(index, "ENTRIES_LIMIT", 5)
+    in_use = await site.begin(sid="a")
+    for _ in range(12):
+        await site.here.end(await site.begin(sid="a"))  # as where the server ends it: the list does not hear of it
+    assert not await site.is_over(in_use)
+    for common in ("sub person-1", "sid a"):
+        assert (await site.here.index.entries(common))[0].session_id == in_use.id
+        assert len(await site.here.index.entries(common)) <= 6
+    assert site.told() == [], "what was over is not told of again"
+    alive = [in_use, *[await site.begin(sid="a") for _ in range(5)]]
+    assert [await site.is_over(each) for each in alive] == [True, *[False] * 5], "of those that live the oldest goes"
+    assert [entry.session_id for entry in await site.here.index.entries("sid a")] == [each.id for each in alive[1:]]
+
+
+async def test_those_that_were_not_used_for_long_go_before_one_that_is():
+    site = Site(sessions="store", idle_timeout=3600)
+    in_use = await site.begin()
+    for _ in range(ENTRIES_LIMIT + 5):
+        await site.begin()
+        for _ in range(3):
+            site.clock.advance(1500)
+            record = await site.here.sessions.newest(in_use)
+            in_use = dataclasses.replace(record.session, seen=site.clock())
+            await site.here.sessions.replace(record, in_use)
+    assert not await site.is_over(in_use)
+
+
+async def test_what_is_pushed_out_is_listed_until_it_has_ended(site, monkeypatch):
+    monkeypatch.setattr(account, "ENTRIES_LIMIT", 1)
+    monkeypatch.setattr(index, "ENTRIES_LIMIT", 1)
+    first = await site.begin()
+    site.clock.advance(1)
+    end = site.here.sessions.end
+
+    async def fails(session_id, began):
+        if session_id == first.id:
+            raise StoreUnavailable("not today")
+        return await end(session_id, began)
+
+    monkeypatch.setattr(site.here.sessions, "end", fails)
+    with pytest.raises(StoreUnavailable):
+        await site.begin()
+    assert [entry.session_id for entry in await site.here.index.entries("sub person-1")] == [first.id]
+    assert not await site.is_over(first)
+
+
+# --- at a process with another key ---
+
+
+def with_another_key(site: Site) -> Site:
+    """The same site in a process that was deployed with another key alone."""
+    other = Site.__new__(Site)
+    vars(other).update(vars(site))
+    other.here = site.process(sessions=site.config.sessions, backchannel_logout=True, secret_key=OLD_KEY)
+    other.account = other.here._account
+    return other
+
+
+async def test_who_signs_in_at_a_process_with_another_key_is_found_and_takes_nobody_off_the_list(site):
+    sessions = [await site.begin(sid=sid) for sid in ("a", None)]
+    there = await with_another_key(site).begin(sid="a")
+    both = site.process(sessions=site.config.sessions, backchannel_logout=True, secret_key=[KEY, OLD_KEY])
+    assert await People(both.parts).end_sessions("person-1") == 3
+    assert [await site.is_over(each, both) for each in (*sessions, there)] == [True] * 3
+
+
+async def test_a_logout_token_at_a_process_with_another_key_is_not_taken_for_done(site):
+    other = with_another_key(site)
+    session, there = await site.begin(sid="a"), await other.begin(sid="a")
+    for claims in ({"sid": "a"}, {"sub": "person-1"}):
+        assert await other.tell(**claims, jti="the same") == 503
+    assert await other.is_over(there, other.here), "what could be ended is"
+    assert not await site.is_over(session)
+    assert await site.tell(sid="a", jti="the same") == 200
+    assert await site.is_over(session)
+
+
+async def test_who_signs_out_everywhere_at_a_process_with_another_key_hears_that_there_may_be_more():
+    site = Site(sessions="store")
+    other = with_another_key(site)
+    session, first, second = await site.begin(), await other.begin(), await other.begin()
+    jar = CookieJar()
+    jar.take(other.here.sessions.set_cookies(second, other.here.parts.cookies.jar(b"")))
+    ends = request("/auth/sessions/end", method="POST", headers={"origin": ORIGIN, "sec-fetch-site": "same-origin"})
+    with pytest.raises(StoreUnavailable, match="not in secret_key"):
+        await other.account.end_sessions(ends, other.here.parts.cookies.jar(jar.header))
+    over = [await each.is_over(one, each.here) for each, one in ((site, session), (other, first), (other, second))]
+    assert over == [False, True, False]
 
 
 # --- signed out by whoever runs the site ---

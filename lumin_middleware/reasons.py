@@ -628,9 +628,10 @@ _LOST = (
     Reason(
         "grants_unreadable",
         *(ERROR, None),
-        "What the store has about grants was sealed with a key that is not in `secret_key`: those grants are lost.",
-        "Put the old key back, as the last of the list, and run `lumin-middleware grants reseal` before it goes. Give "
-        "every process the new list of keys before the new key comes first.",
+        "What the store has about grants was sealed with a key that is not in `secret_key`: this process neither uses "
+        "nor changes it.",
+        "Give every process all keys that are in use, the newest first, and run `lumin-middleware grants reseal` "
+        "before an old one goes. If that key is lost: `lumin-middleware grants abandon`.",
     ),
     Reason(
         "sessions_unreadable",

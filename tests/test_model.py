@@ -157,7 +157,7 @@ SHOWN = {
     "sessions.grants.Listed": {"name", "workspace", "connected_at"},
     "site.people.SignedIn": {"name", "began"},
     "sessions.records.Record": {"session"},
-    "sessions.opened.Carried": {"session", "stale", "outdated", "until", "seen"},
+    "sessions.opened.Carried": {"session", "stale", "until", "seen"},
     "sessions.opened.Opened": {"session", "newest_key", "size", "settled"},
     "sessions.sealing.Unsealed": {"sealed_at", "newest_key"},
     "protocol.span.Span": {"began", "seconds"},

@@ -89,6 +89,18 @@ def reseal() -> None:
 
 
 @grants.command(cls=Command)
+def abandon() -> None:
+    """Give up the grants that no secret key opens, for good.
+
+    Do this where the key is lost, with every key that you still have in LUMIN_SECRET_KEY: people can connect anew then.
+    At Lumin the old grants go on, and nobody here can revoke them.
+    """
+    with opened() as found:
+        found.abandon_unreadable()
+        typer.echo("What no key opens is given up.")
+
+
+@grants.command(cls=Command)
 def forget(subject: Subject) -> None:
     """End all that somebody has, and leave nothing of it.
 

@@ -40,14 +40,16 @@ class CookieSessions(Sessions):
         raw = await self._ask_store(opened)
         if (carried := self._unchanged(opened, raw)) is not None:
             return carried
-        newest, outdated = session, not opened.newest_key
+        newest, outdated = session, False
         if raw is not None:
             newest, outdated = self._recorded(raw, session)
-            if outdated:
+        if outdated or not opened.newest_key:
+            await self._list_anew(newest)
+            if raw is not None and outdated:
                 await self._rewrite(raw, newest)
         stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
         if stale or outdated:
-            return Carried(newest, stale, outdated)
+            return Carried(newest, stale)
         return self._settle(opened, raw, session)
 
     async def _ask_store(self, opened: Opened) -> bytes | None:

@@ -31,8 +31,8 @@ LIVES = LIFETIME + CLOCK_SETBACK
 """Seconds that what is kept for a login lives."""
 
 MARKS_LIMIT = 50_000
-"""Marks of one process that can be at one time in a store that is this machine's own: a fifth of what a memory store
-holds. So it marks 25,000 logins at once, and 13 in each second, all day."""
+"""Marks of one process that can be in the store at one time: a fifth of what a memory store holds. So it marks 25,000
+logins at once, and 13 in each second, all day."""
 
 INLINE_LIMIT = 512
 """Bytes of a page's address that travel in `state`; Hydra copies `state` into cookies and addresses of its own."""
@@ -70,15 +70,14 @@ class Marks:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        # Elsewhere there are other processes besides, whose marks nobody here counts, and more room than that.
-        self._budget = Budget(MARKS_LIMIT, LIVES, world.clock) if getattr(world.store, "local", False) else None
+        self._budget = Budget(MARKS_LIMIT, LIVES, world.clock)
 
     async def use(self, state: str, mark: bytes = USED) -> bool:
         """Marks a login as used; whether it was not before. Raises `StoreUnavailable`."""
-        if self._budget is not None and not self._budget.spend(1):
+        if not self._budget.spend(1):
             raise StoreUnavailable("too many sign-ins at once: room in the store is kept for sessions")
         first = await self._swap(short_name(state), None, mark)
-        if self._budget is not None and not first:
+        if not first:
             self._budget.spend(-1)  # one callback again and again takes no more room
         return first
 

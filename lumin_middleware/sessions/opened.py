@@ -27,8 +27,6 @@ class Carried:
 
     session: Session
     stale: bool
-    outdated: bool = field(default=False, compare=False)
-    """Whether it was sealed with a key that will go."""
     until: float = field(default=0.0, compare=False)
     """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
     raw: bytes | None = field(default=None, repr=False, compare=False)

@@ -31,6 +31,8 @@ class Account:
         self._world = parts.world
         self._cookies = parts.cookies
         self._sessions = parts.sessions
+        if parts.index is not None:
+            parts.sessions.lists_anew = self.list_anew
         self._index = parts.index
         self._ended = parts.ended
         self._metadata = parts.metadata

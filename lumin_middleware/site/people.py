@@ -30,7 +30,9 @@ class People:
         return [SignedIn(entry.name, entry.began) for entry in alive]
 
     async def end_sessions(self, subject: str) -> int:
-        """Signs somebody out everywhere; how many sessions that were. Raises as `sessions` does."""
+        """Signs somebody out everywhere; how many sessions that were. Raises as `sessions` does, and `KeyMissing` after
+        what could be done, where there may be more.
+        """
         ended = 0
         for entry in await self._entries(subject):
             ended += await self._is_alive(entry)
@@ -43,6 +45,7 @@ class People:
             if session is not None:  # else it is in a cookie and was never renewed: its browser alone has its tokens
                 await self._index().remove(session)
             await self._index().forget(_common(subject), [entry.session_id])
+        await self._index().check(_common(subject))
         return ended
 
     async def forget(self, subject: str) -> None:

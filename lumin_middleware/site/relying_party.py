@@ -215,8 +215,6 @@ class RelyingParty:
         carried = await self.parts.sessions.load(jar, slide=True)
         if carried is None:
             raise LoginRequired("nobody is signed in")
-        if carried.outdated:
-            await self._account.list_anew(carried.session)
         self.parts.logins.tries.saw(carried.session)
         return Visit(self, request, jar, carried), carried.session
 

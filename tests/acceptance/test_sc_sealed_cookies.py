@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lumin_middleware import ConfigurationError, LuminConfig
+from lumin_middleware import AsyncGrants, ConfigurationError, LuminConfig
 from tests.acceptance.harness import (
     SESSION,
     Witness,
@@ -64,6 +64,28 @@ async def test_sc_06_what_was_resealed_outlives_the_old_key(new_each_site, renew
         browser = moved(browser, site.with_settings(secret_key=setting))
         site.clock.advance(60)
         assert await subject(browser) == who, f"{len(setting)} keys"
+
+
+@pytest.mark.parametrize("first", ["", "/auth/session", "/auth/connections", "/auth/logout"])
+@pytest.mark.parametrize("kind", ["cookie", "store"])
+async def test_sc_06_whatever_a_browser_asks_for_first_its_session_is_found_when_the_old_key_has_gone(
+    new_site, kind, first
+):
+    old, new = keys()
+    site = new_site(secret_key=old, sessions=kind, backchannel_logout=True)
+    browser = site.browser()
+    await browser.sign_in()
+    rotated = site.with_settings(secret_key=[new, old])
+    browser = moved(browser, rotated)
+    if first:
+        assert (await browser.fetch("GET", first)).status_code == 200
+    who = await subject(browser)
+    alone = rotated.with_settings(secret_key=new)
+    browser = moved(browser, alone)
+    assert await subject(browser) == who
+    async with AsyncGrants(alone.config, clock=site.clock) as grants:
+        assert await grants.end_sessions(who) == 1
+    assert await subject(browser) is None
 
 
 async def test_sc_06_without_its_key_a_session_is_none_and_nothing_breaks(new_each_site):

@@ -117,13 +117,7 @@ def test_a_budget_saves_up_no_more_than_it_has_room_for():
     assert budget.spend(1), "a clock that went back begins anew"
 
 
-def a_store_with_a_bound(workers: Workers) -> Marks:
-    workers.store.local = True
-    return workers.process().parts.marks
-
-
-async def test_after_a_rush_of_strangers_somebody_can_sign_in_a_moment_later(workers):
-    marks = a_store_with_a_bound(workers)
+async def test_after_a_rush_of_strangers_somebody_can_sign_in_a_moment_later(workers, marks):
     assert marks._budget.spend(MARKS_LIMIT // 2)
     with pytest.raises(StoreUnavailable):
         await marks.use(STATE)
@@ -132,18 +126,10 @@ async def test_after_a_rush_of_strangers_somebody_can_sign_in_a_moment_later(wor
     assert await marks.use(STATE)
 
 
-async def test_one_callback_again_and_again_takes_nothing_from_others(workers):
-    marks = a_store_with_a_bound(workers)
+async def test_one_callback_again_and_again_takes_nothing_from_others(marks):
     assert marks._budget.spend(MARKS_LIMIT // 2 - 2)
     assert [await marks.use(STATE) for _ in range(10)] == [True, *[False] * 9]
     assert await marks.use("another")
-
-
-async def test_a_store_elsewhere_has_its_own_bound(workers, marks):
-    assert not workers.store.local
-    for number in range(30):
-        assert await marks.use(f"{number}")
-    assert marks._budget is None
 
 
 # --- several at once ---

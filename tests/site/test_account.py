@@ -204,6 +204,15 @@ async def test_who_signs_in_at_a_process_with_another_key_is_found_and_takes_nob
     assert [await site.is_over(each, both) for each in (*sessions, there)] == [True] * 3
 
 
+async def test_an_operator_with_another_key_hears_that_there_may_be_more(site):
+    other = with_another_key(site)
+    session, there = await site.begin(), [await other.begin() for _ in range(2)]
+    with pytest.raises(StoreUnavailable, match="not in secret_key"):
+        await People(other.here.parts).end_sessions("person-1")
+    assert [await other.is_over(each, other.here) for each in there] == [True, True], "what could be ended is"
+    assert not await site.is_over(session)
+
+
 async def test_a_logout_token_at_a_process_with_another_key_is_not_taken_for_done(site):
     other = with_another_key(site)
     session, there = await site.begin(sid="a"), await other.begin(sid="a")

@@ -14,7 +14,7 @@ from ..sessions.cookies import Jar
 from ..sessions.forms import FORM_LIMIT, Form
 from ..sessions.opened import Opened
 from . import access, pages
-from .access import is_page, is_prefetch, is_same_origin
+from .access import is_navigation, is_page, is_same_origin
 from .login import Login
 from .pages import Draft
 from .parts import Parts
@@ -64,8 +64,10 @@ class KeptForm:
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET form?name=…`: the page that sends it, once, for whoever is signed in."""
-        if request.method != "GET" or is_prefetch(request):
+        if request.method != "GET":
             return self._answers.method_not_allowed("GET")
+        if not is_navigation(request):
+            return self._answers.unauthorized(request, "no_session", may_be_page=True)
         if await self._sessions.current(jar) is None:
             return await self._login.begin(request, jar, access.here(target(request), self._config.after_login))
         found = _NAME.fullmatch(request.query)

@@ -193,8 +193,16 @@ async def test_whoever_is_not_signed_in_signs_in_first(browser):
     assert page.status == 200
 
 
-@pytest.mark.parametrize("headers", [{"sec-purpose": "prefetch"}, {"purpose": "prefetch"}])
-async def test_a_prefetch_takes_nothing(browser, headers):
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-purpose": "prefetch"},
+        {"purpose": "prefetch"},
+        {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+        {"sec-fetch-dest": "iframe"},
+    ],
+)
+async def test_a_prefetch_an_image_or_a_frame_takes_nothing(browser, headers):
     answer = await send(browser)
     address = dict(parse_qsl(link(answer).partition("?")[2]))["return_to"]
     await browser.navigate(address, **headers)

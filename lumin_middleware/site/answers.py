@@ -287,15 +287,8 @@ class Answers(Places):
     def logout_page(self, request: Request) -> Response:
         """The page with the button: a GET signs nobody out."""
         content = Draft("logout", button=("sign_out", self.logout_path), links=(("stay", self.home),))
-        return self.page(request, 200, content, form_action=self._form_action())
-
-    def _form_action(self) -> str:
-        # Browsers hold a form to this through redirects as well, and a logout may go on to the server.
-        endpoint = self._config.server.end_session_endpoint if self._config.end_session else None
-        if self._config.end_session and endpoint is None:
-            return "'self' https:"  # known only once discovered
-        parts = urlsplit(endpoint or "")
-        return f"'self' {parts.scheme}://{parts.netloc}" if endpoint else "'self'"
+        form_action = pages.ANYWHERE if self._config.end_session else "'self'"
+        return self.page(request, 200, content, form_action=form_action)
 
     def signed_out_here_only(self, request: Request, error: StoreUnavailable) -> Response:
         """503: the cookies are gone, but the session could not be ended for whoever has a copy of them."""

@@ -74,8 +74,7 @@ class KeptForm:
         form = await self._forms.take(found[1], jar) if found else None
         if form is None:
             return self._answers.tell(request, 404, "form_gone", GONE)
-        # Where the application sends a browser next is its own affair, and browsers hold a form to that as well.
-        answer = self._answers.page(request, 200, _page(form), form_action="'self' https: http:")
+        answer = self._answers.page(request, 200, _page(form), form_action=pages.ANYWHERE)
         answer.headers += pages.set_cookies([self._forms.forget(found[1])] if found else [])
         return answer
 

@@ -1,4 +1,5 @@
-"""A form that was sent after its session had ended is not lost: it is kept, and after the sign-in it is sent once.
+"""A form that was sent after its session had ended, or without what its page asks for, is not lost: it is kept, and
+after the sign-in it is sent once.
 
 Only what a page of this site sent is kept; another site could have somebody's browser send anything. It is sent by the
 person's own hand, on a page that no other site can frame.

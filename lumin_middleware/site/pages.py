@@ -32,8 +32,7 @@ _SAFETY_OF_FORMS = tuple((name, "same-origin" if name == "Referrer-Policy" else 
 
 ANYWHERE = "'self' https: http:"
 """The `form-action` of a form that posts to this site, from where others lead on: Lumin, who asks on a page of another
-host of its own, or the application. Browsers hold a form to it through all redirects (Content Security Policy Level 3,
-4.1.4), and nobody knows them beforehand."""
+host of its own, or the application. Browsers hold a form to it through all redirects, and nobody knows them beforehand."""
 
 OWN_POLICY = "default-src 'self'"
 """What a page that the site makes may load, unless it says so itself."""
@@ -255,7 +254,7 @@ OF_CACHING = frozenset(("cache-control", "expires", "pragma"))
 """The headers that say who may keep an answer (RFC 9111, 5)."""
 
 
-# `CDN-Cache-Control` and its like (RFC 9213, 3), and what was there before: of the Edge Architecture, nginx and Akamai.
+# `CDN-Cache-Control` and its like (RFC 9213, 2), and what was there before: of the Edge Architecture, nginx and Akamai.
 _OF_SOME_CACHES = re.compile(r"(?i).+-cache-control|surrogate-control|x-accel-expires|edge-control")
 
 PRIVATE = ("Cache-Control", "private, no-cache")

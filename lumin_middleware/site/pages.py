@@ -32,7 +32,7 @@ _SAFETY_OF_FORMS = tuple((name, "same-origin" if name == "Referrer-Policy" else 
 
 ANYWHERE = "'self' https: http:"
 """The `form-action` of a form that posts to this site, from where others lead on: Lumin, who asks on a page of another
-host of its own, or the application. Browsers hold a form to it through all redirects, and nobody knows them beforehand."""
+host of its own, or the application. Browsers hold a form to it through all redirects, which nobody knows beforehand."""
 
 OWN_POLICY = "default-src 'self'"
 """What a page that the site makes may load, unless it says so itself."""

@@ -82,6 +82,18 @@ def test_sign_out_with_the_defaults_ends_on_a_page_that_says_so(browser, new_sit
         expect_heading(page, "Page / of Tobias Okoro")
 
 
+def test_sign_out_goes_on_where_the_server_s_logout_page_is_another_origin_s(browser, new_site):
+    """As Hydra's is, which `urls.logout` names. A browser holds the button to what it may lead to all the way."""
+    site = new_site(end_session=True)
+    elsewhere = site.emulator.base.replace("127.0.0.1", "localhost") + "/logout?challenge=x"
+    site.emulator.faults.add("/oauth2/sessions/logout", status=302, headers={"location": elsewhere})
+    with visiting(browser, site) as page:
+        sign_in(page)
+        page.goto("/auth/logout")
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url(elsewhere)
+
+
 @pytest.mark.parametrize("way", ["our page", "a form of the application's"])
 def test_sign_out_works_without_fetch_metadata(browser, new_site, way):
     """Then the `Origin` of the form decides, which a page without referrer would keep to itself."""

@@ -28,7 +28,8 @@ DISCOVERY_LIFETIME = 86_400.0
 """Seconds: endpoints move with deployments, which are announced."""
 
 KEYS_LIFETIME = 3_600.0
-"""Seconds: a key that was withdrawn is not believed for longer."""
+"""Seconds: a key that was withdrawn is not believed for longer, if the keys can be read. While they cannot, those that
+were read last go on: that nobody could sign in would be worse."""
 
 CODE_LIFETIME = 600.0
 """Seconds that a code may live (RFC 6749, 4.1.2), and the name of a key that was replaced in its ID token."""

@@ -244,13 +244,12 @@ def is_navigation(request: Request) -> bool:
     when a service worker passes it on (with `Sec-Fetch-Dest: empty`) or Android's WebView names its application (in
     `X-Requested-With`), except into a frame of another page. Where it is missing, `Accept` decides.
     """
-    if request.method not in ("GET", "HEAD") or request.websocket or is_prefetch(request):
-        return False
-    if mode := request.header(b"sec-fetch-mode"):
-        return mode == "navigate" and request.header(b"sec-fetch-dest") not in _FRAMES
-    if request.header(b"x-requested-with").lower() == "xmlhttprequest" or request.header(b"hx-request"):
-        return False
-    return accepts_html(request)
+    return request.method in ("GET", "HEAD") and is_whole_page(request)
+
+
+def is_whole_page(request: Request) -> bool:
+    """The same of any method: whether what is answered is shown to a person, and not in a frame of another page."""
+    return is_page(request) and request.header(b"sec-fetch-dest") not in _FRAMES
 
 
 def is_page(request: Request) -> bool:

@@ -110,9 +110,14 @@ class Answers(Places):
 
     # --- nobody is signed in, or may not do this ---
 
-    def login_url(self, request: Request) -> str:
-        """The login that leads back to where the person is: this page, or the page that made this call."""
-        here = target(request) if request.method in ("GET", "HEAD") else ""
+    def login_url(self, request: Request, kept: str = "") -> str:
+        """The login that leads back to where the person is: this page, or the page that made this call.
+
+        `kept` is where the form that they sent waits for them; then it leads there.
+        """
+        if kept:
+            return self.login_to(kept)
+        here = "" if _sends(request) else target(request)
         if not is_navigation(request):
             here = own_page(request, self._config) or here
         return self.login_to(return_to(here, self._config.after_login))
@@ -120,38 +125,33 @@ class Answers(Places):
     def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False, kept: str = "") -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2).
 
-        A problem for a program; for a person who goes to a page of the application, a page. `kept` is where the form
-        that they sent waits for them.
+        They cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
         """
-        login_url = self.login_to(kept) if kept else self.login_url(request)
-        error = "" if reason == "no_session" else "invalid_token"
-        told = REASONS.get(reason, REASONS["ended"])
-        reference = self._reference(request, told, 401)
-        headers = _to_sign_in(request, login_url, oauth.challenge(error=error))
-        if may_be_page and is_page(request):
-            # They cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
-            name = "kept" if kept else "not_sent" if request.method not in ("GET", "HEAD") else "no_session"
-            content = Draft(
-                name,
-                text=("framed.text",) if name == "no_session" else (),
-                links=(("sign_in", login_url),),
-                framed=True,
-                reason=told.code,
-                reference=reference,
-            )
-            return self.page(request, 401, content, headers=headers)
-        return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url, reference=reference)
+        challenge = oauth.challenge(error="" if reason == "no_session" else "invalid_token")
+        name = "kept" if kept else "not_sent" if _sends(request) else "no_session"
+        content = Draft(name, text=("framed.text",) if name == "no_session" else ())
+        told, login_url = REASONS.get(reason, REASONS["ended"]), self.login_url(request, kept)
+        return self._to_sign_in(request, told, login_url, challenge, content if may_be_page else None)
 
-    def not_recent(self, request: Request, max_age: float, *, may_be_page: bool) -> Response:
+    def not_recent(self, request: Request, max_age: float, *, may_be_page: bool, kept: str = "") -> Response:
         """401 for somebody whose sign-in is too long ago and who cannot be redirected (RFC 9470, 3)."""
-        login_url = f"{self.login_url(request)}&max_age={int(max_age)}"
-        challenge = oauth.challenge(error="insufficient_user_authentication", max_age=str(int(max_age)))
-        headers = _to_sign_in(request, login_url, challenge)
         told = REASONS["insufficient_user_authentication"]
+        challenge = oauth.challenge(error=told.code, max_age=str(int(max_age)))
+        content = Draft(told.code, text=(f"{told.code}.text", *_of_what_was_sent(request, kept)))
+        login_url = f"{self.login_url(request, kept)}&max_age={int(max_age)}"
+        return self._to_sign_in(request, told, login_url, challenge, content if may_be_page else None)
+
+    def _to_sign_in(
+        self, request: Request, told: Reason, login_url: str, challenge: str, content: Draft | None
+    ) -> Response:
+        """A problem for a program; for a person who goes to a page of the application, a page, if there is one."""
+        # HTMX, which takes no redirect for one, is told where.
+        hx = [("HX-Redirect", login_url)] if request.header(b"hx-request") else []
+        headers = [("WWW-Authenticate", challenge), *hx]
         reference = self._reference(request, told, 401)
-        if may_be_page and is_page(request):
+        if content is not None and is_page(request):
             links = (("sign_in", login_url),)
-            content = Draft(told.code, links=links, framed=True, reason=told.code, reference=reference)
+            content = replace(content, links=links, framed=True, reason=told.code, reference=reference)
             return self.page(request, 401, content, headers=headers)
         return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url, reference=reference)
 
@@ -162,7 +162,9 @@ class Answers(Places):
         reference = self._reference(request, told, 403)
         return pages.problem(403, told.code, told.title, connect_url=url, reference=reference)
 
-    def insufficient_scope(self, request: Request, error: InsufficientScope, login_url: str = "") -> Response:
+    def insufficient_scope(
+        self, request: Request, error: InsufficientScope, login_url: str = "", kept: str = ""
+    ) -> Response:
         """403: somebody is signed in, but was not given what this needs (RFC 6750, 3.1).
 
         `login_url` asks for it; without one the answer is to such a request, which was refused.
@@ -173,7 +175,7 @@ class Answers(Places):
         if accepts_html(request):
             content = Draft(
                 reason.code,
-                text=("missing.text",),
+                text=(*_of_what_was_sent(request, kept), "missing.text"),
                 points=permissions(error.scope),
                 links=(*([("allow", login_url)] if login_url else []), ("without", self._config.after_login)),
                 reason=reason.code,
@@ -286,15 +288,8 @@ class Answers(Places):
     def logout_page(self, request: Request) -> Response:
         """The page with the button: a GET signs nobody out."""
         content = Draft("logout", button=("sign_out", self.logout_path), links=(("stay", self.home),))
-        return self.page(request, 200, content, form_action=self._form_action())
-
-    def _form_action(self) -> str:
-        # Browsers hold a form to this through redirects as well, and a logout may go on to the server.
-        endpoint = self._config.server.end_session_endpoint if self._config.end_session else None
-        if self._config.end_session and endpoint is None:
-            return "'self' https:"  # known only once discovered
-        parts = urlsplit(endpoint or "")
-        return f"'self' {parts.scheme}://{parts.netloc}" if endpoint else "'self'"
+        form_action = pages.ANYWHERE if self._config.end_session else "'self'"
+        return self.page(request, 200, content, form_action=form_action)
 
     def signed_out_here_only(self, request: Request, error: StoreUnavailable) -> Response:
         """503: the cookies are gone, but the session could not be ended for whoever has a copy of them."""
@@ -307,9 +302,13 @@ class Answers(Places):
         return self.page(request, 200, Draft("signed_out", links=again))
 
 
-def _to_sign_in(request: Request, login_url: str, challenge: str) -> list[tuple[str, str]]:
-    """The headers that ask for a sign-in; HTMX, which takes no redirect for one, is told where."""
-    return [("WWW-Authenticate", challenge), *([("HX-Redirect", login_url)] if request.header(b"hx-request") else [])]
+def _sends(request: Request) -> bool:
+    return request.method not in ("GET", "HEAD")
+
+
+def _of_what_was_sent(request: Request, kept: str) -> tuple[str, ...]:
+    """The keys of what became of a person's form, where they sent one."""
+    return ("kept.text",) if kept else ("not_sent.text",) if _sends(request) else ()
 
 
 def said_by_the_site(error: LuminError) -> str:

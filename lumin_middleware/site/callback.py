@@ -18,7 +18,8 @@ from ..model import AuthorizationCode, Errand, Request, Response, Transaction
 from ..protocol import oauth
 from ..reasons import NOT_SET_UP
 from ..sessions.cookies import Jar
-from ..sessions.marks import CONNECTING, DONE, OVERTAKEN, PENDING, SUCCESS, USED
+from ..sessions.logins import person
+from ..sessions.marks import CONNECTED, CONNECTING, PENDING, SUCCESS, USED
 from ..sessions.opened import Opened
 from ..sessions.records import digest
 from . import pages, sign_in_pages
@@ -213,7 +214,7 @@ class Callback:
         if errand is None:
             return self._unknown(request, jar, state)
         outcome = await self._marks.outcome(state)
-        if (outcome in (DONE, OVERTAKEN) or is_error) and await self._is_signed_in(jar, errand):
+        if (outcome in SUCCESS or is_error) and await self._is_done(jar, errand, outcome):
             return await self._arrival.lead_to(errand, [])
         if not self._logins.is_own(state, jar):
             return self._unknown(request, jar, state, errand, await self._long_pages.find(errand.return_to))
@@ -221,9 +222,12 @@ class Callback:
             return await self._twin(request, jar, state, errand)
         return await self._resume(request, jar, state, errand, lambda: self._nothing(request))
 
-    async def _is_signed_in(self, jar: Jar[Opened], errand: Errand) -> bool:
+    async def _is_done(self, jar: Jar[Opened], errand: Errand, outcome: bytes | None) -> bool:
+        """Whether there is what a login was for: a session that is enough, or a grant of whoever is signed in."""
         session = await self._sessions.current(jar)
-        return session is not None and self._arrival.is_enough(session, errand)
+        if session is None:
+            return False
+        return person(session) == errand.asked_by if outcome == CONNECTED else self._arrival.is_enough(session, errand)
 
     def _unknown(
         self, request: Request, jar: Jar[Opened], state: str, errand: Errand | None = None, return_to: str = ""

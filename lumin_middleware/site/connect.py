@@ -12,7 +12,7 @@ from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.opened import Opened
 from . import access, pages
-from .access import accepts_html, is_navigation, is_prefetch, is_same_origin
+from .access import accepts_html, is_navigation, is_same_origin
 from .login import Login
 from .parts import Parts
 from .places import target
@@ -43,9 +43,9 @@ class Connect:
         """`GET connect`: off to an authorization request of its own; whoever is not signed in does that first."""
         if request.method not in ("GET", "HEAD"):
             return self._answers.method_not_allowed("GET, HEAD")
+        if not is_navigation(request):
+            return self._answers.unauthorized(request, "no_session", may_be_page=True)
         session = await self._sessions.current(jar)
-        if is_prefetch(request) or (session is None and not is_navigation(request)):
-            return self._answers.unauthorized(request, "no_session")
         if session is None:
             return await self._login.begin(request, jar, access.here(target(request), self._config.after_login))
         found = oauth.parameters(request.query)

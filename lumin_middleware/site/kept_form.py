@@ -1,4 +1,5 @@
-"""A form that was sent after its session had ended is not lost: it is kept, and after the sign-in it is sent once.
+"""A form that was sent after its session had ended, or without what its page asks for, is not lost: it is kept, and
+after the sign-in it is sent once.
 
 Only what a page of this site sent is kept; another site could have somebody's browser send anything. It is sent by the
 person's own hand, on a page that no other site can frame.
@@ -14,7 +15,7 @@ from ..sessions.cookies import Jar
 from ..sessions.forms import FORM_LIMIT, Form
 from ..sessions.opened import Opened
 from . import access, pages
-from .access import is_page, is_prefetch, is_same_origin
+from .access import is_navigation, is_page, is_same_origin
 from .login import Login
 from .pages import Draft
 from .parts import Parts
@@ -64,16 +65,17 @@ class KeptForm:
 
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET form?name=…`: the page that sends it, once, for whoever is signed in."""
-        if request.method != "GET" or is_prefetch(request):
+        if request.method != "GET":
             return self._answers.method_not_allowed("GET")
+        if not is_navigation(request):
+            return self._answers.unauthorized(request, "no_session", may_be_page=True)
         if await self._sessions.current(jar) is None:
             return await self._login.begin(request, jar, access.here(target(request), self._config.after_login))
         found = _NAME.fullmatch(request.query)
         form = await self._forms.take(found[1], jar) if found else None
         if form is None:
             return self._answers.tell(request, 404, "form_gone", GONE)
-        # Where the application sends a browser next is its own affair, and browsers hold a form to that as well.
-        answer = self._answers.page(request, 200, _page(form), form_action="'self' https: http:")
+        answer = self._answers.page(request, 200, _page(form), form_action=pages.ANYWHERE)
         answer.headers += pages.set_cookies([self._forms.forget(found[1])] if found else [])
         return answer
 

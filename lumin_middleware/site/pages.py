@@ -30,6 +30,10 @@ SAFETY = (
 
 _SAFETY_OF_FORMS = tuple((name, "same-origin" if name == "Referrer-Policy" else value) for name, value in SAFETY)
 
+ANYWHERE = "'self' https: http:"
+"""The `form-action` of a form that posts to this site, from where others lead on: Lumin, who asks on a page of another
+host of its own, or the application. Browsers hold a form to it through all redirects, which nobody knows beforehand."""
+
 OWN_POLICY = "default-src 'self'"
 """What a page that the site makes may load, unless it says so itself."""
 
@@ -250,6 +254,9 @@ OF_CACHING = frozenset(("cache-control", "expires", "pragma"))
 """The headers that say who may keep an answer (RFC 9111, 5)."""
 
 
+# `CDN-Cache-Control` and its like (RFC 9213, 2), and what was there before: of the Edge Architecture, nginx and Akamai.
+_OF_SOME_CACHES = re.compile(r"(?i).+-cache-control|surrogate-control|x-accel-expires|edge-control")
+
 PRIVATE = ("Cache-Control", "private, no-cache")
 """What is added to a page that was passed for a session: kept by this browser alone, and asked for each time, so that
 after a sign-out, and for the next person, it is not shown again (RFC 9111, 4.2.2)."""
@@ -258,10 +265,11 @@ after a sign-out, and for the next person, it is not shown again (RFC 9111, 4.2.
 def with_cookies(headers: Sequence[tuple[str, str]], cookies: Iterable[str]) -> list[tuple[str, str]]:
     """The application's headers with cookies of ours, and so that no cache gives them to others (RFC 9111, 3.5).
 
-    What the application says of caching stands, unless it would let a shared cache store the answer.
+    What the application says of caching stands, unless it would let a shared cache store the answer. What it says to
+    some caches alone, which count that more than all else, does not.
     """
     control = ", ".join(value for name, value in headers if name.lower() == "cache-control").lower()
-    kept = list(headers)
+    kept = [(name, value) for name, value in headers if not _OF_SOME_CACHES.fullmatch(name)]
     if not {"private", "no-store"} & set(_directives(control)):
         kept = [(name, value) for name, value in kept if name.lower() != "cache-control"]
         own = [each for each in _directives(control) if each.partition("=")[0] not in ("public", "s-maxage", "private")]

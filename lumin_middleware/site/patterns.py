@@ -6,8 +6,7 @@ that it lies in, of which it has a few, and not by trying each pattern.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 
 ALL_BELOW = "/*"
 
@@ -72,12 +71,10 @@ class Wide:
     """What `required_scopes` names: letters of either case, the last slash or none; `/sign/*` is `/sign`, too."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._patterns = tuple(patterns)
+        self._places = {pattern: place for place, pattern in enumerate(patterns)}
         self._folders = Folders()
-        for pattern in self._patterns:
-            name = pattern.lower()
-            if not pattern.isascii():
-                continue
+        for pattern in self._places:
+            name = _caseless(pattern)
             if name.endswith(ALL_BELOW):
                 self._folders.add_below(name[:-1], pattern)
                 either = name[:-2]
@@ -85,37 +82,21 @@ class Wide:
                 either = name.rstrip("/")
             self._folders.add(either, pattern)
             self._folders.add(either + "/", pattern)
-        # Letters outside ASCII have more cases than two, and some are a case of a letter in it.
-        self._beyond = [pattern for pattern in self._patterns if not pattern.isascii()]
-        self._any, self._any_beyond = _expression(self._patterns), _expression(self._beyond)
 
     def find(self, paths: Iterable[str]) -> list[str]:
         """The patterns that name any of these paths, in their order."""
-        found: set[str] = set()
-        for path in paths:
-            if path.isascii():
-                found.update(self._folders.find(path.lower()))
-                if self._beyond and self._any_beyond.match(path):
-                    found.update(each for each in self._beyond if _expression([each]).match(path))
-            else:
-                cases = [each for each in _in_each_case([path]) if self._any.match(each)]
-                found.update(each for each in self._patterns if any(map(_expression([each]).match, cases)))
-        return [pattern for pattern in self._patterns if pattern in found] if found else []
+        found = {pattern for path in paths for pattern in self._folders.find(_caseless(path))}
+        return sorted(found, key=self._places.__getitem__)
 
 
-def _expression(patterns: Iterable[str]) -> re.Pattern[str]:
-    each = [
-        re.escape(pattern[:-2]) + r"(?:/|\Z)"
-        if pattern.endswith(ALL_BELOW)
-        else re.escape(pattern.rstrip("/")) + r"/?\Z"
-        for pattern in _in_each_case(patterns)
-    ]
-    return re.compile("|".join(each) or "(?!)", re.IGNORECASE)
+_ONE_I = {0x131: "i", 0x307: None}
 
 
-def _in_each_case(texts: Iterable[str]) -> Iterator[str]:
-    """These, and as they are folded in full: `(?i)` takes \u0131 for i, `casefold` ß for ss, and neither the other."""
-    for text in texts:
-        yield text
-        if not text.isascii():
-            yield text.casefold()
+def _caseless(text: str) -> str:
+    """The same for whatever somebody may take for the same letters in another case.
+
+    Letters outside ASCII have more cases than two, and some are a case of a letter in it. What folds cases in full
+    takes ß for ss and \u0130 for an i with a dot, what does not takes \u0130 and \u0131 for i: so the dot counts for
+    nothing.
+    """
+    return text.lower() if text.isascii() else text.casefold().translate(_ONE_I)

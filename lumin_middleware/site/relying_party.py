@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from ..config import LuminConfig
 from ..errors import (
+    AuthorizationServerError,
     ClientMisused,
     InsufficientScope,
     LoginRequired,
     LuminError,
     RequestRefused,
-    ServerUnavailable,
     StoreUnavailable,
 )
 from ..journal import is_detailed, say, trace
@@ -163,7 +163,7 @@ class RelyingParty:
         """Whether a request may pass by a rule: a visit, or the answer that asks for what is missing.
 
         The judge of every front: the edges ask about the request that came, `verify` about one that a proxy names,
-        which may have no use for a redirect. Raises `RequestRefused`, `ServerUnavailable`, `StoreUnavailable`.
+        which may have no use for a redirect. Raises `RequestRefused`, `AuthorizationServerError`, `StoreUnavailable`.
         """
         if redirect and request.query and (astray := self._callback.astray(request, jar)) is not None:
             return astray
@@ -178,24 +178,30 @@ class RelyingParty:
         except LoginRequired as error:
             if rule.optional:
                 return Visit(self, request, jar)
-            return await self._turn_away(request, jar, error.reason, rule, redirect=redirect)
-        except (ServerUnavailable, StoreUnavailable):
+            return await self._turn_away(request, jar, None, rule, redirect=redirect, reason=error.reason)
+        except (AuthorizationServerError, StoreUnavailable):
             if rule.optional:
                 return Visit(self, request, jar)
             raise
         if not rule.is_met_by(session, self.parts.world.clock()):
-            return await self.challenge(request, jar, session, Wanted(rule.scope, rule.max_age), redirect=redirect)
+            return await self._turn_away(request, jar, session, rule, redirect=redirect)
         return visit
 
     async def _turn_away(
-        self, request: Request, jar: Jar[Opened], reason: str, rule: Rule, *, redirect: bool
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        session: Session | None,
+        rule: Rule,
+        *,
+        redirect: bool,
+        reason: str = "no_session",
     ) -> Response:
-        """The answer to somebody who is not signed in. Nothing has read the request's body yet."""
-        kept = await self._kept_form.keep(request, jar) if redirect else None
-        if kept is None:
-            return await self._require_login(request, jar, reason, rule.scope, redirect=redirect)
-        answer = self._answers.unauthorized(request, reason, may_be_page=True, kept=kept[0])
-        answer.headers += pages.set_cookies(kept[1])
+        """The answer to somebody who may not pass. Nothing has read the request's body yet, so that a form is kept."""
+        kept, cookies = (await self._kept_form.keep(request, jar) if redirect else None) or ("", [])
+        wanted = Wanted(rule.scope, rule.max_age)
+        answer = await self.challenge(request, jar, session, wanted, redirect=redirect, reason=reason, kept=kept)
+        answer.headers += pages.set_cookies(cookies)
         return answer
 
     def _is_recent(self, session: Session, max_age: float | None) -> bool:
@@ -226,15 +232,22 @@ class RelyingParty:
         wanted: Wanted = NOTHING,
         *,
         redirect: bool = True,
+        reason: str = "no_session",
+        kept: str = "",
     ) -> Response:
-        """The answer that asks for what is missing, a sign-in if nothing else is, fit for this request."""
+        """The answer that asks for what is missing, a sign-in if nothing else is, fit for this request.
+
+        `reason` is why nobody is signed in, where nobody is; `kept` is where the form waits that came with it.
+        """
         missing = tuple(token for token in wanted.scope if session is None or token not in session.tokens.scope)
         if session is not None and wanted.max_age is not None and not self._is_recent(session, wanted.max_age):
-            return await self._require_recent(request, jar, session, wanted.max_age, missing, redirect=redirect)
+            return await self._require_recent(
+                request, jar, session, wanted.max_age, missing, redirect=redirect, kept=kept
+            )
         if session is not None and wanted.grant is not None and not missing:
             return await self._require_grant(request, jar, session, wanted.grant, redirect=redirect)
         if session is None or not missing:
-            return await self._require_login(request, jar, "no_session", missing, redirect=redirect)
+            return await self._require_login(request, jar, reason, missing, redirect=redirect, kept=kept)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
         if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
             answer = await self._login.begin(
@@ -242,14 +255,14 @@ class RelyingParty:
             )
             answer.reason = "insufficient_scope" if answer.reason == "began" else answer.reason
             return answer
-        login_url = f"{self._answers.login_url(request)}&ask={self.parts.logins.ask(missing)}"
-        return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url)
+        login_url = f"{self._answers.login_url(request, kept)}&ask={self.parts.logins.ask(missing)}"
+        return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url, kept)
 
     async def _require_login(
-        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...] = (), *, redirect: bool = True
+        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...], *, redirect: bool, kept: str
     ) -> Response:
         if not redirect or not is_navigation(request):
-            return self._answers.unauthorized(request, reason, may_be_page=redirect)
+            return self._answers.unauthorized(request, reason, may_be_page=redirect, kept=kept)
         answer = await self._login.begin(request, jar, self._here(request), needed=needed)
         if answer.reason == "began":
             answer.reason = reason
@@ -264,10 +277,11 @@ class RelyingParty:
         needed: tuple[str, ...],
         *,
         redirect: bool,
+        kept: str,
     ) -> Response:
         """Another sign-in, since this one is too long ago; whoever does not do that keeps the session."""
         if not redirect or not is_navigation(request):
-            return self._answers.not_recent(request, max_age, may_be_page=redirect)
+            return self._answers.not_recent(request, max_age, may_be_page=redirect, kept=kept)
         extra = {"max_age": str(int(max_age))}
         return await self._login.begin(
             request, jar, self._here(request), needed=needed, asked_by=person(session), extra=extra

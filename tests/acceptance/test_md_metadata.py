@@ -232,6 +232,14 @@ async def test_md_02_a_key_that_was_withdrawn_is_not_believed_for_ever(each_site
     assert answer.status_code in (400, 502, 503)
 
 
+async def test_md_02_while_the_keys_cannot_be_read_those_that_are_known_sign_people_in(each_site):
+    """However long that is: nobody is kept out by it."""
+    await each_site.browser().sign_in()
+    with trouble(each_site, JWKS, status=503):
+        each_site.clock.advance(3 * 86_400)
+        assert (await each_site.browser().sign_in("/x")).headers["location"] == "/x"
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["old key kept", "old key gone"])
 async def test_md_02_a_new_key_signs_nobody_out(each_site, kept):
     """Refreshed ID tokens are signed with the new key, under the name of the old one (Hydra)."""
@@ -379,6 +387,18 @@ async def test_md_05_without_a_good_copy_the_answer_is_503_and_the_next_attempt_
         if answer.status_code != 303:
             failed.append((name, "did not recover"))
     assert failed == []
+
+
+async def test_md_05_an_optional_page_is_served_by_a_fresh_process_whose_document_is_another_issuer_s(new_each_site):
+    site = new_each_site(optional=["/maybe"])
+    browser = site.browser()
+    await browser.sign_in()
+    fresh = discovering(site)
+    site.clock.advance(3700)
+    with trouble(site, DISCOVERY, body=document("https://elsewhere.example")):
+        answer = await call(fresh.middleware, "/maybe", headers=with_cookies(browser))
+        assert (answer.status, answer.set_cookies) == (200, {})
+        assert (await call(fresh.middleware, "/page", headers=with_cookies(browser))).status == 502
 
 
 async def test_md_05_a_bad_document_never_replaces_a_good_one(each_site):

@@ -239,6 +239,21 @@ async def test_the_same_answer_twice_leads_to_the_page_and_connects_once(
     assert site.reuse_events() == 0
 
 
+async def test_the_answer_of_a_finished_connect_once_more_leads_to_the_page_of_whoever_is_signed_in(
+    site: Site, edge: Edge, person: Browser
+) -> None:
+    """Back, or a tab that is restored, as for a sign-in: it is as good as a link."""
+    callback = site.emulator.sign_in(await person.begin("/auth/connect?return_to=/done"))
+    await person.navigate(callback)
+    again = await person.navigate(callback)
+    assert (again.status, again.header("location")) == (303, "/done")
+    assert site.reuse_events() == 0
+    other, nobody = site.browser(edge), site.browser(edge)
+    await other.sign_in(sub=TOBIAS.sub)
+    for browser in (other, nobody):
+        assert (await browser.navigate(callback)).status == 400
+
+
 async def test_connecting_again_takes_the_place_of_the_first(site: Site, person: Browser, away: Away) -> None:
     await connect(person)
     first = list(site.emulator.grants)[-1]

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
+from lumin_middleware.model import CLOCK_TOLERANCE
 from lumin_middleware.sessions import forms
 from lumin_middleware.sessions.forms import FORM_LIFETIME, FORM_LIMIT, FORMS_OF_A_BROWSER
 from tests.edges.rig import Browser, Edge, Site
@@ -97,6 +98,63 @@ async def test_it_is_shown_after_the_sign_in_and_sent_once(site, browser, edge):
     again = await browser.navigate(link(answer).partition("return_to=")[2].replace("%3F", "?").replace("%3D", "="))
     assert again.status == 404
     assert not [name for name in browser.jar if name.startswith(KEPT)]
+
+
+@pytest.fixture
+async def signed_in(request: pytest.FixtureRequest, new_edges: Any, edge: Edge) -> Browser:
+    """Somebody who is signed in, at a page that asks for more than they have."""
+    asks: dict[str, Any] = {
+        "age": {"required_auth_age": {"/sent": 300}},
+        "scope": {"required_scopes": {"/sent": OTHER}},
+    }
+    site = new_edges(**asks[request.param])
+    found = site.browser(edge)
+    await found.sign_in(scope="openid offline_access")
+    site.clock.advance(300 + CLOCK_TOLERANCE + 1)
+    return found
+
+
+OTHER = "templates"
+SAID = {"age": "Please sign in again", "scope": "A permission is missing"}
+
+
+@pytest.mark.parametrize("signed_in", ["age", "scope"], indirect=True)
+@pytest.mark.parametrize("sec_fetch_site", ["same-origin", ""])
+async def test_whoever_is_signed_in_and_lacks_something_loses_no_form_either(signed_in, edge, sec_fetch_site, request):
+    answer = await send(signed_in, sec_fetch_site=sec_fetch_site)
+    assert answer.status == {"age": 401, "scope": 403}[request.node.callspec.params["signed_in"]]
+    assert SAID[request.node.callspec.params["signed_in"]] in answer.body.decode()
+    assert "kept for ten minutes" in answer.body.decode()
+    assert await signed_in.subject()
+    page = await sign_in_again(signed_in, answer, scope=f"openid offline_access {OTHER}")
+    assert form_of(page) == ("/sent?x=1", FIELDS)
+    before = len(signed_in.site.app(edge).requests)
+    assert (await send(signed_in, form_of(page)[1], form_of(page)[0])).status == 200
+    assert len(signed_in.site.app(edge).requests) == before + 1
+
+
+@pytest.mark.parametrize("signed_in", ["age", "scope"], indirect=True)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sec_fetch_site": "cross-site", "origin": "https://evil.example"},
+        {"sec_fetch_site": "same-site", "origin": "https://other.example.com"},
+        {"sec_fetch_site": "", "origin": "null"},
+        {"content_type": "multipart/form-data; boundary=x"},
+    ],
+    ids=repr,
+)
+async def test_what_of_theirs_is_not_kept_is_said_not_to_be_sent(signed_in, changes):
+    answer = await send(signed_in, **changes)
+    assert answer.status in (401, 403)
+    assert not is_kept(answer)
+    assert "What you sent was not taken. Sign in" in answer.body.decode()
+
+
+@pytest.mark.parametrize("signed_in", ["age", "scope"], indirect=True)
+async def test_a_program_s_form_is_nobody_s(signed_in):
+    answer = await send(signed_in, sec_fetch_mode="cors", sec_fetch_dest="empty", accept="application/json")
+    assert (answer.header("content-type"), is_kept(answer)) == ("application/problem+json", False)
 
 
 async def test_what_its_button_sends_reaches_the_application(site, browser):
@@ -193,8 +251,16 @@ async def test_whoever_is_not_signed_in_signs_in_first(browser):
     assert page.status == 200
 
 
-@pytest.mark.parametrize("headers", [{"sec-purpose": "prefetch"}, {"purpose": "prefetch"}])
-async def test_a_prefetch_takes_nothing(browser, headers):
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-purpose": "prefetch"},
+        {"purpose": "prefetch"},
+        {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+        {"sec-fetch-dest": "iframe"},
+    ],
+)
+async def test_a_prefetch_an_image_or_a_frame_takes_nothing(browser, headers):
     answer = await send(browser)
     address = dict(parse_qsl(link(answer).partition("?")[2]))["return_to"]
     await browser.navigate(address, **headers)

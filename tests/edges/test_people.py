@@ -120,3 +120,13 @@ async def test_what_the_application_says_of_caching_is_its_own(browser, said):
     await browser.navigate("/who")
     answer = await browser.navigate(f"/said?cache-control={said.replace(' ', '%20')}")
     assert answer.header("cache-control") == said
+
+
+async def test_beside_a_cookie_of_ours_nothing_tells_a_cache_of_its_own_to_keep_the_answer(browser):
+    """`CDN-Cache-Control` counts more for a CDN than our `Cache-Control: private`."""
+    await browser.sign_in()
+    browser.site.clock.advance(3700)
+    answer = await browser.navigate("/said?cdn-cache-control=public,%20max-age=600&x-accel-expires=600")
+    assert answer.all("set-cookie")
+    assert (answer.header("cdn-cache-control"), answer.header("x-accel-expires")) == (None, None)
+    assert answer.header("cache-control") == "private"

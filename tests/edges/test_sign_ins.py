@@ -489,6 +489,44 @@ async def test_the_server_may_wish_for_a_sign_in(site, browser):
         assert done.header("location") == "/page?x=1"
 
 
+LOADED = [  # what pages load beside themselves, by browsers of today and of yesterday, and what programs send
+    *({"sec-fetch-mode": "no-cors", "sec-fetch-dest": each, "accept": "*/*"} for each in ("image", "script", "style")),
+    {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty", "accept": "text/html"},
+    *({**NAVIGATION, "sec-fetch-dest": each} for each in ("iframe", "embed", "object")),
+    {"accept": "image/avif,image/webp,*/*;q=0.8"},
+    {"accept": "*/*"},
+    {},
+]
+
+
+@pytest.mark.parametrize("headers", LOADED, ids=repr)
+async def test_what_a_page_loads_begins_no_sign_in(site, browser, headers):
+    """Sixty images in what somebody wrote for others would else leave sixty cookies, more than a server takes."""
+    for somebody in (False, True):
+        if somebody:
+            await browser.sign_in()
+        known = dict(browser.jar)
+        for path in ("/auth/login?return_to=/page", "/auth/connect?return_to=/page", "/auth/form?name=" + "0" * 16):
+            answer = await browser.ask("GET", path, headers)
+            assert (answer.status, answer.all("set-cookie"), answer.header("location")) == (401, [], None)
+        assert browser.jar == known
+
+
+@pytest.mark.parametrize("dest", ["iframe", "embed", "object"])
+async def test_a_sign_in_in_a_frame_is_a_page_whose_link_takes_the_whole_window(browser, dest):
+    answer = await browser.navigate("/auth/login", **{"sec-fetch-dest": dest, "referer": f"{ORIGIN}/orders"})
+    assert links(answer)["Sign in"] == "/auth/login?return_to=/orders"
+    assert 'target="_top"' in answer.body.decode()
+
+
+async def test_a_wish_that_a_page_sends_unseen_begins_no_sign_in(site, browser):
+    wish = urlencode({"iss": site.emulator.base}).encode()
+    form = {"content-type": "application/x-www-form-urlencoded", "sec-fetch-site": "cross-site"}
+    for headers in ({"sec-fetch-mode": "no-cors"}, {**NAVIGATION, "sec-fetch-dest": "iframe"}):
+        answer = await browser.ask("POST", "/auth/login", {**headers, **form}, wish)
+        assert (answer.status, answer.all("set-cookie")) == (401, [])
+
+
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", f"{ORIGIN}.evil.example/", "x"])
 async def test_the_wish_of_another_server_is_refused_and_another_target_not_gone_to(site, browser, target):
     answer = await browser.navigate("/auth/login?iss=https%3A%2F%2Fevil.example")

@@ -17,8 +17,10 @@ from lumin_middleware.site.access import (
     Rules,
     accepts_html,
     is_navigation,
+    is_page,
     is_prefetch,
     is_same_origin,
+    is_whole_page,
     return_to,
 )
 from tests.fakes import NAVIGATION, ORIGIN, any_text, hostile, request
@@ -588,6 +590,15 @@ def test_only_get_and_head_go_somewhere(method):
 
 def test_a_handshake_goes_nowhere():
     assert not is_navigation(request(headers=NAVIGATION, websocket=True))
+    assert not is_whole_page(request(headers=NAVIGATION, websocket=True))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_page_in_a_frame_is_a_page_and_not_a_whole_one(method):
+    assert is_whole_page(request(headers=NAVIGATION, method=method))
+    for frame in FRAMES:
+        framed = request(headers={**NAVIGATION, "sec-fetch-dest": frame}, method=method)
+        assert (is_page(framed), is_whole_page(framed)) == (True, False)
 
 
 def test_a_prefetch_is_known_by_its_header():

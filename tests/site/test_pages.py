@@ -276,6 +276,29 @@ def test_what_depends_on_the_cookie_says_so(said, then):
     assert combined([("Vary", value) for value in said], "vary") == then
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CDN-Cache-Control",
+        "cloudflare-cdn-cache-control",
+        "Anybodys-Cache-Control",
+        "Surrogate-Control",
+        "X-Accel-Expires",
+        "Edge-Control",
+    ],
+)
+@pytest.mark.parametrize("control", [[], [("Cache-Control", "private")], [("Cache-Control", "public")]])
+def test_nor_does_one_that_is_told_so_apart(name, control):
+    headers = [*control, (name, "public, max-age=600")]
+    assert combined(headers, name.lower()) == []
+    assert combined(headers, "cache-control") == ["private"]
+
+
+@pytest.mark.parametrize("name", ["X-Cache", "Cache-Status", "Surrogate-Key", "X-Accel-Buffering"])
+def test_what_says_nothing_of_keeping_an_answer_stays(name):
+    assert combined([(name, "x")], name.lower()) == ["x"]
+
+
 def test_all_else_of_the_application_stays_in_its_order():
     headers = [("Set-Cookie", "x=1"), ("Content-Type", "text/plain"), ("Set-Cookie", "y=2"), ("ETag", '"e"')]
     found = with_cookies(headers, ["a=1", "b=2"])

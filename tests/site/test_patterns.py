@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,24 @@ from hypothesis import strategies as st
 
 from lumin_middleware.site.patterns import Folders, Narrow, Wide
 from tests.fakes import hostile
+from tests.opcodes import counted
 
-# Among them what has more cases than two, or is a case of an ASCII letter: long s, Kelvin, dotless and dotted I.
-LETTERS = ("a", "A", "b", "s", "k", "i", "ß", "ss", "\u017f", "\u212a", "\u0131", "\u0130", "é", "É")
-PIECES = st.sampled_from([*LETTERS, "/", "/", "/a", "/b"])
-PATHS = st.lists(PIECES, max_size=6).map(lambda pieces: "/" + "".join(pieces))
-PATTERNS = st.lists(st.builds("".join, st.tuples(PATHS, st.sampled_from(["", "/*"]))), max_size=6, unique=True)
+# Among them what has more cases than two, or is a case of an ASCII letter: long s, Kelvin, dotless I.
+LETTERS = ("a", "A", "b", "s", "k", "i", "ß", "ss", "\u017f", "\u212a", "\u0131", "é", "É")
+DOTTED = ("\u0130", "i\u0307", "I\u0307", "\u0131\u0307", "\u0307")
+
+
+def paths(*letters: str) -> st.SearchStrategy[str]:
+    pieces = st.sampled_from([*letters, "/", "/", "/a", "/b"])
+    return st.lists(pieces, max_size=6).map(lambda pieces: "/" + "".join(pieces))
+
+
+def patterns(paths: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.builds("".join, st.tuples(paths, st.sampled_from(["", "/*"]))), max_size=6, unique=True)
+
+
+PATHS, DOTTED_PATHS = paths(*LETTERS), paths(*LETTERS, *DOTTED)
+PATTERNS, DOTTED_PATTERNS = patterns(PATHS), patterns(DOTTED_PATHS)
 
 
 def narrow(pattern: str, patterns: list[str]) -> str:
@@ -37,16 +50,9 @@ def cases(text: str) -> list[str]:
     return [text] if text.isascii() else [text, text.casefold()]
 
 
-@hostile
-@given(PATTERNS, PATHS)
-def test_what_is_public_is_what_an_expression_for_each_pattern_says(patterns, path):
-    assert Narrow(patterns).match(path) == any(re.match(narrow(each, patterns), path) for each in patterns)
-
-
-@hostile
-@given(PATTERNS, st.lists(PATHS, max_size=3))
-def test_what_needs_scopes_is_what_an_expression_for_each_pattern_says(patterns, paths):
-    expected = [
+def said(patterns: list[str], paths: list[str]) -> list[str]:
+    """Which patterns name any of these paths, as their expressions say."""
+    return [
         pattern
         for pattern in patterns
         if any(
@@ -56,7 +62,44 @@ def test_what_needs_scopes_is_what_an_expression_for_each_pattern_says(patterns,
             for read in cases(path)
         )
     ]
-    assert Wide(patterns).find(paths) == expected
+
+
+@hostile
+@given(DOTTED_PATTERNS, DOTTED_PATHS)
+def test_what_is_public_is_what_an_expression_for_each_pattern_says(patterns, path):
+    assert Narrow(patterns).match(path) == any(re.match(narrow(each, patterns), path) for each in patterns)
+
+
+@hostile
+@given(PATTERNS, st.lists(PATHS, max_size=3))
+def test_what_needs_scopes_is_what_an_expression_for_each_pattern_says(patterns, paths):
+    assert Wide(patterns).find(paths) == said(patterns, paths)
+
+
+@hostile
+@given(DOTTED_PATTERNS, st.lists(DOTTED_PATHS, max_size=3))
+def test_with_an_i_that_has_a_dot_nothing_that_an_expression_names_is_missed(patterns, paths):
+    assert set(Wide(patterns).find(paths)) >= set(said(patterns, paths))
+
+
+def test_no_letter_of_any_script_has_a_case_that_is_missed():
+    for letter in map(chr, range(sys.maxunicode + 1)):
+        for other in {letter.lower(), letter.upper(), letter.title(), letter.casefold(), letter.swapcase()} - {letter}:
+            assert Wide([f"/{letter}"]).find([f"/{other}"]), (letter, other)
+            assert Wide([f"/{other}"]).find([f"/{letter}"]), (letter, other)
+            assert "/" not in other
+
+
+@pytest.mark.parametrize("path", ["/\xe9/nothing", "/area3/\xe9", "/\xe94/x", "/AREA\u0131/\u0130", "/plain"])
+def test_however_many_patterns_there_are_a_path_in_any_letters_costs_as_much(path):
+    def steps(count: int) -> int:
+        patterns = [pattern for n in range(count) for pattern in (f"/area{n}/*", f"/\xe9{n}/*")]
+        found = Wide(patterns)
+        with counted() as spent:
+            found.find([path, f"{path}/", f"{path};x"])
+        return spent.steps
+
+    assert steps(1000) == steps(10)
 
 
 @pytest.mark.parametrize("count", [1, 1000])

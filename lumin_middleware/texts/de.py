@@ -117,8 +117,8 @@ TEXTS = {
     "logout.title": "Abmelden?",
     "logout.text": "Sie werden in diesem Browser von dieser Website abgemeldet.",
     "form.title": "Ihr Formular wurde aufbewahrt",
-    "form.text": "Sie haben es gesendet, nachdem Ihre Sitzung zu Ende war. Senden Sie es jetzt, oder gehen Sie zurück "
-    "zu seiner Seite; länger wird es nicht aufbewahrt.",
+    "form.text": "Es ist noch nicht gesendet. Senden Sie es jetzt, oder gehen Sie zurück zu seiner Seite; länger wird "
+    "es nicht aufbewahrt.",
     "popup.title": "Sie können dieses Fenster schließen",
     "popup.text": "Was Sie begonnen haben, geht im anderen Fenster weiter.",
     "do.allow": "Erlauben",

@@ -78,8 +78,7 @@ TEXTS = {
     "logout.title": "Sign out?",
     "logout.text": "You will be signed out of this site in this browser.",
     "form.title": "Your form was kept",
-    "form.text": "You sent it after your session had ended. Send it now, or go back to its page; it is not kept any "
-    "longer.",
+    "form.text": "It has not been sent yet. Send it now, or go back to its page; it is not kept any longer.",
     "popup.title": "You can close this window",
     "popup.text": "What you began goes on in the other one.",
     # the ways on

@@ -111,8 +111,7 @@ TEXTS = {
     "logout.title": "¿Cerrar sesión?",
     "logout.text": "Se cerrará su sesión de este sitio en este navegador.",
     "form.title": "Su formulario se ha guardado",
-    "form.text": "Lo envió cuando su sesión ya había terminado. Envíelo ahora, o vuelva a su página; no se guarda por "
-    "más tiempo.",
+    "form.text": "Todavía no se ha enviado. Envíelo ahora, o vuelva a su página; no se guarda por más tiempo.",
     "popup.title": "Puede cerrar esta ventana",
     "popup.text": "Lo que empezó continúa en la otra.",
     "do.allow": "Permitirlo",

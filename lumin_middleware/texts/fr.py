@@ -114,8 +114,8 @@ TEXTS = {
     "logout.title": "Se déconnecter ?",
     "logout.text": "Vous serez déconnecté de ce site dans ce navigateur.",
     "form.title": "Votre formulaire a été conservé",
-    "form.text": "Vous l’avez envoyé après la fin de votre session. Envoyez-le maintenant, ou revenez à sa page ; il "
-    "n’est pas conservé plus longtemps.",
+    "form.text": "Ce n’est pas encore envoyé. Envoyez-le maintenant, ou revenez à sa page ; il n’est pas conservé plus "
+    "longtemps.",
     "popup.title": "Vous pouvez fermer cette fenêtre",
     "popup.text": "Ce que vous avez commencé continue dans l’autre.",
     "do.allow": "Autoriser",

@@ -112,8 +112,8 @@ TEXTS = {
     "logout.title": "Đăng xuất?",
     "logout.text": "Bạn sẽ đăng xuất khỏi trang web này trong trình duyệt này.",
     "form.title": "Biểu mẫu của bạn đã được giữ lại",
-    "form.text": "Bạn đã gửi biểu mẫu sau khi phiên của mình kết thúc. Hãy gửi ngay bây giờ, hoặc trở lại trang của "
-    "nó; biểu mẫu sẽ không được giữ lâu hơn.",
+    "form.text": "Biểu mẫu chưa được gửi. Hãy gửi ngay bây giờ, hoặc trở lại trang của nó; biểu mẫu sẽ không được giữ "
+    "lâu hơn.",
     "popup.title": "Bạn có thể đóng cửa sổ này",
     "popup.text": "Việc bạn đã bắt đầu sẽ tiếp tục ở cửa sổ kia.",
     "do.allow": "Cho phép",

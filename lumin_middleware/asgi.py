@@ -29,6 +29,9 @@ from .site.relying_party import RelyingParty
 from .site.visit import Visit
 from .stores import named
 
+DEPTH = 100
+"""Applications inside each other that are looked at; a stand-in for one has another inside without end."""
+
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application, whichever framework's types it is written in."""
 
@@ -209,7 +212,7 @@ def _root_path(app: object) -> str:
 
     `FastAPI(root_path=…)`, and Django's setting FORCE_SCRIPT_NAME.
     """
-    while app is not None:
+    for _ in range(DEPTH):
         found = getattr(app, "root_path", "")
         if type(app).__module__ == "django.core.handlers.asgi":
             found = sys.modules["django.conf"].settings.FORCE_SCRIPT_NAME

@@ -46,6 +46,17 @@ class AsgiObject:
         """Takes three."""
 
 
+class StandIn:
+    """What a test has in place of an application: whatever it is asked for, it has."""
+
+    def __getattr__(self, name):
+        return StandIn()
+
+
+def test_a_stand_in_for_an_application_is_one():
+    LuminMiddleware(StandIn(), config())
+
+
 @pytest.mark.parametrize(
     "app",
     [wsgi_application, WsgiObject(), flask.Flask("tests")],

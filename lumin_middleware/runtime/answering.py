@@ -43,9 +43,12 @@ async def deliver(response: Response, world: AsyncWorld, scope: Scope, receive: 
 async def _is_gone(receive: Receive) -> bool:
     """Whether the client has disconnected, as far as the server has noticed."""
     with anyio.move_on_after(0):
-        while True:
-            if (await receive())["type"] == "http.disconnect":
-                return True
+        whole = False
+        while (message := await receive())["type"] != "http.disconnect":
+            if whole:  # behind its end a body goes on: who says so has nothing else to say
+                return False
+            whole = not message.get("more_body", False)
+        return True
     return False
 
 

@@ -162,9 +162,8 @@ class _Page:
     async def on_leaving(self, action: Callable[[], object]) -> None:
         """Calls `action` when the page leaves. Servers say so only to whoever reads on after the body."""
         await self._read.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        action()
+        if (await self._receive())["type"] == "http.disconnect":
+            action()
 
 
 # --- WSGI -----------------------------------------------------------------------------------------------

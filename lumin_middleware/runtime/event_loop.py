@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cached_property, partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -183,14 +183,14 @@ class AsyncWorld:
         for event in self._waiting.get(session_id, ()):
             event.set()
 
-    async def until_announced(self, session_id: str, seconds: float) -> None:
-        """Returns when the end of a session is announced in this process, or after some time."""
+    @contextmanager
+    def listening(self, session_id: str) -> Iterator[asyncio.Event]:
+        """What is set when the end of a session is announced in this process, from now on."""
         event = asyncio.Event()
         waiting = self._waiting.setdefault(session_id, set())
         waiting.add(event)
         try:
-            with anyio.move_on_after(seconds):
-                await event.wait()
+            yield event
         finally:
             waiting.discard(event)
             if not waiting:

@@ -144,7 +144,8 @@ class Passage:
         held, self._held = self._held, ()
         for message in held:
             if self._started:
-                await self.send(message)
+                self._complete = _is_last(message)
+                await self._send(message)
             else:
                 await (self._begin(message) if message["type"] in _FIRST_WORDS else self._send(message))
 
@@ -199,6 +200,8 @@ class Passage:
         out, and Flask's kin let none out at all.
         """
         if self._started:
+            if self._releasing is not None:
+                return self._send_behind(message)
             if self._watch is not None:
                 self._complete = _is_last(message)
             return self._send(message)
@@ -208,6 +211,12 @@ class Passage:
         if self._held or self._may_be_ours(message):
             return self._hold(message)
         return self._begin(message) if kind in _FIRST_WORDS else self._send(message)
+
+    async def _send_behind(self, message: Message) -> None:
+        """Sends what follows a 500 that was held, once that is out."""
+        await self._settle()
+        self._complete = _is_last(message)
+        await self._send(message)
 
     def _may_be_ours(self, message: Message) -> bool:
         """Whether this may say no more than that an error of ours happened."""

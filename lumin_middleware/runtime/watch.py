@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import anyio
+
 from ..site.visit import Visit
 from .event_loop import AsyncWorld
 
@@ -40,8 +42,12 @@ class Watch(Ending):
 
     async def _run(self) -> None:
         session = self._visit.session
-        while session is not None and not await self._visit.is_over():
-            await self._world.until_announced(session.id, WATCH_PAUSE)
+        if session is not None:
+            with self._world.listening(session.id) as announced:  # also while a look waits for the store
+                while not await self._visit.is_over():
+                    with anyio.move_on_after(WATCH_PAUSE):
+                        await announced.wait()
+                    announced.clear()
         self.end()
 
     def close(self) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -200,8 +201,10 @@ class _World:
         """Whichever runs."""
         return asyncio.get_running_loop()
 
-    async def until_announced(self, session_id: str, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    @contextmanager
+    def listening(self, session_id: str) -> Iterator[asyncio.Event]:
+        """Nobody announces anything."""
+        yield asyncio.Event()
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -27,11 +27,15 @@ class Undone:
             raise self.error
 
 
-async def delivered(undo: Undone, *, gone: bool = False, send_raises: BaseException | None = None) -> list[Any]:
-    """What was sent of an answer."""
+async def delivered(
+    undo: Undone, *, gone: bool = False, repeats: bool = False, send_raises: BaseException | None = None
+) -> list[Any]:
+    """What was sent of an answer. Where it `repeats`, a server hands out the request again and again."""
     sent: list[Any] = []
 
     async def receive() -> dict[str, str]:
+        if repeats:
+            return {"type": "http.request"}
         if not gone:
             await asyncio.Event().wait()
         return {"type": "http.disconnect"}
@@ -50,9 +54,11 @@ async def delivered(undo: Undone, *, gone: bool = False, send_raises: BaseExcept
     return sent
 
 
-async def test_what_somebody_takes_is_not_undone():
+@pytest.mark.parametrize("repeats", [False, True])
+async def test_what_somebody_takes_is_not_undone(repeats):
     undo = Undone()
-    assert [message["type"] for message in await delivered(undo)] == ["http.response.start", "http.response.body"]
+    sent = await delivered(undo, repeats=repeats)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     assert undo.times == 0
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -13,6 +15,9 @@ from starlette.websockets import WebSocket
 
 from lumin_middleware import LoginRequired, LuminMiddleware, lumin
 from lumin_middleware.runtime import watch
+from lumin_middleware.runtime.event_loop import AsyncWorld
+from lumin_middleware.stores import MemoryStore
+from tests.fakes import config
 from tests.patience import PATIENCE
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, Browser
 
@@ -40,14 +45,14 @@ class Socket:
         self.task = asyncio.ensure_future(app(self.scope, self.inbox.get, self.outbox.put))
 
     async def next(self):
-        return await asyncio.wait_for(self.outbox.get(), 10)
+        return await asyncio.wait_for(self.outbox.get(), PATIENCE)
 
     async def say(self, text):
         await self.inbox.put({"type": "websocket.receive", "text": text})
 
     async def leave(self):
         await self.inbox.put({"type": "websocket.disconnect", "code": 1000})
-        await asyncio.wait_for(self.task, 10)
+        await asyncio.wait_for(self.task, PATIENCE)
 
 
 async def echo(scope, receive, send):
@@ -79,7 +84,25 @@ async def test_a_socket_of_somebody_who_signs_out_is_closed_at_once(socket_site)
     browser, socket = await open_socket(socket_site)
     await browser.log_out()
     assert await socket.next() == {"type": "websocket.close", "code": 4401, "reason": "the session has ended"}
-    await asyncio.wait_for(socket.task, 10)
+    await asyncio.wait_for(socket.task, PATIENCE)
+
+
+async def test_an_end_that_is_announced_during_a_look_is_heard_at_once(monkeypatch):
+    """The look that is under way may have asked the store before the end was there."""
+    monkeypatch.setattr(watch, "WATCH_PAUSE", 10 * PATIENCE)
+    asked = []
+
+    async def is_over():
+        asked.append(None)
+        world.announce_end("session")
+        return len(asked) > 1
+
+    world = AsyncWorld(config(), MemoryStore(), time.time)
+    watched = watch.Watch(SimpleNamespace(session=SimpleNamespace(id="session"), is_over=is_over), world, None)
+    async with asyncio.timeout(PATIENCE):
+        await watched._task
+    assert watched.over
+    await world.aclose()
 
 
 async def test_a_socket_is_closed_when_the_session_ended_in_another_process(socket_site, monkeypatch):
@@ -90,7 +113,7 @@ async def test_a_socket_is_closed_when_the_session_ended_in_another_process(sock
     other.cookies = browser.cookies
     await other.log_out()
     assert (await socket.next())["code"] == 4401
-    await asyncio.wait_for(socket.task, 10)
+    await asyncio.wait_for(socket.task, PATIENCE)
 
 
 async def test_a_socket_is_closed_at_the_absolute_limit(socket_site, monkeypatch):
@@ -184,6 +207,31 @@ async def test_an_answer_of_the_applications_waits_for_nothing_that_comes_behind
     with pytest.raises(then) if then else nullcontext():
         await middleware(scope, asyncio.Event().wait, send)
     assert [each.get("status", each.get("body")) for each in said] == [500, b"sorry"]
+    await middleware.aclose()
+
+
+async def test_what_follows_a_500_that_was_held_goes_out_behind_it(new_site):
+    site = new_site(public=["/free"])
+    said, begun, goes_on = [], asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": [], "trailers": True})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        async with asyncio.timeout(PATIENCE):
+            await begun.wait()
+        goes_on.set()
+        await send({"type": "http.response.trailers", "headers": [], "more_trailers": False})
+
+    async def send(message):
+        begun.set()
+        await goes_on.wait()
+        await asyncio.sleep(0)  # a client that takes its time
+        said.append(message["type"].removeprefix("http.response."))
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    scope = {"type": "http", "method": "GET", "path": "/free", "raw_path": b"/free", "query_string": b"", "headers": []}
+    await middleware(scope, asyncio.Event().wait, send)
+    assert said == ["start", "body", "trailers"]
     await middleware.aclose()
 
 

@@ -75,6 +75,12 @@ class _Client:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'open' if self._holder else 'closed'}>"
 
+    def __reduce__(self) -> Any:
+        raise ClientMisused(
+            "a Lumin client cannot be copied, or sent to another process: it ends with its request; hand over"
+            " client.subject, and act for the person there by a grant of theirs (Grants)"
+        )
+
     @property
     def claims(self) -> Mapping[str, Any]:
         """What is known of the person: `sub`, `email`, `name`, … as far as Lumin gave it.

@@ -721,8 +721,8 @@ _DOUBTFUL = (
     Reason(
         "unknown_variable",
         *(WARNING, None),
-        "A variable of the environment begins with LUMIN_ and is no setting of this middleware.",
-        "Do nothing, if it is your own; else correct its name.",
+        "A variable of the environment begins with LUMIN_ and gives no setting of this middleware.",
+        "Do nothing, if it is your own; else correct its name, or give the setting to `LuminConfig`.",
     ),
     Reason(
         "store_file_replaced",

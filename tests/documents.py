@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lumin_middleware import LuminConfig
 from lumin_middleware import reasons as _reasons
-from lumin_middleware.environment import ENVIRONMENT
+from lumin_middleware.environment import ENVIRONMENT, UNWRITTEN
 from lumin_middleware.field_texts import field_texts
 from lumin_middleware.look import document
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
@@ -100,9 +100,6 @@ _UNITS = {
 }
 """By what reads the text of a variable."""
 
-_OTHERS = {"texts": "languages and their texts", "pages": "a function", "on_event": "a function"}
-"""Of settings that no text can give."""
-
 
 def settings() -> str:
     """`docs/settings.md`: the fields of `LuminConfig` with the texts that stand below them."""
@@ -110,7 +107,7 @@ def settings() -> str:
     texts = field_texts(LuminConfig)
     rows, sections = [], []
     for field in dataclasses.fields(LuminConfig):
-        variable, unit = variables.get(field.name) or ("-", _OTHERS[field.name])
+        variable, unit = variables.get(field.name) or ("-", UNWRITTEN[field.name])
         rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
         least, most = (f"{each:.15g}" for each in SECONDS.get(field.name, (0, 0)))
         bounds = f" From {least} to {most} seconds." if field.name in SECONDS else ""

@@ -131,9 +131,8 @@ def _store(name: str, value: object) -> None:
     """What a URL means is looked at where the store is made, which takes the packages that it needs."""
     verbs = (getattr(value, verb, None) for verb in ("get", "swap"))
     if not isinstance(value, str) and (isinstance(value, type) or not all(map(callable, verbs))):
-        raise ConfigurationError(
-            name, f"must be a URL such as 'redis://127.0.0.1', or an object with get and swap; it is {checks.kind(value)}"
-        )
+        what = "must be a URL such as 'redis://127.0.0.1', or an object with get and swap"
+        raise ConfigurationError(name, f"{what}; it is {checks.kind(value)}")
 
 
 def _url_with_query(name: str, value: object) -> None:

@@ -762,6 +762,19 @@ _DOUBTFUL = (
         "Look whether both rows are one person, or the address has changed hands; or let a backend of yours decide.",
     ),
     Reason(
+        "user_overwritten",
+        *(WARNING, None),
+        "Django's AuthenticationMiddleware stands after `UserMiddleware`, so that `request.user` is its user and not "
+        "whoever is signed in with Lumin.",
+        "Put `lumin_middleware.django.UserMiddleware` after it in MIDDLEWARE.",
+    ),
+    Reason(
+        "no_backend",
+        *(WARNING, None),
+        "Somebody is signed in and nobody to Django: none of its backends takes what Lumin says of a person.",
+        "Name `lumin_middleware.django.LuminBackend` in AUTHENTICATION_BACKENDS.",
+    ),
+    Reason(
         "rejected_newborn",
         *(WARNING, None),
         "The API refused a token that was renewed a moment ago, and is not renewed again.",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, overload
 
 from starlette.requests import HTTPConnection
 
+from .checks import kind
 from .client import AsyncLuminClient, LuminClient
 from .errors import ClientMisused, LoginRequired
 
@@ -24,7 +25,7 @@ class Lookup:
     may lead to. Raises `LoginRequired` where nobody is signed in, on an `optional` page; let it through, and the person
     is asked to sign in. On a `public` page it raises that always: nobody is looked for there, so a sign-in would not
     help, and who has one gets a page that says so (`optional` is the cure). Raises `ClientMisused` where the middleware
-    is not in front.
+    is not in front, and for what is no request.
 
     Who would catch `LoginRequired` asks `lumin.optional` instead. Many frameworks make a 500 of an error and keep the
     error to themselves, so a 500 that comes after ours is taken for ours, and the person is asked to sign in.
@@ -56,7 +57,7 @@ class Lookup:
     def optional(self) -> OptionalLookup:
         """The same for `optional` paths: `Annotated[AsyncLuminClient | None, Depends(lumin.optional)]`.
 
-        None where nobody is signed in. Raises `ClientMisused` where the middleware is not in front.
+        None where nobody is signed in. Raises `ClientMisused` as `lumin` does.
         """
         return _OPTIONAL
 
@@ -130,8 +131,12 @@ def _fastapi_scheme() -> inspect.Parameter:
 lumin = Lookup()
 
 
-def _scope_or_environ(request: Any) -> Any:
-    if isinstance(request, dict):
-        return request
-    scope = getattr(request, "scope", None)
-    return scope if isinstance(scope, dict) else getattr(request, "environ", {})
+def _scope_or_environ(request: Any) -> dict[str, Any]:
+    found = request
+    if not isinstance(request, dict):
+        scope = getattr(request, "scope", None)
+        found = scope if isinstance(scope, dict) else getattr(request, "environ", None)
+    if not isinstance(found, dict) or not ("type" in found or "REQUEST_METHOD" in found):
+        what = f"this is {kind(request)}, and no request"
+        raise ClientMisused(f"{what}; give the framework's own, or its ASGI scope or WSGI environ")
+    return found

@@ -436,7 +436,7 @@ async def test_what_comes_from_outside_is_one_segment_of_a_path(rig, path, parts
 
 @pytest.mark.parametrize(
     ("path", "parts"),
-    [("x/{}", ()), ("x", ("a",)), ("x/{}", ("a", "b")), ("x/{}/{}", ("a",)), ("x/{}", ("",))],
+    [("x/{}", ()), ("x", ("a",)), ("x/{}", ("a", "b")), ("x/{}/{}", ("a",)), ("x/{}", ("",)), ("x/{}", (None,))],
 )
 async def test_parts_that_do_not_fit_their_path_are_a_mistake(rig, path, parts):
     with pytest.raises(ClientMisused):

@@ -18,8 +18,8 @@ _BLANK = "".join(map(chr, range(33)))
 def build_path(path: str, parts: tuple[object, ...]) -> str:
     """The path with each `{}` replaced by one of the parts, quoted so that it is one segment's text (RFC 3986, 3.3).
 
-    Raises `ClientMisused` where they do not match, for a part that is empty or None, and for a path that leads elsewhere
-    by dot segments in any encoding.
+    Raises `ClientMisused` where they do not match, for a part that is empty or None, and for a path that leads
+    elsewhere by dot segments in any encoding.
     """
     if not parts and "{}" not in path:
         _refuse_dot_segments(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from functools import cache
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, Protocol, overload
 
 from starlette.requests import HTTPConnection
 
@@ -15,6 +15,13 @@ from .errors import ClientMisused, LoginRequired
 
 MARKS = ("lumin_middleware", "lumin.middleware")
 """Under which a scope and an environ hold the visit that they belong to."""
+
+
+class HasEnviron(Protocol):
+    """A request under WSGI, as Flask's: there the client is the blocking one."""
+
+    @property
+    def environ(self) -> dict[str, Any]: ...
 
 
 class Lookup:
@@ -42,8 +49,12 @@ class Lookup:
     @overload
     def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient: ...
     @overload
+    def __call__(self, request: HasEnviron, *, signed_in: None = None) -> LuminClient: ...
+    @overload
     def __call__(self, request: Any, *, signed_in: None = None) -> Any: ...
-    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | LuminClient:
+    def __call__(
+        self, request: HTTPConnection | HasEnviron, *, signed_in: None = None
+    ) -> AsyncLuminClient | LuminClient:
         found = _scope_or_environ(request)
         client = _client(found)
         if client is None:
@@ -75,8 +86,12 @@ class OptionalLookup:
     @overload
     def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | None: ...
     @overload
+    def __call__(self, request: HasEnviron, *, signed_in: None = None) -> LuminClient | None: ...
+    @overload
     def __call__(self, request: Any, *, signed_in: None = None) -> Any: ...
-    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | LuminClient | None:
+    def __call__(
+        self, request: HTTPConnection | HasEnviron, *, signed_in: None = None
+    ) -> AsyncLuminClient | LuminClient | None:
         return _client(_scope_or_environ(request))
 
     @property

@@ -75,7 +75,7 @@ What is wrong fails at start, and all of it is told at once: what is missing, ca
 setting takes, or is a variable that is nearly one of these; once each is right, what does not fit together. Proxies and
 certificates that the environment names and that cannot be used fail as well (`HTTPS_PROXY`, `ALL_PROXY`,
 `SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the application's own: they are named
-in the log.
+in the log, and so is one for a setting that no variable can hold.
 
 In a variable a list stands between commas (or spaces, but for `LUMIN_API_PROXY`), yes or no is `true`, `yes`, `on`, `1`
 or `false`, `no`, `off`, `0`, a number is written as `30` or `0.5`, and what belongs to paths as

@@ -18,13 +18,14 @@ _BLANK = "".join(map(chr, range(33)))
 def build_path(path: str, parts: tuple[object, ...]) -> str:
     """The path with each `{}` replaced by one of the parts, quoted so that it is one segment's text (RFC 3986, 3.3).
 
-    Raises `ClientMisused` where they do not match, for a part that is empty, and for a path that leads elsewhere by
-    dot segments in any encoding.
+    Raises `ClientMisused` where they do not match, for a part that is empty or None, and for a path that leads
+    elsewhere by dot segments in any encoding.
     """
     if not parts and "{}" not in path:
         _refuse_dot_segments(path)
         return path
-    pieces, texts = path.split("{}"), [str(part) for part in parts]
+    # What was not found is None, and no part that anybody means.
+    pieces, texts = path.split("{}"), ["" if part is None else str(part) for part in parts]
     if len(pieces) != len(texts) + 1 or not all(texts):
         raise ClientMisused(f"{path!r} needs one part, and not an empty one, for each {{}}; it got {len(texts)}")
     quoted = (quote(text, safe="") for text in texts)

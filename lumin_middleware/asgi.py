@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from .config import LuminConfig
+from .config import LuminConfig, checked_config
 from .errors import ConfigurationError, LuminError
 from .model import Request
 from .runtime.answering import deliver
@@ -64,7 +64,7 @@ class LuminMiddleware:
         try:
             if isinstance(app, LuminMiddleware):
                 raise ConfigurationError("app", "is wrapped in LuminMiddleware already; wrap it once")
-            self.config = config if config is not None else LuminConfig.from_env()
+            self.config = checked_config(config)
             self._store = named.of_setting(
                 self.config.store, asynchronous=True, fingerprint=self.config.fingerprint, clock=clock
             )

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address, ip_network
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from .errors import ConfigurationError
@@ -20,18 +21,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
 # Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
 # header can talk us into them (RFC 8725, 3.1).
-ID_TOKEN_ALGORITHMS = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-)
+ID_TOKEN_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 
 # A name whose last label is a number would be an address (WHATWG URL, 3.5).
 _DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)*(?!(?:[0-9]+|0x[0-9a-f]*)\Z)[a-z0-9_-]+")
@@ -48,9 +38,23 @@ class Secret(str):
         return "Secret('…')"
 
 
+def kind(value: object) -> str:
+    """What was given in another's place. The value itself is not shown: it may be a secret."""
+    if value is None:
+        return "None"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"of the type {type(value).__name__}"
+
+
+def _text(name: str, value: object, cure: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError(name, f"must be a text, and is {kind(value)}; {cure}")
+    if not value.strip():
+        raise ConfigurationError(name, f"is missing; {cure}")
+    return value
+
+
 def url(name: str, value: object, *, query: bool = False) -> SplitResult:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(name, "is missing; give a URL such as https://app.example.com/…")
+    value = _text(name, value, "give a URL such as https://app.example.com/…")
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -104,8 +108,7 @@ def _is_as_browsers_write_it(parts: SplitResult) -> bool:
 
 def credential(name: str, value: object) -> None:
     cure = "copy it again from your app's details at Lumin"
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(name, "is missing; it is shown in your app's details at Lumin")
+    value = _text(name, value, "it is shown in your app's details at Lumin")
     if not _is_unicode(value):
         raise ConfigurationError(name, f"holds half a character; {cure}")
     if found := stowaway(value):
@@ -151,17 +154,22 @@ def _is_unicode(text: str) -> bool:
     return text.encode("utf-8", "replace").decode() == text
 
 
-def names(name: str, value: object) -> tuple[str, ...]:
-    listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
-    if not all(isinstance(item, str) for item in listed):
-        raise ConfigurationError(name, f"{value!r} must be a list of names, such as ['sub', 'email']")
+def _listed(name: str, value: object, such: str, of: type = object) -> tuple[Any, ...]:
+    # A text is one of its letters, and none that anybody means.
+    listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
+    if listed is None or not all(isinstance(item, of) for item in listed):
+        raise ConfigurationError(name, f"{value!r} must be a list{such}")
     return listed
+
+
+def names(name: str, value: object, such: str = " of names, such as ['sub', 'email']") -> tuple[str, ...]:
+    return _listed(name, value, such, str)
 
 
 def admission(name: str, value: object) -> object:
     if value is None or callable(value):
         return value
-    listed = names(name, value)
+    listed = names(name, value, " of addresses, such as ['ann@example.org', '*@example.com'], or a function")
     for item in listed:
         if not re.fullmatch(r"(?:\*|[^\s@*,]+)@[^\s@*,]+", item):
             raise ConfigurationError(name, f"{item!r} must be an address, such as 'ann@example.org' or '*@example.com'")
@@ -221,9 +229,7 @@ def pattern(name: str, value: object) -> None:
 
 
 def patterns(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(name, f"{value!r} must be a list of patterns, such as ['/healthz', '/static/*']")
-    listed = tuple(value)
+    listed = _listed(name, value, " of patterns, such as ['/healthz', '/static/*']")
     for item in listed:
         pattern(name, item)
     return listed
@@ -233,9 +239,7 @@ API_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def api_calls(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(name, f"{value!r} must be a list, such as ['GET /user/info', '/signature_request/*']")
-    listed = tuple(value)
+    listed = _listed(name, value, ", such as ['GET /user/info', '/signature_request/*']")
     for item in listed:
         method, _, path = item.rpartition(" ") if isinstance(item, str) else ("", "", "")
         if not path.startswith("/"):
@@ -249,9 +253,8 @@ def api_calls(name: str, value: object) -> tuple[str, ...]:
 
 
 def networks(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise ConfigurationError(name, f"{value!r} must be a list of networks, such as ['127.0.0.1', '10.0.0.0/8']")
-    return tuple(_network(name, item) for item in value)
+    listed = _listed(name, value, " of networks, such as ['127.0.0.1', '10.0.0.0/8']")
+    return tuple(_network(name, item) for item in listed)
 
 
 def _network(name: str, item: object) -> str:
@@ -299,12 +302,13 @@ _WEAKNESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
 
 def secret_keys(value: object) -> tuple[bytes, ...]:
     keys = value if isinstance(value, list | tuple) else [value]
-    if not keys or keys == [None] or keys == [""]:
+    if not keys or keys == [""]:
         raise ConfigurationError("secret_key", "is missing; make one with 'lumin-middleware secret'")
     checked = []
     for position, key in enumerate(keys):
         if not isinstance(key, str | bytes):
-            raise ConfigurationError("secret_key", "must be text or bytes, or a list of them with the newest first")
+            what = f"must be text or bytes, or a list of them with the newest first, and is {kind(key)}"
+            raise ConfigurationError("secret_key", what)
         if isinstance(key, str) and not _is_unicode(key):
             raise ConfigurationError("secret_key", "holds half a character; make one with 'lumin-middleware secret'")
         raw = key.encode() if isinstance(key, str) else bytes(key)

@@ -6,13 +6,14 @@ that puts the token in (`authorization`). The client ends with its request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from copy import deepcopy
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import httpx2
+from starlette.responses import Response
 
 from .api_paths import build_path
 from .authorization import Holder, LuminAuth, check_origin
@@ -20,9 +21,25 @@ from .errors import ClientMisused, InsufficientScope, LoginRequired
 from .model import Session, Wanted
 from .ports import run
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 URLS = 256
 """URLs of the API that are remembered, those of an application and of the documents at hand: to make one takes a tenth
 of what a call takes here."""
+
+
+T = TypeVar("T")
+
+
+class WsgiAnswer(Protocol):
+    """What `LuminClient.challenge` gives: a WSGI application, and its parts for a framework that takes none."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse, /) -> Iterable[bytes]: ...
 
 
 def no_challenge(holder: Any, wanted: Wanted) -> Any:
@@ -63,7 +80,7 @@ def _url(base: str, path: str) -> httpx2.URL:
     return below.copy_with(raw_path=below.raw_path + url.raw_path.lstrip(b"/"))
 
 
-class _Client:
+class _Client(Generic[T]):
     """What both colours share: who it is, and where the token may go."""
 
     __slots__ = ("_api", "_holder")
@@ -74,6 +91,12 @@ class _Client:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'open' if self._holder else 'closed'}>"
+
+    def __reduce__(self) -> Any:
+        raise ClientMisused(
+            "a Lumin client cannot be copied, or sent to another process: it ends with its request; hand over"
+            " client.subject, and act for the person there by a grant of theirs (Grants)"
+        )
 
     @property
     def claims(self) -> Mapping[str, Any]:
@@ -118,14 +141,16 @@ class _Client:
 
     def challenge(
         self, *, scope: str = "", max_age: float | None = None, offline: bool = False, name: str = "default"
-    ) -> Any:
+    ) -> T:
         """The response that asks for what is missing: return it from your handler.
 
         `scope` asks for these scopes, space-separated; `max_age` for a sign-in at Lumin that is no longer ago, in
         seconds (compare `auth_time` first); `offline` to be acted for while away, by a grant of that `name` (`Grants`;
         look with `find` first, since the person comes back to this page). Without any it asks for a sign-in.
+        Under ASGI it is a response of Starlette's (also that of `blocking`), under WSGI a WSGI application.
         """
-        return self._api.challenge(self._open(), Wanted(tuple(scope.split()), max_age, name if offline else None))
+        found: T = self._api.challenge(self._open(), Wanted(tuple(scope.split()), max_age, name if offline else None))
+        return found
 
     def close(self) -> None:
         """The request is over; the middleware calls this."""
@@ -155,7 +180,7 @@ class _Client:
         return {"method": method, "url": url, "auth": LuminAuth(holder, self._api.origin), **options}
 
 
-class AsyncLuminClient(_Client):
+class AsyncLuminClient(_Client[Response]):
     """The Lumin API as the person who is signed in. Lives as long as its request.
 
     Paths are below the API's base: `await client.get("user/info")`. What comes from outside goes into a path as a
@@ -197,7 +222,7 @@ class AsyncLuminClient(_Client):
         return (await self._open().fresh()).tokens.access_token
 
     async def request(self, method: str, path: str, *parts: object, **options: Any) -> httpx2.Response:
-        """A call with any method."""
+        """A call with any method: `parts` stand for each `{}` of the path, `options` are httpx2's arguments."""
         response: httpx2.Response = await self._api.http.request(**self._call(method, path, parts, options))
         return response
 
@@ -211,28 +236,35 @@ class AsyncLuminClient(_Client):
         return streamed
 
     async def get(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`GET`: see `request`."""
         return await self.request("GET", path, *parts, **options)
 
     async def head(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`HEAD`: see `request`."""
         return await self.request("HEAD", path, *parts, **options)
 
     async def options(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`OPTIONS`: see `request`."""
         return await self.request("OPTIONS", path, *parts, **options)
 
     async def post(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`POST`: see `request`."""
         return await self.request("POST", path, *parts, **options)
 
     async def put(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`PUT`: see `request`."""
         return await self.request("PUT", path, *parts, **options)
 
     async def patch(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`PATCH`: see `request`."""
         return await self.request("PATCH", path, *parts, **options)
 
     async def delete(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`DELETE`: see `request`."""
         return await self.request("DELETE", path, *parts, **options)
 
 
-class LuminClient(_Client):
+class LuminClient(_Client[WsgiAnswer]):
     """The same without an event loop: what a WSGI application finds. Every call blocks."""
 
     __slots__ = ()
@@ -247,7 +279,7 @@ class LuminClient(_Client):
         return run(self._open().fresh()).tokens.access_token
 
     def request(self, method: str, path: str, *parts: object, **options: Any) -> httpx2.Response:
-        """A call with any method."""
+        """A call with any method: `parts` stand for each `{}` of the path, `options` are httpx2's arguments."""
         response: httpx2.Response = self._api.http.request(**self._call(method, path, parts, options))
         return response
 
@@ -259,22 +291,29 @@ class LuminClient(_Client):
         return streamed
 
     def get(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`GET`: see `request`."""
         return self.request("GET", path, *parts, **options)
 
     def head(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`HEAD`: see `request`."""
         return self.request("HEAD", path, *parts, **options)
 
     def options(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`OPTIONS`: see `request`."""
         return self.request("OPTIONS", path, *parts, **options)
 
     def post(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`POST`: see `request`."""
         return self.request("POST", path, *parts, **options)
 
     def put(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`PUT`: see `request`."""
         return self.request("PUT", path, *parts, **options)
 
     def patch(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`PATCH`: see `request`."""
         return self.request("PATCH", path, *parts, **options)
 
     def delete(self, path: str, *parts: object, **options: Any) -> httpx2.Response:
+        """`DELETE`: see `request`."""
         return self.request("DELETE", path, *parts, **options)

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from . import environment, requirements
+from . import checks, environment, requirements
 from .authorization_server import LUMIN as LUMIN
 from .authorization_server import AuthorizationServer as AuthorizationServer
 from .errors import ConfigurationError
@@ -229,6 +229,16 @@ class LuminConfig:
         except ConfigurationError as error:
             wrong += [(name, environment.named(name, problem, environ)) for name, problem in error.problems]
         raise ConfigurationError.of(wrong)
+
+
+def checked_config(config: LuminConfig | None) -> LuminConfig:
+    """The settings that somebody was given, or without any those of the environment. Raises `ConfigurationError`."""
+    if config is None:
+        return LuminConfig.from_env()
+    if not isinstance(config, LuminConfig):
+        cure = "give LuminConfig(client_id=…, …), or nothing for LuminConfig.from_env()"
+        raise ConfigurationError("config", f"must be a LuminConfig, and is {checks.kind(config)}; {cure}")
+    return config
 
 
 LuminConfig.__doc__ = WithFields(LuminConfig.__doc__)  # type: ignore[assignment]

@@ -1,30 +1,37 @@
 """What Django wants beside `lumin(request)`: `LoginRequired` as the way to a sign-in, and `request.user`.
 
-All of it is optional. Django's own sessions are never used: `LuminMiddleware` around the application says on each
-request who is signed in, so that there is one place to sign out.
+All of it is optional. In `INSTALLED_APPS` it has `manage.py check` look whether `request.user` can be anybody.
+
+Django's own sessions are never used: `LuminMiddleware` around the application says on each request who is signed in,
+so that there is one place to sign out.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.contrib.auth import authenticate, get_user_model
+from django.conf import settings
+from django.contrib.auth import authenticate, get_backends, get_user_model
 from django.contrib.auth.hashers import make_password
+from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.signals import got_request_exception
 from django.db import IntegrityError
 from django.utils.functional import SimpleLazyObject
+from django.utils.module_loading import import_string
 
 from .errors import to_be_answered
-from .journal import Seldom
+from .journal import Seldom, once
 from .lookup import lumin
 from .protocol.claims import verified_email
 
 _seldom = Seldom(time.time)  # each page of theirs would say it again
+_once = once(time.time)
 
 
 class ChallengeMiddleware:
@@ -61,6 +68,11 @@ class UserMiddleware(ChallengeMiddleware):
     `PermissionDenied` (403), unless a backend knows them by something else.
     """
 
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        super().__init__(get_response)
+        if _is_overwritten():
+            _once.say("user_overwritten")
+
     def __call__(self, request: Any) -> Any:
         request.user = SimpleLazyObject(lambda: _user(request))
         request.auser = lambda: sync_to_async(_user)(request)
@@ -81,6 +93,8 @@ def _user(request: Any) -> Any:
     if user is None and not claims.get("sub"):
         # As an anonymous user they would be sent to sign in again, and come back as nobody again.
         raise PermissionDenied("You are signed in, but Lumin did not say who you are.")
+    if user is None and not _is_a_backend_ours():
+        _once.say("no_backend")
     return user or AnonymousUser()
 
 
@@ -184,3 +198,49 @@ def _fitting(field: str, value: object) -> str:
     """A text as the user's column can hold it: no NUL, no half of a surrogate pair, no longer than it is wide."""
     text = str(value).encode("utf-8", "ignore").decode().replace("\0", "")
     return text[: getattr(_column(field), "max_length", None)]
+
+
+# --- what `manage.py check` looks at --------------------------------------------------------------------
+
+OURS = f"{__name__}.{UserMiddleware.__name__}"
+THEIRS = "django.contrib.auth.middleware.AuthenticationMiddleware"
+
+
+def check_users(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Whether `request.user` can be anybody, where `UserMiddleware` is to see to that."""
+    if _place(OURS) < 0:
+        return []
+    found = []
+    if _is_overwritten():
+        said = "Django's AuthenticationMiddleware stands after UserMiddleware, and its user is whom views get."
+        found.append(Error(said, hint=f"Put {OURS!r} after it in MIDDLEWARE.", id="lumin_middleware.E001"))
+    if not _is_a_backend_ours():
+        said = "No backend takes what Lumin says of a person, so that whoever is signed in is nobody to Django."
+        hint = "Name 'lumin_middleware.django.LuminBackend' in AUTHENTICATION_BACKENDS."
+        found.append(Error(said, hint=hint, id="lumin_middleware.E002"))
+    return found
+
+
+register(check_users)
+
+
+def _is_overwritten() -> bool:
+    """Whether Django's own sessions have the last word about `request.user`."""
+    return -1 < _place(OURS) < _place(THEIRS)
+
+
+def _place(name: str) -> int:
+    """Where the last of this class, or of a kind of it, stands in `MIDDLEWARE`; -1 where there is none."""
+    kinds = [getattr(import_string(each), "__mro__", ()) for each in settings.MIDDLEWARE]
+    named = [[f"{each.__module__}.{each.__qualname__}" for each in kind] for kind in kinds]
+    return max((place for place, names in enumerate(named) if name in names), default=-1)
+
+
+def _is_a_backend_ours() -> bool:
+    """Whether a backend takes claims. Django's own take anything by any name, and look at a password."""
+    for backend in get_backends():
+        taken = inspect.signature(backend.authenticate).parameters
+        anything = any(each.kind is each.VAR_KEYWORD for each in taken.values())
+        if "lumin_claims" in taken or (anything and not backend.authenticate.__module__.startswith("django.")):
+            return True
+    return False

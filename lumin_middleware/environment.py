@@ -129,6 +129,9 @@ ENVIRONMENT: dict[str, tuple[str, Callable[[str], object]]] = {
 }
 """Each environment variable, the setting that it gives, and how its text is read."""
 
+UNWRITTEN = {"texts": "languages and their texts", "pages": "a function", "on_event": "a function"}
+"""The settings that no variable can hold, and what they are."""
+
 REQUIRED = ("LUMIN_CLIENT_ID", "LUMIN_CLIENT_SECRET", "LUMIN_REDIRECT_URI", "LUMIN_SECRET_KEY")
 
 _ENDINGS = {
@@ -218,6 +221,11 @@ def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     for name in sorted(environ):
         ending = name.removeprefix(PREFIX)
         if ending == name or name.removesuffix("_FILE") in ENVIRONMENT:
+            continue
+        setting = ending.lower().removesuffix("_file")
+        if setting in UNWRITTEN:
+            hint = f"`{setting}` is {UNWRITTEN[setting]}, which no variable can hold; give it to LuminConfig"
+            say("unknown_variable", variable=name, hint=hint)
             continue
         meant, likeness = _meant(ending.upper())
         hint = f" (do you mean {meant}?)" if meant else ""

@@ -21,7 +21,7 @@ logs. No message ever holds a token, a secret, or a cookie.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 
 class LuminError(Exception):
@@ -29,6 +29,11 @@ class LuminError(Exception):
 
     status_hint: ClassVar[int] = 500
     reason: str = "error"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would call the class with the sentence alone, which is not what most of ours take: a process that waits
+        # for a worker's error would wait for ever.
+        return Exception.__new__, (type(self), *self.args), self.__dict__
 
 
 class ConfigurationError(LuminError):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from .client import AsyncLuminClient, LuminClient
-from .config import LuminConfig
+from .config import LuminConfig, checked_config
 from .errors import LuminError, NotConnected, SessionEnded
 from .journal import say
 from .model import Session
@@ -56,7 +56,7 @@ class _Grants:
     """What both colours share."""
 
     def __init__(self, config: LuminConfig | None, clock: Callable[[], float], *, asynchronous: bool) -> None:
-        self.config = config = config if config is not None else LuminConfig.from_env()
+        self.config = config = checked_config(config)
         self._clock = clock
         self._places = Places(config)
         self._store = named.of_setting(
@@ -90,7 +90,9 @@ class _Grants:
             raise NotConnected(f"this person has not connected, or it has ended{where}", url)
         return _Holder(granted, found, url)
 
-    async def _find(self, granted: Granted, subject: str) -> list[Grant]:
+    async def _find(self, granted: Granted, subject: str | None) -> list[Grant]:
+        if subject is None:
+            return []
         return [self._grant(subject, listed, grant) for listed, grant in await granted.of(subject)]
 
 
@@ -148,8 +150,8 @@ class Grants(_Grants):
         """Everybody who has connected. Whose grant Lumin has ended may still be among them."""
         return run(self._site()[0].grants.subjects())
 
-    def find(self, subject: str) -> list[Grant]:
-        """Somebody's grants, oldest first."""
+    def find(self, subject: str | None) -> list[Grant]:
+        """Somebody's grants, oldest first. Whom nobody has named (`client.subject` is None) has none."""
         return run(self._find(self._site()[0].grants, subject))
 
     def revoke(self, subject: str, *, name: str | None = None, workspace: str | None = None) -> int:
@@ -238,7 +240,7 @@ class AsyncGrants(_Grants):
         """See `Grants.subjects`."""
         return await self._site()[0].grants.subjects()
 
-    async def find(self, subject: str) -> list[Grant]:
+    async def find(self, subject: str | None) -> list[Grant]:
         """See `Grants.find`."""
         return await self._find(self._site()[0].grants, subject)
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import inspect
 import sys
 from functools import cache
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, Protocol, overload
 
 from starlette.requests import HTTPConnection
 
+from .checks import kind
 from .client import AsyncLuminClient, LuminClient
 from .errors import ClientMisused, LoginRequired
 
 MARKS = ("lumin_middleware", "lumin.middleware")
 """Under which a scope and an environ hold the visit that they belong to."""
+
+
+class HasEnviron(Protocol):
+    """A request under WSGI, as Flask's: there the client is the blocking one."""
+
+    @property
+    def environ(self) -> dict[str, Any]: ...
 
 
 class Lookup:
@@ -24,7 +32,7 @@ class Lookup:
     may lead to. Raises `LoginRequired` where nobody is signed in, on an `optional` page; let it through, and the person
     is asked to sign in. On a `public` page it raises that always: nobody is looked for there, so a sign-in would not
     help, and who has one gets a page that says so (`optional` is the cure). Raises `ClientMisused` where the middleware
-    is not in front.
+    is not in front, and for what is no request.
 
     Who would catch `LoginRequired` asks `lumin.optional` instead. Many frameworks make a 500 of an error and keep the
     error to themselves, so a 500 that comes after ours is taken for ours, and the person is asked to sign in.
@@ -41,8 +49,12 @@ class Lookup:
     @overload
     def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient: ...
     @overload
+    def __call__(self, request: HasEnviron, *, signed_in: None = None) -> LuminClient: ...
+    @overload
     def __call__(self, request: Any, *, signed_in: None = None) -> Any: ...
-    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | LuminClient:
+    def __call__(
+        self, request: HTTPConnection | HasEnviron, *, signed_in: None = None
+    ) -> AsyncLuminClient | LuminClient:
         found = _scope_or_environ(request)
         client = _client(found)
         if client is None:
@@ -56,7 +68,7 @@ class Lookup:
     def optional(self) -> OptionalLookup:
         """The same for `optional` paths: `Annotated[AsyncLuminClient | None, Depends(lumin.optional)]`.
 
-        None where nobody is signed in. Raises `ClientMisused` where the middleware is not in front.
+        None where nobody is signed in. Raises `ClientMisused` as `lumin` does.
         """
         return _OPTIONAL
 
@@ -74,8 +86,12 @@ class OptionalLookup:
     @overload
     def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | None: ...
     @overload
+    def __call__(self, request: HasEnviron, *, signed_in: None = None) -> LuminClient | None: ...
+    @overload
     def __call__(self, request: Any, *, signed_in: None = None) -> Any: ...
-    def __call__(self, request: HTTPConnection, *, signed_in: None = None) -> AsyncLuminClient | LuminClient | None:
+    def __call__(
+        self, request: HTTPConnection | HasEnviron, *, signed_in: None = None
+    ) -> AsyncLuminClient | LuminClient | None:
         return _client(_scope_or_environ(request))
 
     @property
@@ -130,8 +146,12 @@ def _fastapi_scheme() -> inspect.Parameter:
 lumin = Lookup()
 
 
-def _scope_or_environ(request: Any) -> Any:
-    if isinstance(request, dict):
-        return request
-    scope = getattr(request, "scope", None)
-    return scope if isinstance(scope, dict) else getattr(request, "environ", {})
+def _scope_or_environ(request: Any) -> dict[str, Any]:
+    found = request
+    if not isinstance(request, dict):
+        scope = getattr(request, "scope", None)
+        found = scope if isinstance(scope, dict) else getattr(request, "environ", None)
+    if not isinstance(found, dict) or not ("type" in found or "REQUEST_METHOD" in found):
+        what = f"this is {kind(request)}, and no request"
+        raise ClientMisused(f"{what}; give the framework's own, or its ASGI scope or WSGI environ")
+    return found

@@ -731,8 +731,8 @@ _DOUBTFUL = (
     Reason(
         "unknown_variable",
         *(WARNING, None),
-        "A variable of the environment begins with LUMIN_ and is no setting of this middleware.",
-        "Do nothing, if it is your own; else correct its name.",
+        "A variable of the environment begins with LUMIN_ and gives no setting of this middleware.",
+        "Do nothing, if it is your own; else correct its name, or give the setting to `LuminConfig`.",
     ),
     Reason(
         "store_file_replaced",
@@ -770,6 +770,19 @@ _DOUBTFUL = (
         *(WARNING, None),
         "A person's e-mail address is another user's in Django's table, where none may have it twice; it is left out.",
         "Look whether both rows are one person, or the address has changed hands; or let a backend of yours decide.",
+    ),
+    Reason(
+        "user_overwritten",
+        *(WARNING, None),
+        "Django's AuthenticationMiddleware stands after `UserMiddleware`, so that `request.user` is its user and not "
+        "whoever is signed in with Lumin.",
+        "Put `lumin_middleware.django.UserMiddleware` after it in MIDDLEWARE.",
+    ),
+    Reason(
+        "no_backend",
+        *(WARNING, None),
+        "Somebody is signed in and nobody to Django: none of its backends takes what Lumin says of a person.",
+        "Name `lumin_middleware.django.LuminBackend` in AUTHENTICATION_BACKENDS.",
     ),
     Reason(
         "rejected_newborn",

@@ -131,13 +131,8 @@ def _store(name: str, value: object) -> None:
     """What a URL means is looked at where the store is made, which takes the packages that it needs."""
     verbs = (getattr(value, verb, None) for verb in ("get", "swap"))
     if not isinstance(value, str) and (isinstance(value, type) or not all(map(callable, verbs))):
-        raise ConfigurationError(
-            name, f"must be a URL such as 'redis://127.0.0.1', or an object with get and swap; it is {_kind(value)}"
-        )
-
-
-def _kind(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"of the type {type(value).__name__}"
+        what = "must be a URL such as 'redis://127.0.0.1', or an object with get and swap"
+        raise ConfigurationError(name, f"{what}; it is {checks.kind(value)}")
 
 
 def _url_with_query(name: str, value: object) -> None:
@@ -227,7 +222,7 @@ _EACH: dict[str, Check] = {
     "token_endpoint_auth_method": _choice("client_secret_post", "client_secret_basic"),
     "id_token": _choice("or_user_info", "required", "auto"),
     "id_token_signed_response_alg": _choice(*checks.ID_TOKEN_ALGORITHMS),
-    "trusted_audiences": checks.names,
+    "trusted_audiences": lambda name, value: checks.names(name, value, " of client IDs, such as ['another-client']"),
     "sessions": _choice("cookie", "store"),
     "store": _store,
     "public": checks.patterns,

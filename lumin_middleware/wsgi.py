@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from .asgi import parameters
 from .client import LuminClient
-from .config import LuminConfig
+from .config import LuminConfig, checked_config
 from .errors import ConfigurationError, LuminError
 from .model import Request, Response
 from .ports import run
@@ -58,7 +58,7 @@ class LuminMiddleware:
                 "app", "takes three arguments, as ASGI applications do; wrap it in lumin_middleware.LuminMiddleware"
             )
         self.app = app
-        self.config = config if config is not None else LuminConfig.from_env()
+        self.config = checked_config(config)
         if inspect.iscoroutinefunction(self.config.admit):
             raise ConfigurationError("admit", "is an async function, and WSGI has no event loop; use a plain one")
         self._clock = clock

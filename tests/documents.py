@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lumin_middleware import LuminConfig
 from lumin_middleware import reasons as _reasons
-from lumin_middleware.environment import ENVIRONMENT
+from lumin_middleware.environment import ENVIRONMENT, UNWRITTEN
 from lumin_middleware.field_texts import field_texts
 from lumin_middleware.look import document
 from lumin_middleware.reasons import GROUPS, REASONS, Reason
@@ -75,7 +75,7 @@ What is wrong fails at start, and all of it is told at once: what is missing, ca
 setting takes, or is a variable that is nearly one of these; once each is right, what does not fit together. Proxies and
 certificates that the environment names and that cannot be used fail as well (`HTTPS_PROXY`, `ALL_PROXY`,
 `SSL_CERT_FILE`, `SSL_CERT_DIR`). Other variables that begin with `LUMIN_` may be the application's own: they are named
-in the log.
+in the log, and so is one for a setting that no variable can hold.
 
 In a variable a list stands between commas (or spaces, but for `LUMIN_API_PROXY`), yes or no is `true`, `yes`, `on`, `1`
 or `false`, `no`, `off`, `0`, a number is written as `30` or `0.5`, and what belongs to paths as
@@ -100,9 +100,6 @@ _UNITS = {
 }
 """By what reads the text of a variable."""
 
-_OTHERS = {"texts": "languages and their texts", "pages": "a function", "on_event": "a function"}
-"""Of settings that no text can give."""
-
 
 def settings() -> str:
     """`docs/settings.md`: the fields of `LuminConfig` with the texts that stand below them."""
@@ -110,7 +107,7 @@ def settings() -> str:
     texts = field_texts(LuminConfig)
     rows, sections = [], []
     for field in dataclasses.fields(LuminConfig):
-        variable, unit = variables.get(field.name) or ("-", _OTHERS[field.name])
+        variable, unit = variables.get(field.name) or ("-", UNWRITTEN[field.name])
         rows.append(f"| [`{field.name}`](#{field.name}) | {variable} | {_default(field)} | {unit} |")
         least, most = (f"{each:.15g}" for each in SECONDS.get(field.name, (0, 0)))
         bounds = f" From {least} to {most} seconds." if field.name in SECONDS else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import gzip
 import inspect
+import pickle
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -434,7 +436,7 @@ async def test_what_comes_from_outside_is_one_segment_of_a_path(rig, path, parts
 
 @pytest.mark.parametrize(
     ("path", "parts"),
-    [("x/{}", ()), ("x", ("a",)), ("x/{}", ("a", "b")), ("x/{}/{}", ("a",)), ("x/{}", ("",))],
+    [("x/{}", ()), ("x", ("a",)), ("x/{}", ("a", "b")), ("x/{}/{}", ("a",)), ("x/{}", ("",)), ("x/{}", (None,))],
 )
 async def test_parts_that_do_not_fit_their_path_are_a_mistake(rig, path, parts):
     with pytest.raises(ClientMisused):
@@ -696,6 +698,14 @@ def test_a_client_shows_no_secret_and_takes_no_attributes(rig):
         assert "secret" not in shown
     with pytest.raises(AttributeError):
         client.token = "x"
+
+
+@pytest.mark.parametrize("send", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def test_a_client_goes_to_no_other_process(rig, send):
+    """Its token would be renewed there by nobody; a task queue is told what to take in its place."""
+    client = rig.client()
+    with pytest.raises(ClientMisused, match=r"client\.subject.*Grants"):
+        send(client)
 
 
 def test_without_a_loop_a_holder_that_waits_is_an_error():

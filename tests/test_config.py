@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import inspect
 import itertools
 import pydoc
+import re
 import secrets
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +18,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lumin_middleware import AsyncGrants, Grants, LuminMiddleware, wsgi
 from lumin_middleware.authorization_server import REQUESTED
 from lumin_middleware.checks import ID_TOKEN_ALGORITHMS, Secret
-from lumin_middleware.config import CLAIMS, LUMIN, SETTINGS, AuthorizationServer, LuminConfig
+from lumin_middleware.config import CLAIMS, LUMIN, SETTINGS, AuthorizationServer, LuminConfig, checked_config
 from lumin_middleware.errors import ConfigurationError
 from lumin_middleware.model import Errand, Transaction
 from lumin_middleware.protocol.oauth import authorization_request, parameters
@@ -82,6 +85,72 @@ def test_where_a_logout_leads_follows_a_changed_copy():
     assert changed == config(redirect_uri="https://app.example.com/sso/callback")
     assert changed.after_logout is None
     assert config(after_logout="/auth/logout?x=1").after_logout == "/auth/logout?x=1"
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [
+        ("claims", "a list of names, such as ['sub', 'email']"),
+        ("trusted_audiences", "a list of client IDs, such as ['another-client']"),
+        ("admit", "a list of addresses, such as ['ann@example.org', '*@example.com'], or a function"),
+        ("public", "a list of patterns, such as ['/healthz', '/static/*']"),
+        ("api_proxy", "a list, such as ['GET /user/info', '/signature_request/*']"),
+        ("trusted_proxies", "a list of networks, such as ['127.0.0.1', '10.0.0.0/8']"),
+    ],
+)
+def test_what_is_no_list_is_told_with_an_example_that_would_be_taken(name, example):
+    assert refused(**{name: "*@example.com"}).problem == f"'*@example.com' must be {example}"
+    shown = ast.literal_eval(re.search(r"\[.*\]", example)[0])
+    assert getattr(config(**{name: shown}), name) == tuple(shown)
+
+
+@pytest.mark.parametrize("name", ["client_id", "client_secret", "redirect_uri", "api_url", "secret_key"])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(None, "is None"), (7, "is of the type int"), (Secret, "is the class Secret")]
+)
+def test_what_is_there_and_no_text_is_not_called_missing(name, value, kind):
+    problem = refused(**{name: value}).problem
+    assert kind in problem
+    assert "missing" not in problem
+    assert "missing" in refused(**{name: ""}).problem
+
+
+@pytest.mark.parametrize("name", ["client_id", "client_secret", "redirect_uri"])
+def test_bytes_are_told_and_not_shown(name):
+    problem = refused(**{name: b"hunter2"}).problem
+    assert "must be a text, and is of the type bytes" in problem
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [({"client_id": "x"}, "of the type dict"), ("x", "of the type str"), (LuminConfig, "the class LuminConfig")],
+)
+def test_what_are_no_settings_is_told_with_what_would_be(given, kind):
+    with pytest.raises(ConfigurationError, match=f"must be a LuminConfig, and is {kind}") as raised:
+        checked_config(given)
+    assert raised.value.field == "config"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda given: LuminMiddleware(lambda scope, receive, send: None, given),
+        lambda given: wsgi.LuminMiddleware(lambda environ, start_response: [], given),
+        Grants,
+        AsyncGrants,
+    ],
+    ids=["ASGI", "WSGI", "Grants", "AsyncGrants"],
+)
+def test_whoever_takes_settings_looks_whether_they_are_some(make):
+    with pytest.raises(ConfigurationError, match="must be a LuminConfig, and is of the type dict"):
+        make({"client_id": "x"})
+
+
+def test_settings_are_those_that_were_given_or_the_environment_s(lumin_environment):
+    assert checked_config(None) == LuminConfig.from_env()
+    given = config()
+    assert checked_config(given) is given
 
 
 def test_each_setting_is_looked_at():

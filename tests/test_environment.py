@@ -267,6 +267,16 @@ def test_a_variable_that_may_be_the_application_s_is_named_in_the_log(caplog, fo
     assert "hunter2" not in record.getMessage()
 
 
+@pytest.mark.parametrize("setting", sorted(set(SETTINGS) - {setting for setting, _ in ENVIRONMENT.values()}))
+@pytest.mark.parametrize("ending", ["", "_FILE"])
+def test_a_setting_that_no_variable_can_hold_is_known_for_one(caplog, setting, ending):
+    LuminConfig.from_env({**ENVIRON, f"LUMIN_{setting.upper()}{ending}": "hunter2"})
+    [line] = caplog.messages
+    assert f"`{setting}` is " in line
+    assert "which no variable can hold" in line
+    assert "hunter2" not in line
+
+
 def test_what_is_known_is_named_nowhere(caplog, tmp_path):
     (tmp_path / "id").write_text("id", encoding="utf-8")
     environ = {**ENVIRON, "LUMIN_CLIENT_ID_FILE": str(tmp_path / "id"), "LUMINOUS": "x", "LUMIN": "x"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,14 +17,17 @@ from lumin_middleware.errors import (
     InsufficientScope,
     LoginRequired,
     LuminError,
+    NotConnected,
     OAuthError,
+    Refused,
     RequestRefused,
     ServerUnavailable,
     SessionEnded,
     StoreUnavailable,
     to_be_answered,
 )
-from lumin_middleware.protocol import signatures
+from lumin_middleware.protocol import breaker, identity, kept, metadata, signatures
+from lumin_middleware.site import set_up, sign_in
 
 MADE = [
     (ConfigurationError("scope", "is missing"), 500, "configuration", "scope: is missing"),
@@ -37,12 +43,73 @@ MADE = [
     (OAuthError("invalid_grant"), 502, "invalid_grant", "invalid_grant"),
     (ServerUnavailable("late"), 503, "server_unavailable", "late"),
     (StoreUnavailable("gone"), 503, "store_unavailable", "gone"),
+    (NotConnected("nothing", "https://x.example"), 403, "not_connected", "nothing; connect at https://x.example"),
+    (Refused("Not on Sundays."), 403, "not_admitted", "Not on Sundays."),
 ]
 
 
 @pytest.mark.parametrize(("error", "status", "reason", "text"), MADE, ids=[type(row[0]).__name__ for row in MADE])
 def test_an_error_says_what_to_answer_and_why(error, status, reason, text):
     assert (error.status_hint, error.reason, str(error)) == (status, reason, text)
+
+
+OF_OTHER_MODULES = [
+    breaker.CircuitOpen(5),
+    identity.AnotherIdentity("no", "bad_id_token"),
+    identity.AnotherIssuer("one", "other"),
+    kept.TooEarly("not yet"),
+    metadata.NotPublished("none", sent=True),
+    set_up.NotSetUp(OAuthError("invalid_client", "unknown")),
+    sign_in.Overtaken(),
+    signatures.BadSignature("no", "bad_id_token"),
+    signatures.UnknownKey("no", "bad_id_token"),
+]
+
+
+class Own(LuminError):
+    """An application's, which takes what it likes."""
+
+    def __init__(self, one: int, *, other: int) -> None:
+        super().__init__(f"{one} and {other}")
+        self.one, self.other = one, other
+
+
+SENT = [
+    *(error for error, *_ in MADE),
+    *OF_OTHER_MODULES,
+    LuminError("root"),
+    ConfigurationError.of([("scope", "is missing"), ("store", "is no URL")]),
+    RequestRefused("not_admitted", "No.", status=403),
+    ServerUnavailable("late", retry_after=7, said=9, sent=False),
+    Own(1, other=2),
+]
+
+
+@pytest.mark.parametrize("error", SENT, ids=lambda error: type(error).__name__)
+def test_an_error_is_the_same_in_another_process_and_in_its_copies(error):
+    """A process pool hands on what a worker raised, and waits for ever for what it cannot read."""
+    error.add_note("of the worker")
+    pickled = [pickle.dumps(error, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for made in [*map(pickle.loads, pickled), copy.copy(error), copy.deepcopy(error)]:
+        assert (type(made), str(made), made.args) == (type(error), str(error), error.args)
+        assert (made.reason, made.status_hint) == (error.reason, error.status_hint)
+        assert comparable(made) == comparable(error)
+
+
+def comparable(error: LuminError) -> dict[str, object]:
+    """What it holds; an error in it by its words."""
+    return {name: repr(value) for name, value in vars(error).items()}
+
+
+def descendants(kind: type) -> Iterator[type]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from descendants(each)
+
+
+def test_every_error_of_ours_is_among_those():
+    ours = {each for each in descendants(LuminError) if each.__module__.startswith("lumin_middleware")}
+    assert ours <= {type(error) for error in SENT}
 
 
 ONE, OTHER, FAULT = LoginRequired("one"), StoreUnavailable("other"), ClientMisused("a mistake")

@@ -28,6 +28,13 @@ def test_a_memory_of_their_own_is_told_of(kind, caplog, tmp_path):
     assert "site's own" in line
 
 
+async def test_whom_nobody_has_named_has_no_grants():
+    with Grants(config(store="memory://")) as grants:
+        assert grants.find(None) == []
+    async with AsyncGrants(config(store="memory://")) as found:
+        assert await found.find(None) == []
+
+
 @pytest.mark.parametrize("colour", ["sync", "async"])
 async def test_where_nobody_has_connected_the_default_store_is_named(colour, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import Depends, FastAPI, WebSocket
+from flask import Flask, g
 from starlette.requests import HTTPConnection, Request
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket as StarletteWebSocket
@@ -82,12 +83,35 @@ def test_on_an_optional_path_the_client_of_a_request_is_found_or_none(make):
 
 @pytest.mark.parametrize(
     "request_",
-    [http_scope("/"), {**http_scope("/"), "state": None}, environ(), SimpleNamespace(), {}, None],
-    ids=["scope", "scope without state", "environ", "no request", "empty", "None"],
+    [http_scope("/"), {**http_scope("/"), "state": None}, environ()],
+    ids=["scope", "scope without state", "environ"],
 )
 def test_without_the_middleware_it_says_so(request_):
     with pytest.raises(ClientMisused, match="LuminMiddleware"):
         lumin(request_)
+
+
+@pytest.mark.parametrize(
+    ("thing", "kind"),
+    [
+        (None, "None"),
+        ({}, "of the type dict"),
+        ("/page", "of the type str"),
+        (Request, "the class Request"),
+        (FastAPI(), "of the type FastAPI"),
+        (SimpleNamespace(scope="page", environ=None), "of the type SimpleNamespace"),
+    ],
+    ids=["None", "empty", "text", "class", "application", "object"],
+)
+def test_what_is_no_request_is_told(thing, kind):
+    for look in (lumin, lumin.optional):
+        with pytest.raises(ClientMisused, match=f"this is {kind}, and no request"):
+            look(thing)
+
+
+def test_what_flask_has_beside_its_request_is_told():
+    with Flask(__name__).app_context(), pytest.raises(ClientMisused, match="no request"):
+        lumin(g)
 
 
 def test_fastapi_sees_one_parameter_which_it_fills_itself():

@@ -52,7 +52,7 @@ LEVELS = {
         *("proxy_not_trusted", "logout_token_refused", "events_dropped", "person_refused", "wrong_issuer"),
         *("no_subject", "unknown_variable", "store_file_replaced", "proxy_of_other_rules", "max_age_ignored"),
         *("form_not_kept", "grant_ended", "unseen_session", "another_host", "grants_in_memory"),
-        *("root_path_apart", "sessions_unreadable"),
+        *("root_path_apart", "sessions_unreadable", "user_overwritten", "no_backend"),
     },
     logging.DEBUG: {
         *("no_session", "expired", "ended", "renewed", "method_not_allowed", "waiting", "prefetch"),

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from lumin_middleware import (
     ClientMisused,
     InsufficientScope,
     LuminMiddleware,
+    Refused,
     ServerUnavailable,
     SessionEnded,
     lumin,
@@ -182,6 +184,22 @@ class TestSignedIn:
     def test_a_page_that_is_not_protected_is_told(self, app, signed_in):
         with pytest.raises(AssertionError, match="is it protected"):
             signed_in(app, path="/auth/session")
+
+    @pytest.mark.parametrize("expires_in", ["5", [5]])
+    def test_a_lifetime_that_is_no_number_is_told(self, app, signed_in, expires_in):
+        with pytest.raises(ValueError, match=r"expires_in=.* must be a number of seconds"):
+            signed_in(app, expires_in=expires_in)
+
+    @pytest.mark.parametrize("make", [_asgi, _wsgi])
+    def test_a_sign_in_that_fails_is_told_in_the_page_s_words(self, make, lumin_config, signed_in):
+        def admit(claims):
+            raise Refused("Only <b>Ben</b> & Ann may.")
+
+        with pytest.raises(AssertionError) as raised:
+            signed_in(make(replace(lumin_config, admit=admit)))
+        said = "the callback answered 403 (not_admitted): This site is not for everybody Only <b>Ben</b> & Ann may."
+        assert str(raised.value).startswith(said)
+        assert "color" not in str(raised.value)
 
     @pytest.mark.parametrize("is_own", [False, True], ids=["Django's", "made of it"])
     def test_a_client_of_django_s_that_does_not_block_is_told(self, signed_in, is_own):

@@ -15,6 +15,10 @@ from ..journal import say
 from ..protocol.claims import kept_claims, verified_email
 from ..reasons import REASONS
 
+OF_THE_TOKEN = frozenset({"aud", "exp", "iat", "nbf", "rat", "jti", "nonce", "at_hash", "c_hash", "azp", "auth_time"})
+"""Claims about an ID token, and not about a person (OpenID Connect Core 1.0, 2 and 3.3.2.11; RFC 7519, 4.1; `rat` is
+Hydra's): who returns all that it was given does not mean them."""
+
 
 async def admitted(claims: Mapping[str, Any], config: LuminConfig) -> dict[str, Any]:
     """The claims that the session of a person keeps. Raises `RequestRefused` for whoever may not come in."""
@@ -35,7 +39,8 @@ async def admitted(claims: Mapping[str, Any], config: LuminConfig) -> dict[str, 
             return kept_claims(claims, config)
         # Whom the server has named stays who it is, whatever else is said of it.
         named = {name: claims[name] for name in ("iss", "sub", "sid") if name in claims}
-        return kept_claims({**changed, **named}, config, also=changed)
+        also = [name for name in changed if name not in OF_THE_TOKEN]
+        return kept_claims({**changed, **named}, config, also=also)
     except Refused as refusal:
         raise _refused(str(refusal)) from None
     except (KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -20,7 +20,12 @@ import pytest
 if TYPE_CHECKING:
     from ..config import LuminConfig
     from ..emulator import Emulator
+    from ..stores.contract import SharedStoreContract as SharedStoreContract
+    from ..stores.contract import StoreContract as StoreContract
+    from ..stores.contract import opened as opened
     from .clients import SignIns
+    from .fake import FakeLumin as FakeLumin
+    from .fake import fake_lumin as fake_lumin
 
 REDIRECT_URI = "https://testserver/auth/callback"
 """The callback of a site whose tests use Starlette's `TestClient`."""
@@ -93,8 +98,8 @@ def signed_in(lumin_emulator: Emulator, lumin_config: LuminConfig) -> Iterator[S
     `person` is somebody at the emulator, by `sub`, e-mail address or name, or a new `lumin_middleware.emulator.User`;
     without it the first. `claims` are put into their ID tokens besides, and None takes one away. They grant all that
     the site asks for, or `scope`, a part of it. `expires_in` is how many seconds the access token lives. Raises
-    `ValueError` for somebody who is not there, for a scope that nobody is asked for, and for `claims` where the test
-    has set `forge_id_token`.
+    `ValueError` for somebody who is not there, for a scope that nobody is asked for, for an `expires_in` that is no
+    number, and for `claims` where the test has set `forge_id_token`.
     """
     from .clients import SignIns
 
@@ -102,14 +107,16 @@ def signed_in(lumin_emulator: Emulator, lumin_config: LuminConfig) -> Iterator[S
         yield SignIns(lumin_emulator, lumin_config, stack)
 
 
-def __getattr__(name: str) -> Any:
-    # What nobody needs who uses the fixtures alone.
-    if name in ("StoreContract", "SharedStoreContract", "opened"):
-        from ..stores import contract
+if not TYPE_CHECKING:  # which would have whatever it does not know be anything
 
-        return getattr(contract, name)
-    if name in ("FakeLumin", "fake_lumin"):
-        from . import fake
+    def __getattr__(name: str) -> Any:
+        # What nobody needs who uses the fixtures alone.
+        if name in ("StoreContract", "SharedStoreContract", "opened"):
+            from ..stores import contract
 
-        return getattr(fake, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(contract, name)
+        if name in ("FakeLumin", "fake_lumin"):
+            from . import fake
+
+            return getattr(fake, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

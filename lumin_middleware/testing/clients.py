@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -54,6 +56,8 @@ class SignIns:
         expires_in: float | None = None,
     ) -> Any:
         """A client of the application, with somebody signed in. `testing.signed_in` says what the rest is."""
+        if not isinstance(expires_in, int | float | None):
+            raise ValueError(f"expires_in={expires_in!r} must be a number of seconds")
         client = self._open(app)
         begun = client.get(path, headers=HTML)
         if begun.status_code != 303:
@@ -69,7 +73,7 @@ class SignIns:
         with _lifetime(self._emulator, expires_in):
             done = _return(client, origin, callback)
         if done.status_code != 303 or not client.cookies:
-            raise AssertionError(f"the callback answered {done.status_code}: {_text(done)}")
+            raise AssertionError(f"the callback answered {_words(done)}")
         return client
 
     # --- kinds of applications ---
@@ -169,5 +173,10 @@ def _return(client: Any, origin: str, callback: str) -> Any:
     return client.get(callback.removeprefix(origin), headers=HTML)
 
 
-def _text(response: Any) -> str:
-    return str(getattr(response, "text", None) or response.content.decode())
+def _words(response: Any) -> str:
+    """The status, the reason, and what a person reads of an answer: a page begins with its style."""
+    text = str(getattr(response, "text", None) or response.content.decode())
+    reason = re.search(r'class="reference">(\w+)', text)  # as our pages show it
+    read = re.sub(r"<[^>]*>", " ", re.sub(r"(?s)<(head|style|script)\b.*?</\1>", "", text))
+    status = f"{response.status_code} ({reason[1]})" if reason else str(response.status_code)
+    return f"{status}: {' '.join(html.unescape(read).split())}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from lumin_middleware import ConfigurationError, LuminConfig, Refused, wsgi
 from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
+from lumin_middleware.config import CLAIMS
 from lumin_middleware.errors import RequestRefused
 from lumin_middleware.ports import run
 from lumin_middleware.site.admission import admitted
@@ -69,6 +71,18 @@ def test_a_function_may_change_what_is_kept_but_not_who_it_is():
     assert found == {**ANN, "role": "staff"}
     assert kept(ANN, lambda claims: None) == ANN
     assert kept(ANN, lambda claims: claims.clear()) == ANN, "what it does with its copy is its own affair"
+
+
+OF_THE_TOKEN = ("aud", "exp", "iat", "nbf", "rat", "jti", "nonce", "at_hash", "c_hash", "azp", "auth_time")
+
+
+def test_what_is_said_of_the_token_is_not_kept_of_the_person():
+    """`{**claims, "role": "staff"}` is what the manual shows."""
+    told = {**ANN, **dict.fromkeys(OF_THE_TOKEN, 1)}
+    found = kept(told, lambda claims: {**claims, "role": "staff"})
+    assert found == {**ANN, "role": "staff"}
+    settings = config(admit=lambda claims: claims, claims=["sub", "auth_time"])
+    assert run(admitted(told, settings)) == {**ANN, "auth_time": 1}
 
 
 def test_a_function_refuses_with_a_sentence():
@@ -159,6 +173,7 @@ async def test_whoever_is_kept_out_has_no_session_and_no_tokens_and_reads_why(ed
         assert (await browser.sign_in("/page", sub=people[1].sub)).header("location") == "/page"
         found = await browser.fetch("GET", "/auth/session")
         assert b'"role": "staff"' in found.body
+        assert json.loads(found.body)["claims"].keys() <= {"iss", "sid", "role", *CLAIMS}
         site.clock.advance(3600)
         assert b'"role": "staff"' in (await browser.fetch("GET", "/auth/session")).body
         await site.aclose()

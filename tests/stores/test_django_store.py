@@ -110,6 +110,27 @@ class TestDjangoStoreOnPostgreSQL(TestDjangoStoreOnSQLite):
         self.server.crash()
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_database_without_the_table_is_told_with_what_makes_it(kind, request, tmp_path):
+    database = unmigrated(request, kind, tmp_path)
+    alias = f"d{uuid.uuid4().hex}"
+    with opened(partial(django_database.open_store, alias, database)) as store:
+        for verb in (partial(store.get, "key"), partial(store.swap, "key", None, b"x", LONG)):
+            with pytest.raises(StoreUnavailable, match=f"'manage.py migrate --database {alias}'"):
+                verb()
+        django_database.migrate(alias)
+        assert store.get("key") is None
+    close(alias)
+
+
+def unmigrated(request: pytest.FixtureRequest, kind: str, folder: Path) -> dict[str, Any]:
+    """The settings of a database that is empty."""
+    if kind == "sqlite":
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "empty.sqlite3")}
+    url = request.getfixturevalue("postgres").new_database(f"d{uuid.uuid4().hex}")
+    return django_database.on_postgres(url)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def alias(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database that has the table, on each kind of server."""

@@ -132,8 +132,20 @@ class DjangoStore:
                 )
             return verb()
         except (DatabaseError, InterfaceError) as error:
+            cure = self._cure(connection)
             connection.close()
-            raise StoreUnavailable(f"Django's database {self._alias!r}: {error}") from error
+            raise StoreUnavailable(f"Django's database {self._alias!r}: {error}{cure}") from error
+
+    def _cure(self, connection: BaseDatabaseWrapper) -> str:
+        """What to do where the database answers and has no table of ours: each server says that in its own words."""
+        try:
+            # One that cannot be reached is not waited for twice.
+            if connection.connection is None or Record._meta.db_table in connection.introspection.table_names():
+                return ""
+        except (DatabaseError, InterfaceError):
+            return ""
+        of = "" if self._alias == DEFAULT_DB_ALIAS else f" --database {self._alias}"
+        return f"; make its table with 'manage.py migrate{of}'"
 
 
 class _Threads:

@@ -337,8 +337,8 @@ def test_memory_for_several_workers_is_named(config, monkeypatch):
 
 def test_a_proxy_that_is_none_is_named(config, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://")
-    found = matter(config())
-    assert ("proxies", "wrong") in [(each.check, each.level) for each in found]
+    [found] = matter(config())
+    assert (found.check, found.level) == ("proxies", "wrong")
 
 
 @pytest.mark.parametrize("user", ["", "user:s3cret@", "s3cret@", ":s3cret@", "user:s3%2Fcret@"])
@@ -349,9 +349,17 @@ def test_of_a_proxy_its_place_is_told_and_no_password(config, monkeypatch, schem
     assert (finding.level, finding.what.partition(";")[0]) == ("ok", "https by proxy.example:3128")
 
 
-def test_certificates_that_are_not_there_are_named(config, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
-    assert "proxies" in {each.check for each in matter_until_proxies(config())}
+@pytest.mark.parametrize("kind", ["nothing", "a folder", "no certificates"])
+def test_certificates_that_cannot_be_used_are_named_and_nothing_is_asked_with_them(config, monkeypatch, tmp_path, kind):
+    (tmp_path / "garbage.pem").write_text("no certificate")
+    file = {"nothing": "/nowhere.pem", "a folder": str(tmp_path), "no certificates": str(tmp_path / "garbage.pem")}
+    monkeypatch.setenv("SSL_CERT_FILE", file[kind])
+    findings = list(examine(config()))
+    [found] = [each for each in findings if each.level != "ok"]
+    assert (found.check, found.level) == ("proxies", "wrong")
+    assert found.what.startswith(f"SSL_CERT_FILE names no file of certificates: {file[kind]} (")
+    assert not {"names", "server", "API"} & {each.check for each in findings}
+    assert "store" in {each.check for each in findings}
 
 
 def test_a_setting_of_ours_is_no_proxy_on_the_way(config, monkeypatch):
@@ -361,10 +369,6 @@ def test_a_setting_of_ours_is_no_proxy_on_the_way(config, monkeypatch):
     monkeypatch.setenv("LUMIN_API_PROXY", "GET /user/info")
     nowhere = config(api_url="https://api.nowhere.invalid/v1")
     assert "wrong" in [finding.level for finding in network.names(nowhere)]
-
-
-def matter_until_proxies(config: LuminConfig) -> list[Finding]:
-    return [finding for finding in network.proxies(config) if finding.level != "ok"]
 
 
 # --- the environment ------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ def _network(config: LuminConfig, looking: Looking) -> Iterator[Finding]:
 
 def _server(config: LuminConfig, looking: Looking) -> Iterator[Finding]:
     document = metadata.document(config)
+    if not (yield from _sound(metadata.kind(config, document), network.SERVER)):
+        return
     yield from metadata.discovery(config, document)
     server = metadata.resolved(config, document)
     if server is None:

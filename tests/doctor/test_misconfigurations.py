@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from flask import Flask
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware, wsgi
@@ -32,6 +33,7 @@ from lumin_middleware.stores import SQLiteStore
 from lumin_middleware.stores.local import local_store
 from tests.certificates import self_signed
 from tests.proxies.rig import free_port
+from tests.serving import served
 
 CALLBACK = "https://app.example.com/auth/callback"
 CLIENT = Client(client_id="3f2504e0-4f89-11d3", client_secret=secrets.token_urlsafe(24), redirect_uris=(CALLBACK,))
@@ -184,6 +186,50 @@ def test_a_server_that_is_none_is_named(config, lumin):
     assert named.level == "wrong"
     assert "LUMIN_AUTH_URL" in named.cure
     assert "not registered" not in str(found)
+
+
+@pytest.fixture(params=["json", "an error as JSON", "html"])
+def another_service(request: Any) -> Iterator[str]:
+    """What answers each request alike, as a service of another kind may."""
+    kind = request.param
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        status = 404 if kind == "an error as JSON" else 200
+        body: Any = PlainTextResponse("<p>Welcome", status, media_type="text/html")
+        if kind != "html":
+            body = JSONResponse({"error": "Not found", "ok": status == 200}, status)
+        await body(scope, receive, send)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, served(answer, listener, lifespan="off"):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+def test_a_server_that_is_no_authorization_server_is_one_finding(config, another_service, path):
+    found = matter(config(server=AuthorizationServer.at(f"{another_service}{path}")))
+    [named] = found
+    assert (named.check, named.level) == ("server", "wrong")
+    assert named.what.startswith(f"{another_service}{path} does not answer like an authorization server (")
+    assert "LUMIN_AUTH_URL" in named.cure
+
+
+def test_the_api_in_the_authorization_server_s_place_is_one_finding(config, lumin):
+    [named] = matter(config(server=AuthorizationServer.at(f"{lumin.base}/v1")))
+    assert (named.check, named.level) == ("server", "wrong")
+    assert "LUMIN_AUTH_URL" in named.cure
+
+
+def test_a_server_without_a_document_is_one_all_the_same(config, lumin):
+    lumin.emulator.faults.add("/.well-known/openid-configuration", status=404)
+    assert matter(config()) == []
+
+
+def test_an_issuer_of_another_server_is_told_by_the_variable_that_gives_it(config, lumin):
+    document = {"issuer": "https://issuer.example", "token_endpoint": "https://issuer.example/oauth2/token"}
+    lumin.emulator.faults.add("/.well-known/openid-configuration", status=200, body=document)
+    [finding] = matter(config())
+    assert (finding.check, finding.level) == ("discovery", "wrong")
+    assert "LUMIN_AUTH_URL" in finding.cure
 
 
 @pytest.mark.parametrize(

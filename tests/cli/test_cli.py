@@ -477,6 +477,21 @@ def test_an_application_that_is_not_there_is_named(name, words, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["app", "wrapped"])
+def test_the_demo_says_that_it_serves_no_wsgi(name, tmp_path):
+    (tmp_path / "fl.py").write_text(
+        "import flask\n"
+        "from lumin_middleware.wsgi import LuminMiddleware\n"
+        "app = flask.Flask('shop')\n"
+        "wrapped = LuminMiddleware(app)\n"
+    )
+    done = run("demo", f"fl:{name}", "--no-open", "--port", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"fl:{name} is a WSGI application" in done.stderr
+    assert "lumin-middleware emulator" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_outside_a_checkout_the_demo_asks_for_an_application(tmp_path):
     # An editable installation has its checkout on the path; an ordinary one has not.
     plain = "sys.path[:] = [path for path in sys.path if not os.path.isdir(f'{path}/examples')]"

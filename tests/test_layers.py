@@ -155,7 +155,16 @@ EDGE = (
     *("doctor.outside", "doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
-    *("cli.stdout", "cli.lines", "cli.terminal", "cli.secret", "cli.emulator", "cli.demo", "cli.uvicorn_server", "cli.worker"),
+    *(
+        "cli.stdout",
+        "cli.lines",
+        "cli.terminal",
+        "cli.secret",
+        "cli.emulator",
+        "cli.demo",
+        "cli.uvicorn_server",
+        "cli.worker",
+    ),
     *(
         "cli.workers",
         "cli.engine",

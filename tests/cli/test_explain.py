@@ -42,7 +42,17 @@ LINE = "unknown_login: A callback came. method='GET' path='/auth/callback' statu
         (["GET", "/static/%252e%252e/sign/1", "--as", "openid"], ["403", "reading     /sign/1"]),
         (["GET", "/static/app.js"], ["goes on to the application", "public '/static/*'"]),
         (["GET", "/orders", "--cookie", "a=b", "--cookie", "c=d"], ["no_session"]),
-        (["POST", "/auth/logout", "--as", "someone"], ["cross_origin", "403", "route /auth/logout"]),
+        (
+            ["POST", "/auth/logout", "--as", "someone"],
+            [
+                "cross_origin",
+                "403",
+                "route /auth/logout",
+                "depends on  who sends it",
+                "Origin: https://app.example.com",
+            ],
+        ),
+        (["POST", "/auth/logout", "--header", "Origin: https://app.example.com"], ["204"]),
         (["unknown_login"], ["unknown_login (INFO)", "what to do"]),
     ],
 )
@@ -51,6 +61,13 @@ def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
     assert (done.returncode, done.stderr) == (0, "")
     for words in said:
         assert words in done.stdout
+
+
+@pytest.mark.parametrize("header", ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"])
+def test_another_site_s_page_is_told_from_a_script_that_names_none(header):
+    done = run("explain", "POST", "/auth/logout", "--header", header, **SETTINGS)
+    assert "cross_origin" in done.stdout
+    assert "depends on" not in done.stdout
 
 
 def test_what_the_store_alone_knows_is_not_told():

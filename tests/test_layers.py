@@ -152,7 +152,7 @@ EDGE = (
     "explanation",
     *("doctor.findings", "doctor.settings", "doctor.network", "doctor.metadata", "doctor.client"),
     *("doctor.traces", "doctor.stores"),
-    *("doctor.outside", "doctor.application", "doctor.examination"),
+    *("doctor.outside", "doctor.django_checks", "doctor.application", "doctor.examination"),
     "emulator",
     *("testing.fake", "testing.django_client", "testing.clients", "testing"),
     *(
@@ -196,7 +196,7 @@ OPTIONAL = [
     *(
         ("typer", ["cli"]),
         ("redis", ["stores.redis_clients"]),
-        ("django", ["django", "stores.django", "cli.store", "testing.django_client"]),
+        ("django", ["django", "stores.django", "cli.store", "doctor.django_checks", "testing.django_client"]),
     ),
     ("psycopg", ["stores.postgres", "stores.postgres_connections"]),
     ("psycopg_pool", ["stores.postgres", "stores.postgres_connections"]),

@@ -54,6 +54,10 @@ RENEWAL = (
 )
 SERVER = "the server: it is asked before anything is answered"
 BODY = "the body: this is what becomes of a request whose body is empty"
+SENDER = (
+    "who sends it: the request names no page. A browser names its own, and a script has to, by the header"
+    " 'Origin: {origin}'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ async def _explain(
     if not isinstance(outcome, Visit):
         location = _located(dict(outcome.headers).get("Location", "").partition("?")[0], world)
         found = dataclasses.replace(found, status=outcome.status, location=location, reason=REASONS[outcome.reason])
+        if outcome.reason == "cross_origin" and not request.header(b"origin") + request.header(b"sec-fetch-site"):
+            found = dataclasses.replace(found, depends=(SENDER.format(origin=party.config.origin),))
     return await _reserved(found, party, world, brought)
 
 
@@ -128,7 +134,7 @@ def _located(location: str, world: Nowhere) -> str:
 
 async def _reserved(found: Explanation, party: RelyingParty, world: Nowhere, brought: Jar[Opened]) -> Explanation:
     """The same with what it depends on; without an outcome where that decides it."""
-    asked, untold, depends = frozenset(world.asked), [], []
+    asked, untold, depends = frozenset(world.asked), [], [*found.depends]
     if "refresh" in asked:
         untold.append(RENEWAL)
     elif asked & {"redeem", "fetch"}:

@@ -186,8 +186,13 @@ def calls(names: dict, api_url: str) -> Starlette:
             Route("/download/{id}", names["download"]),
             Route("/order/{id}", names["order"]),
             Route("/pay", names["pay"]),
-        ]
+        ],
+        exception_handlers={httpx2.HTTPStatusError: as_the_api_says},
     )
+
+
+def as_the_api_says(request, error):
+    return JSONResponse({}, error.response.status_code)
 
 
 PDF = b"%PDF-1.4 of ours"
@@ -203,6 +208,7 @@ def test_the_page_about_the_client_does_what_it_says(lumin_config, lumin_emulato
     assert [each["signature_request_id"] for each in client.get("/mine").json()] == [made]
     assert client.get(f"/status/{made}").json() == "NEED_TO_SIGN"
     assert client.get(f"/download/{made}").content.startswith(b"%PDF")
+    assert client.get("/download/of-nobody").status_code == 404
     assert client.get(f"/order/{made}").status_code == 202
     assert client.get(f"/status/{made}").json() == "CANCELLED"
     assert lumin_emulator.documents[client.get("/uploaded").json()]["size"] == len(PDF)
@@ -218,6 +224,18 @@ def test_the_page_about_the_client_does_what_it_says(lumin_config, lumin_emulato
 
 
 A_PAGE = {"accept": "text/html"}
+
+
+def test_the_testing_page_s_function_without_a_server_reads_what_lumin_answers(lumin_config, lumin_emulator, signed_in):
+    titles = names_of("testing.md", "async def open_requests")["open_requests"]
+    sent = names_of("calling-lumin.md")["send"]
+
+    async def view(request):
+        await sent(lumin(request), "Lease", "https://example.com/lease.pdf")
+        return JSONResponse(await titles(lumin(request)))
+
+    client = signed_in(LuminMiddleware(Starlette(routes=[Route("/", view)]), lumin_config))
+    assert client.get("/").json() == ["Lease"]
 
 
 def test_the_background_page_s_handler_asks_once(lumin_environment, lumin_emulator, signed_in, monkeypatch, tmp_path):

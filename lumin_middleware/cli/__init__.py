@@ -9,6 +9,8 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
+from .stdout import written
+
 NAME = "lumin-middleware"
 
 EXTRA = ("typer", "rich", "uvicorn")
@@ -17,6 +19,11 @@ EXTRA = ("typer", "rich", "uvicorn")
 
 def main() -> None:
     """The command `lumin-middleware`."""
+    with written():
+        _main()
+
+
+def _main() -> None:
     match sys.argv[1:]:  # what a machine without the extra is asked for, too
         case ["secret"]:
             from .secret import secret

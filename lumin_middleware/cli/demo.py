@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from ..asgi import parameters
 from ..checks import seconds
 from ..emulator import DEMO_CLIENT, Running, serve
 from ..errors import ConfigurationError
@@ -123,12 +124,18 @@ def _application(name: str) -> Any:
 
     sys.path.insert(0, os.getcwd())
     try:
-        return import_from_string(name)
+        app = import_from_string(name)
     except (ImportFromStringError, ModuleNotFoundError) as error:
         if isinstance(error, ModuleNotFoundError) and not name.startswith(str(error.name)):
             fail(f"{name} needs the module {error.name}, which is not installed.")
         hint = " It is part of a checkout: run this there, or name an application of yours." if name == EXAMPLE else ""
         fail(f"{str(error).removesuffix('.')}.{hint}")
+    if parameters(app) == 2:
+        fail(
+            f"{name} is a WSGI application, and the demo serves ASGI. Start `lumin-middleware emulator`, export what it"
+            " prints, and run the application as you always do."
+        )
+    return app
 
 
 def _origin(listener: socket.socket) -> str:

@@ -6,17 +6,29 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import unquote
 
 import typer
 
+from ..config import LuminConfig
 from ..explanation import Explanation, unseen
 from ..explanation import explain as explained
 from ..reasons import REASONS, Reason
 from .terminal import App, fail, places_of
 
-REFERENCE = re.compile("[0-9A-F]{4}-[0-9A-F]{4}")
+REFERENCE = re.compile("(?:([a-z_]+)[ ·]+)?([0-9A-F]{4}-[0-9A-F]{4})", re.IGNORECASE)
+"""A page's reference, with the reason before it where the page's whole line was copied."""
+
+METHOD = re.compile("[A-Za-z-]+")
+"""The methods that are registered (IANA, HTTP Method Registry)."""
+
+SITE = re.compile("(?i)https?://[^/?#]+")
+
+COOKIE = re.compile(r"[!#$%&'*+.^`|~\w-]+=.*", re.ASCII)
+"""A cookie in a request (RFC 6265, 4.2.1)."""
 
 
 def explain(
@@ -27,7 +39,7 @@ def explain(
         ),
     ],
     path: Annotated[
-        str, typer.Argument(metavar="PATH", help="The path as it stands on the wire, with its query.")
+        str, typer.Argument(metavar="PATH", help="The path as it stands on the wire, with its query; or its whole URL.")
     ] = "",
     header: Annotated[
         list[str] | None, typer.Option(metavar="LINE", help="A header, 'Name: value'; may be repeated.")
@@ -41,7 +53,7 @@ def explain(
             "--as",
             metavar="WHO",
             help="Who asks: nobody; someone, who gave all scopes of the settings; or somebody who gave these:"
-            " 'openid sign:requests'.",
+            " 'openid sign:requests', each a scope of the settings.",
         ),
     ] = "nobody",
     peer: Annotated[
@@ -57,35 +69,57 @@ def explain(
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
-    if not path and what.startswith("/"):
-        what, path = "GET", what
-    if not path and REFERENCE.fullmatch(what.upper()):
-        _tell_reference(what.upper())
+    told = REFERENCE.fullmatch(f"{what} {path}".strip())
+    if told and (told[1] or "no_session") in REASONS:
+        _tell_reference(told[2].upper())
     elif not path and what in REASONS:
         _tell(REASONS[what])
-    elif path.startswith("/"):
-        _tell_request(app, what.upper(), path, header or [], cookie or [], who, peer)
     else:
+        method, site, target = _asked(what, path)
+        _tell_request(app, method, site, target, header or [], cookie or [], who, peer)
+
+
+def _asked(what: str, path: str) -> tuple[str, str, str]:
+    """Which request is meant: the method, the site where a whole URL names it, and the path."""
+    if not path and (what.startswith("/") or SITE.match(what)):
+        what, path = "GET", what
+    site = SITE.match(path)
+    target = path.partition("#")[0].removeprefix(site[0] if site else "")
+    if not path or not METHOD.fullmatch(what) or re.match("[a-z]+://", target, re.IGNORECASE):
         fail(
             "Give a path (/orders), after its method if that is not GET (POST /orders), a reference (5387-CED9 < log),"
             " or a reason (unknown_login)."
         )
+    return what.upper(), site[0] if site else "", target if target.startswith("/") else f"/{target}"
 
 
 def _tell_reference(reference: str) -> None:
-    lines = [line.rstrip("\n") for line in sys.stdin if f"ref='{reference}'" in line]
-    if not lines:
-        fail(
-            f"No line on stdin has ref='{reference}'. Give it the log: lumin-middleware explain {reference} < log. "
-            "Is the logger lumin_middleware at INFO there, and for what each request may meet (`no_session`) at DEBUG? "
-            "By itself Python shows WARNING and above."
-        )
+    log = [line.rstrip("\n") for line in sys.stdin]
+    if lines := [line for line in log if f"ref='{reference}'" in line]:
+        _tell_lines(lines, dict.fromkeys(code for line in lines for code in _codes(line)))
+        return
+    typer.echo(
+        f"No line on stdin has ref='{reference}'. Give it the log: lumin-middleware explain {reference} < log. "
+        "Is the logger lumin_middleware at INFO there, and for what each request may meet (`no_session`) at DEBUG? "
+        "By itself Python shows WARNING and above.",
+        err=True,
+    )
+    if last := {code: line for line in log for code in _codes(line) if REASONS[code].level == logging.CRITICAL}:
+        typer.echo("But nobody can sign in, as this says; look whether it is of the same minute:", err=True)
+        _tell_lines(last.values(), last)
+    raise typer.Exit(1)
+
+
+def _tell_lines(lines: Iterable[str], codes: Iterable[str]) -> None:
     for line in lines:
         typer.echo(line)
-    codes = dict.fromkeys(code for line in lines for code in re.findall(r"\b([a-z_]+): ", line) if code in REASONS)
     for code in codes:
         typer.echo()
         _tell(REASONS[code])
+
+
+def _codes(line: str) -> list[str]:
+    return [code for code in re.findall(r"\b([a-z_]+): ", line) if code in REASONS]
 
 
 def _tell(reason: Reason) -> None:
@@ -96,26 +130,58 @@ def _tell(reason: Reason) -> None:
     typer.echo(f"  what to do  {reason.cure}")
 
 
-def _tell_request(app: str, method: str, path: str, header: list[str], cookie: list[str], who: str, peer: str) -> None:
+def _tell_request(
+    app: str, method: str, site: str, path: str, header: list[str], cookie: list[str], who: str, peer: str
+) -> None:
+    who = who.lower() if who.lower() in ("nobody", "someone") else who
+    headers = [_header(each) for each in header]
+    if cookie:
+        headers.append(("cookie", "; ".join(_cookies(each) for each in cookie)))
+    _require_address(peer)
     places = places_of(app)
     route = unquote(path.partition("?")[0])
     mount, config = next((each for each in places if f"{route}/".startswith(f"{each[0]}/")), ("", None))
     if config is None:
         _show(unseen(method, path, [prefix for prefix, _ in places]), who)
         return
-    headers = [_pair(each, ":") for each in header]
-    if cookie:
-        headers.append(("cookie", "; ".join(cookie)))
-    scope = {"nobody": None, "someone": config.scope.split()}.get(who, who.split())
-    found = explained(config, method, path, headers=headers, scope=scope, peer=peer, mount=mount, clock=time.time)
+    if site and site.lower() != config.origin:
+        fail(f"{site} is not this site, which is at {config.origin}. Give the path alone, if it is meant.")
+    found = explained(
+        config, method, path, headers=headers, scope=_granted(who, config), peer=peer, mount=mount, clock=time.time
+    )
     _show(found, who)
 
 
-def _pair(text: str, mark: str) -> tuple[str, str]:
-    name, found, value = text.partition(mark)
+def _granted(who: str, config: LuminConfig) -> list[str] | None:
+    """The scopes of whoever asks; None for nobody."""
+    asked = config.scope.split()
+    if who in ("nobody", "someone"):
+        return None if who == "nobody" else asked
+    named = dict.fromkeys([*asked, *" ".join(config.required_scopes.values()).split()])
+    if not who.split() or not set(who.split()) <= set(named):
+        fail(f"--as {who!r}: say nobody, someone, or scopes of these settings: {' '.join(named)}.")
+    return who.split()
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, found, value = text.partition(":")
     if not found or not name.strip():
         fail(f"{text!r} is no header; write 'Accept: text/html'.")
     return name.strip(), value.strip()
+
+
+def _cookies(text: str) -> str:
+    for each in text.split(";"):
+        if not COOKIE.fullmatch(each.strip()):
+            fail(f"{each.strip()!r} is no cookie; write 'name=value'.")
+    return text
+
+
+def _require_address(peer: str) -> None:
+    try:
+        ip_address(peer or "::")
+    except ValueError:
+        fail(f"{peer!r} is no IP address; --peer is where the request comes from, such as 127.0.0.1.")
 
 
 def _show(found: Explanation, who: str) -> None:

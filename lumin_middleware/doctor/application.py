@@ -12,6 +12,7 @@ from ..asgi import LuminMiddleware
 from ..config import LuminConfig
 from ..requirements import ROUTES
 from ..site.patterns import Narrow, Wide
+from .django_checks import django_checks
 from .findings import Finding, doubtful, ok, wrong
 from .outside import APPLICATION, Layer, of_a_list, of_an_object
 from .outside import outside as around
@@ -65,6 +66,7 @@ def application(app: Any, settings: LuminConfig | None) -> Iterator[Finding]:
     if config is not None:
         yield from _shadowed(config, paths)
         yield from _unused(config, paths)
+    yield from django_checks(_through(app))
 
 
 def _mounted(app: Any, before: str = "") -> Iterator[tuple[str, LuminConfig | None]]:

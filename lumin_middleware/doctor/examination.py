@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from ..config import LuminConfig
@@ -16,17 +16,10 @@ Looking = Callable[[str], None]
 def examine(config: LuminConfig, app: Any = None, looking: Looking = lambda what: None) -> Iterator[Finding]:
     """Each finding as it is made."""
     looking("the settings")
-    for check in (settings.redirect_uri, settings.secrets, settings.scope, network.proxies, network.names):
+    for check in (settings.redirect_uri, settings.secrets, settings.scope):
         yield from check(config)
-    looking("the authorization server")
-    reached = True
-    for finding in network.server(config):
-        reached = reached and not (finding.check == network.SERVER and finding.level == "wrong")
-        yield finding
-    if reached:
-        yield from _server(config, looking)
-    looking("the API")
-    yield from network.api(config)
+    if (yield from _sound(network.proxies(config), network.PROXIES)):
+        yield from _network(config, looking)
     looking("the store")
     yield from stores.store(config)
     if app is not None:
@@ -34,8 +27,28 @@ def examine(config: LuminConfig, app: Any = None, looking: Looking = lambda what
         yield from application.application(app, config)
 
 
+def _sound(findings: Iterator[Finding], check: str) -> Generator[Finding, None, bool]:
+    """Tells the findings, and gives whether none of this check is wrong."""
+    sound = True
+    for finding in findings:
+        sound = sound and not (finding.check == check and finding.level == "wrong")
+        yield finding
+    return sound
+
+
+def _network(config: LuminConfig, looking: Looking) -> Iterator[Finding]:
+    yield from network.names(config)
+    looking("the authorization server")
+    if (yield from _sound(network.server(config), network.SERVER)):
+        yield from _server(config, looking)
+    looking("the API")
+    yield from network.api(config)
+
+
 def _server(config: LuminConfig, looking: Looking) -> Iterator[Finding]:
     document = metadata.document(config)
+    if not (yield from _sound(metadata.kind(config, document), network.SERVER)):
+        return
     yield from metadata.discovery(config, document)
     server = metadata.resolved(config, document)
     if server is None:

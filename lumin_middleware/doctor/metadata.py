@@ -14,9 +14,15 @@ from ..protocol.metadata import WELL_KNOWN
 from ..protocol.oauth import same_issuer
 from ..protocol.signatures import json_web_keys
 from .findings import Finding, doubtful, ok, wrong
-from .network import client
+from .network import SERVER, client
 
 DISCOVERY, KEYS = "discovery", "keys"
+
+ERRORS = (
+    *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),
+    *("invalid_scope", "server_error", "temporarily_unavailable"),
+)
+"""What a token endpoint says to who asks it for nothing (RFC 6749, 5.2), and what one in trouble says."""
 
 
 def document(config: LuminConfig) -> dict[str, Any] | None:
@@ -37,6 +43,35 @@ def _json(config: LuminConfig, url: str) -> dict[str, Any] | None:
     except (httpx2.HTTPError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def kind(config: LuminConfig, found: dict[str, Any] | None) -> Iterator[Finding]:
+    """Whether it is an authorization server at all, of which it is only told where it is none. It learns no secret."""
+    if found is not None:
+        why = "" if isinstance(found.get("issuer"), str) else "its discovery document names no issuer"
+    else:
+        why = "" if config.server.discovery else _stranger(config)
+    if why:
+        cure = (
+            "Give the base of Lumin's server alone as `server` (LUMIN_AUTH_URL), as https://auth.luminpdf.com, "
+            "or what `lumin-middleware emulator` prints."
+        )
+        url = config.server.base or config.server.issuer
+        yield wrong(SERVER, f"{url} does not answer like an authorization server ({why})", "Nobody can sign in.", cure)
+
+
+def _stranger(config: LuminConfig) -> str:
+    """What is strange in the token endpoint's answer to a request that asks for nothing."""
+    try:
+        with client(config) as http:
+            answer = http.post(config.server.token_endpoint or "", data={"grant_type": "authorization_code"})
+        said = answer.json()
+    except httpx2.HTTPError:
+        return ""  # which is told where the server is looked at
+    except ValueError:
+        said = None
+    known = isinstance(said, dict) and said.get("error") in ERRORS
+    return "" if known else f"its token endpoint answers {answer.status_code}, and no error of OAuth's"
 
 
 def resolved(config: LuminConfig, found: dict[str, Any] | None) -> AuthorizationServer | None:
@@ -72,9 +107,8 @@ def discovery(config: LuminConfig, found: dict[str, Any] | None) -> Iterator[Fin
         yield doubtful(DISCOVERY, f"the server calls itself {issuer}", "It is asked for that once in a while.", cure)
     else:
         why = "ID tokens name that issuer and are refused, so that nobody can sign in."
-        yield wrong(
-            DISCOVERY, f"the server calls itself {issuer}, not {server.issuer}", why, "Correct `server.issuer`."
-        )
+        setting = "`server` (LUMIN_AUTH_URL)" if server.learns_issuer else "`server.issuer`"
+        yield wrong(DISCOVERY, f"the server calls itself {issuer}, not {server.issuer}", why, f"Correct {setting}.")
 
 
 def keys(config: LuminConfig, server: AuthorizationServer) -> Iterator[Finding]:

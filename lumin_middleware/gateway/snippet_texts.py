@@ -43,10 +43,10 @@ location / {
 }
 
 location ^~ %{prefix}/ {
-    auth_request off;
-    proxy_pass %{auth};%{kept}
+    auth_request off; proxy_pass %{auth};%{kept}
     proxy_set_header Host %{netloc};
 %{unnamed}
+    location = %{callback} { access_log off; proxy_pass %{auth}; }  # or the log would hold each code
 }
 
 # Only nginx itself asks: a page that could, or that a service led here, would be told what is meant for the service.

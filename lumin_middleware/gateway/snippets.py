@@ -241,6 +241,7 @@ def _nginx(config: LuminConfig, words: dict[str, str], cache: Cache | None) -> s
         needs=texts.NGINX_NEEDS if cache is not None else "",
         cookie=f"$lumin_{words['site']}_rest" if is_held else "$lumin_cookies",
         kept=kept,
+        callback=quoted("redirect_uri", config.callback_path),
         asked=_fill(texts.NGINX_HELD if is_held else texts.NGINX_ASKED, words, kept=kept),
     )
 

@@ -15,6 +15,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -123,6 +124,43 @@ def test_nobody_imports_what_only_others_need():
         "print({'typer', 'uvicorn', 'lumin_middleware.cli'} & set(sys.modules))"
     )
     assert run_anew(command=[sys.executable, "-c", code]).stdout == "set()\nset()\n"
+
+
+# --- a stdout that cannot be written -------------------------------------------------------------------
+
+FULL = Path("/dev/full")  # each write to it finds no space left
+
+SAYING = (
+    *(["--help"], ["--version"], ["secret"], ["explain", "unknown_login"], ["explain", "GET", "/"], ["doctor"]),
+    *(["doctor", "--json"], ["snippets", "nginx"], ["emulator", "--port", "0"], ["store", "check"]),
+    *(["grants", "revoke", "x"], ["proxy", "--port", "0", "--upstream", "http://127.0.0.1:1"]),
+)
+
+
+def said_into(stdout: IO[str], *arguments: str, **variables: str) -> tuple[int, str]:
+    """How a command ends that writes there, and what it says on stderr."""
+    streams = {"stdin": subprocess.PIPE, "stdout": stdout, "stderr": subprocess.PIPE}
+    with spawning.Popen([*MODULE, *arguments], cwd=ROOT, env=environment(**variables), **streams) as process:
+        said = process.communicate("", PATIENCE)[1]
+    return process.wait(), said
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a system without /dev/full")
+@pytest.mark.parametrize("arguments", [*SAYING, ["demo", "--no-open", "--port", "0"]], ids=" ".join)
+def test_a_stdout_that_cannot_be_written_is_one_line_and_no_other_s_fault(arguments, tmp_path):
+    nobody = dict.fromkeys(("LUMIN_AUTH_URL", "LUMIN_API_URL"), "http://127.0.0.1:1")
+    own = {**SETTINGS, **nobody, "LUMIN_STORE": f"sqlite:///{tmp_path}/store"}
+    with FULL.open("w") as full:
+        ended, said = said_into(full, *arguments, **({} if arguments[0] == "demo" else own))
+    assert (ended, said) == (1, "stdout cannot be written (No space left on device).\n")
+
+
+@pytest.mark.parametrize("arguments", [["secret"], ["emulator", "--port", "0"], ["snippets", "nginx"]], ids=" ".join)
+def test_whoever_reads_no_more_is_told_nothing(arguments):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as unread:
+        assert said_into(unread, *arguments, **SETTINGS) == (1, "")
 
 
 # --- secret ---------------------------------------------------------------------------------------------
@@ -475,6 +513,21 @@ def test_an_application_that_is_not_there_is_named(name, words, tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["app", "wrapped"])
+def test_the_demo_says_that_it_serves_no_wsgi(name, tmp_path):
+    (tmp_path / "fl.py").write_text(
+        "import flask\n"
+        "from lumin_middleware.wsgi import LuminMiddleware\n"
+        "app = flask.Flask('shop')\n"
+        "wrapped = LuminMiddleware(app)\n"
+    )
+    done = run("demo", f"fl:{name}", "--no-open", "--port", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"fl:{name} is a WSGI application" in done.stderr
+    assert "lumin-middleware emulator" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_outside_a_checkout_the_demo_asks_for_an_application(tmp_path):

@@ -66,6 +66,44 @@ def test_it_looks_at_an_application(good):
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
+DJANGO = """
+from django.conf import settings
+from django.core.checks import Error, Warning, register
+from django.core.wsgi import get_wsgi_application
+from lumin_middleware.wsgi import LuminMiddleware
+
+settings.configure(ROOT_URLCONF=__name__, SECRET_KEY="x")
+urlpatterns = []
+register(lambda app_configs, **_: [
+    Error("It stands before the other.", hint="Put it after it.", id="lumin_middleware.E999"),
+    Warning("It is odd.", id="lumin_middleware.W999"),
+    Error("Another's matter.", id="shop.E001"),
+])
+bare = get_wsgi_application()
+application = LuminMiddleware(bare)
+"""
+
+
+@pytest.mark.parametrize("name", ["application", "bare"])
+def test_of_a_django_application_django_s_checks_of_ours_are_told(good, tmp_path, name):
+    (tmp_path / "shop.py").write_text(DJANGO)
+    done = run("doctor", "--app", f"shop:{name}", cwd=tmp_path, **good)
+    assert done.returncode == 1
+    told = r"^WRONG +application: It stands before the other\. \(lumin_middleware\.E999\)\n.*\n +cure: Put it after it"
+    assert re.search(told, done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^DOUBTFUL +application: It is odd\. .*\n.*\n +cure: See `manage.py check`", done.stdout, re.MULTILINE
+    )
+    assert "Another" not in done.stdout
+
+
+def test_django_s_checks_that_fail_are_a_finding(good, tmp_path):
+    (tmp_path / "shop.py").write_text(DJANGO.replace("ROOT_URLCONF=__name__", "ROOT_URLCONF='nowhere'"))
+    done = run("doctor", "--app", "shop:application", cwd=tmp_path, **good)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Django's checks cannot be made (ModuleNotFoundError)" in done.stdout
+
+
 @pytest.mark.parametrize(("arguments", "said"), [(["secret"], r"[\w-]{43}\n"), (["--version"], r"\d+\.\d+.*\n")])
 def test_what_needs_no_extra_works_without(arguments, said):
     hidden = "import sys; sys.modules['typer'] = sys.modules['uvicorn'] = None"

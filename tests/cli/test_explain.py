@@ -32,11 +32,27 @@ LINE = "unknown_login: A callback came. method='GET' path='/auth/callback' statu
         (["get", "/orders"], ["no_session", "401"]),
         (["/orders?a=b"], ["GET /orders, as nobody", "no_session", "401"]),
         (["GET", "/orders", "--as", "someone"], ["goes on to the application", "passed"]),
-        (["GET", "/sign/1", "--as", "openid templates"], ["403", "insufficient_scope", "required_scopes '/sign/*'"]),
+        (["/orders", "--as", "Nobody"], ["GET /orders, as nobody", "no_session", "401"]),
+        (["get", "orders", "--as", "SOMEONE"], ["GET /orders, as someone", "goes on to the application"]),
+        (["https://app.example.com/orders?a=b#c"], ["GET /orders, as nobody", "no_session"]),
+        (["POST", "https://app.example.com"], ["POST /, as nobody", "no_session"]),
+        (["GET", "/orders/https://app.example.com"], ["GET /orders/https://app.example.com, as", "no_session"]),
+        (["GET", "/orders", "--peer", "2001:db8::1", "--cookie", "a=b; c=d=e"], ["no_session"]),
+        (["GET", "/sign/1", "--as", "openid"], ["403", "insufficient_scope", "required_scopes '/sign/*'"]),
         (["GET", "/static/%252e%252e/sign/1", "--as", "openid"], ["403", "reading     /sign/1"]),
         (["GET", "/static/app.js"], ["goes on to the application", "public '/static/*'"]),
         (["GET", "/orders", "--cookie", "a=b", "--cookie", "c=d"], ["no_session"]),
-        (["POST", "/auth/logout", "--as", "someone"], ["cross_origin", "403", "route /auth/logout"]),
+        (
+            ["POST", "/auth/logout", "--as", "someone"],
+            [
+                "cross_origin",
+                "403",
+                "route /auth/logout",
+                "depends on  who sends it",
+                "Origin: https://app.example.com",
+            ],
+        ),
+        (["POST", "/auth/logout", "--header", "Origin: https://app.example.com"], ["204"]),
         (["unknown_login"], ["unknown_login (INFO)", "what to do"]),
     ],
 )
@@ -45,6 +61,13 @@ def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
     assert (done.returncode, done.stderr) == (0, "")
     for words in said:
         assert words in done.stdout
+
+
+@pytest.mark.parametrize("header", ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"])
+def test_another_site_s_page_is_told_from_a_script_that_names_none(header):
+    done = run("explain", "POST", "/auth/logout", "--header", header, **SETTINGS)
+    assert "cross_origin" in done.stdout
+    assert "depends on" not in done.stdout
 
 
 def test_what_the_store_alone_knows_is_not_told():
@@ -99,9 +122,10 @@ def test_an_application_without_settings_of_its_own_has_the_environment_s():
     assert "LUMIN_CLIENT_ID is not set" in run("explain", "GET", "/", "--app", "tests.cli.coded:bare").stderr
 
 
-def test_a_reference_is_found_in_a_log():
+@pytest.mark.parametrize("what", ["fa09-648a", "FA09-648A", "unknown_login · FA09-648A", " unknown_login  FA09-648A"])
+def test_a_reference_is_found_in_a_log(what):
     told = f"something else ref='0000-0000'\n{LINE}\n"
-    done = spawning.run([*MODULE, "explain", "fa09-648a"], cwd=ROOT, env=environment(), told=told)
+    done = spawning.run([*MODULE, "explain", what], cwd=ROOT, env=environment(), told=told)
     assert (done.returncode, done.stderr) == (0, "")
     assert LINE in done.stdout
     assert "0000-0000" not in done.stdout
@@ -112,11 +136,55 @@ def test_a_reference_that_is_in_no_line_leads_to_the_level_of_the_log():
     assert "Is the logger lumin_middleware at INFO" in run("explain", "FA09-648A", **SETTINGS).stderr
 
 
-@pytest.mark.parametrize(
-    "arguments", [["FA09-648A"], ["GET"], ["GET", "orders"], ["nonsense"], ["GET", "/", "--header", "x"]]
-)
-def test_what_cannot_be_explained_is_one_sentence(arguments):
-    done = run("explain", *arguments, **SETTINGS)
+def test_without_its_line_the_critical_ones_of_the_log_are_told():
+    """At WARNING, as Python has it by itself, there is no line of who was told that the site is not set up."""
+    lines = [
+        "invalid_client: Nobody can sign in: the server refuses client_id and client_secret (invalid_client). at 1",
+        "no_refresh_token: The server gave no refresh token. granted='openid'",
+        "2026-11-29 CRITICAL invalid_client: Nobody can sign in: the server refuses client_id and client_secret. at 2",
+    ]
+    told = "\n".join(lines)
+    done = spawning.run([*MODULE, "explain", "not_set_up · 447A-E54F"], cwd=ROOT, env=environment(), told=told)
     assert done.returncode == 1
+    assert "ref='447A-E54F'" in done.stderr
+    assert "nobody can sign in" in done.stderr
+    assert lines[2] in done.stdout
+    assert lines[0] not in done.stdout  # each is told once, as it was said last
+    assert "invalid_client (CRITICAL)" in done.stdout
+    assert "no_refresh_token" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["FA09-648A"], "ref='FA09-648A'"),
+        (["nonsense · FA09-648A"], "Give "),
+        (["GET"], "Give "),
+        (["nonsense"], "Give "),
+        (["unknown_login", "orders"], "Give "),
+        (["GET", "ftp://app.example.com/"], "Give "),
+        (["GET", "https://other.example.com/orders"], "https://app.example.com"),
+        (["GET", "http://app.example.com/orders"], "https://app.example.com"),
+        (["GET", "/", "--header", "x"], "'x' is no header"),
+        (["GET", "/", "--cookie", "nonsense"], "'nonsense' is no cookie"),
+        (["GET", "/", "--cookie", "a=b; c"], "'c' is no cookie"),
+        (["GET", "/", "--peer", "banana"], "'banana' is no IP address"),
+        *(
+            (["GET", "/", "--as", who], "nobody, someone, or scopes of these settings: ")
+            for who in ("noboby", "", " ", "sign:everything", "openid sign:everything", "someone openid")
+        ),
+    ],
+)
+def test_what_cannot_be_explained_is_one_sentence(arguments, said):
+    done = run("explain", *arguments, **SETTINGS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_scopes_are_those_that_the_settings_of_the_application_name():
+    done = run("explain", "GET", "/", "--as", "openid templates", "--app", "tests.cli.coded:app")
+    assert "scopes of these settings: " in done.stderr
+    done = run("explain", "GET", "/sign/1", "--as", "sign:requests", **{**SETTINGS, "LUMIN_SCOPE": "openid"})
+    assert "goes on to the application" in done.stdout

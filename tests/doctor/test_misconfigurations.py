@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from flask import Flask
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 from lumin_middleware import AuthorizationServer, LuminConfig, LuminMiddleware, wsgi
@@ -32,6 +33,7 @@ from lumin_middleware.stores import SQLiteStore
 from lumin_middleware.stores.local import local_store
 from tests.certificates import self_signed
 from tests.proxies.rig import free_port
+from tests.serving import served
 
 CALLBACK = "https://app.example.com/auth/callback"
 CLIENT = Client(client_id="3f2504e0-4f89-11d3", client_secret=secrets.token_urlsafe(24), redirect_uris=(CALLBACK,))
@@ -186,6 +188,50 @@ def test_a_server_that_is_none_is_named(config, lumin):
     assert "not registered" not in str(found)
 
 
+@pytest.fixture(params=["json", "an error as JSON", "html"])
+def another_service(request: Any) -> Iterator[str]:
+    """What answers each request alike, as a service of another kind may."""
+    kind = request.param
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        status = 404 if kind == "an error as JSON" else 200
+        body: Any = PlainTextResponse("<p>Welcome", status, media_type="text/html")
+        if kind != "html":
+            body = JSONResponse({"error": "Not found", "ok": status == 200}, status)
+        await body(scope, receive, send)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, served(answer, listener, lifespan="off"):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("path", ["", "/v1"])
+def test_a_server_that_is_no_authorization_server_is_one_finding(config, another_service, path):
+    found = matter(config(server=AuthorizationServer.at(f"{another_service}{path}")))
+    [named] = found
+    assert (named.check, named.level) == ("server", "wrong")
+    assert named.what.startswith(f"{another_service}{path} does not answer like an authorization server (")
+    assert "LUMIN_AUTH_URL" in named.cure
+
+
+def test_the_api_in_the_authorization_server_s_place_is_one_finding(config, lumin):
+    [named] = matter(config(server=AuthorizationServer.at(f"{lumin.base}/v1")))
+    assert (named.check, named.level) == ("server", "wrong")
+    assert "LUMIN_AUTH_URL" in named.cure
+
+
+def test_a_server_without_a_document_is_one_all_the_same(config, lumin):
+    lumin.emulator.faults.add("/.well-known/openid-configuration", status=404)
+    assert matter(config()) == []
+
+
+def test_an_issuer_of_another_server_is_told_by_the_variable_that_gives_it(config, lumin):
+    document = {"issuer": "https://issuer.example", "token_endpoint": "https://issuer.example/oauth2/token"}
+    lumin.emulator.faults.add("/.well-known/openid-configuration", status=200, body=document)
+    [finding] = matter(config())
+    assert (finding.check, finding.level) == ("discovery", "wrong")
+    assert "LUMIN_AUTH_URL" in finding.cure
+
+
 @pytest.mark.parametrize(
     ("server", "level"), [("https://auth.luminpdf.com", "doubtful"), ("http://127.0.0.1:4444", "ok")]
 )
@@ -337,8 +383,8 @@ def test_memory_for_several_workers_is_named(config, monkeypatch):
 
 def test_a_proxy_that_is_none_is_named(config, monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://")
-    found = matter(config())
-    assert ("proxies", "wrong") in [(each.check, each.level) for each in found]
+    [found] = matter(config())
+    assert (found.check, found.level) == ("proxies", "wrong")
 
 
 @pytest.mark.parametrize("user", ["", "user:s3cret@", "s3cret@", ":s3cret@", "user:s3%2Fcret@"])
@@ -349,9 +395,17 @@ def test_of_a_proxy_its_place_is_told_and_no_password(config, monkeypatch, schem
     assert (finding.level, finding.what.partition(";")[0]) == ("ok", "https by proxy.example:3128")
 
 
-def test_certificates_that_are_not_there_are_named(config, monkeypatch):
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
-    assert "proxies" in {each.check for each in matter_until_proxies(config())}
+@pytest.mark.parametrize("kind", ["nothing", "a folder", "no certificates"])
+def test_certificates_that_cannot_be_used_are_named_and_nothing_is_asked_with_them(config, monkeypatch, tmp_path, kind):
+    (tmp_path / "garbage.pem").write_text("no certificate")
+    file = {"nothing": "/nowhere.pem", "a folder": str(tmp_path), "no certificates": str(tmp_path / "garbage.pem")}
+    monkeypatch.setenv("SSL_CERT_FILE", file[kind])
+    findings = list(examine(config()))
+    [found] = [each for each in findings if each.level != "ok"]
+    assert (found.check, found.level) == ("proxies", "wrong")
+    assert found.what.startswith(f"SSL_CERT_FILE names no file of certificates: {file[kind]} (")
+    assert not {"names", "server", "API"} & {each.check for each in findings}
+    assert "store" in {each.check for each in findings}
 
 
 def test_a_setting_of_ours_is_no_proxy_on_the_way(config, monkeypatch):
@@ -361,10 +415,6 @@ def test_a_setting_of_ours_is_no_proxy_on_the_way(config, monkeypatch):
     monkeypatch.setenv("LUMIN_API_PROXY", "GET /user/info")
     nowhere = config(api_url="https://api.nowhere.invalid/v1")
     assert "wrong" in [finding.level for finding in network.names(nowhere)]
-
-
-def matter_until_proxies(config: LuminConfig) -> list[Finding]:
-    return [finding for finding in network.proxies(config) if finding.level != "ok"]
 
 
 # --- the environment ------------------------------------------------------------------------------------

@@ -208,6 +208,25 @@ def test_a_location_of_nginx_s_own_says_what_programs_need(tmp_path, monkeypatch
     assert "uninitialized" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize("cache", [None, HELD])
+def test_no_code_is_in_nginx_s_access_log(tmp_path, monkeypatch, cache):
+    with front() as site, serve(Echo()) as upstream:
+        written = programs.snippet
+        monkeypatch.setattr(programs, "snippet", lambda *args, **more: f"access_log access;{written(*args, **more)}")
+        settings = site.config(trusted_proxies=(LOOPBACK,))
+        with (
+            serve(LuminMiddleware(Echo(), settings), lifespan="on") as auth,
+            proxy("nginx", settings, site.port, tmp_path, auth=auth, upstream=upstream, cache=cache),
+            site.browser() as browser,
+        ):
+            browser.sign_in()
+            assert browser.fetch("GET", "/page?seen").status_code == 200
+    logged = (tmp_path / "access").read_text()
+    assert "/page?seen" in logged
+    assert "/auth/session" in logged
+    assert "/auth/callback" not in logged
+
+
 class Slow:
     """An application that takes its time, for the requests to one path."""
 
@@ -698,6 +717,7 @@ def test_an_address_is_taken(program, url):
 @pytest.mark.parametrize("auth", ["https://auth.example", "http://auth.example"])
 def test_nginx_speaks_https_to_none_but_whom_it_means(auth, upstream, cache):
     text = snippet("nginx", config(), auth=auth, upstream=upstream, cache=cache)
+    text = re.sub(r"\n +location = \S+ \{ access_log .*", "", text)  # it has all of the location around it
     assert text.count("proxy_pass http") == 4
     for block in text.split("proxy_pass ")[1:]:
         inside = block.partition("}")[0]

@@ -26,6 +26,7 @@ from .model import Session
 from .ports import run
 from .runtime.event_loop import AsyncWorld
 from .runtime.loops import Loops
+from .runtime.startup import require_way_out
 from .runtime.threads import ThreadWorld
 from .sessions.grants import Granted, Listed
 from .site.connect import DEFAULT_NAME
@@ -62,6 +63,7 @@ class _Grants:
         self._store = named.of_setting(
             config.store, asynchronous=asynchronous, fingerprint=config.fingerprint, clock=clock
         )
+        require_way_out()
         if config.store == "memory://":
             say("grants_in_memory")
 

@@ -112,8 +112,9 @@ _ACCESS = (
     Reason(
         "cross_origin",
         *(INFO, 403),
-        "An unsafe request to a route of ours, a handshake or a call to the API came from another site's page.",
-        "Do nothing, if it is another site. If it is yours: `redirect_uri` must name the origin that browsers see.",
+        "An unsafe request to a route of ours, a handshake or a call to the API did not come from a page of this site.",
+        "Do nothing, if another site's page sent it. If it was yours: `redirect_uri` must name the origin that "
+        "browsers see. A script that is no page's has to name that origin itself, by the header `Origin`.",
         *(REFUSED, "Only this site's own pages may do this."),
     ),
     Reason(
@@ -684,7 +685,8 @@ _DOUBTFUL = (
         "no_refresh_token",
         *(WARNING, None),
         "The server gave no refresh token: sessions end with their access tokens.",
-        "Ask for `offline_access` in `scope`, and allow it and the grant type refresh_token for your app at Lumin.",
+        "Ask for `offline_access` in `scope`, and allow it and the grant type refresh_token for your app at Lumin. If "
+        "all that is so, do nothing: the person was asked, and did not give it (`granted` says what they gave).",
     ),
     Reason(
         "key_changed",

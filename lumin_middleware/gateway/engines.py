@@ -141,6 +141,7 @@ def _nginx(program: str, plan: Plan) -> list[str]:
         raise ConfigurationError("certificate", f"nginx gets none by {plan.issuer}; Caddy does, or give a file")
     cache = Cache(plan.cache, str(plan.folder / "held"))
     text = snippet("nginx", plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
+    text = text.replace("access_log off; ", "", 1)  # the callback has a line here, which holds no query
     http = nginx_http(plan.config, auth=plan.auth, upstream=plan.upstream, cache=cache)
     (plan.folder / "lumin.conf").write_text(_for_the_service(text, plan), "utf-8")
     (plan.folder / "lumin-http.conf").write_text(http, "utf-8")

@@ -17,6 +17,7 @@ from lumin_middleware.cli import sessions as sessions_command
 from lumin_middleware.cli import terminal
 from lumin_middleware.emulator import DEMO_USERS
 from lumin_middleware.stores import SQLiteStore
+from tests.cli.test_cli import run
 from tests.site_rig import Browser, Site
 
 MIRA, TOBIAS, _ = DEMO_USERS
@@ -135,3 +136,18 @@ async def test_grants_that_nobody_uses_outlive_a_key_when_they_are_sealed_anew(
         assert [grant.name for grant in found.find(MIRA.sub)] == ["night"]
         with found.client(MIRA.sub, name="night") as lumin:
             assert lumin.get("user/info").status_code == 200
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "x"]], ids=" ".join)
+def test_certificates_that_cannot_be_used_are_named(arguments: list[str], tmp_path: Path) -> None:
+    variables = {
+        "LUMIN_CLIENT_ID": "x",
+        "LUMIN_CLIENT_SECRET": "y" * 20,
+        "LUMIN_REDIRECT_URI": "https://app.example.com/auth/callback",
+        "LUMIN_SECRET_KEY": secrets.token_urlsafe(32),
+        "LUMIN_STORE": f"sqlite:///{tmp_path}/store",
+        "SSL_CERT_FILE": "/nowhere.pem",
+    }
+    done = run("grants", *arguments, **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "SSL_CERT_FILE: names no file of certificates: /nowhere.pem (No such file or directory)\n"

@@ -403,6 +403,21 @@ def test_a_browser_keeps_no_cookie_of_our_names_from_a_service(tmp_path, engine)
     assert not [each for each in kept.items() if site.config().session_cookie in each[0] + each[1] and each[0] != "x"]
 
 
+@pytest.mark.parametrize("engine", ["nginx", "caddy"])
+def test_a_callback_has_a_line_without_its_code(tmp_path, engine):
+    programs.find(engine)
+    with (
+        front() as site,
+        serve(Echo()) as upstream,
+        gateway(site, upstream, tmp_path / "log", "--engine", engine),
+        site.browser() as browser,
+    ):
+        browser.sign_in()
+    said = (tmp_path / "log").read_text()
+    assert "/auth/callback" in said
+    assert "code=" not in said
+
+
 NAMES = ["my certificates", "a;b", "a#b", "it's", "ü", "a{", "a$b", 'a"b', "a\\b", "a`b"]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.site_rig import Clock, Site
 from tests.stores.dynamodb_server import DynamoDBServer
@@ -23,10 +24,18 @@ def redis_binary() -> str:
 
 
 @pytest.fixture(scope="session")
-def redis_server(redis_binary: str) -> Iterator[RedisServer]:
+def redis_of_all(redis_binary: str) -> Iterator[RedisServer]:
     """One for all tests, which nobody stops."""
     with RedisServer(redis_binary) as server:
         yield server
+
+
+@pytest.fixture
+def redis_server(redis_of_all: RedisServer) -> RedisServer:
+    """The same, empty: what other tests left there was sealed with keys that are gone."""
+    with redis.Redis.from_url(redis_of_all.url) as client:
+        client.flushall()
+    return redis_of_all
 
 
 @pytest.fixture

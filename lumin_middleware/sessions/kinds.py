@@ -105,6 +105,22 @@ class CookieSessions(Sessions):
         self.warn("too_large_for_cookies", f"{len(sealed)} bytes, of which {self._cookies.room} fit")
         return self._handle(session)
 
+    async def give_back(self, session: Session, jar: Jar[Opened], *, saved: bool = True) -> list[str]:
+        written = await super().give_back(session, jar, saved=saved)
+        if len(written) > 1 and jar.takes_one:
+            # Pieces that are left in the browser do no harm: what is whole is read before them.
+            return self._written(self._handle(session), session, jar) if saved and await self._put_away(session) else []
+        return written
+
+    async def _put_away(self, session: Session) -> bool:
+        """Whether the store has a session now, and as one that was just used, so that a handle leads to it."""
+        try:
+            record = await self.newest(session)
+            await self.replace(record, record.session)  # who else writes meanwhile writes no less
+        except (SessionEnded, StoreUnavailable):
+            return False
+        return True
+
     def _fits(self, sealed: str) -> bool:
         return len(sealed) <= self._cookies.room
 

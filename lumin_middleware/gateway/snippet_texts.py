@@ -27,6 +27,7 @@ auth_request_set $lumin_alone $upstream_http_cdn_cache_control;
 auth_request_set $lumin_vary $upstream_http_vary; auth_request_set $lumin_expires $upstream_http_expires;
 add_header Cache-Control $lumin_alone always; add_header Vary $lumin_vary always;
 add_header CDN-Cache-Control $lumin_alone always; add_header Surrogate-Control $lumin_alone always;
+add_header Cloudflare-CDN-Cache-Control $lumin_alone always; add_header Edge-Control $lumin_alone always;
 
 # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
 set $lumin_upgrade ""; set $lumin_connection "";

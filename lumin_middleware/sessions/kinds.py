@@ -117,7 +117,10 @@ class CookieSessions(Sessions):
         try:
             record = await self.newest(session)
             await self.replace(record, record.session)  # who else writes meanwhile writes no less
-        except (SessionEnded, StoreUnavailable):
+        except SessionEnded:
+            return False
+        except StoreUnavailable as error:
+            self.warn("use_not_written", error)
             return False
         return True
 

@@ -130,7 +130,9 @@ def test_a_session_in_pieces_goes_on_with_a_handle(proxied, lifetime, pause):
 FOR_ANYBODY = {
     "cache-control": "public, max-age=31536000, immutable",
     "cdn-cache-control": "max-age=600",
+    "cloudflare-cdn-cache-control": "max-age=600",
     "surrogate-control": "max-age=600",
+    "edge-control": "max-age=600",
     "expires": "Thu, 31 Dec 2037 23:55:55 GMT",
     "vary": "accept-encoding",
 }
@@ -158,7 +160,7 @@ def test_a_page_beside_which_a_cookie_is_given_is_in_no_cache(proxied, status):
         assert (page.status_code, len(set_cookies(page))) == (status, 1)
         assert {"private", "no-store"} <= set(value(page, "cache-control").split(", "))
         assert value(page, "vary").split(", ") == ["accept-encoding", "cookie"]
-        for name in ("cdn-cache-control", "surrogate-control"):
+        for name in ("cdn-cache-control", "cloudflare-cdn-cache-control", "surrogate-control", "edge-control"):
             assert name not in page.headers or "no-store" in value(page, name)
         if status == 200:
             assert "public" not in value(page, "cache-control")

@@ -1,7 +1,7 @@
 """The two kinds of sessions: sealed in the cookie, or in the store with a handle in the cookie.
 
-`CookieSessions` have a record in the store only once they were renewed or ended; a cookie is then a copy, and an old
-copy finds the newest. `StoreSessions` have it from the start.
+`CookieSessions` have a record in the store only once they were renewed or ended, or where they were too large; a cookie
+is then a copy, and an old copy finds the newest. `StoreSessions` have it from the start.
 """
 
 from __future__ import annotations

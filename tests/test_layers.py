@@ -78,6 +78,7 @@ CORE = (
     "site.account",
     "site.holding",
     "site.people",
+    "site.proxies",
     "site.verify",
     "site.browser",
     "site.api_proxy",

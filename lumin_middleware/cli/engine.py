@@ -20,10 +20,12 @@ from typing import Any
 
 import typer
 
+from ..config import LuminConfig
 from ..emulator.server import listen as _bind
 from ..emulator.server import reached_at
 from ..errors import ConfigurationError
 from ..gateway.engines import LOGS, Plan, reload_command, without_queries, written
+from ..stores.local import is_shared
 from .lines import Stderr, log_to_stderr, tell, write
 from .terminal import LOOPBACK, fail, listen, until_stopped
 from .workers import TO_END, Worker, Workers
@@ -38,9 +40,8 @@ def run(engine: str, program: str, plan: Plan, changes: Mapping[str, Any]) -> No
     """Runs an engine until it is told to stop. Raises `ConfigurationError`, and `typer.Exit` when a part has failed."""
     _open_the_first_three()
     log_to_stderr(handler=Stderr())
-    store = plan.config.store
-    if plan.workers > 1 and isinstance(store, str) and store.startswith("memory:"):
-        raise ConfigurationError("workers", "more than one cannot share a store in memory")
+    if plan.workers > 1:
+        _require_shared(plan.config)
     where = IN_MEMORY if IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK) else None
     with (
         until_stopped(),
@@ -62,6 +63,16 @@ def run(engine: str, program: str, plan: Plan, changes: Mapping[str, Any]) -> No
             parts.watch()
         finally:
             parts.stop()
+
+
+def _require_shared(config: LuminConfig) -> None:
+    """Raises `ConfigurationError` where the store would be in memory, and so another one in each worker."""
+    cure = "set LUMIN_STORE to sqlite:///path or redis://…"
+    if config.store == "local" and not is_shared(config.fingerprint):
+        problem = f"more than one need a store that they share, and there is no private place for a file; {cure}"
+        raise ConfigurationError("workers", problem)
+    if isinstance(config.store, str) and config.store.startswith("memory:"):
+        raise ConfigurationError("workers", f"more than one cannot share a store in memory; {cure}")
 
 
 def _open_the_first_three() -> None:

@@ -220,7 +220,7 @@ def _gateway(plan: Plan) -> Any:
     from ..asgi import LuminMiddleware
     from ..gateway.access_log import AccessLog
     from ..gateway.gateway import Gateway
-    from ..site.verify import Proxies
+    from ..site.proxies import Proxies
 
     gateway = Gateway(
         plan.upstream,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from string import Template
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ _LOG = """	log {
 		}
 	}
 """
+
+_LOCATIONS = ("Location", "Content-Location")
 
 _SETTINGS = Template("""{
 	admin $admin
@@ -44,6 +47,8 @@ def written(program: str, plan: Plan) -> list[str]:
     text = text.replace(f"\n{plan.config.origin} {{\n", f"\n{head}{_LOG}", 1)
     place = plan.upstream.rstrip("/")
     inner = "".join(f"\t\t\t\t\t{option}\n" for option in _service(plan))
+    before, transport, after = text.rpartition("transport http {\n")  # the last is the service's
+    text = before + transport + "".join(f"\t\t\t\t\t\t{option}\n" for option in _transport(plan)) + after
     text = text.replace(f"reverse_proxy {place} {{\n", f"reverse_proxy {place} {{\n{inner}", 1)
     (plan.folder / "Caddyfile").write_text(
         _SETTINGS.substitute(admin=quoted("folder", _admin(plan)), https=https, balancers=_balancers(plan), log=_LOG)
@@ -89,9 +94,28 @@ def _service(plan: Plan) -> list[str]:
         options += ["header_up X-Forwarded-For {client_ip}"]
     if not plan.pass_user_headers:
         options += ["header_up -X-Auth-Request-*"]
-    tls = "\t\t\t\t\t\ttls\n" if behind.scheme == "https" else ""
-    timeout = f"\t\t\t\t\t\tresponse_header_timeout {plan.timeout:g}s\n"
-    return [*options, f"transport http {{\n{tls}{timeout}\t\t\t\t\t}}"]
+    return [*options, *_addresses(plan)]
+
+
+def _addresses(plan: Plan) -> list[str]:
+    """What the service calls itself becomes the site's address, and a cookie of its own host is the site's host's."""
+    behind, usual = urlsplit(plan.upstream), {"http": 80, "https": 443}
+    name = re.escape(behind.hostname or "")
+    host = rf"\[{name}\]" if ":" in name else name
+    if behind.port in (None, usual[behind.scheme]):
+        places = "|".join(f"(?:{scheme}:)?//{host}(?::{port})?" for scheme, port in usual.items())
+    else:
+        places = f"(?:https?:)?//{host}:{behind.port}"
+    return [
+        *(f'header_down {each} "(?i)^(?:{places})(?:/|$)" {plan.config.origin}/' for each in _LOCATIONS),
+        rf'header_down Set-Cookie "(?i);[ \t]*domain[ \t]*=[ \t]*\.?{name}[ \t]*(;|$)" "$1"',
+    ]
+
+
+def _transport(plan: Plan) -> list[str]:
+    """How the connections to the service are."""
+    tls = ["tls"] if urlsplit(plan.upstream).scheme == "https" else []
+    return [*tls, f"response_header_timeout {plan.timeout:g}s"]
 
 
 def reload_command(program: str, plan: Plan) -> list[str]:

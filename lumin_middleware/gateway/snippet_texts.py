@@ -6,8 +6,7 @@ NGINX = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by auth_reques
 #
 # Include this in the server block of %{host}. There are no rules here: nginx asks verify about every request, so that
 # nothing here changes when they do. At %{auth} answers LuminMiddleware, with LUMIN_TRUSTED_PROXIES naming the
-# address that nginx connects from, and --no-proxy-headers under uvicorn. With LUMIN_SESSIONS=store the cookie is one
-# short header; nginx hands on no second one.%{needs}
+# address that nginx connects from, and --no-proxy-headers under uvicorn.%{needs}
 
 absolute_redirect off;  # nothing is made from what a request says that this host is called
 # Or X_Auth_Request_User would be taken for X-Auth-Request-User. Of the servers at one address the first counts here.
@@ -23,6 +22,12 @@ auth_request_set $lumin_access_token $upstream_http_x_auth_request_access_token;
 auth_request_set $lumin_cookies $upstream_http_cookie;  # without ours
 auth_request_set $lumin_set_cookie $upstream_http_set_cookie;
 add_header Set-Cookie $lumin_set_cookie always;
+# A page with a cookie of ours is one person's, whatever the service says of caches. These words come with the cookie.
+auth_request_set $lumin_alone $upstream_http_cdn_cache_control;
+auth_request_set $lumin_vary $upstream_http_vary; auth_request_set $lumin_expires $upstream_http_expires;
+add_header Cache-Control $lumin_alone always; add_header Vary $lumin_vary always;
+add_header CDN-Cache-Control $lumin_alone always; add_header Surrogate-Control $lumin_alone always;
+add_header Cloudflare-CDN-Cache-Control $lumin_alone always; add_header Edge-Control $lumin_alone always;
 
 # A WebSocket is what was asked about. Another protocol (h2c) would be a tunnel, in which nothing is asked any more.
 set $lumin_upgrade ""; set $lumin_connection "";
@@ -39,6 +44,7 @@ proxy_set_header X-Auth-Request-Access-Token $lumin_access_token;
 
 location / {
     set $lumin_answers yes; proxy_intercept_errors off; error_page 401 403 500 = @lumin;  # 500: verify is in trouble
+    expires $lumin_expires;  # takes the place of the service's own Cache-Control and Expires, where it says anything
     proxy_pass %{upstream};%{upstream_tls}
 }
 
@@ -133,8 +139,7 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 #
 # There are no rules here: Caddy asks verify about every request, so that nothing here changes when they do. At
 # %{auth} answers LuminMiddleware, with LUMIN_TRUSTED_PROXIES naming the address that Caddy connects from,
-# and --no-proxy-headers under uvicorn. With LUMIN_SESSIONS=store the cookie is one short header; Caddy hands on no
-# second one.
+# and --no-proxy-headers under uvicorn.
 
 %{origin} {
 	route {
@@ -164,7 +169,11 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 		respond @asks 404
 
 		handle %{prefix}/* {
-			reverse_proxy %{auth}
+			reverse_proxy %{auth} {
+				transport http {
+					keepalive 2s  # uvicorn closes its own after 5 s, and what is sent just then is lost
+				}
+			}
 		}
 
 		# A folder that is handled above this one is not asked about, and open to everybody, whatever the rules say.
@@ -186,8 +195,21 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 				request_header -X-Lumin-Cookie
 				@renewed header X-Lumin-Set-Cookie *
 				header @renewed +Set-Cookie {header.X-Lumin-Set-Cookie}
+				# A page to which a cookie is added is one person's, whatever the service says of caches.
+				header @renewed {
+					Cache-Control "private, no-store"
+					-*-Cache-Control
+					-Surrogate-Control
+					-Edge-Control
+					-Expires
+					+Vary Cookie
+					defer
+				}
 				request_header -X-Lumin-Set-Cookie
 				reverse_proxy %{upstream} {
+					transport http {
+						keepalive 2s  # before the service closes its own: what is sent just then is lost
+					}
 					# A cookie of our name would take a session's place; one without a name comes back as its value.
 					header_down Set-Cookie "^[ \t=]*(?:%{ours})[ \t]*=.*$" ""
 				}
@@ -220,6 +242,8 @@ http:
         customRequestHeaders: {%{unnamed}}
     lumin-nobody:
       ipAllowList: {sourceRange: ["255.255.255.255"]}
+    lumin-nowhere:
+      ipAllowList: {sourceRange: ["255.255.255.255"], rejectStatusCode: 404}
     lumin-verify:
       forwardAuth:
         address: "%{auth}%{prefix}/verify?redirect"
@@ -239,8 +263,13 @@ http:
       priority: 2000000
       middlewares: [lumin-nobody]
       service: lumin-upstream
+%{tls}    lumin-asks:  # only Traefik itself asks: a page that could would be told what is meant for the service
+      rule: "Host(`%{host}`) && PathRegexp(`^%{prefix}/verify(/|$)`)"
+      priority: 1500000
+      middlewares: [lumin-nowhere]
+      service: lumin-auth
 %{tls}    lumin-routes:
-      rule: "Host(`%{host}`) && PathPrefix(`%{prefix}/`) && !PathRegexp(`^%{prefix}/verify(/|$)`)"
+      rule: "Host(`%{host}`) && PathPrefix(`%{prefix}/`)"
       priority: 1000000
       middlewares: [lumin-unnamed]
       service: lumin-auth

@@ -129,11 +129,13 @@ class Cookies:
 class Jar(Generic[T]):
     """The cookies of one request: `ours` by name, and `rest`, the header as the application may see it."""
 
-    __slots__ = ("_cookies", "_found", "header", "opened")
+    __slots__ = ("_cookies", "_found", "header", "opened", "takes_one")
 
     def __init__(self, header: bytes, cookies: Cookies) -> None:
         self.header = header
         self.opened: T | None = None
+        self.takes_one = False
+        """Whether the answer goes by a proxy that asks, of which some hand on one `Set-Cookie` and no other."""
         self._cookies = cookies
         self._found: tuple[dict[str, bytes | None], bytes] | None = None
 

@@ -1,7 +1,7 @@
 """The two kinds of sessions: sealed in the cookie, or in the store with a handle in the cookie.
 
-`CookieSessions` have a record in the store only once they were renewed or ended; a cookie is then a copy, and an old
-copy finds the newest. `StoreSessions` have it from the start.
+`CookieSessions` have a record in the store only once they were renewed or ended, or where they were too large; a cookie
+is then a copy, and an old copy finds the newest. `StoreSessions` have it from the start.
 """
 
 from __future__ import annotations
@@ -104,6 +104,25 @@ class CookieSessions(Sessions):
         # It has a record: from its beginning, or since the renewal that made it grow.
         self.warn("too_large_for_cookies", f"{len(sealed)} bytes, of which {self._cookies.room} fit")
         return self._handle(session)
+
+    async def give_back(self, session: Session, jar: Jar[Opened], *, saved: bool = True) -> list[str]:
+        written = await super().give_back(session, jar, saved=saved)
+        if len(written) > 1 and jar.takes_one:
+            # Pieces that are left in the browser do no harm: what is whole is read before them.
+            return self._written(self._handle(session), session, jar) if saved and await self._put_away(session) else []
+        return written
+
+    async def _put_away(self, session: Session) -> bool:
+        """Whether the store has a session now, and as one that was just used, so that a handle leads to it."""
+        try:
+            record = await self.newest(session)
+            await self.replace(record, record.session)  # who else writes meanwhile writes no less
+        except SessionEnded:
+            return False
+        except StoreUnavailable as error:
+            self.warn("use_not_written", error)
+            return False
+        return True
 
     def _fits(self, sealed: str) -> bool:
         return len(sealed) <= self._cookies.room

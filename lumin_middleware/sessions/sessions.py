@@ -135,8 +135,11 @@ class Sessions(ABC):
         it must, is not `saved`: the cookie that the browser has then finds it later.
         """
         value = self._value(session, saved=saved)
+        return [] if value is None else self._written(value, session, jar)
+
+    def _written(self, value: str, session: Session, jar: Jar[Opened]) -> list[str]:
         max_age = min(self._config.idle_timeout, self._remaining(session.began))
-        return [] if value is None else self._cookies.write_session(value, max_age, jar.ours)
+        return self._cookies.write_session(value, max_age, {} if jar.takes_one else jar.ours)
 
     async def give_back(self, session: Session, jar: Jar[Opened], *, saved: bool = True) -> list[str]:
         """The same for a session that a request came with some time ago. None where it has ended since: by now the

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
@@ -27,6 +26,8 @@ from . import holding, pages
 from .access import Rule, own_path
 from .holding import Asked, Holding, Outcome
 from .parts import Parts
+from .proxies import Proxies as Proxies
+from .proxies import address
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"
@@ -35,6 +36,10 @@ ACCESS_TOKEN = "X-Auth-Request-Access-Token"
 
 HELD = "X-Accel-Expires"
 """For how many seconds nginx may hold the answer; it knows this header and passes it on to nobody."""
+
+ALONE = (("Vary", "Cookie"), ("Expires", "-1"), ("CDN-Cache-Control", "private, no-store"))
+"""What stands beside a cookie of ours, for the page that it goes out with: no cache may have it. nginx, whose settings
+know no conditions, takes these words over from here."""
 
 READ = (
     *("Accept", "Cookie", "HX-Current-URL", "HX-Request", "Host", "Origin", "Purpose", "Referer", "Sec-Fetch-Dest"),
@@ -45,52 +50,6 @@ READ = (
 
 _VISIBLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _AS_IT_IS = re.compile(r"[ -$&-~]*")
-
-KNOWN_LIMIT = 1000
-"""Proxies that are known again by how their address is written, which is sooner done than to read it each time."""
-
-
-# --- whose word is taken --------------------------------------------------------------------------------
-
-
-class Proxies:
-    """The proxies whose word is taken, by their addresses.
-
-    A peer at a Unix socket has no address, so that nothing it says is believed.
-    """
-
-    def __init__(self, networks: Iterable[str]) -> None:
-        self._networks = tuple(map(ip_network, networks))
-        self._known: set[str] = set()
-
-    def trusts(self, peer: str) -> bool:
-        """Whether an address is one of theirs."""
-        if peer in self._known:
-            return True
-        address = _address(peer)
-        trusted = address is not None and any(address in network for network in self._networks)
-        if trusted and len(self._known) < KNOWN_LIMIT:
-            self._known.add(peer)
-        return trusted
-
-    def client(self, peer: str, forwarded_for: str) -> str:
-        """The address that a request came from: the right-most one of `X-Forwarded-For` that no proxy of ours has.
-
-        What stands further left, whoever is there has made up. What is no address ends the search.
-        """
-        hops = [hop.strip() for hop in forwarded_for.split(",")] if forwarded_for else []
-        while hops and self.trusts(peer) and _address(hops[-1]) is not None:
-            peer = hops.pop()
-        return peer
-
-
-def _address(text: str) -> object:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    # A socket for both kinds shows an IPv4 peer as ::ffff:192.0.2.1 (RFC 4291, 2.5.5.2).
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 # --- what is asked --------------------------------------------------------------------------------------
@@ -265,6 +224,7 @@ class Verify:
     async def __call__(self, request: Request, jar: Jar[Opened]) -> Response:
         asked = question(request, self._config, self._proxies)
         rule = self._rule(asked)
+        jar.takes_one = not asked.answers
         if asked.known:
             outcome = await self._judge(asked.request, jar, rule, redirect=asked.redirects)
         else:
@@ -278,7 +238,9 @@ class Verify:
             headers.append(("Cookie", outcome.cookie.decode("latin-1")))
         if asked.hold.seconds and (seconds := self._held(asked, jar, rule, outcome, given=bool(cookies))):
             headers.append((HELD, str(seconds)))
-        return pages.empty(asked.yes, [*headers, *pages.set_cookies(cookies)])
+        if cookies:
+            headers += [*ALONE, *pages.set_cookies(cookies)]
+        return pages.empty(asked.yes, headers)
 
     def _held(self, asked: Question, jar: Jar[Opened], rule: Rule, outcome: Visited, *, given: bool) -> int:
         if not self._holding.knows(asked.hold):
@@ -299,7 +261,7 @@ class Verify:
     async def _about_unknown(self, request: Request, asked: Question, jar: Jar[Opened]) -> Visited | Response:
         """Somebody's own session only: with every scope that any path needs, for it may be a proxy that asks."""
         if any(name in NAMING for name, _ in request.headers):
-            self._once.say("proxy_not_trusted", peer=str(_address(request.peer) or request.peer))
+            self._once.say("proxy_not_trusted", peer=str(address(request.peer) or request.peer))
         outcome = await self._judge(asked.request, jar, self._strictest, redirect=False)
         if isinstance(outcome, Response) or outcome.session is None:
             return outcome

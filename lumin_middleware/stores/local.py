@@ -45,6 +45,15 @@ def local_store(fingerprint: str, *, clock: Callable[[], float] = time.time) -> 
     return MemoryStore(clock=clock)
 
 
+def is_shared(fingerprint: str) -> bool:
+    """Whether workers that are started alike, as this process was, share the store. Raises `StoreUnavailable`."""
+    store = local_store(fingerprint)
+    if isinstance(store, MemoryStore):
+        return False
+    store.close()
+    return True
+
+
 def paths(fingerprint: str) -> Iterator[str]:
     """Where the store of a configuration may be, in order."""
     machine = re.sub(r"[^\w.-]", "_", platform.node(), flags=re.ASCII)

@@ -277,3 +277,36 @@ def test_a_worker_that_could_not_begin_is_told_and_nothing_is_left(tmp_path):
         done = run("proxy", *options, **site.variables)
     assert done.returncode == 1
     assert "A worker could not begin; its words stand above." in done.stderr
+
+
+# --- the store that they share ---
+
+
+@pytest.mark.parametrize("store", ["local", "memory://"])
+def test_workers_that_would_have_a_store_each_are_not_begun(tmp_path, store):
+    """Of one session each of them would spend the refresh token."""
+    programs.find("nginx")
+    (open_to_all := tmp_path / f"lumin-middleware-{os.geteuid()}").mkdir()
+    open_to_all.chmod(0o777)
+    nowhere = {"HOME": "/proc/none", "XDG_STATE_HOME": "", "XDG_RUNTIME_DIR": "", "TMPDIR": str(tmp_path)}
+    with front() as site:
+        site.variables["LUMIN_STORE"] = store
+        options = ["--engine", "nginx", "--workers", "2"]
+        with (
+            pytest.raises(AssertionError, match=r"--workers: more than one .*; set LUMIN_STORE to sqlite:///path"),
+            gateway(site, "http://127.0.0.1:9", tmp_path / "log", *options, **nowhere),
+        ):
+            pass
+
+
+def test_workers_share_a_file_of_this_users_own(tmp_path):
+    programs.find("nginx")
+    with front() as site, serve(Echo()) as upstream:
+        site.variables["LUMIN_STORE"] = "local"
+        options = ["--engine", "nginx", "--workers", "2"]
+        with (
+            gateway(site, upstream, tmp_path / "log", *options, XDG_STATE_HOME=str(tmp_path / "state")),
+            site.browser() as browser,
+        ):
+            assert browser.sign_in().status_code == 200
+    assert len(list((tmp_path / "state" / "lumin-middleware").glob("*.sqlite3"))) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -336,6 +337,88 @@ def test_a_service_that_answers_too_late_is_not_waited_for(tmp_path, engine):
         app = LuminMiddleware(Echo(), site.config(trusted_proxies=(LOOPBACK,), public=("/public/*",)))
         with engine_before(engine, site, app, upstream, tmp_path, timeout=0.5), site.browser() as browser:
             assert browser.fetch("GET", "/public/x").status_code == 504
+
+
+def test_a_service_that_names_itself_sends_nobody_to_it_under_caddy(tmp_path):
+    """nginx knows Location alone, and the gateway's table has the rest."""
+    echo, said = Echo(), []
+
+    async def answer(scope, receive, send):
+        headers = [(name, value.encode()) for name, value in said]
+        await send({"type": "http.response.start", "status": 302, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    echo.handlers["/public/x"] = answer
+    with front() as site, serve(echo) as upstream:
+        upstream = upstream.replace(LOOPBACK, "localhost")
+        origin = site.origin
+        elsewhere = [
+            "http://elsewhere.example/",
+            "http://localhost.example/",
+            f"{upstream}0/x",
+            "/x",
+            "http://localhost/",
+        ]
+        cookies = ["a=localhost; Path=/", "b=1; Domain=elsewhere.example; Path=/", "c=1; Domain=localhost.example"]
+        app = LuminMiddleware(Echo(), site.config(trusted_proxies=(LOOPBACK,), public=("/public/*",)))
+        with engine_before("caddy", site, app, upstream, tmp_path), site.browser() as browser:
+            for named, public in [
+                (f"{upstream}/login?x", f"{origin}/login?x"),
+                (upstream.upper(), f"{origin}/"),
+                (f"{upstream.removeprefix('http:')}/x", f"{origin}/x"),
+                *((each, each) for each in elsewhere),
+            ]:
+                said[:] = [(b"location", named), (b"content-location", named)]
+                answered = browser.fetch("GET", "/public/x").headers
+                assert (answered["location"], answered["content-location"]) == (public, public)
+            said[:] = [
+                (b"set-cookie", each) for each in ("theirs=1; domain=.LocalHost; Path=/", "d=1; Domain=localhost")
+            ]
+            said += [(b"set-cookie", each) for each in cookies]
+            answered = browser.fetch("GET", "/public/x").headers
+            assert answered.get_list("set-cookie") == ["theirs=1; Path=/", "d=1", *cookies]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "named", "public"),
+    [
+        ("http://service", "http://service:80/x", True),
+        ("http://service", "http://service/x", True),
+        ("http://service", "https://service/x", True),
+        ("https://service:443", "https://service/x", True),
+        ("http://service:3000", "http://service/x", False),
+        ("http://[::1]:3000", "http://[::1]:3000/x", True),
+        ("http://a.b:3000", "http://aXb:3000/x", False),
+    ],
+)
+def test_caddy_knows_a_service_s_own_address_however_it_is_written(tmp_path, upstream, named, public):
+    plan = engines.Plan(config(), upstream, LOOPBACK, 9, auth="http://127.0.0.1:9", folder=tmp_path)
+    engines.written("caddy", "caddy", plan)
+    text = (tmp_path / "Caddyfile").read_text()
+    [pattern] = re.findall(r'header_down Location "(.*)" \S+\n', text)
+    assert (re.match(pattern, named) is not None) == public
+
+
+@pytest.mark.parametrize("form", ["engine", "settings"])
+def test_caddy_closes_a_kept_connection_before_a_service_does(tmp_path, form):
+    """Node and uvicorn close theirs after five seconds, and a POST that is sent just then is lost."""
+    echo = Echo()
+    with front() as site, serve(echo) as upstream, site.browser() as browser:
+        settings = site.config(trusted_proxies=(LOOPBACK,), public=("/public/*",))
+        app = LuminMiddleware(Echo(), settings)
+        with contextlib.ExitStack() as stack:
+            if form == "engine":
+                stack.enter_context(engine_before("caddy", site, app, upstream, tmp_path, config=settings))
+            else:
+                auth = stack.enter_context(serve(app, lifespan="on"))
+                stack.enter_context(
+                    programs.proxy("caddy", settings, site.port, tmp_path, auth=auth, upstream=upstream)
+                )
+            for pause in (0, 0, 2.1):
+                threading.Event().wait(pause)
+                assert browser.fetch("POST", "/public/x").status_code == 200
+    first, second, third = (scope["client"] for scope in echo.seen)
+    assert (first == second, second == third) == (True, False)
 
 
 BEHIND = {

@@ -13,7 +13,7 @@ import pytest
 
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.stores import MemoryStore, SQLiteStore, local_store
-from lumin_middleware.stores.local import directories
+from lumin_middleware.stores.local import directories, is_shared
 
 LONG = 3600.0
 
@@ -90,6 +90,8 @@ def test_workers_of_one_configuration_share_a_store_and_others_do_not(places: Pl
     ours, too, theirs = local_store("ours"), local_store("ours"), local_store("theirs")
     ours.swap("key", None, b"value", LONG)
     assert (too.get("key"), theirs.get("key")) == (b"value", None)
+    assert is_shared("ours")
+    assert ours.get("key") == b"value"
 
 
 def test_machines_that_share_a_home_do_not_share_a_store(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,15 +102,14 @@ def test_machines_that_share_a_home_do_not_share_a_store(places: Places, monkeyp
     assert there.get("key") is None
 
 
-def test_without_a_private_place_it_is_memory_with_one_warning(
-    places: Places, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_private_place_it_is_memory_with_a_warning(places: Places, caplog: pytest.LogCaptureFixture) -> None:
     for directory in places.found:
         spoil(directory)
     with caplog.at_level(logging.WARNING):
         store = local_store("fingerprint")
     assert isinstance(store, MemoryStore)
-    (record,) = caplog.records
+    assert not is_shared("fingerprint")
+    record, _ = caplog.records
     assert "Set `store` to sqlite:///path or redis://" in record.getMessage()
     assert str(places.found[0]) in record.getMessage()
 

@@ -8,7 +8,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..site.access import percent_encoded
-from ..site.verify import Proxies
+from ..site.proxies import Proxies
 
 logger = logging.getLogger("lumin_middleware.site.access")
 

@@ -26,7 +26,8 @@ from ..model import Response
 from ..runtime.answering import deny, respond
 from ..runtime.startup import require_way_out
 from ..runtime.watch import Ending
-from ..site.verify import Proxies, identity_headers, require_subject
+from ..site.proxies import Proxies
+from ..site.verify import identity_headers, require_subject
 from . import incoming
 from .access_log import client_address, shown
 from .answers import Answers

@@ -26,8 +26,7 @@ from . import holding, pages
 from .access import Rule, own_path
 from .holding import Asked, Holding, Outcome
 from .parts import Parts
-from .proxies import Proxies as Proxies
-from .proxies import address
+from .proxies import Proxies, address
 
 USER = "X-Auth-Request-User"
 EMAIL = "X-Auth-Request-Email"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lumin_middleware.gateway.access_log import AccessLog, client_address, shown
-from lumin_middleware.site.verify import Proxies
+from lumin_middleware.site.proxies import Proxies
 from tests.acceptance.harness import http_scope
 from tests.fakes import any_text, hostile
 

@@ -14,7 +14,8 @@ from lumin_middleware import ConfigurationError
 from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.model import Request
 from lumin_middleware.site import verify
-from lumin_middleware.site.verify import NAMING, READ, Proxies, header_text, identity_headers, question
+from lumin_middleware.site.proxies import Proxies
+from lumin_middleware.site.verify import NAMING, READ, header_text, identity_headers, question
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.acceptance.harness import call, cookie_header, with_cookies
 from tests.edges.gateway import environ, serve_validated

@@ -146,6 +146,7 @@ class Grants(_Grants):
             yield client
         finally:
             client.close()
+            world.settle()  # a worker may end the process without a word, as RQ's do after each job
             run(parts.grants.finish())
 
     def subjects(self) -> list[str]:
@@ -195,6 +196,7 @@ class Grants(_Grants):
         found = self._processes.pop(os.getpid(), None)
         if found is not None:
             parts, world = found
+            world.settle()
             run(parts.finish())
             world.close()
         self._store.close()

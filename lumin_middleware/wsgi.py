@@ -11,6 +11,7 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 from urllib.parse import quote, unquote_to_bytes
@@ -115,6 +116,7 @@ class LuminMiddleware:
         """Saves what could not be saved yet. The end of the process does this by itself."""
         process = self._process
         if process is not None and process[0] == os.getpid():
+            process[2].settle()
             run(process[1].parts.finish())
 
 
@@ -123,8 +125,9 @@ _ALL: WeakSet[LuminMiddleware] = WeakSet()
 
 @atexit.register  # WSGI has no word for the end of a process
 def _finish_all() -> None:
-    for each in list(_ALL):
-        each.finish()
+    with ExitStack() as sites:  # each, whatever becomes of the others
+        for each in list(_ALL):
+            sites.callback(each.finish)
 
 
 # --- translating ----------------------------------------------------------------------------------------

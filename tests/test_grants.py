@@ -142,3 +142,23 @@ async def test_an_event_loop_s_grants_give_up_a_lost_key_as_well():
     async with AsyncGrants(config(store="memory://")) as grants:
         await grants.abandon_unreadable()
         assert await grants.subjects() == []
+
+
+def test_a_job_that_is_cut_short_knows_what_came_of_its_renewal_before_it_ends(monkeypatch):
+    """RQ's ends its process by `os._exit`, which waits for no thread."""
+    grants, order = Grants(config(store="memory://")), []
+    parts, world = grants._site()
+
+    async def finish():
+        order.append("finish")
+
+    async def holder(*_):
+        return None
+
+    monkeypatch.setattr(grants, "_holder", holder)
+    monkeypatch.setattr(world, "settle", lambda: order.append("settle"))
+    monkeypatch.setattr(parts.grants, "finish", finish)
+    with pytest.raises(TimeoutError), grants.client("mira"):
+        raise TimeoutError
+    assert order == ["settle", "finish"]
+    grants.close()

@@ -102,6 +102,7 @@ EDGE = (
     "stores.django.management.commands.lumin_clean_up",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.dynamodb"),
     *(
+        "stores.pulse",
         "stores.turns",
         "stores.postgres_connections",
         "stores.postgres_statements",

@@ -20,7 +20,7 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from lumin_middleware import ClientMisused, ConfigurationError, LoginRequired, lumin
+from lumin_middleware import ClientMisused, ConfigurationError, LoginRequired, lumin, wsgi
 from lumin_middleware.runtime.bodies import BODY_LIMIT
 from lumin_middleware.stores import AsyncRedisStore, SQLiteStore
 from lumin_middleware.wsgi import LuminMiddleware
@@ -754,6 +754,21 @@ async def test_many_threads_whose_token_the_api_refuses_renew_once(site, browser
         assert set(pool.map(ask, range(threads))) == {200}
     assert site.refreshes() == before + 1
     assert site.reuse_events() == 0
+
+
+def test_at_the_end_of_a_process_each_site_saves_whatever_becomes_of_the_others(monkeypatch):
+    finished = []
+
+    class Site:
+        def finish(self) -> None:
+            finished.append(self)
+            raise RuntimeError("no thread can start")
+
+    sites = [Site(), Site(), Site()]
+    monkeypatch.setattr(wsgi, "_ALL", sites)
+    with pytest.raises(RuntimeError):
+        wsgi._finish_all()
+    assert sorted(map(id, finished)) == sorted(map(id, sites))
 
 
 def _forked(action: Callable[[], bytes]) -> tuple[int, int]:

@@ -154,7 +154,8 @@ class AsyncWorld:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._shielded: set[asyncio.Future[Any]] = set()
-        self._patience = config.timeout
+        self.patience = config.timeout
+        """Seconds that the end of all this may take."""
 
     @cached_property
     def _blocking_http(self) -> httpx2.Client:
@@ -226,15 +227,14 @@ class AsyncWorld:
         if not task.cancelled():
             task.exception()  # nobody may be left to hear of it
 
-    async def settle(self) -> None:
-        """Waits for what must not be cut short."""
+    async def settle(self, until: float) -> None:
+        """Waits for what must not be cut short, until then by the loop's time."""
         if self._shielded:
-            await asyncio.wait(set(self._shielded), timeout=self._patience)
+            await asyncio.wait(set(self._shielded), timeout=max(until - self.loop.time(), 0.0))
 
-    async def aclose(self) -> None:
-        """Closes the connections, after `settle`."""
-        await self.settle()
-        await self._listeners.aclose(self._patience)
+    async def aclose(self, until: float) -> None:
+        """Closes the connections, after `settle`; listeners may take until then."""
+        await self._listeners.aclose(max(until - self.loop.time(), 0.0))
         await self.exchange.aclose()
         await self.api.http.aclose()
         if "_blocking_http" in vars(self):

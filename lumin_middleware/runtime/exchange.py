@@ -260,7 +260,8 @@ class _Limit:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        with suppress(RuntimeError):  # no thread can start when the interpreter ends: each wait is limited all the same
+            self._timer.start()
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -9,6 +9,10 @@ from typing import Generic, Protocol, TypeVar
 from ..site.parts import Parts
 from .event_loop import AsyncWorld
 
+FOR_SAVING = 2.5
+"""Seconds that are left of the patience at the end for what could not be saved: a store that hangs says so after two.
+All of it takes `timeout` then, 10 seconds unless that is set, and so long Docker waits before it kills."""
+
 
 class Site(Protocol):
     """What serves on a loop."""
@@ -44,10 +48,12 @@ class Loops(Generic[S]):
         return not all(each.is_closed() for each in list(self._found))
 
     async def aclose(self) -> None:
-        """Finishes what must not be cut short, and closes the connections of the loop that runs."""
+        """Finishes what must not be cut short, and closes the connections of the loop that runs. One time limit is for
+        all of that."""
         found = self._found.pop(asyncio.get_running_loop(), None)
         if found is not None:
             site, world = found
-            await world.settle()
+            until = world.loop.time() + world.patience
+            await world.settle(until - min(FOR_SAVING, world.patience / 2))
             await site.parts.finish()
-            await world.aclose()
+            await world.aclose(until)

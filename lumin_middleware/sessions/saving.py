@@ -1,8 +1,8 @@
 """Saving: a renewed session is in the store before anything else sees its tokens.
 
 The old refresh token is spent by then, so what cannot be saved is kept by this process, and saved with the session's
-next request, with another's that could be saved, or when the process ends. That is bounded: a store that is gone for
-good costs a process little.
+next request, with another's that could be saved, or when the process ends, even if it is still being tried then. That
+is bounded: a store that is gone for good costs a process little.
 """
 
 from __future__ import annotations
@@ -39,12 +39,21 @@ class Saving:
         self._unsaved: Latest[Session] = Latest(UNSAVED_LIMIT)
         self.unsaved: Collection[str] = self._unsaved
         """The ids of sessions that this process remembers."""
+        self._under_way: Latest[Session] = Latest(UNSAVED_LIMIT)
+        """Those that `save` tries to save now: for `finish` alone, since all others wait for it."""
 
     async def save(self, record: Record, renewed: Session) -> Session:
         """Puts it where the record is, and returns it or a newer one. Raises `SessionEnded`: the end wins.
 
         Whoever gets it gets it saved, or remembered by this process.
         """
+        self._under_way.put(renewed.id, renewed)
+        saved = await self._tried(record, renewed)
+        self._under_way.drop(renewed.id, renewed)
+        return saved
+
+    async def _tried(self, record: Record, renewed: Session) -> Session:
+        """See `save`."""
         for pause in SAVING:
             await self._world.sleep(pause)
             try:
@@ -60,6 +69,7 @@ class Saving:
                 say("not_saved", error=error)
                 continue
             if record.session is not renewed:
+                self._unsaved.drop(renewed.id, renewed)
                 return record.session
         # This process remembers it, and so does the browser with the next answer; others see the old one until then.
         self._remember(renewed)
@@ -71,16 +81,21 @@ class Saving:
         if unsaved is None:
             return session
         try:
-            record = await self._sessions.newest(dataclasses.replace(unsaved, generation=-1))
-            if record.session.generation >= unsaved.generation or await self._sessions.replace(record, unsaved):
-                self._unsaved.drop(session.id, unsaved)
+            return newest(session, unsaved, await self._put(unsaved))
         except StoreUnavailable as error:
             self._sessions.warn("still_not_saved", error)
             return newest(session, unsaved)
+
+    async def _put(self, unsaved: Session) -> Session:
+        """Saves it, unless another writes meanwhile; what its record had. Raises `SessionEnded`, `StoreUnavailable`."""
+        try:
+            record = await self._sessions.newest(dataclasses.replace(unsaved, generation=-1))
+            if record.session.generation >= unsaved.generation or await self._sessions.replace(record, unsaved):
+                self._unsaved.drop(unsaved.id, unsaved)
         except SessionEnded:
             await self._discard(unsaved)
             raise
-        return newest(session, unsaved, record.session)
+        return record.session
 
     def give_up(self, session_id: str) -> Session | None:
         """What could not be saved of a session, for whoever ends it."""
@@ -88,17 +103,21 @@ class Saving:
 
     def inherit(self, other: Saving) -> None:
         """Remembers what `other`, which is over, could not save."""
-        for session in other._unsaved.all():
+        for session in [*other._unsaved.all(), *other._under_way.all()]:
             self._remember(newest(session, self._unsaved.get(session.id, session)))
 
     async def finish(self) -> None:
         """Saves what can be saved now, since this process ends; what cannot, is said."""
-        for session in self._unsaved.all():
-            with suppress(SessionEnded):
-                await self.catch_up(session)
-            if session.id in self._unsaved:  # the others would wait in vain, too
-                say("sessions_not_saved", sessions=len(self._unsaved))
-                return
+        for session in self._under_way.all():  # whoever tries to save it is cut short now
+            self._remember(newest(session, self._unsaved.get(session.id, session)))
+        try:
+            for session in self._unsaved.all():
+                with suppress(SessionEnded):
+                    await self._put(session)
+        except StoreUnavailable as error:  # the others would wait in vain, too
+            self._sessions.warn("still_not_saved", error)
+        if self._unsaved:
+            say("sessions_not_saved", sessions=len(self._unsaved))
 
     async def _save_others(self) -> None:
         """The store is well: saves some that could not be saved before, whose people may not come to this process."""
@@ -109,6 +128,7 @@ class Saving:
     async def _discard(self, session: Session) -> None:
         """It was ended meanwhile: nobody gets the new tokens."""
         self._unsaved.pop(session.id, None)
+        self._under_way.pop(session.id, None)
         await self._token_endpoint.revoke(session.tokens)
 
     def _remember(self, session: Session) -> None:

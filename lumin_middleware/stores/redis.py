@@ -3,8 +3,9 @@
 A swap is one Lua script, which the server runs as one step. It is sent once: where its answer is lost,
 nobody knows whether it was done, and `StoreUnavailable` says so. A client that sends again by itself
 would be told "no" because of its own first try, and is refused. Reading may be repeated, and is, once,
-because servers and firewalls cut idle connections. So a swap reads first: where that finds something
-else than `old`, it is answered; where it does not, there is a connection now that lives.
+because servers and firewalls cut idle connections, and because an event loop that stood still has not seen what was
+answered. So a swap reads first: where that finds something else than `old`, it is answered; where it does not, there
+is a connection now that lives.
 
 A server that says it is no primary has done nothing, so either verb is sent to another once, on a new connection.
 
@@ -28,6 +29,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ConfigurationError, StoreUnavailable
+from .pulse import Pulse
 from .redis_clients import Term, client_maker, import_redis, trouble, turns_of
 from .turns import AsyncTurns, Turns
 
@@ -202,13 +204,14 @@ class AsyncRedisStore:
         try:
             async with turn():
                 try:
-                    return await ask(client, term)
+                    with Pulse() as pulse:
+                        return await ask(client, term)
                 except self._trouble as error:
                     if is_no_primary(error, self._redis):
                         term.is_over()
                         if not self._is_url and hasattr(client, "connection_pool"):
                             await _idle(client.connection_pool.disconnect)
-                    elif not isinstance(error, again):
+                    elif not isinstance(error, again) and not (again and _is_late(error, pulse, self._redis)):
                         raise
                 return await ask(client, term)
         except self._trouble as error:
@@ -261,6 +264,11 @@ def is_no_primary(error: BaseException, redis: Any) -> bool:
 def is_lost(error: BaseException, redis: Any) -> bool:
     """Whether a cluster's client knows no node that answers: it forgets the places that it was given."""
     return isinstance(error, redis.exceptions.RedisClusterException)
+
+
+def _is_late(error: BaseException, pulse: Pulse, redis: Any) -> bool:
+    """Whether it is the loop that came too late, and not the answer."""
+    return isinstance(error, redis.TimeoutError) and pulse.was_missing()
 
 
 def _idle(disconnect: Callable[..., Any]) -> Any:

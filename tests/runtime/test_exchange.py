@@ -489,6 +489,17 @@ def test_a_server_that_says_nothing_is_not_waited_for(make, peer, name):
     assert requests_of(peer) == 1
 
 
+def test_without_a_thread_for_the_time_limit_the_server_is_asked_all_the_same(make, peer, monkeypatch):
+    """At the end of an interpreter none can start, as of Python 3.12; a token may have to be revoked."""
+
+    def refuse(timer):
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Timer, "start", refuse)
+    peer.say_json(TOKENS)
+    assert perform(make(), "refresh", f"{peer.url}/token", "old")["access_token"] == "new-access"
+
+
 SLOW = response(json.dumps(TOKENS).encode(), 200, "Content-Type: application/json")
 HEAD, BODY = SLOW[: SLOW.index(b"\r\n\r\n") + 4], SLOW[SLOW.index(b"\r\n\r\n") + 4 :]
 

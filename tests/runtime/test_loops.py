@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from lumin_middleware import AsyncGrants, LuminMiddleware
+from lumin_middleware.events import SignedOut
 from lumin_middleware.runtime.loops import Loops
 from tests.fakes import config
 
@@ -54,3 +55,42 @@ def test_what_served_on_a_loop_goes_with_it(kind):
             served._last = None
     gc.collect()
     assert [ref() is None for ref in seen] == [True, True, False]
+
+
+async def test_one_time_limit_is_for_all_that_the_end_waits_for(monkeypatch):
+    """A renewal and a listener that never end: together they get what one of them would."""
+    never = asyncio.Event()
+    waits = []
+
+    async def listener(event):
+        await never.wait()
+
+    async def app(scope, receive, send): ...
+
+    async def wait(tasks, *, timeout):
+        waits.append(timeout)
+        loop.passed += timeout
+        return set(), set(tasks)
+
+    class Later:
+        """The loop, as long as that has waited."""
+
+        passed = 0.0
+
+        def time(self):
+            return asyncio.get_running_loop().time() + self.passed
+
+    loop = Later()
+    middleware = LuminMiddleware(app, config(store="memory://", on_event=listener, timeout=10))
+    _, world = middleware._party()
+    world.tell(SignedOut(subject="mira", session="0123", at=0.0))
+    waiting = asyncio.ensure_future(world.shield(never.wait))
+    await asyncio.sleep(0)
+    world.loop = loop
+    monkeypatch.setattr(asyncio, "wait", wait)
+    await middleware.aclose()
+    assert len(waits) == 2
+    assert sum(waits) <= 10
+    assert waits[0] > 5
+    never.set()
+    await waiting

@@ -289,3 +289,73 @@ async def test_what_one_could_not_save_another_inherits_and_saves(workers, proce
     assert await workers.recorded(session) == renewed
     assert len(workers.server.sent) == 1
     assert len(heir.renewal.unsaved) == 0
+
+
+async def test_what_is_still_being_saved_when_a_process_ends_is_saved_then(workers, process):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    ended = []
+
+    async def the_process_ends() -> None:
+        if len(process.world.slept) == 3:
+            workers.store.fails = set()
+            await process.parts.finish()
+            ended.append(await workers.recorded(session))
+
+    process.world.during_sleep = the_process_ends
+    renewed = await process.renewal.fresh(session)
+    assert ended == [renewed]
+    assert not process.renewal.unsaved
+    assert not workers.leased(session)
+    assert (await workers.process().renewal.fresh(session)) == renewed
+
+
+async def test_what_is_still_being_saved_and_cannot_be_is_said_when_a_process_ends(workers, process, caplog):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    seen = []
+
+    async def the_process_ends() -> None:
+        if len(process.world.slept) == 3:
+            seen.append(session.id in process.renewal.unsaved)  # others wait for it until then
+            await process.parts.finish()
+
+    process.world.during_sleep = the_process_ends
+    await process.renewal.fresh(session)
+    assert seen == [False]
+    assert "sessions_not_saved" in caplog.text
+    assert "sessions=1" in caplog.text
+
+
+async def test_whose_loop_is_closed_while_it_is_being_saved_another_inherits(workers, process):
+    """`asyncio.run` cancels what is left, shielded or not."""
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+
+    async def the_loop_ends() -> None:
+        if len(process.world.slept) == 3:
+            raise asyncio.CancelledError
+
+    process.world.during_sleep = the_loop_ends
+    with pytest.raises(asyncio.CancelledError):
+        await process.renewal.fresh(session)
+    workers.store.fails = set()
+    heir = workers.process()
+    heir.parts.inherit(process.parts)
+    assert (await heir.renewal.fresh(session)).generation == 1
+    assert (await workers.recorded(session)).generation == 1
+    assert len(workers.server.sent) == 1
+
+
+async def test_what_was_saved_or_has_ended_is_nothing_to_finish(workers, process):
+    saved, ended = await workers.expired(), await workers.expired()
+    workers.server.answer = workers.server.grant
+    await process.renewal.fresh(saved)
+
+    async def ends() -> None:
+        await workers.process().sessions.end(ended.id, ended.began)
+
+    workers.store.before["swap session"] = ends
+    with pytest.raises(SessionEnded):
+        await process.renewal.fresh(ended)
+    assert process.renewal.saving._under_way.all() == []

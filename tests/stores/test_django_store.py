@@ -6,6 +6,8 @@ import asyncio
 import gc
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -25,6 +27,7 @@ from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.runtime.event_loop import site_store
 from lumin_middleware.stores import store_from_url
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
+from tests.documents import ROOT
 from tests.patience import PATIENCE
 from tests.postgres_server import Postgres
 from tests.stores import django_database
@@ -366,3 +369,41 @@ def test_a_fork_has_connections_of_its_own(on_postgres: tuple[str, dict[str, Any
     assert os.waitpid(child, 0)[1] == 0
     close(alias)
     store.close()
+
+
+AT_THE_END = """
+import atexit, sys
+from tests.stores import django_database
+
+store = django_database.open_store("ends", {"ENGINE": "django.db.backends.sqlite3", "NAME": sys.argv[1]})
+django_database.migrate("ends")
+from django.db import connections, transaction
+from lumin_middleware.errors import StoreUnavailable
+
+def inside():
+    with transaction.atomic(using="ends"):
+        try:
+            return store.swap("key", b"last", None, 0)
+        except StoreUnavailable as error:
+            return str(error).split(":")[0]
+
+@atexit.register
+def end():
+    print(connections["ends"].connection, store.swap("key", b"first", b"last", 3600.0), store.get("key"))
+    print(connections["ends"].connection)
+    print(inside())
+
+print(store.swap("key", None, b"first", 3600.0))
+"""
+
+
+def test_at_the_end_of_a_process_whose_threads_are_over_it_is_asked_all_the_same(tmp_path: Path) -> None:
+    """What a site could not save is saved then. Inside a transaction nothing could be promised."""
+    command = [sys.executable, "-W", "ignore", "-c", AT_THE_END, str(tmp_path / "site.sqlite3")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stdout.splitlines() == [
+        "True",
+        "None True b'last'",
+        "None",
+        "there is no thread to ask Django's database in",
+    ], done.stderr

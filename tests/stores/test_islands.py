@@ -189,7 +189,7 @@ async def test_sign_ins_of_one_person_at_one_instant_all_get_in(kind, processes,
             else:
                 store = SQLiteStore(tmp_path / "db" / "x")
             world = AsyncWorld(settings, store, lambda: 1_790_000_000.0)
-            stack.push_async_callback(world.aclose)
+            stack.push_async_callback(world.aclose, 0.0)
             parties.append(RelyingParty(settings, world))
 
         async def together(parties: list[RelyingParty], name: str) -> list[str]:

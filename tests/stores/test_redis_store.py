@@ -28,7 +28,7 @@ from redis.retry import Retry
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.ports import Store
-from lumin_middleware.stores import AsyncRedisStore, RedisStore
+from lumin_middleware.stores import AsyncRedisStore, RedisStore, pulse
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
 from tests.patience import PATIENCE
 
@@ -465,6 +465,61 @@ def test_a_loop_that_is_too_busy_to_see_that_it_was_connected_is_not_told_that_r
             await store.aclose()
 
     assert asyncio.run(burst()) == [None] * 50
+
+
+def test_a_loop_that_stood_still_while_it_was_answered_asks_once_more(redis_server: RedisServer) -> None:
+    limit = 1.5  # seconds, which the second time are more than enough
+
+    async def request(store: AsyncRedisStore) -> bytes | None:
+        return await store.get("absent")
+
+    async def standstill() -> list[bytes | None]:
+        store = AsyncRedisStore(f"{redis_server.url}?socket_timeout={limit}")
+        try:
+            await asyncio.gather(*(request(store) for _ in range(5)))  # there are connections
+            requests = [asyncio.ensure_future(request(store)) for _ in range(5)]
+            for _ in range(5):  # they are sent
+                await asyncio.sleep(0)
+            time.sleep(limit + 0.1)
+            return await asyncio.gather(*requests)
+        finally:
+            await store.aclose()
+
+    assert asyncio.run(standstill()) == [None] * 5
+
+
+def test_a_server_that_says_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop was there all the time, and nothing came; and a swap is never sent twice, whoever was late."""
+
+    class Silent:
+        asked: list[str] = []
+
+        def get_encoder(self) -> Any:
+            return type("Encoder", (), {"decode_responses": False})
+
+        retry = None
+
+        async def get(self, name: bytes) -> None:
+            self.asked.append("get")
+            if not late or self.asked == ["get"]:
+                raise redis.TimeoutError
+
+        async def execute_command(self, *command: object) -> None:
+            self.asked.append(str(command[0]))
+            raise redis.TimeoutError
+
+    async def swap() -> None:
+        store = AsyncRedisStore(Silent())
+        with pytest.raises(StoreUnavailable):
+            await store.swap("key", None, b"value", LONG)
+
+    monkeypatch.setattr(pulse.Pulse, "was_missing", lambda self: late)
+    late = False
+    asyncio.run(swap())
+    assert Silent.asked == ["get"]
+    late, Silent.asked = True, []
+    asyncio.run(swap())
+    assert Silent.asked == ["get", "get", "EVALSHA"]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # a loop that is closed cannot close its connections

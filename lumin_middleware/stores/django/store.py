@@ -157,8 +157,19 @@ class _Threads:
         self._theirs: set[BaseDatabaseWrapper] = set()
 
     def run(self, action: Callable[[], T]) -> T:
-        """What it returns or raises in one of them, in the caller's context."""
-        return self._executor.submit(copy_context().run, self._with_theirs, action).result()
+        """What it returns or raises in one of them, in the caller's context; at the end of the process in this one."""
+        turn = [action]  # whoever takes it does it, and nobody else
+        try:
+            done = self._executor.submit(copy_context().run, self._with_theirs, lambda: turn.pop()())
+        except RuntimeError as error:  # they take no more by then, or none can start
+            connection = connections[self._alias]
+            if connection.in_atomic_block or not turn:
+                raise StoreUnavailable(f"there is no thread to ask Django's database in: {error}") from error
+            try:
+                return turn.pop()()
+            finally:
+                connection.close()
+        return done.result()
 
     def _with_theirs(self, action: Callable[[], T]) -> T:
         connection = connections[self._alias]

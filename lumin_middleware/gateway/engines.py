@@ -204,12 +204,14 @@ def _for_the_service(text: str, plan: Plan) -> str:
     timeout = f"{plan.timeout * 1000:.0f}ms"
     more = [
         f"proxy_send_timeout {timeout}; proxy_read_timeout {timeout};",
+        f"proxy_next_upstream_timeout {timeout};",  # what came too late from one address is not asked of another
         "error_page 502 @lumin_down; error_page 504 @lumin_late;",  # beside those of verify, which are this location's
         # Of a service's cookies of our names, which could take the place of a session, browsers take none like this:
         # SameSite=None is for Secure alone, and so is __Host-. By http some still do (docs/frontends.md), but Secure
         # they would take from loopback as well. One without a name comes back as its value, which may be `name=…`;
-        # those that begin with __Host- they refuse.
-        f"proxy_cookie_flags ~^(?:{'|'.join(marked)}) nosecure samesite=none;",
+        # those that begin with __Host- they refuse. What stands before a name browsers take away.
+        rf"proxy_cookie_flags ~^[\x00-\x20=]*(?:{'|'.join(marked)}) nosecure samesite=none;",
+        f'proxy_cookie_domain {behind.hostname} "";',  # of the service's own host is of this site's, and of no more
         f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
     ]
     if not plan.pass_host:

@@ -1,7 +1,8 @@
 """What nginx needs to hold the answers of `verify`: keys that say what an answer depends on, and where they are kept.
 
-Everything here is told apart in text, as `site.holding` has it. What is not written plainly stands for itself: an odd
-path in the key as it came, an odd `Cookie` header asks each time.
+Everything here is told apart in text, as `site.holding` has it. What is not written plainly asks each time, an odd path
+as an odd `Cookie` header. So whoever is not signed in adds nothing to what is held: on a public path all have one
+answer, whatever they send, and on an optional one all who send none of our cookies.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..config import LuminConfig
 from ..sessions.cookies import Cookies
 
-# A path that has one reading only (`site.readings`), and its query. A fragment is refused, and so stands for itself.
+# A path that has one reading only (`site.readings`), and its query. A fragment is refused, and so is odd.
 _SEGMENT = r"(?:/(?!\.\.?(?:[/?]|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)"
 _PLAIN = rf"{_SEGMENT}*/?(?:\?[\x21\x22\x24-\x7E]*)?$"
 
@@ -24,11 +25,19 @@ _TOKEN_LIMIT = 3000
 
 _END = r"(?:\?|$)"
 
+_LONGEST = 6000
+"""Characters of the cookies and the target by which something is held: a session's at its longest (5,000), and others'
+beside it."""
+
+ASKS = rf"~^(?:odd |[a-z]+ [^ ]|[a-z]+  odd|.{{{_LONGEST}}})"
+"""What is asked each time: the kind of the cookies, what makes a handshake, the target's class and the cookies are read
+as one. What depends on an `Origin`, or is spelled in ways without end, is not held."""
+
 
 def classes(config: LuminConfig) -> Iterator[tuple[str, str]]:
     """What a request's target is like, as expressions, and the class that it is of; the first that fits counts.
 
-    Where scopes are needed each target is a class of its own, and where a pattern cannot be told to nginx.
+    Where scopes are needed each target is a class of its own. All are odd where a pattern cannot be told to nginx.
     """
     if not all(map(_WRITABLE.fullmatch, (*config.public, *config.optional, *config.required_scopes))):
         return

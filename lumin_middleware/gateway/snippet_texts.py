@@ -2,10 +2,10 @@
 
 # --- nginx ----------------------------------------------------------------------------------------------
 
-NGINX = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by auth_request.
+NGINX = r"""# %{origin}: a sign-in with Lumin before %{service}, by auth_request.
 #
 # Include this in the server block of %{host}. There are no rules here: nginx asks verify about every request, so that
-# nothing here changes when they do. At %{auth} answers LuminMiddleware, with LUMIN_TRUSTED_PROXIES naming the
+# nothing here changes when they do. At %{application} answers LuminMiddleware, with LUMIN_TRUSTED_PROXIES naming the
 # address that nginx connects from, and --no-proxy-headers under uvicorn.%{needs}
 
 absolute_redirect off;  # nothing is made from what a request says that this host is called
@@ -49,16 +49,16 @@ location / {
 }
 
 location ^~ %{prefix}/ {
-    auth_request off; proxy_pass %{auth};%{kept}
+    auth_request off; proxy_pass %{routes};%{kept}
     proxy_set_header Host %{netloc};
 %{unnamed}
-    location = %{callback} { access_log off; proxy_pass %{auth}; }  # or the log would hold each code
+    location = %{callback} { access_log off; proxy_pass %{routes}; }  # or the log would hold each code
 }
 
 # Only nginx itself asks: a page that could, or that a service led here, would be told what is meant for the service.
 location ^~ %{prefix}/verify/ { return 404; }
-location = %{prefix}/verify {
-    internal; proxy_intercept_errors on; error_page 401 = @lumin_refused;%{asked}
+location = %{prefix}/verify {  # 32k: a line of cookies may have 16k, and comes back beside who it is
+    internal; proxy_buffer_size 32k; proxy_intercept_errors on; error_page 401 = @lumin_refused;%{asked}
 %{question}
 %{hidden}
 }
@@ -104,30 +104,41 @@ NGINX_NEEDS = """
 # What stands in the http block, where the answers of verify are held and connections are kept.
 NGINX_HTTP = r"""# %{origin}: what the settings of its server block need. Include this in the http block.
 
-upstream %{auth_name} { server %{auth_place}; keepalive 16; keepalive_timeout 4s; }  # uvicorn closes its own after 5 s
-upstream %{upstream_name} { server %{upstream_place}; keepalive 16; keepalive_timeout 2s; }
+# No failure is counted (max_fails): of a name with two addresses (localhost) one slow answer would close both for 10 s.
+upstream %{auth_name} { server %{auth_place} max_fails=0; keepalive 16; keepalive_timeout 4s; }  # uvicorn: 5 s
+upstream %{upstream_name} { server %{upstream_place} max_fails=0; keepalive 16; keepalive_timeout 2s; }
+# What a kept connection loses nginx sends once more: a GET or HEAD without harm, a POST or PATCH never. Another method
+# (DELETE, PUT) could be carried out twice, so that it gets a connection of its own.
+upstream %{auth_name}_once { server %{auth_place} max_fails=0; keepalive_requests 1; }
+upstream %{upstream_name}_once { server %{upstream_place} max_fails=0; keepalive_requests 1; }
+map $request_method %{routes} { ~^(?:GET|HEAD|POST|PATCH)$ %{auth}; default %{auth}_once; }
+map $request_method %{upstream} { ~^(?:GET|HEAD|POST|PATCH)$ %{upstream_url}; default %{upstream_url}_once; }
 """
 
 NGINX_HOLD = r"""
 # Answers of verify are held for up to %{seconds} s, and so is it until a sign-out elsewhere is felt. The files name
-# sessions: keep them in memory, where nobody but nginx reads them.
-proxy_cache_path %{folder} keys_zone=lumin_%{site}:2m max_size=64m inactive=%{seconds}s use_temp_path=off;
-# Which targets have the same rule; anything that is not written plainly stands for itself. Make these settings anew
-# when the rules change; until then nothing is held.
+# sessions, so let them lie in memory; and who can write there says who somebody is. nginx makes the folder for itself
+# alone, but takes one that is there as it is: in the one above, nobody may write but root, or whoever starts nginx.
+# The zone has room for some 3,000 answers, of 16 kB at most. Beyond 16 MB nginx clears up, but not at once.
+proxy_cache_path %{folder} keys_zone=lumin_%{site}:384k max_size=16m min_free=8m inactive=%{seconds}s use_temp_path=off;
+# Which targets have the same rule. Make these settings anew when the rules change; until then nothing is held.
 %{classes}
 # Which cookies are ours, and what is left for the service; of a header that is not written as browsers do verify tells.
 %{cookies}
 %{rest}
-%{odd}
-%{handshake}
+# Whose answer it is: on a public path everybody's.
+%{whose}
+# What is asked each time: odd cookies, a handshake, an odd target, and what is long. There is no end of ways to spell
+# these, and each would fill the memory.
+%{asks}
 """
 
 NGINX_HELD = r"""
     rewrite ^ %{prefix}/verify?cache=%{seconds}&rules=%{rules} break;
     proxy_pass %{auth};%{kept}
     proxy_cache lumin_%{site};
-    proxy_cache_key "$lumin_%{site}_odd$lumin_ours\n$lumin_%{site}_place\n$args\n$lumin_%{site}_handshake";
-    proxy_cache_bypass $lumin_%{site}_odd; proxy_no_cache $lumin_%{site}_odd;
+    proxy_cache_key "$lumin_%{site}_asks$lumin_%{site}_whose\n$lumin_%{site}_place\n$args";
+    proxy_cache_bypass $lumin_%{site}_asks; proxy_no_cache $lumin_%{site}_asks;
     proxy_buffering on;  # without, nothing is held
     proxy_ignore_headers Cache-Control Expires Vary;  # for how long, X-Accel-Expires alone says; 401 and 403 have none
     proxy_cache_lock on; proxy_cache_lock_timeout 25ms;  # who waits looks again after this, or asks"""

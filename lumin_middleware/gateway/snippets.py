@@ -65,11 +65,13 @@ _TRUSTED = (
 class Cache:
     """That nginx holds answers of `verify`, and keeps its connections.
 
-    For up to `seconds`, of which 0 holds nothing; in files of `folder`, which name sessions and so lie in memory.
+    For up to `seconds`, of which 0 holds nothing; in files of `folder`, which name sessions and so lie in memory. nginx
+    makes it, for itself alone; where it is there already, nginx takes it as it is, and believes whoever made it. So in
+    the folder above nobody may write but root, or whoever starts nginx.
     """
 
     seconds: int
-    folder: str = "/dev/shm/nginx-lumin"  # noqa: S108  nginx makes it, for itself alone
+    folder: str = "/run/nginx-lumin"  # what root alone writes in, and in memory, on any Linux
 
 
 def snippet(program: str, config: LuminConfig, *, auth: str, upstream: str, cache: Cache | None = None) -> str:
@@ -97,15 +99,15 @@ def nginx_http(config: LuminConfig, *, auth: str, upstream: str, cache: Cache) -
     return text + _fill(
         texts.NGINX_HOLD,
         words,
-        classes=nginx_cache.table("$request_uri", f"{own}_place", nginx_cache.classes(config), "$request_uri"),
+        classes=nginx_cache.table("$request_uri", f"{own}_place", nginx_cache.classes(config), "odd"),
         cookies=nginx_cache.table("$http_cookie", f"{own}_kind", nginx_cache.cookies(config), "odd"),
         rest=nginx_cache.table(f"{own}_kind", f"{own}_rest", rest, "$lumin_cookies"),
-        odd=nginx_cache.table(f"{own}_kind", f"{own}_odd", [("odd", "1")], ""),
-        handshake=nginx_cache.table(
-            "$http_upgrade$http_sec_websocket_version",
-            f"{own}_handshake",
-            [("", "")],
-            "$http_upgrade\n$http_sec_websocket_version\n$http_origin",
+        whose=nginx_cache.table(f"{own}_place", f"{own}_whose", [("public", "")], "$lumin_ours"),
+        asks=nginx_cache.table(
+            f'"{own}_kind $http_upgrade$http_sec_websocket_version {own}_place$http_cookie"',
+            f"{own}_asks",
+            [(nginx_cache.ASKS, "1")],
+            "",
         ),
     )
 
@@ -131,8 +133,8 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
     site = urlsplit(config.origin)
     letters = hashlib.sha256(config.fingerprint.encode()).hexdigest()[:6]
     words = {
-        "auth": auth.rstrip("/"),
-        "upstream": upstream.rstrip("/"),
+        **dict.fromkeys(("auth", "application", "routes"), auth.rstrip("/")),
+        **dict.fromkeys(("upstream", "service"), upstream.rstrip("/")),
         "origin": config.origin,
         "host": site.hostname or "",
         "netloc": site.netloc,
@@ -155,15 +157,17 @@ def _patience(config: LuminConfig) -> int:
 
 
 def _kept(config: LuminConfig, letters: str, auth: str, upstream: str, cache: Cache) -> dict[str, str]:
-    """Where each is asked by the name of connections that are kept."""
+    """Where each is asked by the name of connections that are kept; of a request of anybody's its method decides."""
     own, behind = urlsplit(auth), urlsplit(upstream)
     return {
         "auth_place": _place(own),
         "auth_name": f"lumin_{letters}_auth",
         "auth": f"{own.scheme}://lumin_{letters}_auth",
+        "routes": f"$lumin_{letters}_routes",
         "upstream_place": _place(behind),
         "upstream_name": f"lumin_{letters}_service",
-        "upstream": f"{behind.scheme}://lumin_{letters}_service",
+        "upstream_url": f"{behind.scheme}://lumin_{letters}_service",
+        "upstream": f"$lumin_{letters}_service",
         "seconds": str(cache.seconds),
         "folder": quoted("cache", f"{cache.folder}-{letters}"),
         "rules": digest(config),

@@ -1,9 +1,10 @@
 """How long a proxy may hold an answer of `verify`, and what it may hold it for.
 
-An answer depends on the cookies of ours, on the rule of the path, and of a handshake on its `Origin`. So it holds for
-all plainly written paths of one rule: their class. A proxy has no rules; its settings tell classes apart by what was
-made of the site's rules when they were written, and name those by a digest. Where the digest is another one, nothing
-is held, so that settings which are older than the rules cost time and nothing else.
+An answer depends on the rule of the path, on the cookies of ours where that is not public, and of a handshake on its
+`Origin`. So it holds for all plainly written paths of one rule: their class. What anybody could spell anew without end,
+an odd path or a handshake, a proxy does not hold. A proxy has no rules; its settings tell classes apart by what was
+made of the site's rules when they were written, and name those by a digest. Where the digest is another one, nothing is
+held, so that settings which are older than the rules cost time and nothing else.
 
 It holds until something falls due for the session (its token's soft window, the slide of its idle time, its limits),
 and no longer than was asked for. What ends a session meanwhile is felt that much later; with `strict_logout`, which
@@ -25,7 +26,7 @@ from .access import Rule
 HELD_LIMIT = 60
 """Seconds that an answer is held at most, whatever is asked for: nobody should stay signed in longer elsewhere."""
 
-_FORMAT = 1
+_FORMAT = 2
 """Of what the digest stands for: the classes that `gateway.nginx_cache` makes of the rules."""
 
 

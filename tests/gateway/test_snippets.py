@@ -720,17 +720,20 @@ def test_an_address_is_taken(program, url):
 def test_nginx_speaks_https_to_none_but_whom_it_means(auth, upstream, cache):
     text = snippet("nginx", config(), auth=auth, upstream=upstream, cache=cache)
     text = re.sub(r"\n +location = \S+ \{ access_log .*", "", text)  # it has all of the location around it
+    if cache is not None:
+        http = nginx_http(config(), auth=auth, upstream=upstream, cache=cache)
+        for name, safe, other in re.findall(r"map \$request_method (\$\w+) \{ \S+ (\S+); default (\S+); \}", http):
+            assert other == f"{safe}_once"
+            text = text.replace(f"proxy_pass {name};", f"proxy_pass {safe};")
+        for url in (auth, upstream):
+            scheme, _, host = url.partition("://")
+            assert http.count(f"{{ server {host}{':443' if scheme == 'https' else ''} max_fails=0; ") == 2
     assert text.count("proxy_pass http") == 4
     for block in text.split("proxy_pass ")[1:]:
         inside = block.partition("}")[0]
         assert inside.startswith("https:") == ("proxy_ssl_verify on;" in inside) == ("_certificate " in inside)
         name = ("service" if "service" in inside.partition(";")[0] else "auth") + ".example"
         assert inside.startswith("http:") or f"proxy_ssl_server_name on; proxy_ssl_name {name};" in inside
-    if cache is not None:
-        http = nginx_http(config(), auth=auth, upstream=upstream, cache=cache)
-        for url in (auth, upstream):
-            scheme, _, host = url.partition("://")
-            assert f"{{ server {host}{':443' if scheme == 'https' else ''}; " in http
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:3000", "https://[::1]"])

@@ -92,8 +92,20 @@ def _trusting(plan: Plan) -> Any:
 
 def _free(plan: Plan) -> int:
     """The port for the engine, which was free a moment ago. The engine itself says at length when one is taken."""
-    with listen(plan.port, plan.host) as free:
+    with listen(plan.port, plan.host, _held) as free:
         return int(free.getsockname()[1])
+
+
+def _held(host: str, port: int) -> socket.socket:
+    """A socket that nobody can connect to: whoever came now would be hung up on."""
+    held = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((host, port))
+    except BaseException:
+        held.close()
+        raise
+    return held
 
 
 class _Parts:

@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EADDRNOTAVAIL
 from typing import Annotated, Any, NoReturn
@@ -18,7 +18,7 @@ from typer.core import TyperCommand
 
 from ..config import LuminConfig
 from ..doctor.application import configured, placed
-from ..emulator.server import listen as _bind
+from ..emulator.server import listen as _listen
 from ..errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
@@ -98,15 +98,17 @@ def why(error: Exception) -> str:
     return (getattr(error, "strerror", None) or "no such name").partition(" (while")[0]
 
 
-def listen(port: int | None, host: str = LOOPBACK) -> socket.socket:
+def listen(
+    port: int | None, host: str = LOOPBACK, take: Callable[[str, int], socket.socket] = _listen
+) -> socket.socket:
     """A socket at the port, or a default one; where that is taken, at any."""
     try:
-        return _bind(host, PORT if port is None else port)
+        return take(host, PORT if port is None else port)
     except OSError as error:
         if error.errno in NOT_HERE:
             fail(f"{host!r} is no address of this machine; choose another --host.")
         if port is None:
-            return _bind(host, 0)
+            return take(host, 0)
         fail(f"Port {port} cannot be used ({why(error)}); choose another --port.")
     except UnicodeError:  # a name that no name server could be asked for
         fail(f"{host!r} is no address of this machine; choose another --host.")

@@ -19,6 +19,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from lumin_middleware.cli.engine import _held
 from lumin_middleware.cli.workers import Worker
 from tests import spawning
 from tests.browser_rig import environment
@@ -100,6 +101,13 @@ def test_where_nobody_reads_the_log_any_more_people_are_served(engine, is_closed
         assert process.poll() is None
         process.terminate()
         assert process.wait(PATIENCE) == 0
+
+
+def test_a_port_is_held_where_it_is_free_and_nobody_is_let_in_and_hung_up_on():
+    with _held(LOOPBACK, 0) as held, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(held.getsockname())
+    with socket.create_server((LOOPBACK, 0)) as taken, pytest.raises(OSError, match="in use"):
+        _held(*taken.getsockname())
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])

@@ -20,6 +20,7 @@ logs. No message ever holds a token, a secret, or a cookie.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
@@ -33,7 +34,7 @@ class LuminError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Python would call the class with the sentence alone, which is not what most of ours take: a process that waits
         # for a worker's error would wait for ever.
-        return Exception.__new__, (type(self), *self.args), self.__dict__
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ConfigurationError(LuminError):

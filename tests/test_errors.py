@@ -77,6 +77,10 @@ class Own(LuminError):
         self.one, self.other = one, other
 
 
+class Both(LoginRequired, OSError):
+    """Of ours, and of Python's that has a beginning of its own."""
+
+
 SENT = [
     *(error for error, *_ in MADE),
     *OF_OTHER_MODULES,
@@ -85,6 +89,7 @@ SENT = [
     RequestRefused("not_admitted", "No.", status=403),
     ServerUnavailable("late", retry_after=7, said=9, sent=False),
     Own(1, other=2),
+    Both("no"),
 ]
 
 

@@ -7,7 +7,7 @@ first byte; a connection that is served for long ends with its session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -58,7 +58,6 @@ class Passage:
     _known: dict[str, Any]
     """What of the state the application was given, or has given: whoever stands before us may change it, too."""
     _timer: asyncio.TimerHandle | None = None
-    _releasing: asyncio.Task[None] | None = None
 
     def __init__(
         self,
@@ -78,6 +77,7 @@ class Passage:
         # Written for each, though they are like this for most: what only the class has is found late.
         self._started = self._complete = self._connected = False
         self._watch: Watch | None = None
+        self._ahead: asyncio.Task[None] | None = None  # sends what takes its time, and what whatever follows waits for
         self._held: tuple[Message, ...] = ()
         self._serving = asyncio.current_task(world.loop)  # another one may begin the answer
 
@@ -91,7 +91,7 @@ class Passage:
             await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
             if self._watch is not None:
                 self._watch.takes_back()  # some frameworks end quietly when they are cancelled
-            if self._held or self._timer is not None:
+            if self._held or self._timer is not None or self._ahead is not None:
                 await self._finish(receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
@@ -109,7 +109,7 @@ class Passage:
             self._passed = self._before = self._known = _NOTHING  # no circle of client and passage is left to collect
             if client is not None:
                 client.close()
-            if self._watch is not None or self._timer is not None:
+            if self._watch is not None or self._timer is not None or self._ahead is not None:
                 self._stop()
         if self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
@@ -147,7 +147,7 @@ class Passage:
                 self._complete = _is_last(message)
                 await self._send(message)
             else:
-                await (self._begin(message) if message["type"] in _FIRST_WORDS else self._send(message))
+                await (self._begin_with_cookies if message["type"] in _FIRST_WORDS else self._send)(message)
 
     def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
@@ -200,7 +200,7 @@ class Passage:
         out, and Flask's kin let none out at all.
         """
         if self._started:
-            if self._releasing is not None:
+            if self._ahead is not None:
                 return self._send_behind(message)
             if self._watch is not None:
                 self._complete = _is_last(message)
@@ -213,7 +213,7 @@ class Passage:
         return self._begin(message) if kind in _FIRST_WORDS else self._send(message)
 
     async def _send_behind(self, message: Message) -> None:
-        """Sends what follows a 500 that was held, once that is out."""
+        """Sends what follows something that is on its way."""
         await self._settle()
         self._complete = _is_last(message)
         await self._send(message)
@@ -238,13 +238,12 @@ class Passage:
 
     def _let_go(self) -> None:
         if to_be_answered(self._visit.failed) is None:
-            self._releasing = asyncio.ensure_future(self._release())
-            self._releasing.add_done_callback(lambda task: task.cancelled() or task.exception())  # so it was seen
+            self._send_ahead(self._release())
 
     def _stop(self) -> None:
         if self._watch is not None:
             self._watch.close()
-        for each in (self._timer, self._releasing):
+        for each in (self._timer, self._ahead):
             if each is not None:
                 each.cancel()
 
@@ -252,8 +251,18 @@ class Passage:
         """The application has done its work: what has been let go of is sent to its end, and nothing else is."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._releasing is not None:
-            await self._releasing
+        if self._ahead is not None:
+            await asyncio.shield(self._ahead)
+
+    def _send_ahead(self, sending: Coroutine[Any, Any, None]) -> None:
+        self._ahead = task = asyncio.ensure_future(sending)
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # so it was seen
+
+    async def _begin_ahead(self, message: Message) -> None:
+        try:
+            await self._begin_with_cookies(message)
+        finally:
+            self._ahead = None
 
     async def _begin_with_cookies(self, message: Message) -> None:
         await self._begin(message, await self._visit.set_cookies())
@@ -263,7 +272,8 @@ class Passage:
         visit = self._visit
         self._started = True
         if visit.writes and cookies is None:
-            return self._begin_with_cookies(message)
+            self._send_ahead(self._begin_ahead(message))
+            return self._settle()  # who gives up waiting for this has begun an answer all the same
         passed, before, state = self._passed, self._before, self._passed.get("state")
         if (
             len(passed) != len(before)

@@ -36,11 +36,12 @@ SECRET_BYTES = 24
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Form:
-    """A form as it was sent: where to, from which page, and its fields."""
+    """A form as it was sent: where to, from which page, its fields, and which `person` was signed in, if any."""
 
     action: str
     page: str
     fields: list[tuple[str, str]]
+    sender: str = ""
 
 
 class Forms:
@@ -56,7 +57,7 @@ class Forms:
     async def keep(self, form: Form, jar: Jar[Any]) -> tuple[str, list[str]] | None:
         """The form's name and the `Set-Cookie` values that go with it; None where there is no room for it now."""
         secret = self._world.token(SECRET_BYTES)
-        data = json.dumps([form.action, form.page, form.fields], separators=(",", ":")).encode()
+        data = json.dumps([form.action, form.page, form.fields, form.sender], separators=(",", ":")).encode()
         if not self._budget.spend(len(data)):
             self._seldom.say("form_not_kept")
             return None
@@ -72,20 +73,22 @@ class Forms:
         cookie = self._cookies.set(self._cookies.form + name, secret, FORM_LIFETIME)
         return name, [cookie, *map(self._cookies.delete, gone)]
 
-    async def take(self, name: str, jar: Jar[Any]) -> Form | None:
-        """The form of this browser with that name, which is then not kept any more. Raises `StoreUnavailable`."""
+    async def take(self, name: str, jar: Jar[Any], person: str) -> Form | None:
+        """The form of this browser with that name, which is then not kept any more; one of somebody who was signed in
+        is for that person alone. Raises `StoreUnavailable`.
+        """
         cookie = jar.ours.get(self._cookies.form + name)
         if not cookie:
             return None
         secret = cookie.decode("ascii", "replace")
         raw = await self._world.store.get(_key(secret))
-        if raw is None or not await self._world.store.swap(_key(secret), raw, None, 0):
-            return None
-        unsealed = self._sealer.unseal(raw, secret)
+        unsealed = self._sealer.unseal(raw, secret) if raw else None
         if unsealed is None:
             return None
-        action, page, fields = json.loads(unsealed.data)
-        return Form(action, page, [(each, value) for each, value in fields])
+        action, page, fields, sender = [*json.loads(unsealed.data), ""][:4]
+        if sender not in ("", person) or not await self._world.store.swap(_key(secret), raw, None, 0):
+            return None
+        return Form(action, page, [(each, value) for each, value in fields], sender)
 
     def forget(self, name: str) -> str:
         """The `Set-Cookie` value that leaves nothing of it in the browser."""

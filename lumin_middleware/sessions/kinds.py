@@ -44,7 +44,7 @@ class CookieSessions(Sessions):
         if raw is not None:
             newest, outdated = self._recorded(raw, session)
         if outdated or not opened.newest_key:
-            await self._list_anew(newest)
+            await self._list_anew(opened, newest)
             if raw is not None and outdated:
                 await self._rewrite(raw, newest)
         stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))

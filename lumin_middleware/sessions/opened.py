@@ -48,6 +48,8 @@ class Opened(Entry):
     """What it was found to carry, with nothing falling due."""
     signature: bytes = field(default=b"", repr=False)
     """The end of the cookie's value, by which it is found."""
+    listed: bool = field(default=False, repr=False)
+    """Whether what lists it was sealed anew."""
     came: Came = field(default=(b"", 0, 0, b""), repr=False)
     """Where it came lately."""
     glance: Callable[[], bytes | None] | None = field(default=None, repr=False)

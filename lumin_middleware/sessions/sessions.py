@@ -36,8 +36,8 @@ class Sessions(ABC):
         self._glance_at = getattr(world.store, "glance_at", None)
         self._clock = world.clock
         self._slide = config.idle_timeout / 10
-        self.lists_anew: Callable[[Session], Awaitable[None]] | None = None
-        """Seals what lists a session with the newest key, too; whoever keeps the lists says how."""
+        self.lists_anew: Callable[[Session], Awaitable[bool]] | None = None
+        """Seals what lists a session with the newest key, too, if the store takes it; whoever keeps lists says how."""
         self._seldom = Seldom(world.clock)
 
     # --- what differs ---
@@ -275,9 +275,8 @@ class Sessions(ABC):
         session, outdated = self._records.read(raw, opened.session_id)
         self.check_limits(session)
         slides = slide and self._is_sliding(session)
-        outdated = outdated or not opened.newest_key
-        if outdated:
-            await self._list_anew(session)
+        if outdated or not opened.newest_key:
+            await self._list_anew(opened, session)
         if slides or outdated:
             await self._rewrite(raw, session)
         if slides or outdated or not opened.newest_key:
@@ -299,10 +298,11 @@ class Sessions(ABC):
         if isinstance(error, StoreUnavailable):
             self._world.tell(StoreTrouble(reason=code, at=self._clock()))
 
-    async def _list_anew(self, session: Session) -> None:
-        """Before anything else of a session is sealed anew: whatever finds out that it must be is used up by that."""
-        if self.lists_anew is not None:
-            await self.lists_anew(session)
+    async def _list_anew(self, opened: Opened, session: Session) -> None:
+        """Before anything else of a session is sealed anew: whatever finds out that it must be is used up by that. Once
+        for each cookie, since some take no new one."""
+        if self.lists_anew is not None and not opened.listed:
+            opened.listed = await self.lists_anew(session)
 
     async def _rewrite(self, raw: bytes, session: Session) -> None:
         """Seals a record anew, now and with the newest key. Whoever else writes meanwhile writes no less."""

@@ -252,6 +252,13 @@ def is_whole_page(request: Request) -> bool:
     return is_page(request) and request.header(b"sec-fetch-dest") not in _FRAMES
 
 
+def is_of_no_kind(request: Request) -> bool:
+    """Whether a request does not say what it is for, as those of programs and of some old browsers."""
+    names = {name for name, _ in request.headers}
+    said = any(name.startswith(b"sec-fetch-") for name in names) or names & {b"x-requested-with", b"hx-request"}
+    return not said and not is_prefetch(request) and request.header(b"accept") in ("", "*/*")
+
+
 def is_page(request: Request) -> bool:
     """Whether what is answered is shown to a person: a navigation of any method, also into a frame."""
     if request.websocket or is_prefetch(request):

@@ -82,7 +82,10 @@ class Account:
 
     async def _make_room(self, index: Index, common: str, entries: list[Entry], session: Session) -> None:
         """Ends what a list has no room for, of the person who has this session: what is over, and else the oldest."""
-        over = [entry for entry in entries if await self._is_over(entry)]
+        over: list[Entry] = []
+        for entry in entries:
+            if len(entries) - len(over) > ENTRIES_LIMIT and await self._is_over(entry):
+                over.append(entry)
         alive = [entry for entry in entries if entry not in over]
         gone = [*over, *alive[:-ENTRIES_LIMIT]]
         for entry in gone:
@@ -110,10 +113,12 @@ class Account:
         if self._index is not None:
             await self._index.remove(session)
 
-    async def list_anew(self, session: Session) -> None:
-        """Seals what lists a session with the newest key, too."""
+    async def list_anew(self, session: Session) -> bool:
+        """Seals what lists a session with the newest key, too; whether that was done."""
         with suppress(StoreUnavailable):  # another request tries again
             await self._list(session)
+            return True
+        return False
 
     async def sign_out(self, session: Session, reason: str = "signed_out", *, by: str = "") -> Session:
         """Ends a session for every copy and revokes its newest tokens, and tells of it. Raises `StoreUnavailable`."""

@@ -118,6 +118,11 @@ class Answers(Places):
         if kept:
             return self.login_to(kept)
         here = "" if _sends(request) else target(request)
+        if request.path in self.ways_in and here not in (
+            "",
+            self.login_path,
+        ):  # it is the way itself, and says where to
+            return here
         if not is_navigation(request):
             here = own_page(request, self._config) or here
         return self.login_to(return_to(here, self._config.after_login))

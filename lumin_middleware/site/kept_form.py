@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl
 
-from ..model import Request, Response
+from ..model import Request, Response, Session
 from ..sessions.cookies import Jar
 from ..sessions.forms import FORM_LIMIT, Form
+from ..sessions.logins import person
 from ..sessions.opened import Opened
 from . import access, pages
 from .access import is_navigation, is_page, is_same_origin
@@ -35,9 +36,9 @@ class KeptForm:
         self._forms = parts.forms
         self._answers = parts.answers
         self._login = login
-        self.path = f"{parts.config.prefix}/form"
+        self.path = parts.answers.form_path
 
-    async def keep(self, request: Request, jar: Jar[Opened]) -> tuple[str, list[str]] | None:
+    async def keep(self, request: Request, jar: Jar[Opened], session: Session | None) -> tuple[str, list[str]] | None:
         """Where the form of this request waits from now on, and the `Set-Cookie` values for it; None if it does not.
 
         Raises `RequestRefused` where its body breaks off, or comes too slowly.
@@ -49,7 +50,7 @@ class KeptForm:
         if not fields or not action:
             return None
         page = access.return_to(own_page(request, self._config), self._config.after_login)
-        kept = await self._forms.keep(Form(action, page, fields), jar)
+        kept = await self._forms.keep(Form(action, page, fields, person(session)), jar)
         return kept and (f"{self.path}?name={kept[0]}", kept[1])
 
     def _may_be_kept(self, request: Request) -> bool:
@@ -69,10 +70,11 @@ class KeptForm:
             return self._answers.method_not_allowed("GET")
         if not is_navigation(request):
             return self._answers.unauthorized(request, "no_session", may_be_page=True)
-        if await self._sessions.current(jar) is None:
+        session = await self._sessions.current(jar)
+        if session is None:
             return await self._login.begin(request, jar, access.here(target(request), self._config.after_login))
         found = _NAME.fullmatch(request.query)
-        form = await self._forms.take(found[1], jar) if found else None
+        form = await self._forms.take(found[1], jar, person(session)) if found else None
         if form is None:
             return self._answers.tell(request, 404, "form_gone", GONE)
         answer = self._answers.page(request, 200, _page(form), form_action=pages.ANYWHERE)

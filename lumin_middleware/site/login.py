@@ -16,7 +16,7 @@ from ..sessions.logins import person
 from ..sessions.opened import Opened
 from ..sessions.tries import LED_AT_ONCE
 from . import access, pages
-from .access import is_led, is_whole_page
+from .access import is_led, is_of_no_kind, is_whole_page
 from .parts import Parts
 
 EXTRA_LIMIT = 200
@@ -47,7 +47,8 @@ class Login:
         found = await self._parameters(request)
         if found is None:
             return self._answers.method_not_allowed("GET, HEAD")
-        if not is_whole_page(request):  # nobody goes to sign in by an image, a script, a prefetch, or in a frame
+        # Nobody goes to sign in by an image, a script, a prefetch, or in a frame.
+        if not is_whole_page(request) and not is_of_no_kind(request):
             return self._answers.unauthorized(request, "no_session", may_be_page=True)
         await self._refuse_another_server(found.get("iss"))
         needed = self._logins.asked(found.get("ask", ""))

@@ -6,6 +6,7 @@ that it lies in, of which it has a few, and not by trying each pattern.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 
 ALL_BELOW = "/*"
@@ -89,14 +90,14 @@ class Wide:
         return sorted(found, key=self._places.__getitem__)
 
 
-_ONE_I = {0x131: "i", 0x307: None}
+_DOTTED_I = re.compile("i\u0307+")
 
 
 def _caseless(text: str) -> str:
     """The same for whatever somebody may take for the same letters in another case.
 
     Letters outside ASCII have more cases than two, and some are a case of a letter in it. What folds cases in full
-    takes ß for ss and \u0130 for an i with a dot, what does not takes \u0130 and \u0131 for i: so the dot counts for
-    nothing.
+    takes ß for ss and \u0130 for an i with a dot, what does not takes \u0130 and \u0131 for i: so the dot of an i
+    counts for nothing.
     """
-    return text.lower() if text.isascii() else text.casefold().translate(_ONE_I)
+    return text.lower() if text.isascii() else _DOTTED_I.sub("i", text.casefold().replace("\u0131", "i"))

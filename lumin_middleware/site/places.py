@@ -18,6 +18,8 @@ class Places:
         self.logout_path = f"{config.prefix}/logout"
         self.connect_path = f"{config.prefix}/connect"
         self.popup_path = f"{config.prefix}/popup"
+        self.form_path = f"{config.prefix}/form"
+        self.ways_in = (self.login_path, self.connect_path, self.form_path)
 
     def login_to(self, wanted: str) -> str:
         """The login that leads to a page."""

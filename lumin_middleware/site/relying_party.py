@@ -198,7 +198,7 @@ class RelyingParty:
         reason: str = "no_session",
     ) -> Response:
         """The answer to somebody who may not pass. Nothing has read the request's body yet, so that a form is kept."""
-        kept, cookies = (await self._kept_form.keep(request, jar) if redirect else None) or ("", [])
+        kept, cookies = (await self._kept_form.keep(request, jar, session) if redirect else None) or ("", [])
         wanted = Wanted(rule.scope, rule.max_age)
         answer = await self.challenge(request, jar, session, wanted, redirect=redirect, reason=reason, kept=kept)
         answer.headers += pages.set_cookies(cookies)

@@ -195,6 +195,19 @@ def test_sc_07_the_settings_do_not_show_the_key():
 # --- what DESIGN says besides ---------------------------------------------------------------------------
 
 
+async def test_sc_a_new_key_makes_no_look_a_use_of_the_session(new_each_site):
+    old, new = secrets.token_bytes(32), secrets.token_bytes(32)
+    site = new_each_site(secret_key=old, idle_timeout=1200)
+    browser = site.browser()
+    await browser.sign_in()
+    browser = moved(browser, site.with_settings(secret_key=[new, old]))
+    for _ in range(3):  # one of them seals anew what the store has
+        site.clock.advance(600)
+        status = (await browser.fetch("GET", "/auth/session?slide=false")).status_code
+    site.clock.advance(600)
+    assert (status, (await browser.fetch("GET", "/auth/session?slide=false")).status_code) == (401, 401)
+
+
 async def test_sc_the_cookie_of_a_lumin_sized_session_is_one_and_small(site):
     browser = site.browser()
     answer = await browser.sign_in()

@@ -133,6 +133,16 @@ async def test_whoever_is_signed_in_and_lacks_something_loses_no_form_either(sig
     assert len(signed_in.site.app(edge).requests) == before + 1
 
 
+@pytest.mark.parametrize("signed_in", ["age"], indirect=True)
+async def test_a_form_of_somebody_who_was_signed_in_is_for_nobody_else(signed_in):
+    answer = await send(signed_in)
+    one, other = list(signed_in.site.emulator.users)[:2]
+    page = await sign_in_again(signed_in, answer, sub=other)
+    assert (page.status, FIELDS[0][1] in page.body.decode()) == (404, False)
+    page = await sign_in_again(signed_in, answer, sub=one)
+    assert form_of(page) == ("/sent?x=1", FIELDS)
+
+
 @pytest.mark.parametrize("signed_in", ["age", "scope"], indirect=True)
 @pytest.mark.parametrize(
     "changes",

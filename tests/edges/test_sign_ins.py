@@ -18,7 +18,7 @@ import pytest
 from lumin_middleware import StoreUnavailable
 from tests.acceptance.harness import Raw
 from tests.edges import rig
-from tests.site_rig import NAVIGATION, ORIGIN, query
+from tests.site_rig import FETCH, NAVIGATION, ORIGIN, query
 
 TOKEN = "/oauth2/token"
 CALLBACK = "/auth/callback"
@@ -489,13 +489,12 @@ async def test_the_server_may_wish_for_a_sign_in(site, browser):
         assert done.header("location") == "/page?x=1"
 
 
-LOADED = [  # what pages load beside themselves, by browsers of today and of yesterday, and what programs send
+LOADED = [  # what pages load beside themselves, by browsers of today and of yesterday
     *({"sec-fetch-mode": "no-cors", "sec-fetch-dest": each, "accept": "*/*"} for each in ("image", "script", "style")),
     {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty", "accept": "text/html"},
     *({**NAVIGATION, "sec-fetch-dest": each} for each in ("iframe", "embed", "object")),
     {"accept": "image/avif,image/webp,*/*;q=0.8"},
-    {"accept": "*/*"},
-    {},
+    {"accept": "*/*", "x-requested-with": "XMLHttpRequest"},
 ]
 
 
@@ -510,6 +509,20 @@ async def test_what_a_page_loads_begins_no_sign_in(site, browser, headers):
             answer = await browser.ask("GET", path, headers)
             assert (answer.status, answer.all("set-cookie"), answer.header("location")) == (401, [], None)
         assert browser.jar == known
+
+
+@pytest.mark.parametrize("headers", [{"accept": "*/*"}, {}], ids=repr)
+async def test_who_says_nothing_of_what_it_is_for_is_led_to_sign_in(site, browser, headers):
+    """A program that looks whether the site is up, and an old browser."""
+    assert is_begun(site, await browser.ask("GET", "/auth/login?return_to=/page", headers))
+
+
+@pytest.mark.parametrize("path", ["/auth/login?return_to=/deep&prompt=login", "/auth/connect?return_to=/x&name=mail"])
+@pytest.mark.parametrize("headers", [{**NAVIGATION, "sec-fetch-dest": "iframe"}, {**FETCH, "hx-request": "true"}])
+async def test_the_way_in_is_the_one_that_was_asked_for(browser, path, headers):
+    answer = await browser.ask("GET", path, headers)
+    found = answer.header("hx-redirect") or links(answer)["Sign in"]
+    assert unescape(found) == path
 
 
 @pytest.mark.parametrize("dest", ["iframe", "embed", "object"])

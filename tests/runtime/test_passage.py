@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -102,7 +103,7 @@ async def test_an_end_that_is_announced_during_a_look_is_heard_at_once(monkeypat
     async with asyncio.timeout(PATIENCE):
         await watched._task
     assert watched.over
-    await world.aclose()
+    await world.aclose(asyncio.get_running_loop().time() + PATIENCE)
 
 
 async def test_a_socket_is_closed_when_the_session_ended_in_another_process(socket_site, monkeypatch):
@@ -232,6 +233,58 @@ async def test_what_follows_a_500_that_was_held_goes_out_behind_it(new_site):
     scope = {"type": "http", "method": "GET", "path": "/free", "raw_path": b"/free", "query_string": b"", "headers": []}
     await middleware(scope, asyncio.Event().wait, send)
     assert said == ["start", "body", "trailers"]
+    await middleware.aclose()
+
+
+class Slow(MemoryStore):
+    """A store that is asked for as long as `held`, and no local one."""
+
+    local = False
+    blocking = True
+    held = threading.Event()
+
+    def get(self, key):
+        assert self.held.wait(PATIENCE)
+        return super().get(key)
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_whatever_comes_behind_a_cookie_that_is_asked_about_stays_behind_it(new_site, gives_up):
+    """Where an application starts its answer in one task and goes on in another, or gives up waiting for it."""
+    site = new_site(store=Slow(), idle_timeout=600)
+    site.config.store.held.set()
+    browser = site.browser()
+    await browser.sign_in()
+    site.clock.advance(61)
+    site.config.store.held.clear()
+    said = []
+
+    async def app(scope, receive, send):
+        start = asyncio.ensure_future(send({"type": "http.response.start", "status": 200, "headers": []}))
+        await asyncio.sleep(0)
+        if gives_up:
+            start.cancel()
+        body = asyncio.ensure_future(send({"type": "http.response.body", "body": b"here"}))
+        await asyncio.sleep(0)
+        site.config.store.held.set()
+        await asyncio.wait([start, body])
+
+    async def send(message):
+        said.append(message)
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/page",
+        "raw_path": b"/page",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"cookie", cookie(browser).encode())],
+    }
+    await middleware(scope, asyncio.Event().wait, send)
+    assert [each.get("status", each.get("body")) for each in said] == [200, b"here"]
+    assert b"set-cookie" in dict(said[0]["headers"])
     await middleware.aclose()
 
 

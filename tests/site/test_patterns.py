@@ -90,6 +90,12 @@ def test_no_letter_of_any_script_has_a_case_that_is_missed():
             assert "/" not in other
 
 
+@pytest.mark.parametrize("pattern", ["/x/\u0307/", "/x/e\u0307", "/\u0307/*"])
+def test_a_dot_counts_where_it_is_of_no_i(pattern):
+    assert Wide([pattern]).find([pattern.replace("*", "below")]) == [pattern]
+    assert Wide([pattern]).find([pattern.replace("\u0307", "")]) == []
+
+
 @pytest.mark.parametrize("path", ["/\xe9/nothing", "/area3/\xe9", "/\xe94/x", "/AREA\u0131/\u0130", "/plain"])
 def test_however_many_patterns_there_are_a_path_in_any_letters_costs_as_much(path):
     def steps(count: int) -> int:

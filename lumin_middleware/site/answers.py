@@ -118,16 +118,15 @@ class Answers(Places):
         if kept:
             return self.login_to(kept)
         here = "" if _sends(request) else target(request)
-        if request.path in self.ways_in and here not in (
-            "",
-            self.login_path,
-        ):  # it is the way itself, and says where to
+        if request.path in self.ways_in and "?" in here:  # it is the way itself, and says where to
             return here
         if not is_navigation(request):
             here = own_page(request, self._config) or here
         return self.login_to(return_to(here, self._config.after_login))
 
-    def unauthorized(self, request: Request, reason: str, *, may_be_page: bool = False, kept: str = "") -> Response:
+    def unauthorized(
+        self, request: Request, reason: str, *, may_be_page: bool = False, kept: str = "", also: str = ""
+    ) -> Response:
         """401 for whoever cannot be redirected (RFC 9110, 15.5.2).
 
         They cannot be sent on: what they filled in would be lost, or only a part of the page is meant.
@@ -135,7 +134,7 @@ class Answers(Places):
         challenge = oauth.challenge(error="" if reason == "no_session" else "invalid_token")
         name = "kept" if kept else "not_sent" if _sends(request) else "no_session"
         content = Draft(name, text=("framed.text",) if name == "no_session" else ())
-        told, login_url = REASONS.get(reason, REASONS["ended"]), self.login_url(request, kept)
+        told, login_url = REASONS.get(reason, REASONS["ended"]), self.login_url(request, kept) + also
         return self._to_sign_in(request, told, login_url, challenge, content if may_be_page else None)
 
     def not_recent(self, request: Request, max_age: float, *, may_be_page: bool, kept: str = "") -> Response:

@@ -247,7 +247,7 @@ class RelyingParty:
         if session is not None and wanted.grant is not None and not missing:
             return await self._require_grant(request, jar, session, wanted.grant, redirect=redirect)
         if session is None or not missing:
-            return await self._require_login(request, jar, reason, missing, redirect=redirect, kept=kept)
+            return await self._require_login(request, jar, reason, missing, wanted, redirect=redirect, kept=kept)
         # What was asked for and not given is not asked for again by itself; that would go round in circles.
         if redirect and is_navigation(request) and not set(missing) <= set(self.config.scope.split()):
             answer = await self._login.begin(
@@ -259,14 +259,28 @@ class RelyingParty:
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url, kept)
 
     async def _require_login(
-        self, request: Request, jar: Jar[Opened], reason: str, needed: tuple[str, ...], *, redirect: bool, kept: str
+        self,
+        request: Request,
+        jar: Jar[Opened],
+        reason: str,
+        needed: tuple[str, ...],
+        wanted: Wanted,
+        *,
+        redirect: bool,
+        kept: str,
     ) -> Response:
         if not redirect or not is_navigation(request):
-            return self._answers.unauthorized(request, reason, may_be_page=redirect, kept=kept)
+            also = self._for_its_page(needed, wanted.max_age) if kept else ""
+            return self._answers.unauthorized(request, reason, may_be_page=redirect, kept=kept, also=also)
         answer = await self._login.begin(request, jar, self._here(request), needed=needed)
         if answer.reason == "began":
             answer.reason = reason
         return answer
+
+    def _for_its_page(self, needed: tuple[str, ...], max_age: float | None) -> str:
+        """What the link to a login says besides, so that the page of a form that was kept asks for nothing more."""
+        ask = "" if set(needed) <= set(self.config.scope.split()) else f"&ask={self.parts.logins.ask(needed)}"
+        return ask if max_age is None else f"{ask}&max_age={int(max_age)}"
 
     async def _require_recent(
         self,

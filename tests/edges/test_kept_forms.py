@@ -114,6 +114,21 @@ async def signed_in(request: pytest.FixtureRequest, new_edges: Any, edge: Edge) 
     return found
 
 
+@pytest.mark.parametrize("asks", [{"required_auth_age": {"/sent": 300}}, {"required_scopes": {"/sent": "templates"}}])
+async def test_one_sign_in_is_enough_for_what_the_form_s_page_asks(new_edges, edge, asks):
+    site = new_edges(**asks)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    await browser.log_out()
+    site.clock.advance(300 + CLOCK_TOLERANCE + 1)  # at Lumin they are signed in still, and for too long by now
+    begun = await browser.navigate(link(await send(browser)))
+    asked = dict(parse_qsl((begun.header("location") or "").partition("?")[2]))
+    assert (asked.get("max_age") == "300", "templates" in asked["scope"].split()) in ((True, False), (False, True))
+    back = await browser.navigate(site.emulator.sign_in(begun.header("location") or ""))
+    page = await browser.navigate(back.header("location") or "")
+    assert (await send(browser, form_of(page)[1], form_of(page)[0])).status == 200
+
+
 OTHER = "templates"
 SAID = {"age": "Please sign in again", "scope": "A permission is missing"}
 

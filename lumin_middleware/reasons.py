@@ -260,11 +260,12 @@ _SIGN_INS = (
     Reason(
         "form_gone",
         *(DEBUG, 404),
-        "A form that was kept was asked for once more, by another browser, or after ten minutes.",
+        "A form that was kept was asked for once more, by another browser or person, or after ten minutes.",
         _NOTHING,
         *(
             "Your form is not here any more",
-            "It was shown already, came from another browser, or waited over ten minutes. Please fill it in anew.",
+            "It was shown already, came from another browser or person, or waited over ten minutes. Please fill it "
+            "in anew.",
         ),
     ),
     Reason(

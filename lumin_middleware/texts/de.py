@@ -40,8 +40,8 @@ TEXTS = {
     "waiting.title": "Sie werden angemeldet …",
     "waiting.text": "Ein anderer Tab dieses Browsers meldet sich gerade an. Diese Seite geht gleich von selbst weiter.",
     "form_gone.title": "Ihr Formular ist nicht mehr da",
-    "form_gone.text": "Es wurde schon gezeigt, stammt aus einem anderen Browser oder hat länger als zehn Minuten "
-    "gewartet. Bitte füllen Sie es neu aus.",
+    "form_gone.text": "Es wurde schon gezeigt, stammt aus einem anderen Browser oder von jemand anderem, oder hat "
+    "länger als zehn Minuten gewartet. Bitte füllen Sie es neu aus.",
     "signed_out_meanwhile.text": "Sie haben sich hier abgemeldet, bevor Sie es erlaubt hatten.",
     "not_connected.title": "Lumin ist nicht verbunden",
     "not_connected.text": "Das braucht eine Berechtigung, die auch in Ihrer Abwesenheit gilt.",

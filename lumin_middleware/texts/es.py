@@ -38,8 +38,8 @@ TEXTS = {
     "waiting.title": "Iniciando sesión …",
     "waiting.text": "Otra pestaña de este navegador está iniciando sesión. Esta página continuará sola en un momento.",
     "form_gone.title": "Su formulario ya no está aquí",
-    "form_gone.text": "Ya se mostró, viene de otro navegador o esperó más de diez minutos. Rellénelo de nuevo, por "
-    "favor.",
+    "form_gone.text": "Ya se mostró, viene de otro navegador o de otra persona, o esperó más de diez minutos. "
+    "Rellénelo de nuevo, por favor.",
     "signed_out_meanwhile.text": "Cerró aquí la sesión antes de haberlo permitido.",
     "not_connected.title": "Lumin no está conectado",
     "not_connected.text": "Esto necesita un permiso que dure mientras usted no está.",

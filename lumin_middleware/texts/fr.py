@@ -41,8 +41,8 @@ TEXTS = {
     "waiting.text": "Un autre onglet de ce navigateur est en train de se connecter. Cette page continue d’elle-même "
     "dans un instant.",
     "form_gone.title": "Votre formulaire n’est plus là",
-    "form_gone.text": "Il a déjà été affiché, vient d’un autre navigateur ou a attendu plus de dix minutes. Veuillez "
-    "le remplir à nouveau.",
+    "form_gone.text": "Il a déjà été affiché, vient d’un autre navigateur ou d’une autre personne, ou a attendu plus "
+    "de dix minutes. Veuillez le remplir à nouveau.",
     "signed_out_meanwhile.text": "Vous vous êtes déconnecté ici avant de l’avoir permis.",
     "not_connected.title": "Lumin n’est pas relié",
     "not_connected.text": "Ceci a besoin d’une autorisation qui reste valable en votre absence.",

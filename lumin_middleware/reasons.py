@@ -264,8 +264,7 @@ _SIGN_INS = (
         _NOTHING,
         *(
             "Your form is not here any more",
-            "It was shown already, came from another browser or person, or waited over ten minutes. Please fill it "
-            "in anew.",
+            "It was shown already, came from another browser or person, or waited over ten minutes. Fill it in anew.",
         ),
     ),
     Reason(

@@ -227,10 +227,12 @@ class AsyncWorld:
         if not task.cancelled():
             task.exception()  # nobody may be left to hear of it
 
-    async def settle(self, until: float) -> None:
-        """Waits for what must not be cut short, until then by the loop's time."""
-        if self._shielded:
-            await asyncio.wait(set(self._shielded), timeout=max(until - self.loop.time(), 0.0))
+    async def settle(self, until: float) -> bool:
+        """Waits for what must not be cut short, until then by the loop's time; whether there was anything."""
+        if not self._shielded:
+            return False
+        await asyncio.wait(set(self._shielded), timeout=max(until - self.loop.time(), 0.0))
+        return True
 
     async def aclose(self, until: float) -> None:
         """Closes the connections, after `settle`; listeners may take until then."""

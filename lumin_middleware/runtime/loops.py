@@ -56,4 +56,6 @@ class Loops(Generic[S]):
             until = world.loop.time() + world.patience
             await world.settle(until - min(FOR_SAVING, world.patience / 2))
             await site.parts.finish()
+            if await world.settle(until):  # a token that was asked for may have come since
+                await site.parts.finish()
             await world.aclose(until)

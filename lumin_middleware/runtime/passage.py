@@ -199,9 +199,9 @@ class Passage:
         A small 500 is held until the application is done: Starlette, like others, answers it before it lets an error
         out, and Flask's kin let none out at all.
         """
+        if self._ahead is not None:
+            return self._send_behind(message)
         if self._started:
-            if self._ahead is not None:
-                return self._send_behind(message)
             if self._watch is not None:
                 self._complete = _is_last(message)
             return self._send(message)
@@ -232,7 +232,8 @@ class Passage:
     async def _hold(self, message: Message) -> None:
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
-            await self._release()
+            self._send_ahead(self._release())
+            await self._settle()
         elif _is_last(message):
             self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
 

@@ -91,6 +91,10 @@ class ThreadWorld:
         if getattr(self._own, "is_safe", False) or (undo is not None and self._asks):
             return await action()
         done: Future[T] = Future()
+        # Waited for in one step: an exception in the middle of a Future's own would leave its lock taken for ever.
+        gate = threading.Lock()
+        gate.acquire()
+        done.add_done_callback(lambda _: gate.release())
         # In the waiter's context, as a task on an event loop: a span of its request is ours, too. No daemon, whatever
         # the waiter is: it may have spent a refresh token, and ends by itself, after its last try to save.
         thread = threading.Thread(
@@ -98,15 +102,18 @@ class ThreadWorld:
         )
         try:
             thread.start()
+            gate.acquire()
             return done.result()
         except BaseException as error:
             if done.cancel():  # nothing has begun
-                if isinstance(error, RuntimeError):  # there are too many threads, or the interpreter ends
+                if type(error) is RuntimeError and thread.ident is None:  # too many threads, or the interpreter ends
                     return await action()
                 raise
             if not (done.done() and done.exception() is error):  # it is the waiter's own end
                 self._leave(thread, done, undo)
             raise
+        finally:
+            del done  # an error holds this frame, and it the error
 
     def _work(self, done: Future[T], action: Callable[[], Awaitable[T]]) -> None:
         if not done.set_running_or_notify_cancel():
@@ -121,6 +128,8 @@ class ThreadWorld:
             done.set_exception(error)
         else:
             done.set_result(result)
+        finally:
+            del done
 
     def _leave(self, thread: threading.Thread, done: Future[T], undo: Callable[[T], Awaitable[object]] | None) -> None:
         """Nobody waits for it any more: what it brings is undone in that thread, or here where it has ended."""

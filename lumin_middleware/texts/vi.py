@@ -40,8 +40,8 @@ TEXTS = {
     "waiting.title": "Đang đăng nhập …",
     "waiting.text": "Một thẻ khác của trình duyệt này đang đăng nhập. Trang này sẽ tự tiếp tục sau giây lát.",
     "form_gone.title": "Biểu mẫu của bạn không còn ở đây",
-    "form_gone.text": "Biểu mẫu đã được hiển thị, đến từ một trình duyệt khác hoặc người khác, hoặc đã chờ quá mười phút. "
-    "Vui lòng điền lại.",
+    "form_gone.text": "Biểu mẫu đã được hiển thị, đến từ một trình duyệt khác hoặc người khác, hoặc đã chờ quá mười "
+    "phút. Vui lòng điền lại.",
     "signed_out_meanwhile.text": "Bạn đã đăng xuất ở đây trước khi cho phép.",
     "not_connected.title": "Lumin chưa được kết nối",
     "not_connected.text": "Việc này cần một quyền có hiệu lực cả khi bạn vắng mặt.",

@@ -122,11 +122,14 @@ class _Parts:
         self._workers: Workers | None = None
         self._front: subprocess.Popen[bytes] | None = None
         self._logs: list[_Lines] = []
-        self._reload = False
+        self._reload = self._is_over = False
 
     def start(self) -> None:
         if hasattr(signal, "SIGHUP"):  # before anything takes its time: at first it would end us
             signal.signal(signal.SIGHUP, self._ask_to_reload)
+        # No exception from now on: it could come while a lock is held that a process is waited for with.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask_to_stop)
         command = written(self._engine, self._program, self._plan)
         # nginx's lines about trouble hold whole requests; Caddy leaves queries out by itself.
         change = without_queries if self._engine == "nginx" else bytes
@@ -147,7 +150,7 @@ class _Parts:
 
     def _until_it_answers(self, workers: Workers) -> None:
         host = reached_at(self._plan.host)
-        while True:
+        while not self._is_over:
             self._check()
             if workers.have_begun(POLL):
                 with suppress(OSError):
@@ -156,9 +159,9 @@ class _Parts:
                 time.sleep(POLL)
 
     def watch(self) -> None:
-        """Until something ends that cannot be replaced."""
+        """Until it is told to stop, or something ends that cannot be replaced."""
         assert self._workers is not None
-        while True:
+        while not self._is_over:
             self._check()
             self._workers.watch()
             if self._reload and not self._workers.are_changing():
@@ -171,6 +174,9 @@ class _Parts:
         if self._front is not None and (status := self._front.poll()) is not None:
             self._close_logs()  # its last words come first
             fail(f"{self._engine} has ended ({status}), and everything with it.")
+
+    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_over = True
 
     def _ask_to_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True

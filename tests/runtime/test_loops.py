@@ -57,6 +57,36 @@ def test_what_served_on_a_loop_goes_with_it(kind):
     assert [ref() is None for ref in seen] == [True, True, False]
 
 
+async def test_a_token_that_comes_while_the_end_waits_is_saved_at_the_end(monkeypatch):
+    """It was asked for before, and `timeout` is what it may take."""
+    answered, order, wait = asyncio.Event(), [], asyncio.wait
+
+    async def app(scope, receive, send): ...
+
+    async def renewal():
+        await answered.wait()
+        order.append("token")
+
+    async def finish():
+        order.append("finish")
+
+    async def waited(tasks, *, timeout):
+        if not order:  # the time that is not kept back for saving is over
+            return set(), set(tasks)
+        answered.set()
+        return await wait(tasks)
+
+    middleware = LuminMiddleware(app, config(store="memory://", timeout=10))
+    party, world = middleware._party()
+    renewing = asyncio.ensure_future(world.shield(renewal))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(party.parts, "finish", finish)
+    monkeypatch.setattr(asyncio, "wait", waited)
+    await middleware.aclose()
+    assert order == ["finish", "token", "finish"]
+    await renewing
+
+
 async def test_one_time_limit_is_for_all_that_the_end_waits_for(monkeypatch):
     """A renewal and a listener that never end: together they get what one of them would."""
     never = asyncio.Event()

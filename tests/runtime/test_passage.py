@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.websockets import WebSocket
 
 from lumin_middleware import LoginRequired, LuminMiddleware, lumin
-from lumin_middleware.runtime import watch
+from lumin_middleware.runtime import passage, watch
 from lumin_middleware.runtime.event_loop import AsyncWorld
 from lumin_middleware.stores import MemoryStore
 from tests.fakes import config
@@ -285,6 +285,41 @@ async def test_whatever_comes_behind_a_cookie_that_is_asked_about_stays_behind_i
     await middleware(scope, asyncio.Event().wait, send)
     assert [each.get("status", each.get("body")) for each in said] == [200, b"here"]
     assert b"set-cookie" in dict(said[0]["headers"])
+    await middleware.aclose()
+
+
+async def test_the_head_of_a_large_500_is_not_lost_with_the_send_that_was_given_up(new_site):
+    site = new_site(store=Slow(), idle_timeout=600)
+    site.config.store.held.set()
+    browser = site.browser()
+    await browser.sign_in()
+    site.clock.advance(61)
+    site.config.store.held.clear()
+    said = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        piece = {"type": "http.response.body", "body": b"x" * (passage.HELD_LIMIT + 1), "more_body": True}
+        with anyio.move_on_after(0):
+            await send(piece)
+        site.config.store.held.set()
+        await send({"type": "http.response.body", "body": b"y"})
+
+    async def send(message):
+        said.append(message.get("status") or message["body"][:1])
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/page",
+        "raw_path": b"/page",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(b"cookie", cookie(browser).encode())],
+    }
+    await middleware(scope, asyncio.Event().wait, send)
+    assert said == [500, b"x", b"y"]
     await middleware.aclose()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -249,3 +251,26 @@ def test_what_an_action_asked_of_a_django_s_database_keeps_no_connection(world, 
         return connections["shielded"]
 
     assert run(world.shield(action)).connection is None
+
+
+def test_what_a_failed_action_held_is_not_left_to_the_collector(world):
+    """Tokens, say; and it is in trouble that many fail."""
+
+    class Held:
+        """What stands in for them."""
+
+    held: list[weakref.ref[Held]] = []
+
+    async def fails() -> None:
+        mine = Held()
+        held.append(weakref.ref(mine))
+        raise ServerUnavailable("no")
+
+    gc.disable()
+    try:
+        with pytest.raises(ServerUnavailable) as raised:
+            run(world.shield(fails))
+        del raised
+        assert [each() for each in held] == [None]
+    finally:
+        gc.enable()

@@ -23,7 +23,7 @@ from lumin_middleware.cli.engine import _held
 from lumin_middleware.cli.workers import Worker
 from tests import spawning
 from tests.browser_rig import environment
-from tests.gateway.test_engines import children, command, is_alive
+from tests.gateway.test_engines import children, command, engine_of, is_alive
 from tests.patience import PATIENCE
 from tests.proxies import programs
 from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, free_port, front, gateway, serve
@@ -144,7 +144,7 @@ def test_who_is_killed_leaves_nobody_at_the_port(tmp_path, engine, victim):
         options = ["--engine", engine, "--workers", "2"]
         with gateway(site, upstream, tmp_path / "log", *options) as program:
             others = family(program.process.pid)
-            [front_door] = [pid for pid in children(program.process.pid) if "cli.worker" not in command(pid)]
+            front_door = engine_of(program.process.pid)
             folder = Path(f"/proc/{front_door}/cwd").resolve()
             assert list(folder.iterdir())
             os.kill(program.process.pid if victim == "parent" else front_door, signal.SIGKILL)

@@ -253,7 +253,7 @@ def test_where_the_engine_dies_everything_ends(tmp_path):
     programs.find("caddy")
     with front() as site, serve(Echo()) as upstream:
         with gateway(site, upstream, tmp_path / "log", "--engine", "caddy") as program:
-            [engine] = [pid for pid in children(program.process.pid) if "cli.worker" not in command(pid)]
+            engine = engine_of(program.process.pid)
             os.kill(engine, signal.SIGKILL)
             assert program.process.wait(PATIENCE) == 1
         assert "caddy has ended" in program.said()
@@ -344,7 +344,7 @@ def test_roots_nginx_works_as_somebody_else(tmp_path, cache):
     ):
         browser.sign_in()
         assert browser.fetch("POST", "/page", content=body).json()["size"] == len(body)
-        [master] = [pid for pid in children(program.process.pid) if "cli.worker" not in command(pid)]
+        master = engine_of(program.process.pid)
         workers = {pid for pid in children(master) if "worker process" in command(pid)}
         assert workers
         folder = Path(re.search(r" -p (\S+)/ ", command(master))[1])
@@ -721,6 +721,13 @@ def children(pid: int) -> set[int]:
     """The processes that a process has started itself."""
     said = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
     return {int(each) for each in said.split()}
+
+
+def engine_of(pid: int) -> int:
+    """The engine that a process has started. A worker that was begun just now is still called what that process is."""
+    called = {each: command(each) for each in children(pid)}
+    [engine] = [each for each, name in called.items() if "cli.worker" not in name and name not in ("", command(pid))]
+    return engine
 
 
 def command(pid: int) -> str:

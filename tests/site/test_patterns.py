@@ -101,8 +101,9 @@ def test_however_many_patterns_there_are_a_path_in_any_letters_costs_as_much(pat
     def steps(count: int) -> int:
         patterns = [pattern for n in range(count) for pattern in (f"/area{n}/*", f"/\xe9{n}/*")]
         found = Wide(patterns)
-        with counted() as spent:
-            found.find([path, f"{path}/", f"{path};x"])
+        for _ in range(2):  # from Python 3.12 on the first count misses what is traced for the first time
+            with counted() as spent:
+                found.find([path, f"{path}/", f"{path};x"])
         return spent.steps
 
     assert steps(1000) == steps(10)

@@ -18,11 +18,11 @@ from starlette.types import Message, Receive, Scope, Send
 from .config import LuminConfig, checked_config
 from .errors import ConfigurationError, LuminError
 from .model import Request
-from .runtime.answering import deliver
+from .runtime.answering import Challenge, deliver
 from .runtime.api_calls import AsgiCall
 from .runtime.event_loop import AsyncWorld
 from .runtime.loops import Loops
-from .runtime.passage import MARK, Challenge, Passage
+from .runtime.passage import MARK, Passage
 from .runtime.scopes import apart, as_specified, is_plain, read
 from .runtime.startup import NotSetUp, is_being_served, look_at_root_path, require_way_out
 from .site.relying_party import RelyingParty

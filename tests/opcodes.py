@@ -22,7 +22,7 @@ class Count:
 
 @contextmanager
 def counted() -> Iterator[Count]:
-    """Counts the steps of whatever is called inside."""
+    """Counts the steps of whatever is called inside. From Python 3.12 on it misses some of what it meets first."""
     count = Count()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -43,9 +43,9 @@ def counted() -> Iterator[Count]:
 
 
 async def steps(call: Callable[[], Awaitable[object]]) -> int:
-    """The steps of one call, when it was made twice before."""
+    """The steps of one call, when it was made, and counted, before."""
     await call()
-    await call()
-    with counted() as count:
-        await call()
+    for _ in range(2):
+        with counted() as count:
+            await call()
     return count.steps

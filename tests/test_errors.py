@@ -27,7 +27,7 @@ from lumin_middleware.errors import (
     to_be_answered,
 )
 from lumin_middleware.protocol import breaker, identity, kept, metadata, signatures
-from lumin_middleware.sessions import pauses, unopened
+from lumin_middleware.sessions import pauses, sealing
 from lumin_middleware.site import set_up, sign_in
 
 MADE = [
@@ -55,7 +55,7 @@ def test_an_error_says_what_to_answer_and_why(error, status, reason, text):
 
 
 OF_OTHER_MODULES = [
-    unopened.KeyMissing("a list", "give it up"),
+    sealing.KeyMissing("a list", "give it up"),
     pauses.InPause(3.0),
     breaker.CircuitOpen(5),
     identity.AnotherIdentity("no", "bad_id_token"),

@@ -56,7 +56,6 @@ CORE = (
     "sessions.logins",
     "sessions.marks",
     "sessions.forms",
-    "sessions.unopened",
     "sessions.index",
     "sessions.ended",
     "sessions.lease",

@@ -7,11 +7,13 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import anyio
+from starlette.responses import Response as StarletteResponse
 from starlette.types import Receive, Scope, Send
 
 from ..errors import LuminError
 from ..journal import say
-from ..model import Response
+from ..model import Response, Wanted
+from ..site.visit import Visit
 from .event_loop import AsyncWorld
 
 # What a handshake is closed with where its answer cannot be sent; 1013 is "try again later" (RFC 6455, 7.4).
@@ -77,3 +79,19 @@ async def respond(
     await send({"type": f"{prefix}.start", "status": response.status, "headers": raw_headers(response.headers)})
     body = b"" if scope.get("method") == "HEAD" else response.body
     await send({"type": f"{prefix}.body", "body": body})
+
+
+class Challenge(StarletteResponse):
+    """A response that is worked out when it is sent, since only then is there a loop to ask the server in."""
+
+    def __init__(self, visit: Visit, wanted: Wanted) -> None:
+        super().__init__(status_code=401)
+        self._visit = visit
+        self._wanted = wanted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = await self._visit.challenge(self._wanted)
+        if scope["type"] == "websocket":
+            await deny(answer, scope, receive, send, connected=True)
+        else:
+            await respond(answer, scope, send)

@@ -49,7 +49,8 @@ class Loops(Generic[S]):
 
     async def aclose(self) -> None:
         """Finishes what must not be cut short, and closes the connections of the loop that runs. One time limit is for
-        all of that."""
+        all that is waited for; what could not be saved is saved one after the other, for as long as the store takes it.
+        """
         found = self._found.pop(asyncio.get_running_loop(), None)
         if found is not None:
             site, world = found

@@ -12,12 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
-from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..client import AsyncLuminClient
 from ..errors import LuminError, to_be_answered
-from ..model import Wanted
 from ..site import pages
 from ..site.visit import Visit
 from .answering import deny, raw_headers, respond
@@ -249,7 +247,7 @@ class Passage:
                 each.cancel()
 
     async def _settle(self) -> None:
-        """The application has done its work: what has been let go of is sent to its end, and nothing else is."""
+        """What is on its way is sent to its end, and what is held stays."""
         if self._timer is not None:
             self._timer.cancel()
         if self._ahead is not None:
@@ -311,22 +309,6 @@ def _is_last(message: Message) -> bool:
     return message["type"] == "websocket.close" or (
         message["type"] == "http.response.body" and not message.get("more_body", False)
     )
-
-
-class Challenge(StarletteResponse):
-    """A response that is worked out when it is sent, since only then is there a loop to ask the server in."""
-
-    def __init__(self, visit: Visit, wanted: Wanted) -> None:
-        super().__init__(status_code=401)
-        self._visit = visit
-        self._wanted = wanted
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._visit.challenge(self._wanted)
-        if scope["type"] == "websocket":
-            await deny(answer, scope, receive, send, connected=True)
-        else:
-            await respond(answer, scope, send)
 
 
 def _with_cookies(headers: list[tuple[bytes, bytes]], cookies: list[str]) -> list[tuple[bytes, bytes]]:

@@ -17,8 +17,7 @@ from ..model import Session
 from ..ports import World
 from .logins import CLOCK_SETBACK, LIFETIME
 from .records import change, digest
-from .sealing import Sealer
-from .unopened import sealed_at
+from .sealing import Sealer, sealed_at
 
 
 class Ended:

@@ -23,6 +23,11 @@ NOTHING_KNOWN = -1
 """The generation of a session that is only listed: it comes before each that there is."""
 
 
+def listed(session_id: str, began: float, subject: str = "") -> Session:
+    """A session of which nothing is known but that it is listed, and perhaps whose it is."""
+    return Session(session_id, NOTHING_KNOWN, began, began, TokenSet("", began, 0.0, ()), {"sub": subject})
+
+
 class Ending:
     """Ends the sessions of a site, or its grants."""
 
@@ -49,8 +54,8 @@ class Ending:
         say whether the record has ended. The tokens die all the same: that somebody wants the end is known, and a
         record whose answer got lost would never be found again.
         """
-        nothing = Session(session_id, NOTHING_KNOWN, began, began, TokenSet("", began, 0.0, ()), {"sub": subject})
-        return await self._world.shield(lambda: self._end(known or nothing, tells, revokes))
+        found = known or listed(session_id, began, subject)
+        return await self._world.shield(lambda: self._end(found, tells, revokes))
 
     async def _end(
         self, known: Session, tells: Callable[[Session], Event] | None, revokes: Callable[[TokenSet], bool]

@@ -25,8 +25,7 @@ from .ending import Ending
 from .kinds import StoreSessions
 from .records import Record, Records, change, digest
 from .renewal import Renewal
-from .sealing import Sealer, Unsealed
-from .unopened import KeyMissing, sealed_at
+from .sealing import KeyMissing, Sealer, Unsealed, sealed_at
 
 FOREVER = 3_155_760_000.0
 """Seconds that a grant without a lifetime is kept: a hundred years, since every store wants a finite number."""

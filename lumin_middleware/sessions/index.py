@@ -21,8 +21,7 @@ from ..journal import Seldom
 from ..model import Session
 from ..ports import World
 from .records import change, digest
-from .sealing import Sealer
-from .unopened import KeyMissing, sealed_at
+from .sealing import KeyMissing, Sealer, sealed_at
 
 ENTRIES_LIMIT = 100
 """Sessions of one person that can be at one time, the newest; nobody uses more devices."""

@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import TimestampSigner, want_bytes
 
+from ..errors import StoreUnavailable
+
 VERSION = b"\x02"
 """The format of what is inside. Version N also reads N-1."""
 
@@ -120,6 +122,28 @@ class Sealer:
         if not handle:
             return self._ciphers[position]
         return AESGCM(hmac.digest(self._keys[position], handle.encode("utf-8", "surrogatepass"), "sha256"))
+
+
+class KeyMissing(StoreUnavailable):
+    """What is to be changed, or to be known whole, was sealed with a key that is not in `secret_key`.
+
+    Nobody here can read it, and it is there all the same: a process that has the key goes by it. So it is taken for
+    nothing only by whoever just looks, and never written over.
+    """
+
+    def __init__(self, what: str, lost: str) -> None:
+        cure = "give every process all keys that are in use, the newest first"
+        super().__init__(f"{what} was sealed with a key that is not in secret_key: {cure}; if it is lost, {lost}")
+
+
+def sealed_at(value: bytes) -> int:
+    """When a value says that it was sealed, in epoch seconds; 0 where it does not. Without its key nobody vouches for
+    that, but the store, of which whoever can write there can as well take it away.
+    """
+    try:
+        return int.from_bytes(_decoded(value[: -SIGNATURE_LENGTH - 1].rpartition(b".")[2]), "big")
+    except ValueError:
+        return 0
 
 
 def _decoded(text: bytes) -> bytes:

@@ -9,10 +9,10 @@ from functools import partial
 from ..errors import AuthorizationServerError, LuminError, RequestRefused, SessionEnded, StoreUnavailable
 from ..events import SignedOut
 from ..journal import say
-from ..model import Request, Response, Session, TokenSet
+from ..model import Request, Response, Session
 from ..protocol import oauth
 from ..sessions.cookies import Jar
-from ..sessions.ending import NOTHING_KNOWN
+from ..sessions.ending import listed
 from ..sessions.index import ENTRIES_LIMIT, Entry, Index, by_subject
 from ..sessions.opened import Carried, Opened
 from . import pages
@@ -103,8 +103,7 @@ class Account:
     async def _is_over(self, entry: Entry) -> bool:
         """Whether a session is known to be over. One that a browser has forgotten in its cookie is not."""
         try:
-            tokens = TokenSet("", entry.began, 0.0, ())
-            await self._sessions.newest(Session(entry.session_id, NOTHING_KNOWN, entry.began, entry.began, tokens, {}))
+            await self._sessions.newest(listed(entry.session_id, entry.began))
         except SessionEnded:
             return True
         return False

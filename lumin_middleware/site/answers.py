@@ -111,10 +111,7 @@ class Answers(Places):
     # --- nobody is signed in, or may not do this ---
 
     def login_url(self, request: Request, kept: str = "") -> str:
-        """The login that leads back to where the person is: this page, or the page that made this call.
-
-        `kept` is where the form that they sent waits for them; then it leads there.
-        """
+        """The login that leads where the person was: to this page, the one that made this call, or a `kept` form."""
         if kept:
             return self.login_to(kept)
         here = "" if _sends(request) else target(request)

@@ -72,6 +72,12 @@ class Login:
             return found if "iss" in found else None
         return None
 
+    def asking(self, needed: tuple[str, ...], max_age: float | None = None) -> str:
+        """What a link to this route says beside where it leads: the scopes that are needed there, and how many seconds
+        ago the sign-in may be at the most."""
+        ask = f"&ask={self._logins.ask(needed)}" if needed else ""
+        return ask if max_age is None else f"{ask}&max_age={int(max_age)}"
+
     def return_to(self, wanted: str) -> str:
         """Where a login leads that shall lead there: there, if it is a page of this site."""
         found = access.return_to(wanted, "", self._config.origin)

@@ -255,7 +255,7 @@ class RelyingParty:
             )
             answer.reason = "insufficient_scope" if answer.reason == "began" else answer.reason
             return answer
-        login_url = f"{self._answers.login_url(request, kept)}&ask={self.parts.logins.ask(missing)}"
+        login_url = self._answers.login_url(request, kept) + self._login.asking(missing)
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url, kept)
 
     async def _require_login(
@@ -270,17 +270,12 @@ class RelyingParty:
         kept: str,
     ) -> Response:
         if not redirect or not is_navigation(request):
-            also = self._for_its_page(needed, wanted.max_age) if kept else ""
+            also = self._login.asking(needed, wanted.max_age) if kept else ""  # or the form's page asks for it then
             return self._answers.unauthorized(request, reason, may_be_page=redirect, kept=kept, also=also)
         answer = await self._login.begin(request, jar, self._here(request), needed=needed)
         if answer.reason == "began":
             answer.reason = reason
         return answer
-
-    def _for_its_page(self, needed: tuple[str, ...], max_age: float | None) -> str:
-        """What the link to a login says besides, so that the page of a form that was kept asks for nothing more."""
-        ask = "" if set(needed) <= set(self.config.scope.split()) else f"&ask={self.parts.logins.ask(needed)}"
-        return ask if max_age is None else f"{ask}&max_age={int(max_age)}"
 
     async def _require_recent(
         self,

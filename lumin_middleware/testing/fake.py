@@ -23,7 +23,7 @@ from ..config import LuminConfig
 from ..errors import InsufficientScope, LoginRequired, LuminError, ServerUnavailable, SessionEnded
 from ..model import NOTHING, Request, Response, Session, TokenSet, Wanted
 from ..reasons import REASONS
-from ..runtime import passage, wsgi_passage
+from ..runtime import answering, wsgi_passage
 from ..sessions.cookies import Cookies
 from ..site import pages
 from ..site.places import Places, target
@@ -91,7 +91,7 @@ class FakeLumin:
     @property
     def client(self) -> AsyncLuminClient:
         """A client as a handler finds it under ASGI."""
-        return AsyncLuminClient(_Visit(self), Api(self.http, passage.Challenge, lambda _: self.blocking))
+        return AsyncLuminClient(_Visit(self), Api(self.http, answering.Challenge, lambda _: self.blocking))
 
     @property
     def blocking(self) -> LuminClient:
@@ -219,7 +219,7 @@ class _Asgi(LuminMiddleware):
         self._fake = fake
 
     def _party(self) -> Any:
-        challenge = passage.Challenge
+        challenge = answering.Challenge
         in_threads = Api(self._fake.blocking_http, challenge)
         api = Api(self._fake.http, challenge, lambda holder: LuminClient(holder, in_threads))
         return self._fake, _World(api)

@@ -27,6 +27,19 @@ def cookie(browser):
     return "; ".join(f"{each.name}={each.value}" for each in browser.cookies.jar)
 
 
+def asked(path, browser=None):
+    """A request as a server hands it over."""
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [] if browser is None else [(b"cookie", cookie(browser).encode())],
+    }
+
+
 class Socket:
     """The client's end of a WebSocket, spoken to the application in ASGI's own words."""
 
@@ -196,17 +209,8 @@ async def test_an_answer_of_the_applications_waits_for_nothing_that_comes_behind
             arrived.set()
 
     middleware = LuminMiddleware(app, site.config, clock=site.clock)
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(b"cookie", cookie(browser).encode())],
-    }
     with pytest.raises(then) if then else nullcontext():
-        await middleware(scope, asyncio.Event().wait, send)
+        await middleware(asked(path, browser), asyncio.Event().wait, send)
     assert [each.get("status", each.get("body")) for each in said] == [500, b"sorry"]
     await middleware.aclose()
 
@@ -230,14 +234,13 @@ async def test_what_follows_a_500_that_was_held_goes_out_behind_it(new_site):
         said.append(message["type"].removeprefix("http.response."))
 
     middleware = LuminMiddleware(app, site.config, clock=site.clock)
-    scope = {"type": "http", "method": "GET", "path": "/free", "raw_path": b"/free", "query_string": b"", "headers": []}
-    await middleware(scope, asyncio.Event().wait, send)
+    await middleware(asked("/free"), asyncio.Event().wait, send)
     assert said == ["start", "body", "trailers"]
     await middleware.aclose()
 
 
 class Slow(MemoryStore):
-    """A store that is asked for as long as `held`, and no local one."""
+    """A store that another machine has, and that answers as long as `held` is set."""
 
     local = False
     blocking = True
@@ -248,15 +251,22 @@ class Slow(MemoryStore):
         return super().get(key)
 
 
-@pytest.mark.parametrize("gives_up", [False, True])
-async def test_whatever_comes_behind_a_cookie_that_is_asked_about_stays_behind_it(new_site, gives_up):
-    """Where an application starts its answer in one task and goes on in another, or gives up waiting for it."""
+@pytest.fixture
+async def due(new_site):
+    """A site whose store waits, and a browser that is to get a cookie with its next answer."""
     site = new_site(store=Slow(), idle_timeout=600)
     site.config.store.held.set()
     browser = site.browser()
     await browser.sign_in()
     site.clock.advance(61)
     site.config.store.held.clear()
+    return site, browser
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_whatever_comes_behind_a_cookie_that_is_asked_about_stays_behind_it(due, gives_up):
+    """Where an application starts its answer in one task and goes on in another, or gives up waiting for it."""
+    site, browser = due
     said = []
 
     async def app(scope, receive, send):
@@ -273,28 +283,14 @@ async def test_whatever_comes_behind_a_cookie_that_is_asked_about_stays_behind_i
         said.append(message)
 
     middleware = LuminMiddleware(app, site.config, clock=site.clock)
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/page",
-        "raw_path": b"/page",
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(b"cookie", cookie(browser).encode())],
-    }
-    await middleware(scope, asyncio.Event().wait, send)
+    await middleware(asked("/page", browser), asyncio.Event().wait, send)
     assert [each.get("status", each.get("body")) for each in said] == [200, b"here"]
     assert b"set-cookie" in dict(said[0]["headers"])
     await middleware.aclose()
 
 
-async def test_the_head_of_a_large_500_is_not_lost_with_the_send_that_was_given_up(new_site):
-    site = new_site(store=Slow(), idle_timeout=600)
-    site.config.store.held.set()
-    browser = site.browser()
-    await browser.sign_in()
-    site.clock.advance(61)
-    site.config.store.held.clear()
+async def test_the_head_of_a_large_500_is_not_lost_with_the_send_that_was_given_up(due):
+    site, browser = due
     said = []
 
     async def app(scope, receive, send):
@@ -309,16 +305,7 @@ async def test_the_head_of_a_large_500_is_not_lost_with_the_send_that_was_given_
         said.append(message.get("status") or message["body"][:1])
 
     middleware = LuminMiddleware(app, site.config, clock=site.clock)
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/page",
-        "raw_path": b"/page",
-        "root_path": "",
-        "query_string": b"",
-        "headers": [(b"cookie", cookie(browser).encode())],
-    }
-    await middleware(scope, asyncio.Event().wait, send)
+    await middleware(asked("/page", browser), asyncio.Event().wait, send)
     assert said == [500, b"x", b"y"]
     await middleware.aclose()
 
@@ -339,9 +326,8 @@ async def test_an_application_s_error_is_its_own_though_nobody_takes_its_answer(
         raise OSError("the client has gone")
 
     middleware = LuminMiddleware(app, site.config, clock=site.clock)
-    scope = {"type": "http", "method": "GET", "path": "/free", "raw_path": b"/free", "query_string": b"", "headers": []}
     with pytest.raises(ZeroDivisionError):
-        await middleware(scope, asyncio.Event().wait, send)
+        await middleware(asked("/free"), asyncio.Event().wait, send)
     await middleware.aclose()
 
 

@@ -25,7 +25,7 @@ from lumin_middleware.sessions.grants import (
     Lists,
 )
 from lumin_middleware.sessions.records import Record, Records
-from lumin_middleware.sessions.unopened import KeyMissing
+from lumin_middleware.sessions.sealing import KeyMissing
 from tests.fakes import Store, World
 from tests.fakes import config as make_config
 from tests.site_rig import Clock

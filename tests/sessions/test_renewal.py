@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -349,23 +350,28 @@ async def test_an_ended_session_is_not_renewed(workers, process):
 # --- cancellation ---
 
 
-@pytest.mark.parametrize("step", ["get session", "take lease", "renew lease", "refresh", "swap session"])
-async def test_a_request_that_goes_away_loses_no_token(workers, process, step):
-    """Wherever it is cut off, whoever comes next has a session, and no refresh token is sent twice."""
-    session = await workers.expired()
+async def gone_away(process: Any, session: Session, hooks: dict[str, Any], step: str) -> None:
+    """A request whose renewal is at a step when it goes away."""
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def pause() -> None:
         reached.set()
         await go_on.wait()
 
-    (workers.server.during if step == "refresh" else workers.store.before)[step] = pause
+    hooks[step] = pause
     task = asyncio.ensure_future(process.renewal.fresh(session))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     go_on.set()
+
+
+@pytest.mark.parametrize("step", ["get session", "take lease", "renew lease", "refresh", "swap session"])
+async def test_a_request_that_goes_away_loses_no_token(workers, process, step):
+    """Wherever it is cut off, whoever comes next has a session, and no refresh token is sent twice."""
+    session = await workers.expired()
+    await gone_away(process, session, workers.server.during if step == "refresh" else workers.store.before, step)
     found = await asyncio.gather(process.renewal.fresh(session), workers.process().renewal.fresh(session))
     assert {one.generation for one in found} == {1}
     assert workers.server.sent == [session.tokens.refresh_token]
@@ -462,19 +468,7 @@ async def test_whoever_waits_for_an_attempt_that_fails_or_comes_in_the_pause_aft
 async def test_an_attempt_that_fails_is_told_of_although_its_request_went_away(workers, process):
     session = await workers.expired()
     workers.server.answer = ServerUnavailable("down", retry_after=120, said=120)
-    reached, go_on = asyncio.Event(), asyncio.Event()
-
-    async def pause() -> None:
-        reached.set()
-        await go_on.wait()
-
-    workers.server.during["refresh"] = pause
-    task = asyncio.ensure_future(process.renewal.fresh(session))
-    await reached.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    go_on.set()
+    await gone_away(process, session, workers.server.during, "refresh")
     with pytest.raises(CircuitOpen):
         await process.renewal.fresh(session)
     with pytest.raises(InPause):

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner
 
+from lumin_middleware.errors import StoreUnavailable
 from lumin_middleware.sessions import sealing
-from lumin_middleware.sessions.sealing import Sealer, Unsealed
+from lumin_middleware.sessions.sealing import KeyMissing, Sealer, Unsealed, sealed_at
 from tests.fakes import KEY, OLD_KEY, Clock, hostile
 
 PURPOSES = ("session", "record", "handle", "login", "tries", "used", "index")
@@ -215,3 +216,31 @@ def test_a_signature_is_the_one_of_itsdangerous(data, newest):
     read = ours.unsign_at(theirs.sign(data))
     assert read is not None
     assert (read[0], read[2]) == (data, int(not newest))
+
+
+# --- what was sealed with a key that is not here ---
+
+
+@pytest.mark.parametrize("now", [0.0, 1.0, 1_790_000_000.9, 2.0**40])
+def test_the_time_of_sealing_can_be_read_without_the_key(now: float) -> None:
+    assert sealed_at(Sealer([KEY], "index", Clock(now)).seal(b"anything").encode()) == int(now)
+
+
+@pytest.mark.parametrize("value", [b"", b"x", b"seen", b"a.b", b"..", b"a.b.c", b"\xff.\xff.\xff"])
+def test_what_says_none_was_sealed_long_ago(value: bytes) -> None:
+    assert sealed_at(value) == 0
+
+
+@hostile
+@given(st.binary(max_size=80))
+def test_whatever_stands_there_has_some_time(value: bytes) -> None:
+    assert sealed_at(value) >= 0
+
+
+def test_the_error_names_the_setting_and_both_cures() -> None:
+    error = KeyMissing("this", "wait")
+    assert isinstance(error, StoreUnavailable)
+    assert str(error) == (
+        "this was sealed with a key that is not in secret_key: give every process all keys that are in use, the newest "
+        "first; if it is lost, wait"
+    )

@@ -97,14 +97,14 @@ class LuminMiddleware:
             if kind == "http" and not self._root_path and is_plain(scope):
                 visit = party.at_once(scope["path"], cookie, (self._read, seen, receive))
                 if visit is not None:
-                    await Passage(visit, world, scope, send, headers).run(self.app, receive)
+                    await Passage(visit, world, scope, send).run(self.app, receive, headers)
                     return
             # The application gets these headers, and may change them.
             outcome = await party.handle(self._read(seen, receive, ([*headers], cookie)))
             if isinstance(outcome, Visit):
                 app = self.app if outcome.call is None else AsgiCall(outcome, outcome.call)
                 changed = as_specified(scope, outcome.request)
-                await Passage(outcome, world, scope, send, headers, changed).run(app, receive)
+                await Passage(outcome, world, scope, send).run(app, receive, headers, changed)
             else:
                 await deliver(outcome, world, scope, receive, send)
 

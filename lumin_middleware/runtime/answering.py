@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import LuminError
 from ..journal import say
 from ..model import Response, Wanted
+from ..site import pages
 from ..site.visit import Visit
 from .event_loop import AsyncWorld
 
@@ -67,9 +68,22 @@ async def deny(response: Response, scope: Scope, receive: Receive, send: Send, *
         await send({"type": "websocket.close", "code": _CLOSE_CODES.get(response.status, 1013), "reason": ""})
 
 
-def raw_headers(headers: list[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    """Headers as ASGI has them."""
+RawHeaders = list[tuple[bytes, bytes]]
+"""Headers as ASGI has them."""
+
+
+def raw_headers(headers: list[tuple[str, str]]) -> RawHeaders:
+    """Headers of ours as ASGI has them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+PRIVATE = raw_headers([pages.PRIVATE])[0]
+
+
+def with_cookies(headers: RawHeaders, cookies: list[str]) -> RawHeaders:
+    """The application's headers with cookies of ours."""
+    said = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+    return raw_headers(pages.with_cookies(said, cookies))
 
 
 async def respond(

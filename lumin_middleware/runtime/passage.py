@@ -18,7 +18,7 @@ from ..client import AsyncLuminClient
 from ..errors import LuminError, to_be_answered
 from ..site import pages
 from ..site.visit import Visit
-from .answering import deny, raw_headers, respond
+from .answering import PRIVATE, RawHeaders, deny, respond, with_cookies
 from .event_loop import AsyncWorld
 from .user import LuminUser
 from .watch import Watch
@@ -49,47 +49,46 @@ _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
 class Passage:
-    """One request through the application. `changed` is what of its scope the application sees otherwise."""
+    """One request through the application."""
 
     _passed: dict[str, Any]
     _before: dict[str, Any]
     _known: dict[str, Any]
     """What of the state the application was given, or has given: whoever stands before us may change it, too."""
-    _timer: asyncio.TimerHandle | None = None
 
-    def __init__(
-        self,
-        visit: Visit,
-        world: AsyncWorld,
-        scope: Scope,
-        send: Send,
-        headers: list[tuple[bytes, bytes]],
-        changed: Mapping[str, Any] = _NO_CHANGE,
-    ) -> None:
+    # Where it is not plain:
+    _watch: Watch | None = None
+    _ahead: asyncio.Task[None] | None = None  # sends what takes its time, and what whatever follows waits for
+    _held: tuple[Message, ...] = ()
+    _timer: asyncio.TimerHandle | None = None
+    _complete = _connected = False
+
+    def __init__(self, visit: Visit, world: AsyncWorld, scope: Scope, send: Send) -> None:
         self._visit = visit
         self._world = world
         self._scope = scope
         self._send = send
-        self._headers = headers
-        self._changed = changed
-        # Written for each, though they are like this for most: what only the class has is found late.
-        self._started = self._complete = self._connected = False
-        self._watch: Watch | None = None
-        self._ahead: asyncio.Task[None] | None = None  # sends what takes its time, and what whatever follows waits for
-        self._held: tuple[Message, ...] = ()
+        self._started = False
+        self._plain = True
+        """Whether the answer goes out as it comes: nothing is held or on its way, and it is not served for long."""
         self._serving = asyncio.current_task(world.loop)  # another one may begin the answer
 
-    async def run(self, app: ASGIApp, receive: Receive) -> None:
-        """Runs the application; an error of ours that it lets through is answered as our own are."""
+    async def run(
+        self, app: ASGIApp, receive: Receive, headers: RawHeaders, changed: Mapping[str, Any] = _NO_CHANGE
+    ) -> None:
+        """Runs the application; an error of ours that it lets through is answered as our own are.
+
+        `headers` are those of the request for the application, which has them to itself, and `changed` is what of its
+        scope it sees otherwise.
+        """
+        self._changed = changed
         visit = self._visit
         client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
-        passed = self._passed = self._scope_for_app(client)
+        passed = self._passed = self._scope_for_app(client, headers, changed)
         self._before = passed.copy()
         try:
-            await app(passed, receive if self._scope["type"] == "http" else self._watched(receive), self.send)
-            if self._watch is not None:
-                self._watch.takes_back()  # some frameworks end quietly when they are cancelled
-            if self._held or self._timer is not None or self._ahead is not None:
+            await app(passed, receive if passed["type"] == "http" else self._watched(receive), self.send)
+            if not self._plain:
                 await self._finish(receive)
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
@@ -107,9 +106,9 @@ class Passage:
             self._passed = self._before = self._known = _NOTHING  # no circle of client and passage is left to collect
             if client is not None:
                 client.close()
-            if self._watch is not None or self._timer is not None or self._ahead is not None:
+            if not self._plain:
                 self._stop()
-        if self._watch is not None and self._watch.over and not self._complete:
+        if not self._plain and self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
 
     def _watched(self, receive: Receive) -> Receive:
@@ -133,6 +132,8 @@ class Passage:
 
     async def _finish(self, receive: Receive) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
+        if self._watch is not None:
+            self._watch.takes_back()  # some frameworks end quietly when they are cancelled
         await self._settle()
         error = to_be_answered(self._visit.failed)
         if self._held:
@@ -147,11 +148,13 @@ class Passage:
             else:
                 await (self._begin_with_cookies if message["type"] in _FIRST_WORDS else self._send)(message)
 
-    def _scope_for_app(self, client: AsyncLuminClient | None) -> dict[str, Any]:
+    def _scope_for_app(
+        self, client: AsyncLuminClient | None, headers: RawHeaders, changed: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """A copy of the scope with who is signed in, and without what only we may say or see."""
         visit, scope = self._visit, self._scope
-        passed: dict[str, Any] = {**scope, **self._changed} if self._changed else {**scope}
-        passed["headers"] = headers = self._headers
+        passed: dict[str, Any] = {**scope, **changed} if changed else {**scope}
+        passed["headers"] = headers
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
         if state := scope.get("state"):
@@ -197,18 +200,22 @@ class Passage:
         A small 500 is held until the application is done: Starlette, like others, answers it before it lets an error
         out, and Flask's kin let none out at all.
         """
+        if self._plain:
+            if self._started:
+                return self._send(message)
+            if message["type"] == "http.response.start" and message["status"] != 500:
+                return self._begin(message)
+        return self._send_closely(message)
+
+    def _send_closely(self, message: Message) -> Awaitable[None]:
         if self._ahead is not None:
             return self._send_behind(message)
         if self._started:
-            if self._watch is not None:
-                self._complete = _is_last(message)
+            self._complete = _is_last(message)
             return self._send(message)
-        kind = message["type"]
-        if kind == "http.response.start" and message["status"] != 500 and not self._held:  # nearly all, so at once
-            return self._begin(message)
         if self._held or self._may_be_ours(message):
             return self._hold(message)
-        return self._begin(message) if kind in _FIRST_WORDS else self._send(message)
+        return self._begin(message) if message["type"] in _FIRST_WORDS else self._send(message)
 
     async def _send_behind(self, message: Message) -> None:
         """Sends what follows something that is on its way."""
@@ -228,6 +235,7 @@ class Passage:
         return False
 
     async def _hold(self, message: Message) -> None:
+        self._plain = False
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             self._send_ahead(self._release())
@@ -254,6 +262,7 @@ class Passage:
             await asyncio.shield(self._ahead)
 
     def _send_ahead(self, sending: Coroutine[Any, Any, None]) -> None:
+        self._plain = False
         self._ahead = task = asyncio.ensure_future(sending)
         task.add_done_callback(lambda task: task.cancelled() or task.exception())  # so it was seen
 
@@ -292,15 +301,15 @@ class Passage:
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
+            self._plain = False
             self._watch = Watch(visit, self._world, self._serving)
         if cookies:
-            headers = _with_cookies(headers, cookies)
+            headers = with_cookies(headers, cookies)
         elif is_open:
-            headers.append(_PRIVATE)
+            headers.append(PRIVATE)
         return self._send({**message, "headers": headers})
 
 
-_PRIVATE = raw_headers([pages.PRIVATE])[0]
 _STREAM = b"text/event-stream"
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
 
@@ -309,8 +318,3 @@ def _is_last(message: Message) -> bool:
     return message["type"] == "websocket.close" or (
         message["type"] == "http.response.body" and not message.get("more_body", False)
     )
-
-
-def _with_cookies(headers: list[tuple[bytes, bytes]], cookies: list[str]) -> list[tuple[bytes, bytes]]:
-    said = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-    return raw_headers(pages.with_cookies(said, cookies))

@@ -1,5 +1,5 @@
 """Small applications for the servers that `servers.py` starts: each as it is at one path, and at another one with the
-middleware around it.
+middleware around it; under ASGI at a third one with the least that could stand there.
 
 One process has both, because two processes of one program differ by more than the middleware adds: where in memory
 things happen to lie costs up to a third.
@@ -17,20 +17,33 @@ from django.urls import path
 from flask import Flask
 
 from lumin_middleware import LuminConfig, LuminMiddleware
+from lumin_middleware.runtime.answering import PRIVATE
 from lumin_middleware.wsgi import LuminMiddleware as WSGIMiddleware
 
 from .rig import bare
 
-BARE, WRAPPED = "/things/11", "/things/12"
+BARE, WRAPPED, LEAST = "/things/11", "/things/12", "/things/13"
 
 
 def asgi_app() -> Any:
     wrapped = LuminMiddleware(bare, LuminConfig.from_env())
+    others = {BARE: bare, LEAST: _least}
 
-    async def either(scope: Any, receive: Any, send: Any) -> None:
-        await (bare if scope.get("path") == BARE else wrapped)(scope, receive, send)
+    async def one(scope: Any, receive: Any, send: Any) -> None:
+        await others.get(scope.get("path"), wrapped)(scope, receive, send)
 
-    return either
+    return one
+
+
+async def _least(scope: Any, receive: Any, send: Any) -> None:
+    """A middleware that decides nothing: a copy of the scope, and the header that ours adds to an answer."""
+
+    async def with_header(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], PRIVATE]}
+        await send(message)
+
+    await bare({**scope}, receive, with_header)
 
 
 def flask_app() -> Any:

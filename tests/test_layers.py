@@ -115,6 +115,7 @@ EDGE = (
         "runtime.listeners",
         "runtime.surroundings",
         "runtime.telemetry",
+        "runtime.bounded",
         "runtime.exchange",
         "runtime.event_loop",
         "runtime.loops",

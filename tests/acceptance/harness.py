@@ -19,7 +19,7 @@ import httpx2
 import pytest
 from ada_url import URL
 
-from lumin_middleware.runtime.exchange import _AsyncPool
+from lumin_middleware.runtime.bounded import AsyncPool
 from tests.site_rig import FETCH, NAVIGATION, ORIGIN, SESSION, Browser, Site
 
 TOKEN = "/oauth2/token"
@@ -192,16 +192,16 @@ def trouble(site: Site, path: str, **fault: Any) -> Iterator[None]:
     site.emulator.faults.add(path, times=None, **fault)
     with pytest.MonkeyPatch.context() as patch:
         if "delay" in fault:
-            patch.setattr(_AsyncPool, "handle_async_request", impatient(path))
+            patch.setattr(AsyncPool, "handle_async_request", impatient(path))
         yield
     site.emulator.faults.clear()
 
 
 def impatient(path: str) -> Any:
     """How requests are sent, but for those to `path`, which have 0.3 seconds."""
-    send = _AsyncPool.handle_async_request
+    send = AsyncPool.handle_async_request
 
-    async def handle_async_request(pool: _AsyncPool, request: httpx2.Request) -> httpx2.Response:
+    async def handle_async_request(pool: AsyncPool, request: httpx2.Request) -> httpx2.Response:
         with anyio.fail_after(0.3) if request.url.path == path else nullcontext():
             return await send(pool, request)
 

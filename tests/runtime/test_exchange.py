@@ -29,7 +29,8 @@ from lumin_middleware.connections import tls_context
 from lumin_middleware.errors import AuthorizationServerError, OAuthError, ServerUnavailable
 from lumin_middleware.model import _CHECKED, AuthorizationCode, Errand, Transaction
 from lumin_middleware.ports import Answer, run
-from lumin_middleware.runtime.exchange import BODY_LIMIT, AsyncExchange, Exchange
+from lumin_middleware.runtime.bounded import BODY_LIMIT
+from lumin_middleware.runtime.exchange import AsyncExchange, Exchange
 from tests.certificates import self_signed
 from tests.fakes import REDIRECT_URI, SECRET, config, hostile
 

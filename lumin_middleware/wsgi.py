@@ -69,7 +69,7 @@ class LuminMiddleware:
         require_way_out()
         self._several = False
         _ALL.add(self)
-        self._process: tuple[int, RelyingParty, ThreadWorld] | None = None
+        self._processes: dict[int, tuple[RelyingParty, ThreadWorld]] = {}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if MARK in environ:
@@ -93,13 +93,15 @@ class LuminMiddleware:
         return WsgiPassage(visit, client, environ, start_response).run(app)
 
     def _party(self) -> tuple[RelyingParty, ThreadWorld]:
-        process = self._process
-        if process is None or process[0] != os.getpid():
-            # Two threads may both come here; one of the two worlds is then used for a moment and forgotten.
+        process = os.getpid()
+        found = self._processes.get(process)
+        if found is None:
             store: Any = self._store()  # the blocking kind: it was looked at
             world = ThreadWorld(self.config, store, self._clock, Challenge.of, several=self._several)
-            process = self._process = os.getpid(), RelyingParty(self.config, world), world
-        return process[1], process[2]
+            found = self._processes.setdefault(process, (RelyingParty(self.config, world), world))
+            if found[1] is not world:  # another thread came first
+                world.close()
+        return found
 
     def close(self) -> None:
         """Closes this process's connections. The next request makes new ones.
@@ -107,17 +109,18 @@ class LuminMiddleware:
         Those of a store that a setting names as well; one that you made is yours to close.
         """
         self.finish()
-        process, self._process = self._process, None
-        if process is not None and process[0] == os.getpid():
-            process[2].close()
+        found = self._processes.pop(os.getpid(), None)
+        if found is not None:
+            found[1].close()
         self._store.close()
 
     def finish(self) -> None:
         """Saves what could not be saved yet. The end of the process does this by itself."""
-        process = self._process
-        if process is not None and process[0] == os.getpid():
-            process[2].settle()
-            run(process[1].parts.finish())
+        found = self._processes.get(os.getpid())
+        if found is not None:
+            party, world = found
+            world.settle()
+            run(party.parts.finish())
 
 
 _ALL: WeakSet[LuminMiddleware] = WeakSet()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from lumin_middleware import AsyncGrants, Grants, NotConnected, StoreUnavailable
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.ports import run
-from lumin_middleware.runtime.threads import ThreadWorld
 from tests.documents import ROOT
 from tests.fakes import OLD_KEY, config
 from tests.patience import PATIENCE
@@ -88,35 +86,6 @@ def test_a_job_that_never_closes_them_is_heard_to_its_end():
     )
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == ["3", *["SignedOut person-1 operator"] * 3]
-
-
-def test_threads_that_come_first_together_leave_no_world_open(monkeypatch):
-    both = threading.Barrier(2)
-    made, closed = [], []
-
-    class Watched(ThreadWorld):
-        def __init__(self, *args):
-            super().__init__(*args)
-            made.append(self)
-            both.wait(PATIENCE)
-
-        def close(self):
-            closed.append(self)
-            super().close()
-
-    monkeypatch.setattr("lumin_middleware.grants.ThreadWorld", Watched)
-    grants = Grants(config(store="memory://"))
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(grants._site()[1])) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert len(made) == 2
-    assert found[0] is found[1]
-    assert closed == [each for each in made if each is not found[0]]
-    grants.close()
-    assert sorted(map(id, closed)) == sorted(map(id, made))
 
 
 def test_a_lost_key_is_given_up_and_people_connect_anew(tmp_path):

@@ -17,10 +17,12 @@ import pytest
 from django.db import connections
 
 from lumin_middleware.errors import ServerUnavailable
+from lumin_middleware.grants import Grants
 from lumin_middleware.model import Session, TokenSet
 from lumin_middleware.ports import run
 from lumin_middleware.runtime.threads import ThreadWorld
 from lumin_middleware.stores import MemoryStore
+from lumin_middleware.wsgi import LuminMiddleware
 from tests.documents import ROOT
 from tests.fakes import config
 from tests.patience import PATIENCE
@@ -112,8 +114,6 @@ def test_what_failed_left_nothing_to_undo(world, cut_short, caplog):
 
 
 def test_a_renewal_whose_waiter_is_cut_short_is_saved_and_the_token_sent_once(cut_short):
-    from lumin_middleware.wsgi import LuminMiddleware
-
     class Server:
         sent: list[str] = []
         answers = threading.Event()
@@ -140,6 +140,46 @@ def test_a_renewal_whose_waiter_is_cut_short_is_saved_and_the_token_sent_once(cu
     assert run(party.parts.renewal.fresh(session)).tokens.access_token == "new"
     assert Server.sent == ["spent"]
     middleware.close()
+
+
+@pytest.mark.parametrize(
+    ("module", "make", "world"),
+    [
+        ("grants", lambda: Grants(config(store="memory://")), lambda grants: grants._site()[1]),
+        (
+            "wsgi",
+            lambda: LuminMiddleware(lambda environ, start_response: [], config(store="memory://")),
+            lambda middleware: middleware._party()[1],
+        ),
+    ],
+)
+def test_threads_that_come_first_together_leave_no_world_open(module, make, world, monkeypatch):
+    both = threading.Barrier(2)
+    made, closed = [], []
+
+    class Watched(ThreadWorld):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            made.append(self)
+            both.wait(PATIENCE)
+
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    monkeypatch.setattr(f"lumin_middleware.{module}.ThreadWorld", Watched)
+    site = make()
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(world(site))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(made) == 2
+    assert found[0] is found[1]
+    assert closed == [each for each in made if each is not found[0]]
+    site.close()
+    assert sorted(map(id, closed)) == sorted(map(id, made))
 
 
 GEVENT = """

@@ -50,11 +50,11 @@ class CookieSessions(Sessions):
         stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
         if stale or outdated:
             return Carried(newest, stale)
-        return self._settle(opened, raw, session)
+        return self._settle(opened, raw if self._asks else None, session)
 
     async def _ask_store(self, opened: Opened) -> bytes | None:
         """The record, where it must be looked for."""
-        if not self._asks and opened.newest_key:
+        if not self._asks and opened.proves_itself:
             return None
         try:
             return await self._world.store.get(opened.record)

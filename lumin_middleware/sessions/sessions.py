@@ -243,7 +243,7 @@ class Sessions(ABC):
 
     def _proved(self, opened: Opened) -> Carried | None:
         """What a cookie carries that no record says anything about."""
-        if opened.session is None or not opened.newest_key:
+        if opened.session is None or not opened.newest_key or not (self._asks or opened.proves_itself):
             return None
         carried = self._settle(opened, None, opened.session)
         return carried if carried.until else None

@@ -106,6 +106,29 @@ async def test_a_late_answer_does_not_take_back_who_is_signed_in(due, sessions):
     assert await due.subject() == other
 
 
+@PASSED
+async def test_a_cookie_that_a_proxy_hands_on_late_is_nobody_after_a_sign_out(due, sessions):
+    """A proxy that asks is given it before the service answers, which may take as long as it likes."""
+    asking = copy(due)
+    answer = await asking.navigate("/auth/verify")
+    assert answer.all("set-cookie")
+    await due.log_out()
+    assert await asking.subject() is None
+
+
+@PASSED
+async def test_a_cookie_that_was_written_anew_is_asked_about_once(due, sessions, monkeypatch):
+    browser, store = due, due.site.config.store
+    await browser.navigate("/")
+    asked = []
+    get = store.get
+    monkeypatch.setattr(store, "get", lambda key: asked.append(key) or get(key))
+    for _ in range(3):
+        assert await browser.subject()
+    if sessions == "cookie" and not store.local:
+        assert len(asked) == 1
+
+
 # --- what gives the browser no cookie does not use up the time after which it gets one ---
 
 

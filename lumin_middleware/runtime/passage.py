@@ -7,8 +7,9 @@ first byte; a connection that is served for long ends with its session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
@@ -58,7 +59,7 @@ class Passage:
 
     # Where it is not plain:
     _watch: Watch | None = None
-    _ahead: asyncio.Task[None] | None = None  # sends what takes its time, and what whatever follows waits for
+    _ahead: asyncio.Task[None] | None = None  # sends, in the order of the calls, what takes its time or waits for that
     _held: tuple[Message, ...] = ()
     _timer: asyncio.TimerHandle | None = None
     _complete = _connected = False
@@ -208,8 +209,8 @@ class Passage:
         return self._send_closely(message)
 
     def _send_closely(self, message: Message) -> Awaitable[None]:
-        if self._ahead is not None:
-            return self._send_behind(message)
+        if (ahead := self._ahead) is not None and not ahead.done():
+            return _awaited(self._send_ahead(partial(self._send_behind, ahead, message)))
         if self._started:
             self._complete = _is_last(message)
             return self._send(message)
@@ -217,9 +218,8 @@ class Passage:
             return self._hold(message)
         return self._begin(message) if message["type"] in _FIRST_WORDS else self._send(message)
 
-    async def _send_behind(self, message: Message) -> None:
-        """Sends what follows something that is on its way."""
-        await self._settle()
+    async def _send_behind(self, ahead: asyncio.Task[None], message: Message) -> None:
+        await ahead
         self._complete = _is_last(message)
         await self._send(message)
 
@@ -238,14 +238,13 @@ class Passage:
         self._plain = False
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
-            self._send_ahead(self._release())
-            await self._settle()
+            await _awaited(self._send_ahead(self._release))
         elif _is_last(message):
             self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
 
     def _let_go(self) -> None:
         if to_be_answered(self._visit.failed) is None:
-            self._send_ahead(self._release())
+            self._send_ahead(self._release)
 
     def _stop(self) -> None:
         if self._watch is not None:
@@ -258,19 +257,14 @@ class Passage:
         """What is on its way is sent to its end, and what is held stays."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._ahead is not None:
-            await asyncio.shield(self._ahead)
+        while (ahead := self._ahead) is not None and not ahead.done():
+            await asyncio.shield(ahead)
 
-    def _send_ahead(self, sending: Coroutine[Any, Any, None]) -> None:
+    def _send_ahead(self, sending: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         self._plain = False
-        self._ahead = task = asyncio.ensure_future(sending)
+        self._ahead = task = asyncio.ensure_future(sending())
         task.add_done_callback(lambda task: task.cancelled() or task.exception())  # so it was seen
-
-    async def _begin_ahead(self, message: Message) -> None:
-        try:
-            await self._begin_with_cookies(message)
-        finally:
-            self._ahead = None
+        return task
 
     async def _begin_with_cookies(self, message: Message) -> None:
         await self._begin(message, await self._visit.set_cookies())
@@ -280,8 +274,7 @@ class Passage:
         visit = self._visit
         self._started = True
         if visit.writes and cookies is None:
-            self._send_ahead(self._begin_ahead(message))
-            return self._settle()  # who gives up waiting for this has begun an answer all the same
+            return _awaited(self._send_ahead(partial(self._begin_with_cookies, message)))
         passed, before, state = self._passed, self._before, self._passed.get("state")
         if (
             len(passed) != len(before)
@@ -312,6 +305,10 @@ class Passage:
 
 _STREAM = b"text/event-stream"
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
+
+
+async def _awaited(sending: asyncio.Task[None]) -> None:
+    await asyncio.shield(sending)  # who gives up waiting has said it all the same
 
 
 def _is_last(message: Message) -> bool:

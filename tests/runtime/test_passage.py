@@ -289,6 +289,33 @@ async def test_whatever_comes_behind_a_cookie_that_is_asked_about_stays_behind_i
     await middleware.aclose()
 
 
+async def test_what_tasks_say_goes_out_in_the_order_in_which_they_said_it(due):
+    """Also what is said while that which waited goes out."""
+    site, browser = due
+    pieces = [b"%d" % number for number in range(20)]
+    said = []
+
+    async def app(scope, receive, send):
+        saying = [asyncio.create_task(send({"type": "http.response.start", "status": 200, "headers": []}))]
+        for number, piece in enumerate(pieces):
+            message = {"type": "http.response.body", "body": piece, "more_body": piece is not pieces[-1]}
+            saying.append(asyncio.create_task(send(message)))
+            await asyncio.sleep(0)
+            if number == 5:
+                site.config.store.held.set()
+                while not said:  # from here on one more for each step of the loop
+                    await asyncio.sleep(0)
+        await asyncio.gather(*saying)
+
+    async def send(message):
+        said.append(message.get("status") or message["body"])
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    await middleware(asked("/page", browser), asyncio.Event().wait, send)
+    assert said == [200, *pieces]
+    await middleware.aclose()
+
+
 async def test_the_head_of_a_large_500_is_not_lost_with_the_send_that_was_given_up(due):
     site, browser = due
     said = []

@@ -161,6 +161,7 @@ EDGE = (
         "cli.stdout",
         "cli.lines",
         "cli.terminal",
+        "cli.own_store",
         "cli.secret",
         "cli.emulator",
         "cli.demo",

@@ -151,7 +151,7 @@ EDGE = (
         "gateway.caddy_engine",
         "gateway.engines",
     ),
-    "explanation",
+    *("nowhere", "explanation"),
     *("doctor.findings", "doctor.settings", "doctor.network", "doctor.metadata", "doctor.client"),
     *("doctor.traces", "doctor.stores"),
     *("doctor.outside", "doctor.django_checks", "doctor.application", "doctor.examination"),

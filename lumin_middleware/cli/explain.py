@@ -189,6 +189,8 @@ def _show(found: Explanation, who: str) -> None:
     typer.echo(f"  rule        {found.by}")
     for reading in found.readings:
         typer.echo(f"  reading     {reading}")
+    for each in found.asks:
+        typer.echo(f"  asks for    {each}")
     for line in _answer(found):
         typer.echo(f"  {line}")
     for each in found.depends:

@@ -63,6 +63,17 @@ def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
         assert words in done.stdout
 
 
+@pytest.mark.parametrize("who", ["nobody", "someone"])
+def test_how_old_a_sign_in_may_be_is_said(who):
+    done = run("explain", "/sign/1", "--as", who, **SETTINGS, LUMIN_REQUIRED_AUTH_AGE="/sign/*=300")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "asks for    the scope sign:requests\n" in done.stdout
+    assert "asks for    a sign-in at most 300 seconds ago (required_auth_age)" in done.stdout
+    told = "depends on  how long ago the sign-in is: once that is too long, the answer is 401 (insufficient_user_auth"
+    assert (told in done.stdout) == (who == "someone")
+    assert "asks for" not in run("explain", "/static/app.js", "--as", who, **SETTINGS).stdout
+
+
 @pytest.mark.parametrize("header", ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"])
 def test_another_site_s_page_is_told_from_a_script_that_names_none(header):
     done = run("explain", "POST", "/auth/logout", "--header", header, **SETTINGS)

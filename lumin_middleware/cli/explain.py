@@ -17,7 +17,7 @@ from ..config import LuminConfig
 from ..explanation import Explanation, unseen
 from ..explanation import explain as explained
 from ..reasons import REASONS, Reason
-from .terminal import App, fail, places_of
+from .terminal import App, Command, fail, places_of
 
 REFERENCE = re.compile(r"(?<![\w/-])([0-9A-F]{4})[-\u2010-\u2015]([0-9A-F]{4})(?![\w/-])", re.IGNORECASE)
 """A page's reference, whatever stands around it but a path; a program may have made another dash of its hyphen."""
@@ -37,17 +37,24 @@ COOKIE = re.compile(r"[!#$%&'*+.^`|~\w-]+=.*", re.ASCII)
 """A cookie in a request (RFC 6265, 4.2.1)."""
 
 
+class Words(Command):
+    """A command that takes more words than it names: what is copied without quotes is several."""
+
+    allow_extra_args = True
+
+
 def explain(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
-            metavar="WHAT", help="A method (then PATH too), a path (of a GET), a page's reference as it was copied, or a reason."
+            metavar="WHAT",
+            help="A method (then PATH too), a path (of a GET), a page's reference as it was copied, or a reason.",
         ),
     ],
-    more: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PATH", help="The path as it stands on the wire, with its query; or its whole URL."),
-    ] = None,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The path as it stands on the wire, with its query; or its whole URL.")
+    ] = "",
     header: Annotated[
         list[str] | None, typer.Option(metavar="LINE", help="A header, 'Name: value'; may be repeated.")
     ] = None,
@@ -76,10 +83,10 @@ def explain(
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
-    words = [what, *(more or [])]
+    words = [what, *([path] if path else []), *context.args]
     if reference := _reference(words):
         _tell_reference(reference)
-    elif not more and what.strip(AROUND) in REASONS:
+    elif len(words) == 1 and what.strip(AROUND) in REASONS:
         _tell(REASONS[what.strip(AROUND)])
     else:
         method, site, target = _asked(words)

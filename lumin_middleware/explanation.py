@@ -8,38 +8,28 @@ explanation depends then, and says so, or cannot be given. The rest is so as lon
 from __future__ import annotations
 
 import dataclasses
-import json
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from .config import AuthorizationServer, LuminConfig
-from .errors import LuminError, ServerUnavailable
-from .events import Event
-from .model import AuthorizationCode, Request, Session, TokenSet
-from .ports import Answer, run
-from .protocol.metadata import WELL_KNOWN
+from .config import LuminConfig
+from .errors import LuminError
+from .model import CLOCK_TOLERANCE, NOTHING, Request, Response, Session, TokenSet, Wanted
+from .nowhere import DISCOVERED, Nowhere
+from .ports import run
 from .reasons import REASONS, Reason
-from .runtime.event_loop import DirectStore
 from .runtime.scopes import read
-from .runtime.telemetry import Silent
 from .sessions.cookies import Jar
 from .sessions.opened import Opened
 from .site.relying_party import RelyingParty
 from .site.visit import Visit
-from .stores import MemoryStore
-
-T = TypeVar("T")
 
 LIFETIME = 3600.0
 """Seconds that the made-up session's access token lives: long enough that nothing is to be renewed."""
 
-
-DISCOVERED = "https://discovered.invalid/"
-"""Where the endpoints are that only the server's own document names (RFC 2606, 2: nothing ever is)."""
 
 # --- what an explanation may depend on ------------------------------------------------------------------
 
@@ -58,6 +48,13 @@ SENDER = (
     "who sends it: the request names no page. A browser names its own, and a script has to, by the header"
     " 'Origin: {origin}'"
 )
+AGE = "how long ago the sign-in is: once that is too long, the answer is {answer}"
+
+# --- what a request may be asked for --------------------------------------------------------------------
+
+RECENT = "a sign-in at most {max_age:g} seconds ago (required_auth_age), and {tolerance:g} more for clocks that differ"
+MADE_UP = "; that of --as is of this moment"
+COOKIE = "; the cookie's is {age:.0f} seconds {when}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,8 @@ class Explanation:
     """None where it cannot be told here what becomes of the request."""
     depends: tuple[str, ...] = ()
     """On what else it depends that was not asked; without any, this is what the site does."""
+    asks: tuple[str, ...] = ()
+    """What it asks for beyond a sign-in: scopes, and that the sign-in is not too long ago."""
 
 
 def explain(
@@ -95,9 +94,8 @@ def explain(
     `mount` is the prefix below which another application serves this one. `scope` are the scopes of somebody who is
     signed in; None: nobody is but whom a `Cookie` among the `headers` names.
     """
-    world = Nowhere(config, clock)
-    party = RelyingParty(dataclasses.replace(config, on_event=None), world)
-    return run(_explain(party, world, _scope(method, target, headers, peer, mount), scope))
+    asked = _scope(method, target, headers, peer, mount)
+    return run(_explain(lambda: _Site(config, clock), asked, scope, clock()))
 
 
 def unseen(method: str, target: str, prefixes: Sequence[str]) -> Explanation:
@@ -106,24 +104,86 @@ def unseen(method: str, target: str, prefixes: Sequence[str]) -> Explanation:
     return Explanation(method, target.partition("?")[0], by, (), None, "", REASONS["passed"])
 
 
-async def _explain(
-    party: RelyingParty, world: Nowhere, asked: dict[str, Any], scope: Sequence[str] | None
-) -> Explanation:
-    brought = party.parts.cookies.jar(_request(party.config, asked, world).cookie)
-    if scope is not None:
-        cookie = await _signed_in(party, scope, world.clock())
-        asked["headers"].append((b"cookie", cookie.encode()))
-    request = _request(party.config, asked, world)
-    outcome = await party.handle(request)
-    found = Explanation(
-        request.method, request.path, party.by(request), party.readings(request), None, "", REASONS["passed"]
-    )
-    if not isinstance(outcome, Visit):
-        location = _located(dict(outcome.headers).get("Location", "").partition("?")[0], world)
+class _Site(RelyingParty):
+    """The site, where nobody is asked. It remembers what it asked for itself."""
+
+    def __init__(self, config: LuminConfig, clock: Callable[[], float]) -> None:
+        self.world = Nowhere(config, clock)
+        self.wanted = NOTHING
+        super().__init__(dataclasses.replace(config, on_event=None), self.world)
+
+    async def challenge(
+        self, request: Request, jar: Jar[Opened], session: Session | None, wanted: Wanted = NOTHING, **how: Any
+    ) -> Response:
+        self.wanted = wanted
+        return await super().challenge(request, jar, session, wanted, **how)
+
+    async def answer(self, asked: Mapping[str, Any], session: Session | None = None) -> Explanation:
+        """What becomes of a request, of somebody with this session."""
+        if session is not None:
+            cookie = await _signed_in(self, session)
+            asked = {**asked, "headers": [*asked["headers"], (b"cookie", cookie.encode())]}
+        request = _request(self.config, asked, self.world)
+        outcome = await self.handle(request)
+        found = Explanation(
+            request.method, request.path, self.by(request), self.readings(request), None, "", REASONS["passed"]
+        )
+        if isinstance(outcome, Visit):
+            return found
+        location = _located(dict(outcome.headers).get("Location", "").partition("?")[0], self.world)
         found = dataclasses.replace(found, status=outcome.status, location=location, reason=REASONS[outcome.reason])
         if outcome.reason == "cross_origin" and not request.header(b"origin") + request.header(b"sec-fetch-site"):
-            found = dataclasses.replace(found, depends=(SENDER.format(origin=party.config.origin),))
-    return await _reserved(found, party, world, brought)
+            found = dataclasses.replace(found, depends=(SENDER.format(origin=self.config.origin),))
+        return found
+
+
+async def _explain(
+    new: Callable[[], _Site], asked: Mapping[str, Any], scope: Sequence[str] | None, now: float
+) -> Explanation:
+    site = new()
+    made_up = None if scope is None else _somebody(site.config, scope, now)
+    brought = site.parts.cookies.jar(_request(site.config, asked, site.world).cookie)
+    found = await _reserved(await site.answer(asked, made_up), site, brought)
+    plain = {**asked, "headers": [each for each in asked["headers"] if each[0] != b"cookie"]}
+    wanted = await _wanted(new(), plain, now)
+    asks = [f"the scope{'s' * (len(wanted.scope) > 1)} {' '.join(wanted.scope)}"] if wanted.scope else []
+    if wanted.max_age is not None:
+        session = made_up or await _of_the_cookie(site, brought)
+        asks.append(_recent(wanted.max_age, session, now, is_made_up=made_up is not None))
+        if session is not None and found.reason is not None and session.is_recent(wanted.max_age, now):
+            ago = wanted.max_age + 2 * CLOCK_TOLERANCE  # too long, with the tolerance
+            late = await new().answer(plain, _somebody(site.config, session.tokens.scope, now, ago=ago))
+            if (late.status, late.location, late.reason) != (found.status, found.location, found.reason):
+                depends = (*found.depends, AGE.format(answer=_in_words(late)))
+                found = dataclasses.replace(found, depends=depends)
+    return dataclasses.replace(found, asks=tuple(asks))
+
+
+def _recent(max_age: float, session: Session | None, now: float, *, is_made_up: bool) -> str:
+    asked = RECENT.format(max_age=max_age, tolerance=CLOCK_TOLERANCE)
+    if session is None:
+        return asked
+    if is_made_up:
+        return asked + MADE_UP
+    age = now - (session.began if session.auth_time is None else session.auth_time)
+    return asked + COOKIE.format(age=abs(age), when="ago" if age >= 0 else "ahead")
+
+
+async def _wanted(site: _Site, asked: Mapping[str, Any], now: float) -> Wanted:
+    """What a request is asked for: of somebody who has no scope, and signed in when time began, everything is."""
+    await site.answer(asked, _somebody(site.config, (), now, ago=now))
+    return site.wanted
+
+
+async def _of_the_cookie(site: _Site, brought: Jar[Opened]) -> Session | None:
+    with suppress(LuminError):
+        return await site.parts.sessions.current(brought)
+    return None
+
+
+def _in_words(found: Explanation) -> str:
+    assert found.reason is not None
+    return f"{found.status}{f' to {found.location}' if found.location else ''} ({found.reason.code})"
 
 
 def _located(location: str, world: Nowhere) -> str:
@@ -132,8 +192,9 @@ def _located(location: str, world: Nowhere) -> str:
     return f"the {location.removeprefix(DISCOVERED)} that {world.document} names"
 
 
-async def _reserved(found: Explanation, party: RelyingParty, world: Nowhere, brought: Jar[Opened]) -> Explanation:
+async def _reserved(found: Explanation, site: _Site, brought: Jar[Opened]) -> Explanation:
     """The same with what it depends on; without an outcome where that decides it."""
+    world = site.world
     asked, untold, depends = frozenset(world.asked), [], [*found.depends]
     if "refresh" in asked:
         untold.append(RENEWAL)
@@ -141,7 +202,7 @@ async def _reserved(found: Explanation, party: RelyingParty, world: Nowhere, bro
         untold.append(SERVER)
     if "store" in asked and brought.ours:  # of whom the request says nothing, the store knows nothing
         with suppress(LuminError):
-            await party.parts.sessions.load(brought, slide=True)
+            await site.parts.sessions.load(brought, slide=True)
         if brought.opened is None:
             untold.append(SIGN_IN)
         elif brought.opened.session is None:
@@ -171,7 +232,7 @@ def _scope(method: str, target: str, headers: Sequence[tuple[str, str]], peer: s
     }
 
 
-def _request(config: LuminConfig, scope: dict[str, Any], world: Nowhere) -> Request:
+def _request(config: LuminConfig, scope: Mapping[str, Any], world: Nowhere) -> Request:
     async def receive() -> Mapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -187,95 +248,15 @@ def _raw(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-async def _signed_in(party: RelyingParty, scope: Sequence[str], now: float) -> str:
-    """The `Cookie` of somebody who has just signed in."""
+def _somebody(config: LuminConfig, scope: Sequence[str], now: float, *, ago: float = 0.0) -> Session:
+    """Somebody whose session begins now, and who proved who they are so many seconds ago."""
     tokens = TokenSet("none", now + LIFETIME, LIFETIME, tuple(scope))
-    claims = {"iss": party.config.server.issuer, "sub": "somebody"}
-    session = Session(secrets.token_urlsafe(24), 0, now, now, tokens, claims)
-    await party.parts.sessions.begin(session)
-    jar = party.parts.cookies.jar(b"")
-    lines = party.parts.sessions.set_cookies(session, jar)
+    claims = {"iss": config.server.issuer, "sub": "somebody"}
+    return Session(secrets.token_urlsafe(24), 0, now, now, tokens, claims, auth_time=now - ago)
+
+
+async def _signed_in(site: _Site, session: Session) -> str:
+    """The `Cookie` of somebody with this session."""
+    await site.parts.sessions.begin(session)
+    lines = site.parts.sessions.set_cookies(session, site.parts.cookies.jar(b""))
     return "; ".join(line.partition(";")[0] for line in lines)
-
-
-class _Empty(DirectStore):
-    """A store that remembers whether it was asked for anything that it does not have."""
-
-    def __init__(self, config: LuminConfig, clock: Callable[[], float], asked: set[str]) -> None:
-        super().__init__(MemoryStore(clock=clock), config.fingerprint)
-        self._asked = asked
-
-    async def get(self, key: str) -> bytes | None:
-        found = await super().get(key)
-        if found is None:
-            self._asked.add("store")
-        return found
-
-
-class _Silent:
-    """`ports.Exchange` of a server that nobody asks: it remembers for what it would have been.
-
-    Only its own document it has, with the endpoints at `DISCOVERED`: those that the settings give count more.
-    """
-
-    def __init__(self, document: str, issuer: str, asked: set[str]) -> None:
-        self._document = document
-        self._issuer = issuer
-        self._asked = asked
-
-    async def redeem(self, token_endpoint: str, code: AuthorizationCode) -> Mapping[str, Any]:
-        raise self._nobody("redeem")
-
-    async def refresh(self, token_endpoint: str, refresh_token: str) -> Mapping[str, Any]:
-        raise self._nobody("refresh")
-
-    async def revoke(self, revocation_endpoint: str, token: str) -> None:
-        """Nothing depends on it."""
-
-    async def fetch(self, url: str, access_token: str | None = None) -> Answer:
-        if url != self._document:
-            raise self._nobody("fetch")
-        self._asked.add("document")
-        endpoints = {name: f"{DISCOVERED}{name}" for name in AuthorizationServer.ENDPOINTS}
-        return Answer(200, "application/json", json.dumps({"issuer": self._issuer, **endpoints}).encode())
-
-    def _nobody(self, what: str) -> ServerUnavailable:
-        self._asked.add(what)
-        return ServerUnavailable("nobody is asked here", sent=False)
-
-
-class Nowhere:
-    """`ports.World` in which nothing is kept, and nobody answers. `asked` is what somebody would have been asked."""
-
-    def __init__(self, config: LuminConfig, clock: Callable[[], float]) -> None:
-        server = config.server
-        self.asked: set[str] = set()
-        self.document = f"{server.issuer.removesuffix('/')}{WELL_KNOWN}" if server.discovery else ""
-        self.store = _Empty(config, clock, self.asked)
-        self.exchange = _Silent(self.document, server.issuer, self.asked)
-        self.clock = clock
-        self.telemetry = Silent()
-
-    def tell(self, event: Event) -> None:
-        """Nobody listens."""
-
-    def token(self, size: int) -> str:
-        return secrets.token_urlsafe(size)
-
-    @asynccontextmanager
-    async def lock(self, key: str) -> AsyncIterator[None]:
-        yield
-
-    def locked(self, key: str) -> bool:
-        return False
-
-    def announce_end(self, session_id: str) -> None:
-        """Nobody is served for long."""
-
-    async def sleep(self, seconds: float) -> None:
-        """No time passes."""
-
-    async def shield(
-        self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
-    ) -> T:
-        return await action()

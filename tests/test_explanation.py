@@ -12,9 +12,19 @@ from typing import Any
 
 import pytest
 
-from lumin_middleware import AuthorizationServer, LuminConfig
-from lumin_middleware.explanation import BODY, ENDED, HANDLE, RENEWAL, Explanation, explain
-from lumin_middleware.model import Session, TokenSet
+from lumin_middleware import LUMIN, AuthorizationServer, LuminConfig
+from lumin_middleware.explanation import (
+    AGE,
+    BODY,
+    ENDED,
+    HANDLE,
+    MADE_UP,
+    RECENT,
+    RENEWAL,
+    Explanation,
+    explain,
+)
+from lumin_middleware.model import CLOCK_TOLERANCE, Session, TokenSet
 from lumin_middleware.reasons import REASONS
 from tests.acceptance.harness import call
 from tests.edges import rig
@@ -28,6 +38,7 @@ SETTINGS: dict[str, Any] = {
     "public": ("/healthz", "/static/*", "/"),
     "optional": ("/maybe", "/blog/*"),
     "required_scopes": {"/sign/*": "sign:requests", "/templates": "templates", "/blog/admin/*": "admin"},
+    "required_auth_age": {"/maybe": 300, "/blog/*": 600, "/orders/*": 300},
     "api_proxy": ("GET /user/info",),
     "trusted_proxies": ("127.0.0.1",),
 }
@@ -81,7 +92,13 @@ def made_up(rng: random.Random) -> tuple[str, str, list[tuple[str, str]], tuple[
 
 
 async def cookie(
-    site: Site, scope: tuple[str, ...], *, left: float = 3600, refresh_token: str | None = None, state: str = ""
+    site: Site,
+    scope: tuple[str, ...],
+    *,
+    left: float = 3600,
+    refresh_token: str | None = None,
+    state: str = "",
+    ago: float = 0,
 ) -> str:
     """The `Cookie` of somebody whom the running middleware has just signed in, with these scopes, and a token that has
     so many seconds left; and what has become of the session since."""
@@ -89,7 +106,8 @@ async def cookie(
     sessions, now = party.parts.sessions, site.clock()
     tokens = TokenSet(secrets.token_urlsafe(32), now + left, 3600, scope, refresh_token)
     seen = now - site.config.idle_timeout if state == "idle" else now
-    session = Session(secrets.token_urlsafe(24), 0, seen, seen, tokens, {"sub": "somebody", "iss": "x"})
+    proved = now - ago if ago else None
+    session = Session(secrets.token_urlsafe(24), 0, seen, seen, tokens, {"sub": "somebody", "iss": "x"}, None, proved)
     await sessions.begin(session)
     if state == "ended":
         await sessions.end(session.id, session.began)
@@ -143,6 +161,7 @@ async def test_explain_agrees_with_the_running_middleware(lumin: Lumin, sessions
 STATES: dict[str, dict[str, Any] | None] = {
     "nobody": None,
     "fresh": {},
+    "long ago": {"ago": 300 + 2 * CLOCK_TOLERANCE},
     "ended": {"state": "ended"},
     "newer": {"state": "newer"},
     "idle": {"state": "idle"},
@@ -198,6 +217,66 @@ async def test_what_is_said_without_reservation_is_what_the_middleware_does(lumi
     assert (HANDLE if sessions == "store" else ENDED) in what["ended"] & what["newer"] & what["fresh"]
     assert sessions == "store" or RENEWAL in what["due"] & what["soon due"]
     assert not {HANDLE, ENDED, RENEWAL} & what["nobody"]
+    if sessions == "cookie":
+        assert any(each.startswith("how long ago the sign-in is") for each in set().union(*what.values()))
+
+
+async def test_what_is_asked_for_is_what_the_middleware_asks_for(lumin: Lumin, caplog):
+    """Somebody who signed in within the last so many seconds passes, and nobody else."""
+    caplog.set_level(logging.DEBUG, "lumin_middleware")
+    site = lumin.site(**{**SETTINGS, "required_auth_age": {"/maybe": 300, "/auth/*": 60, "/sign/a": 900}})
+    for target, max_age, scope in (
+        ("/maybe", 300, ()),
+        ("/sign/a", 900, ("sign:requests",)),
+        ("/sign/b", None, ("sign:requests",)),
+        ("/orders", None, ()),
+        ("/healthz", None, ()),
+        ("/static/..%2fmaybe", None, ()),
+        ("/auth/connections", 60, ()),
+        ("/auth/api/user/info", 60, ()),
+        ("/auth/session", None, ()),
+    ):
+        found = explain(site.config, "GET", target, clock=site.clock)
+        assert tuple(found.asks) == (
+            *([f"the scope {' '.join(scope)}"] if scope else []),
+            *([RECENT.format(max_age=max_age, tolerance=CLOCK_TOLERANCE)] if max_age else []),
+        )
+        for ago in (0, (max_age or 0) + CLOCK_TOLERANCE + 1):
+            made = await cookie(site, scope, ago=ago)
+            found = explain(site.config, "GET", target, headers=[("cookie", made)], clock=site.clock)
+            caplog.clear()
+            await call(site.asgi, target.encode(), headers=[(b"cookie", made.encode())])
+            [traced] = [seen for each in caplog.messages if (seen := TRACED.fullmatch(each))]
+            assert found.reason is not None
+            assert (found.reason.code, found.status) == (traced[1], None if traced[2] is None else int(traced[2]))
+            assert (found.reason.code == "insufficient_user_authentication") == (max_age is not None and ago > 0)
+            assert max_age is None or f"the cookie's is {ago:.0f} seconds ago" in found.asks[-1]
+            assert (AGE.partition("{")[0] in "".join(found.depends)) == (max_age is not None and ago == 0)
+    await site.aclose()
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer"),
+    [
+        ([], "401 (insufficient_user_authentication)"),
+        ([("accept", "text/html")], "303 to https://auth.luminpdf.com/oauth2/auth (began)"),
+    ],
+)
+def test_what_becomes_of_a_sign_in_of_long_ago_is_said_of_one_of_this_moment(headers, answer):
+    settings = config(required_auth_age={"/pay/*": 300}, server=LUMIN)
+    found = explain(settings, "GET", "/pay/1", headers=headers, scope=("openid",), clock=lambda: 1e9)
+    assert (found.status, found.depends) == (None, (AGE.format(answer=answer),))
+    assert found.asks == (RECENT.format(max_age=300, tolerance=CLOCK_TOLERANCE) + MADE_UP,)
+
+
+@pytest.mark.parametrize("sessions", ["cookie", "store"])
+async def test_of_a_sign_in_that_only_the_store_knows_no_age_is_told(lumin: Lumin, sessions):
+    site = lumin.site(sessions=sessions, required_auth_age={"/pay/*": 300})
+    made = await cookie(site, ("openid",), ago=7)
+    found = explain(site.config, "GET", "/pay/1", headers=[("cookie", made)], clock=site.clock)
+    await site.aclose()
+    assert ("the cookie's is 7 seconds ago" in found.asks[0]) == (sessions == "cookie")
+    assert (HANDLE in found.depends) == (sessions == "store")
 
 
 def decides(found: Explanation, state: str) -> bool:

@@ -93,6 +93,23 @@ def test_the_page_of_a_missing_permission_names_it_in_words_and_gives_it():
     assert 'error="insufficient_scope"' in header(page, "WWW-Authenticate")
 
 
+@pytest.mark.parametrize(
+    ("name", "told", "link"),
+    [
+        ("missing-kept", "Allow what the page needs, and you are asked", "Allow it"),
+        ("missing-not-sent", "Allow what the page needs, and you come back", "Allow it"),
+        ("not-recent", "This page asks for a sign-in", "Sign in again"),
+        ("not-recent-kept", "Sign in, and you are asked", "Sign in again"),
+        ("kept", "Sign in, and you are asked", "Sign in"),
+    ],
+)
+def test_a_link_does_what_the_page_tells_a_person_to_do(name, told, link):
+    body = gallery.site(config())[name].body.decode()
+    assert told in body
+    assert Parsed(body).words["a"][0] == link
+    assert ("Sign in" in body) == (link != "Allow it")
+
+
 def test_no_module_makes_a_page_that_is_not_in_the_gallery():
     """Where drafts are made, so that a new place is thought of here."""
     package = Path(lumin_middleware.__file__).parent

@@ -59,7 +59,7 @@ def _commands() -> Any:
     from .demo import demo
     from .doctor import doctor
     from .emulator import emulator
-    from .explain import explain
+    from .explain import Words, explain
     from .grants import grants
     from .proxy import proxy
     from .secret import secret
@@ -86,7 +86,7 @@ def _commands() -> Any:
     ) -> None: ...
 
     for command in (demo, emulator, proxy, snippets, secret, explain, doctor):
-        commands.command(cls=Command)(command)
+        commands.command(cls=Words if command is explain else Command)(command)
     for name, group in {"grants": grants, "sessions": sessions, "store": store}.items():
         commands.add_typer(group, name=name)
     return commands

@@ -62,20 +62,46 @@ def _findings(name: str, looking: Looking = lambda what: None) -> Iterator[Findi
 def _live(app: str) -> list[Finding]:
     """The findings, each told as it is made; below them, at a terminal, what is looked at."""
     console = Console(highlight=False, soft_wrap=True)
-    findings = []
+    telling = _Telling(console)
     with console.status("") as status:
-        for finding in _findings(app, lambda what: status.update(f"Looking at {what} …")):
-            findings.append(finding)
-            console.print(_told(finding))
+
+        def looking(what: str) -> None:
+            telling.advise()  # what is looked at next may take its time
+            status.update(f"Looking at {what} …")
+
+        for finding in _findings(app, looking):
+            telling.tell(finding)
+        telling.advise()
+    findings = telling.told
     wrong, doubtful = (sum(finding.level == level for finding in findings) for level in ("wrong", "doubtful"))
     console.print(f"\n{len(findings)} findings: {wrong} wrong, {doubtful} doubtful.")
     return findings
 
 
-def _told(finding: Finding) -> Text:
-    mark, style = _MARKS[finding.level]
-    text = Text.assemble((f"{mark:9}", style), f"{finding.check}: {finding.what}")
-    for name, said in (("why", finding.why), ("cure", finding.cure)):
-        if said:
-            text.append(f"\n{'':9}").append(f"{name}: ", "dim").append(said)
-    return text
+class _Telling:
+    """Tells findings one by one. Why and cure that several in a row share are told once, below the last of them."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._advice = Text()
+        self.told: list[Finding] = []
+
+    def tell(self, finding: Finding) -> None:
+        advice = _advice(finding)
+        if advice != self._advice:
+            self.advise()
+        mark, style = _MARKS[finding.level]
+        self._console.print(Text.assemble((f"{mark:9}", style), f"{finding.check}: {finding.what}"))
+        self._advice = advice
+        self.told.append(finding)
+
+    def advise(self) -> None:
+        """Tells the advice that is due."""
+        if self._advice:
+            self._console.print(self._advice)
+        self._advice = Text()
+
+
+def _advice(finding: Finding) -> Text:
+    told = ((name, said) for name, said in (("why", finding.why), ("cure", finding.cure)) if said)
+    return Text("\n").join(Text.assemble(f"{'':9}", (f"{name}: ", "dim"), said) for name, said in told)

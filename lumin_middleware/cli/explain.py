@@ -17,13 +17,19 @@ from ..config import LuminConfig
 from ..explanation import Explanation, unseen
 from ..explanation import explain as explained
 from ..reasons import REASONS, Reason
-from .terminal import App, fail, places_of
+from .terminal import App, Command, fail, places_of
 
-REFERENCE = re.compile("(?:([a-z_]+)[ ·]+)?([0-9A-F]{4}-[0-9A-F]{4})", re.IGNORECASE)
-"""A page's reference, with the reason before it where the page's whole line was copied."""
+REFERENCE = re.compile(r"(?<![\w/-])([0-9A-F]{4})[-\u2010-\u2015]([0-9A-F]{4})(?![\w/-])", re.IGNORECASE)
+"""A page's reference, whatever stands around it but a path; a program may have made another dash of its hyphen."""
+
+AROUND = " \t`'\"()[]{}<>.,:;"
+"""What is copied along with a word."""
 
 METHOD = re.compile("[A-Za-z-]+")
 """The methods that are registered (IANA, HTTP Method Registry)."""
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Those that browsers send: whoever begins with one means a request."""
 
 SITE = re.compile("(?i)https?://[^/?#]+")
 
@@ -31,11 +37,19 @@ COOKIE = re.compile(r"[!#$%&'*+.^`|~\w-]+=.*", re.ASCII)
 """A cookie in a request (RFC 6265, 4.2.1)."""
 
 
+class Words(Command):
+    """A command that takes more words than it names: what is copied without quotes is several."""
+
+    allow_extra_args = True
+
+
 def explain(
+    context: typer.Context,
     what: Annotated[
         str,
         typer.Argument(
-            metavar="WHAT", help="A method (then PATH too), a path (of a GET), a page's reference, or a reason."
+            metavar="WHAT",
+            help="A method (then PATH too), a path (of a GET), a page's reference as it was copied, or a reason.",
         ),
     ],
     path: Annotated[
@@ -69,23 +83,33 @@ def explain(
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
     logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
-    told = REFERENCE.fullmatch(f"{what} {path}".strip())
-    if told and (told[1] or "no_session") in REASONS:
-        _tell_reference(told[2].upper())
-    elif not path and what in REASONS:
-        _tell(REASONS[what])
+    words = [what, *([path] if path else []), *context.args]
+    if reference := _reference(words):
+        _tell_reference(reference)
+    elif len(words) == 1 and what.strip(AROUND) in REASONS:
+        _tell(REASONS[what.strip(AROUND)])
     else:
-        method, site, target = _asked(what, path)
+        method, site, target = _asked(words)
         _tell_request(app, method, site, target, header or [], cookie or [], who, peer)
 
 
-def _asked(what: str, path: str) -> tuple[str, str, str]:
+def _reference(words: list[str]) -> str:
+    """The one reference in what was copied, from a page, a problem or the log; empty where a request is meant."""
+    if words[0].upper() in METHODS or any(word.startswith("/") or SITE.match(word) for word in words[:2]):
+        return ""
+    found = {f"{one}-{other}".upper() for one, other in REFERENCE.findall(" ".join(words))}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _asked(words: list[str]) -> tuple[str, str, str]:
     """Which request is meant: the method, the site where a whole URL names it, and the path."""
-    if not path and (what.startswith("/") or SITE.match(what)):
+    what, path, *_ = [*words, ""]
+    if len(words) == 1 and (what.startswith("/") or SITE.match(what)):
         what, path = "GET", what
     site = SITE.match(path)
     target = path.partition("#")[0].removeprefix(site[0] if site else "")
-    if not path or not METHOD.fullmatch(what) or re.match("[a-z]+://", target, re.IGNORECASE):
+    unclear = not path or len(words) > 2 or not METHOD.fullmatch(what)
+    if unclear or re.match("[a-z]+://", target, re.IGNORECASE):
         fail(
             "Give a path (/orders), after its method if that is not GET (POST /orders), a reference (5387-CED9 < log),"
             " or a reason (unknown_login)."
@@ -94,6 +118,8 @@ def _asked(what: str, path: str) -> tuple[str, str, str]:
 
 
 def _tell_reference(reference: str) -> None:
+    if sys.stdin.isatty():
+        typer.echo("Paste the log here, and end it with Ctrl-D.", err=True)
     log = [line.rstrip("\n") for line in sys.stdin]
     if lines := [line for line in log if f"ref='{reference}'" in line]:
         _tell_lines(lines, dict.fromkeys(code for line in lines for code in _codes(line)))
@@ -189,6 +215,8 @@ def _show(found: Explanation, who: str) -> None:
     typer.echo(f"  rule        {found.by}")
     for reading in found.readings:
         typer.echo(f"  reading     {reading}")
+    for each in found.asks:
+        typer.echo(f"  asks for    {each}")
     for line in _answer(found):
         typer.echo(f"  {line}")
     for each in found.depends:

@@ -17,14 +17,18 @@ import typer
 
 from ..doctor.traces import traceless
 from ..errors import ConfigurationError, StoreUnavailable
-from ..ports import Store
+from ..ports import AsyncStore, Store
 from ..stores import DynamoDBStore, PostgresStore, store_from_url
 from ..stores.postgres_statements import schema
-from .terminal import fail, settings
+from .own_store import spoken_to
+from .terminal import App, fail, settings_of
 
 store = typer.Typer(help="Make a store's table, or try a store.", no_args_is_help=True)
 
-URL = Annotated[str, typer.Argument(metavar="URL", help="The store. Default: LUMIN_STORE.", show_default=False)]
+URL = Annotated[
+    str,
+    typer.Argument(metavar="URL", help="The store. Default: that of the settings (LUMIN_STORE).", show_default=False),
+]
 
 LONG = 600.0
 """Seconds; what an interrupted check leaves behind is gone by then."""
@@ -38,11 +42,14 @@ TIMES = 200
 THREADS, TURNS = 8, 10
 """Who counts at the same time, and how often each: enough to meet, and soon over."""
 
+NO_TABLE = "Only PostgreSQL and DynamoDB need a table; a Django site makes its own with `manage.py migrate`."
+
 
 @store.command()
 def create(
     url: URL = "",
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL for PostgreSQL, and do nothing.")] = False,
+    app: App = "",
 ) -> None:
     """Make the table in PostgreSQL or DynamoDB, if it is not there.
 
@@ -51,28 +58,23 @@ def create(
     if sql:
         typer.echo(schema(), nl=False)
         return
-    url = url or _from_environment()
-    if not url.startswith(("postgresql://", "postgres://", "dynamodb://")):
-        fail("Only PostgreSQL and DynamoDB need a table; a Django site makes its own with `manage.py migrate`.")
-    with _opened(url) as opened:
-        assert isinstance(opened, (PostgresStore, DynamoDBStore))
+    chosen = url or _of_the_settings(app)
+    if isinstance(chosen, str) and not chosen.startswith(("postgresql://", "postgres://", "dynamodb://")):
+        fail(NO_TABLE)
+    with _opened(chosen) as opened:
+        if not isinstance(opened, (PostgresStore, DynamoDBStore)):
+            fail(f"{NO_TABLE} For another object of the application's, name the store by its URL.")
         opened.create()
         typer.echo(f"The table {opened.table} is there.")
 
 
 @store.command()
-def check(url: URL = "") -> None:
+def check(url: URL = "", app: App = "") -> None:
     """Try a store: whether it keeps the contract, and how fast it is.
 
     What is in it is not touched, and nothing is left behind.
     """
-    url = url or _from_environment()
-    fingerprint = settings().fingerprint if url == "local" else "check"
-    with (
-        traceless(url, fingerprint) as trial,
-        _opened(trial.url, trial.fingerprint) as first,
-        _opened(trial.url, trial.fingerprint) as second,
-    ):
+    with _twice(url or _of_the_settings(app), app) as (first, second):
         prefix = f"check {token_hex(16)} "
         keys = [prefix + name for name in ("value", "large", "count", "short")]
         try:
@@ -145,30 +147,54 @@ def _is_memory(opened: Store) -> bool:
 # --- which store ----------------------------------------------------------------------------------------
 
 
-def _from_environment() -> str:
-    """The setting, which need not be whole: a store can be made before there is a client."""
-    if url := os.environ.get("LUMIN_STORE"):
+def _of_the_settings(app: str) -> str | Store | AsyncStore:
+    """The setting. The environment's need not be whole: a store can be made before there is a client."""
+    if not app and (url := os.environ.get("LUMIN_STORE")):
         return url
-    return cast("str", settings().store)
+    return settings_of(app).store
 
 
 @contextmanager
-def _opened(url: str, fingerprint: str = "check") -> Iterator[Store]:
-    opened: Any = None
+def _twice(chosen: str | Store | AsyncStore, app: str) -> Iterator[tuple[Store, Store]]:
+    """The store as two processes have it. Of one that the application made there is that one only."""
+    if isinstance(chosen, str):
+        fingerprint = settings_of(app).fingerprint if chosen == "local" else "check"
+        with (
+            traceless(chosen, fingerprint) as trial,
+            _opened(trial.url, trial.fingerprint) as first,
+            _opened(trial.url, trial.fingerprint) as second,
+        ):
+            yield first, second
+    else:
+        with _opened(chosen) as only:
+            yield only, only
+
+
+@contextmanager
+def _opened(chosen: str | Store | AsyncStore, fingerprint: str = "check") -> Iterator[Store]:
     try:
-        if url.startswith("django"):
-            _set_up_django()
-        opened = store_from_url(url, asynchronous=False, fingerprint=fingerprint)
-        yield opened
+        with _named(chosen, fingerprint) if isinstance(chosen, str) else spoken_to(chosen) as opened:
+            yield opened
     except (ConfigurationError, StoreUnavailable) as error:
         fail(f"The store cannot be used: {error}")
+
+
+@contextmanager
+def _named(url: str, fingerprint: str) -> Iterator[Store]:
+    if url.startswith("django"):
+        _set_up_django()
+    opened: Any = store_from_url(url, asynchronous=False, fingerprint=fingerprint)
+    try:
+        yield opened
     finally:
         if hasattr(opened, "close"):
             opened.close()
 
 
 def _set_up_django() -> None:
-    """Django is set up by its environment, as `django-admin` is."""
+    """Django is set up by its environment, as `django-admin` is, unless the application has done it."""
+    if (known := sys.modules.get("django.apps")) and known.apps.ready:
+        return
     name = "DJANGO_SETTINGS_MODULE"
     if not (module := os.environ.get(name)):
         fail(f"Which Django site? Set {name}.")

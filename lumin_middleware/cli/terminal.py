@@ -39,8 +39,8 @@ def is_set(name: str) -> bool:
     return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
-def settings(*, unneeded: tuple[str, ...] = ()) -> LuminConfig:
-    """The environment's settings; a variable that is `unneeded` may be missing."""
+def settings(*, unneeded: tuple[str, ...] = (), instead: str = "") -> LuminConfig:
+    """The environment's settings; a variable that is `unneeded` may be missing. `instead` is another cure."""
     environ = dict(os.environ)
     for name in unneeded:
         if not is_set(name):
@@ -48,7 +48,7 @@ def settings(*, unneeded: tuple[str, ...] = ()) -> LuminConfig:
     try:
         return LuminConfig.from_env(environ)
     except ConfigurationError as error:
-        fail(f"The environment's settings cannot be used: {error}")
+        fail(f"The environment's settings cannot be used: {error}{instead}")
 
 
 def load(name: str) -> Any:
@@ -66,15 +66,22 @@ def load(name: str) -> Any:
     return value
 
 
+_IN_CODE = ". An application that has its own is named by --app module:name."
+"""What to do where the environment has no settings, since the code has them."""
+
+
 def settings_of(app: str, *, unneeded: tuple[str, ...] = ()) -> LuminConfig:
     """The settings of the middleware in an application (`module:name`); the environment's where it has no others."""
-    return (configured(load(app)) if app else None) or settings(unneeded=unneeded)
+    if not app:
+        return settings(unneeded=unneeded, instead=_IN_CODE)
+    return configured(load(app)) or settings(unneeded=unneeded)
 
 
 def places_of(app: str) -> list[tuple[str, LuminConfig]]:
     """As `settings_of`, below each prefix at which the middleware stands in the application; empty: in the whole."""
-    found = placed(load(app)) if app else []
-    return [(prefix, config or settings()) for prefix, config in found or [("", None)]]
+    if not app:
+        return [("", settings(instead=_IN_CODE))]
+    return [(prefix, config or settings()) for prefix, config in placed(load(app)) or [("", None)]]
 
 
 App = Annotated[

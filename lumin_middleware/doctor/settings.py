@@ -36,7 +36,9 @@ def refused(error: ConfigurationError) -> list[Finding]:
     """That settings are wrong, each by itself."""
     why = "The site does not start with it."
     cure = "Correct it in the environment or the code; `docs/` and `help(LuminConfig)` say what each setting is."
-    return [wrong(SETTINGS, f"{variable(name) or name}: {problem}", why, cure) for name, problem in error.problems]
+    named = [(variable(name) or name, problem) for name, problem in error.problems]
+    said = [problem if problem.startswith(f"{name} ") else f"{name}: {problem}" for name, problem in named]
+    return [wrong(SETTINGS, each, why, cure) for each in said]
 
 
 def redirect_uri(config: LuminConfig) -> Iterator[Finding]:

@@ -138,8 +138,9 @@ class Answers(Places):
         """401 for somebody whose sign-in is too long ago and who cannot be redirected (RFC 9470, 3)."""
         told = REASONS["insufficient_user_authentication"]
         challenge = oauth.challenge(error=told.code, max_age=str(int(max_age)))
-        content = Draft(told.code, text=(f"{told.code}.text", *_of_what_was_sent(request, kept)))
         login_url = f"{self.login_url(request, kept)}&max_age={int(max_age)}"
+        text = (f"{told.code}.text", *_of_what_was_sent(request, kept))
+        content = Draft(told.code, text=text, links=(("sign_in_again", login_url),))
         return self._to_sign_in(request, told, login_url, challenge, content if may_be_page else None)
 
     def _to_sign_in(
@@ -151,7 +152,7 @@ class Answers(Places):
         headers = [("WWW-Authenticate", challenge), *hx]
         reference = self._reference(request, told, 401)
         if content is not None and is_page(request):
-            links = (("sign_in", login_url),)
+            links = content.links or (("sign_in", login_url),)
             content = replace(content, links=links, framed=True, reason=told.code, reference=reference)
             return self.page(request, 401, content, headers=headers)
         return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url, reference=reference)
@@ -176,7 +177,7 @@ class Answers(Places):
         if accepts_html(request):
             content = Draft(
                 reason.code,
-                text=(*_of_what_was_sent(request, kept), "missing.text"),
+                text=(*_of_what_was_sent(request, kept, "allow"), "missing.text"),
                 points=permissions(error.scope),
                 links=(*([("allow", login_url)] if login_url else []), ("without", self._config.after_login)),
                 reason=reason.code,
@@ -307,9 +308,9 @@ def _sends(request: Request) -> bool:
     return request.method not in ("GET", "HEAD")
 
 
-def _of_what_was_sent(request: Request, kept: str) -> tuple[str, ...]:
-    """The keys of what became of a person's form, where they sent one."""
-    return ("kept.text",) if kept else ("not_sent.text",) if _sends(request) else ()
+def _of_what_was_sent(request: Request, kept: str, ask: str = "text") -> tuple[str, ...]:
+    """The keys of what became of a person's form, where they sent one; `ask` is the text that names the page's link."""
+    return (f"kept.{ask}",) if kept else (f"not_sent.{ask}",) if _sends(request) else ()
 
 
 def said_by_the_site(error: LuminError) -> str:

@@ -11,6 +11,7 @@ import re
 from urllib.parse import parse_qsl
 
 from ..model import Request, Response, Session
+from ..protocol.claims import verified_email
 from ..sessions.cookies import Jar
 from ..sessions.forms import FORM_LIMIT, Form
 from ..sessions.logins import person
@@ -21,6 +22,9 @@ from .login import Login
 from .pages import Draft
 from .parts import Parts
 from .places import own_page, target
+
+SHOWN_LIMIT = 100
+"""Characters of a path, or of somebody's name, that the page shows: three lines, so that its buttons stay in sight."""
 
 _NAME = re.compile(r"name=([0-9a-f]{16})")
 
@@ -77,7 +81,7 @@ class KeptForm:
         form = await self._forms.take(found[1], jar, person(session)) if found else None
         if form is None:
             return self._answers.tell(request, 404, "form_gone", GONE)
-        answer = self._answers.page(request, 200, _page(form), form_action=pages.ANYWHERE)
+        answer = self._answers.page(request, 200, _page(form, session), form_action=pages.ANYWHERE)
         answer.headers += pages.set_cookies([self._forms.forget(found[1])] if found else [])
         return answer
 
@@ -93,5 +97,23 @@ def _fields(body: bytes) -> list[tuple[str, str]]:
 GONE = Draft("form_gone")
 
 
-def _page(form: Form) -> Draft:
-    return Draft("form", button=("send", form.action), fields=form.fields, links=(("do_not_send", form.page),))
+def _page(form: Form, session: Session) -> Draft:
+    name = _name(session)
+    return Draft(
+        "form",
+        text=("form.text", "form.to_as" if name else "form.to", *([] if form.sender else ["form.whose"])),
+        values={"target": _short(form.action.partition("?")[0]), "name": _short(name)},
+        button=("send", form.action),
+        fields=form.fields,
+        links=(("do_not_send", form.page),),
+    )
+
+
+def _name(session: Session) -> str:
+    """Who is signed in, as the application knows them by `request.user.display_name`."""
+    claims = session.claims
+    return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"

@@ -71,9 +71,13 @@ TEXTS = {
     "not_sent.title": "Sie sind nicht mehr angemeldet",
     "not_sent.text": "Was Sie gesendet haben, wurde nicht angenommen. Melden Sie sich an; danach kommen Sie auf die "
     "Seite zurück, von der Sie es gesendet haben. Senden Sie es dort noch einmal.",
+    "not_sent.allow": "Was Sie gesendet haben, wurde nicht angenommen. Erlauben Sie, was die Seite braucht; danach "
+    "kommen Sie auf die Seite zurück, von der Sie es gesendet haben. Senden Sie es dort noch einmal.",
     "kept.title": "Sie sind nicht mehr angemeldet",
     "kept.text": "Was Sie gesendet haben, wurde nicht angenommen, bleibt aber zehn Minuten aufbewahrt. Melden Sie "
     "sich an; danach werden Sie gefragt, ob es gesendet werden soll.",
+    "kept.allow": "Was Sie gesendet haben, wurde nicht angenommen, bleibt aber zehn Minuten aufbewahrt. Erlauben Sie, "
+    "was die Seite braucht; danach werden Sie gefragt, ob es gesendet werden soll.",
     "framed.text": "Für diesen Teil der Seite müssen Sie angemeldet sein.",
     "missing.text": "Diese Seite braucht eine Berechtigung, die nicht erteilt wurde:",
     "kept_back.title": "Berechtigung nicht erteilt",
@@ -119,6 +123,9 @@ TEXTS = {
     "form.title": "Ihr Formular wurde aufbewahrt",
     "form.text": "Es ist noch nicht gesendet. Senden Sie es jetzt, oder gehen Sie zurück zu seiner Seite; länger wird "
     "es nicht aufbewahrt.",
+    "form.to": "Es geht an {target} auf dieser Website.",
+    "form.to_as": "Es geht an {target} auf dieser Website, gesendet als {name}.",
+    "form.whose": "Wer es ausgefüllt hat, ist nicht bekannt: Senden Sie es nur, wenn es von Ihnen ist.",
     "popup.title": "Sie können dieses Fenster schließen",
     "popup.text": "Was Sie begonnen haben, geht im anderen Fenster weiter.",
     "do.allow": "Erlauben",

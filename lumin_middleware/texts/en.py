@@ -33,9 +33,13 @@ TEXTS = {
     "not_sent.title": "You are not signed in any more",
     "not_sent.text": "What you sent was not taken. Sign in, and you come back to the page that you sent it from; "
     "send it again there.",
+    "not_sent.allow": "What you sent was not taken. Allow what the page needs, and you come back to the page that you "
+    "sent it from; send it again there.",
     "kept.title": "You are not signed in any more",
     "kept.text": "What you sent was not taken, but it is kept for ten minutes. Sign in, and you are asked whether to "
     "send it then.",
+    "kept.allow": "What you sent was not taken, but it is kept for ten minutes. Allow what the page needs, and you are "
+    "asked whether to send it then.",
     "framed.text": "This part of the page needs a sign-in.",
     # a permission
     "missing.text": "This page needs a permission that was not given:",
@@ -79,6 +83,9 @@ TEXTS = {
     "logout.text": "You will be signed out of this site in this browser.",
     "form.title": "Your form was kept",
     "form.text": "It has not been sent yet. Send it now, or go back to its page; it is not kept any longer.",
+    "form.to": "It goes to {target} on this site.",
+    "form.to_as": "It goes to {target} on this site, as {name}.",
+    "form.whose": "It is not known who filled it in: send it only if it is yours.",
     "popup.title": "You can close this window",
     "popup.text": "What you began goes on in the other one.",
     # the ways on

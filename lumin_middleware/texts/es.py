@@ -69,9 +69,13 @@ TEXTS = {
     "not_sent.title": "Ya no tiene la sesión iniciada",
     "not_sent.text": "Lo que envió no se aceptó. Inicie sesión y volverá a la página desde la que lo envió; envíelo "
     "allí otra vez.",
+    "not_sent.allow": "Lo que envió no se aceptó. Permita lo que la página necesita y volverá a la página desde la que "
+    "lo envió; envíelo allí otra vez.",
     "kept.title": "Ya no tiene la sesión iniciada",
     "kept.text": "Lo que envió no se aceptó, pero se guarda durante diez minutos. Inicie sesión y se le preguntará si "
     "debe enviarse.",
+    "kept.allow": "Lo que envió no se aceptó, pero se guarda durante diez minutos. Permita lo que la página necesita y "
+    "se le preguntará si debe enviarse.",
     "framed.text": "Esta parte de la página pide iniciar sesión.",
     "missing.text": "Esta página necesita un permiso que no se ha dado:",
     "kept_back.title": "Permiso no concedido",
@@ -112,6 +116,9 @@ TEXTS = {
     "logout.text": "Se cerrará su sesión de este sitio en este navegador.",
     "form.title": "Su formulario se ha guardado",
     "form.text": "Todavía no se ha enviado. Envíelo ahora, o vuelva a su página; no se guarda por más tiempo.",
+    "form.to": "Se envía a {target} en este sitio.",
+    "form.to_as": "Se envía a {target} en este sitio, como {name}.",
+    "form.whose": "No se sabe quién lo rellenó: envíelo solo si es suyo.",
     "popup.title": "Puede cerrar esta ventana",
     "popup.text": "Lo que empezó continúa en la otra.",
     "do.allow": "Permitirlo",

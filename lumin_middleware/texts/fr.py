@@ -71,9 +71,13 @@ TEXTS = {
     "not_sent.title": "Vous n’êtes plus connecté",
     "not_sent.text": "Ce que vous avez envoyé n’a pas été pris en compte. Connectez-vous : vous reviendrez à la page "
     "d’où vous l’avez envoyé ; envoyez-le de nouveau depuis là.",
+    "not_sent.allow": "Ce que vous avez envoyé n’a pas été pris en compte. Autorisez ce dont la page a besoin : vous "
+    "reviendrez à la page d’où vous l’avez envoyé ; envoyez-le de nouveau depuis là.",
     "kept.title": "Vous n’êtes plus connecté",
     "kept.text": "Ce que vous avez envoyé n’a pas été pris en compte, mais est conservé dix minutes. Connectez-vous : "
     "il vous sera alors demandé s’il faut l’envoyer.",
+    "kept.allow": "Ce que vous avez envoyé n’a pas été pris en compte, mais est conservé dix minutes. Autorisez ce "
+    "dont la page a besoin : il vous sera alors demandé s’il faut l’envoyer.",
     "framed.text": "Cette partie de la page demande une connexion.",
     "missing.text": "Cette page a besoin d’une autorisation qui n’a pas été donnée :",
     "kept_back.title": "Autorisation non donnée",
@@ -116,6 +120,9 @@ TEXTS = {
     "form.title": "Votre formulaire a été conservé",
     "form.text": "Ce n’est pas encore envoyé. Envoyez-le maintenant, ou revenez à sa page ; il n’est pas conservé plus "
     "longtemps.",
+    "form.to": "Il sera envoyé à {target} sur ce site.",
+    "form.to_as": "Il sera envoyé à {target} sur ce site, en tant que {name}.",
+    "form.whose": "On ne sait pas qui l’a rempli : ne l’envoyez que s’il est de vous.",
     "popup.title": "Vous pouvez fermer cette fenêtre",
     "popup.text": "Ce que vous avez commencé continue dans l’autre.",
     "do.allow": "Autoriser",

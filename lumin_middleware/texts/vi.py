@@ -69,9 +69,13 @@ TEXTS = {
     "not_sent.title": "Bạn không còn đăng nhập nữa",
     "not_sent.text": "Những gì bạn gửi chưa được tiếp nhận. Hãy đăng nhập, bạn sẽ trở lại trang mà bạn đã gửi; hãy gửi "
     "lại từ đó.",
+    "not_sent.allow": "Những gì bạn gửi chưa được tiếp nhận. Hãy cấp quyền mà trang cần, bạn sẽ trở lại trang mà bạn "
+    "đã gửi; hãy gửi lại từ đó.",
     "kept.title": "Bạn không còn đăng nhập nữa",
     "kept.text": "Những gì bạn gửi chưa được tiếp nhận nhưng được giữ trong mười phút. Hãy đăng nhập, sau đó bạn sẽ "
     "được hỏi có gửi hay không.",
+    "kept.allow": "Những gì bạn gửi chưa được tiếp nhận nhưng được giữ trong mười phút. Hãy cấp quyền mà trang cần, "
+    "sau đó bạn sẽ được hỏi có gửi hay không.",
     "framed.text": "Phần này của trang cần đăng nhập.",
     "missing.text": "Trang này cần một quyền chưa được cấp:",
     "kept_back.title": "Quyền chưa được cấp",
@@ -114,6 +118,9 @@ TEXTS = {
     "form.title": "Biểu mẫu của bạn đã được giữ lại",
     "form.text": "Biểu mẫu chưa được gửi. Hãy gửi ngay bây giờ, hoặc trở lại trang của nó; biểu mẫu sẽ không được giữ "
     "lâu hơn.",
+    "form.to": "Biểu mẫu sẽ được gửi đến {target} trên trang web này.",
+    "form.to_as": "Biểu mẫu sẽ được gửi đến {target} trên trang web này với tên {name}.",
+    "form.whose": "Không biết ai đã điền biểu mẫu này: chỉ gửi nếu chính bạn đã điền.",
     "popup.title": "Bạn có thể đóng cửa sổ này",
     "popup.text": "Việc bạn đã bắt đầu sẽ tiếp tục ở cửa sổ kia.",
     "do.allow": "Cho phép",

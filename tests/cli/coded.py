@@ -1,4 +1,4 @@
-"""An application with all its settings in code, for commands that look at one."""
+"""Applications with all its settings in code, for commands that look at one."""
 
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ from starlette.routing import Mount, Route
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from lumin_middleware import LuminConfig, LuminMiddleware, wsgi
+from lumin_middleware.stores import AsyncRedisStore, MemoryStore
 
 config = LuminConfig(
     client_id="coded",
@@ -28,6 +29,8 @@ app = Starlette(routes=[Route("/", page), Route("/healthz", page)])
 app.add_middleware(LuminMiddleware, config=config)
 wrapped = LuminMiddleware(Starlette(routes=[Route("/healthz", page)]), config)
 bare = Starlette()
+in_memory = LuminMiddleware(Starlette(), replace(config, store=MemoryStore()))
+on_a_loop = LuminMiddleware(Starlette(), replace(config, store=AsyncRedisStore("redis://127.0.0.1:1")))
 below = replace(config, redirect_uri="https://coded.example.com/shop/auth/callback")
 mounting = Starlette(routes=[Mount("/shop", LuminMiddleware(Starlette(), below)), Route("/healthz", page)])
 dispatching = DispatcherMiddleware(Flask("outer"), {"/shop": wsgi.LuminMiddleware(Flask("inner"), below)})

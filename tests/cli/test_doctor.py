@@ -51,6 +51,24 @@ def test_each_setting_that_is_wrong_is_a_finding(good):
     assert {each["what"].partition(":")[0] for each in findings} == set(wrong)
 
 
+def test_the_cure_that_several_settings_share_is_told_once_below_all_of_them():
+    done = run("doctor")
+    assert done.returncode == 1
+    *lines, count = done.stdout.strip().splitlines()
+    names = [f"LUMIN_{name}" for name in ("CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URI", "SECRET_KEY")]
+    assert [line.split() for line in lines[:4]] == [["WRONG", "settings:", name, "is", "not", "set"] for name in names]
+    assert [line.split()[0] for line in lines[4:] if line] == ["why:", "cure:"]
+    assert count == "4 findings: 4 wrong, 0 doubtful."
+    assert all(each["cure"] for each in json.loads(run("doctor", "--json").stdout))  # each by itself, for a program
+
+
+def test_what_each_finding_has_for_itself_stands_below_it(good):
+    """Two that are wrong for reasons of their own, one after the other."""
+    done = run("doctor", **{**good, "LUMIN_SCOPE": "openid", "LUMIN_REQUIRED_SCOPES": "/sign/*=sign:requests"})
+    told = [line.split()[0] for line in done.stdout.splitlines() if line and not line.startswith("ok")]
+    assert told[:6] == ["DOUBTFUL", "why:", "cure:"] * 2
+
+
 def test_settings_that_cannot_be_read_are_one_finding(good):
     done = run("doctor", **{**good, "LUMIN_SECRET_KEY": ""})
     assert done.returncode == 1

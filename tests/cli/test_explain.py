@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import time
 
 import pytest
 
 from lumin_middleware import LuminConfig
+from lumin_middleware.cli import explain
 from lumin_middleware.sessions.sealing import Sealer
 from tests import spawning
 from tests.browser_rig import ROOT, environment
@@ -36,6 +38,10 @@ LINE = "unknown_login: A callback came. method='GET' path='/auth/callback' statu
         (["get", "orders", "--as", "SOMEONE"], ["GET /orders, as someone", "goes on to the application"]),
         (["https://app.example.com/orders?a=b#c"], ["GET /orders, as nobody", "no_session"]),
         (["POST", "https://app.example.com"], ["POST /, as nobody", "no_session"]),
+        (["/orders/FA09-648A"], ["GET /orders/FA09-648A, as nobody", "no_session"]),
+        (["get", "FA09-648A"], ["GET /FA09-648A, as nobody", "no_session"]),
+        (["/orders?ref=FA09-648A"], ["GET /orders, as nobody", "no_session"]),
+        (["PURGE", "/FA09-648A"], ["PURGE /FA09-648A, as nobody", "no_session"]),
         (["GET", "/orders/https://app.example.com"], ["GET /orders/https://app.example.com, as", "no_session"]),
         (["GET", "/orders", "--peer", "2001:db8::1", "--cookie", "a=b; c=d=e"], ["no_session"]),
         (["GET", "/sign/1", "--as", "openid"], ["403", "insufficient_scope", "required_scopes '/sign/*'"]),
@@ -61,6 +67,17 @@ def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
     assert (done.returncode, done.stderr) == (0, "")
     for words in said:
         assert words in done.stdout
+
+
+@pytest.mark.parametrize("who", ["nobody", "someone"])
+def test_how_old_a_sign_in_may_be_is_said(who):
+    done = run("explain", "/sign/1", "--as", who, **SETTINGS, LUMIN_REQUIRED_AUTH_AGE="/sign/*=300")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "asks for    the scope sign:requests\n" in done.stdout
+    assert "asks for    a sign-in at most 300 seconds ago (required_auth_age)" in done.stdout
+    told = "depends on  how long ago the sign-in is: once that is too long, the answer is 401 (insufficient_user_auth"
+    assert (told in done.stdout) == (who == "someone")
+    assert "asks for" not in run("explain", "/static/app.js", "--as", who, **SETTINGS).stdout
 
 
 @pytest.mark.parametrize("header", ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"])
@@ -122,10 +139,21 @@ def test_an_application_without_settings_of_its_own_has_the_environment_s():
     assert "LUMIN_CLIENT_ID is not set" in run("explain", "GET", "/", "--app", "tests.cli.coded:bare").stderr
 
 
-@pytest.mark.parametrize("what", ["fa09-648a", "FA09-648A", "unknown_login · FA09-648A", " unknown_login  FA09-648A"])
+COPIED = [
+    *("fa09-648a", "FA09-648A", "unknown_login · FA09-648A", " unknown_login  FA09-648A", " FA09-648A\t"),
+    *("[FA09-648A]", "(FA09-648A)", "<FA09-648A>", "unknown_login (FA09-648A)", "`FA09-648A`", "«FA09-648A»"),
+    *("'FA09-648A'", '"FA09-648A"', "“FA09-648A”", "FA09-648A.", "FA09-648A,", "FA09–648A", "FA09‑648A"),  # noqa: RUF001
+    *("ref='FA09-648A'", "ref=FA09-648A", '"reference": "FA09-648A",', "Reference: FA09-648A"),
+    *("If you need help, tell whoever runs this site: unknown_login · FA09-648A", LINE, f"WARNING {LINE}"),
+]
+"""The reference as it is copied from a page, a mail, a problem, a line of the log."""
+
+
+@pytest.mark.parametrize("what", [*([each] for each in COPIED), *(each.split() for each in COPIED if " " in each)])
 def test_a_reference_is_found_in_a_log(what):
+    """The shell makes several words of one that is copied without quotes."""
     told = f"something else ref='0000-0000'\n{LINE}\n"
-    done = spawning.run([*MODULE, "explain", what], cwd=ROOT, env=environment(), told=told)
+    done = spawning.run([*MODULE, "explain", *what], cwd=ROOT, env=environment(), told=told)
     assert (done.returncode, done.stderr) == (0, "")
     assert LINE in done.stdout
     assert "0000-0000" not in done.stdout
@@ -134,6 +162,23 @@ def test_a_reference_is_found_in_a_log(what):
 
 def test_a_reference_that_is_in_no_line_leads_to_the_level_of_the_log():
     assert "Is the logger lumin_middleware at INFO" in run("explain", "FA09-648A", **SETTINGS).stderr
+
+
+def test_at_a_terminal_it_says_that_it_waits_for_the_log(monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(LINE))
+    explain._tell_reference("FA09-648A")
+    told = capsys.readouterr()
+    assert told.err == "Paste the log here, and end it with Ctrl-D.\n"
+    assert told.out.startswith(LINE)
+
+
+@pytest.mark.parametrize("what", ["unknown_login:", "`unknown_login`", "'unknown_login'", "(unknown_login)"])
+def test_a_reason_is_taken_as_it_is_copied(what):
+    assert run("explain", what).stdout.startswith("unknown_login (INFO)")
 
 
 def test_without_its_line_the_critical_ones_of_the_log_are_told():
@@ -158,7 +203,8 @@ def test_without_its_line_the_critical_ones_of_the_log_are_told():
     ("arguments", "said"),
     [
         (["FA09-648A"], "ref='FA09-648A'"),
-        (["nonsense · FA09-648A"], "Give "),
+        (["FA09-648A", "or", "FA09-648B"], "Give "),
+        (["GET", "/orders", "FA09-648A"], "Give "),
         (["GET"], "Give "),
         (["nonsense"], "Give "),
         (["unknown_login", "orders"], "Give "),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from lumin_middleware import Grants
+from lumin_middleware import Grants, LuminMiddleware
 from lumin_middleware.cli import grants as grants_command
 from lumin_middleware.cli import sessions as sessions_command
 from lumin_middleware.cli import terminal
@@ -40,7 +42,7 @@ async def site(new_site: Any, kept: Any, monkeypatch: pytest.MonkeyPatch) -> Asy
     browser = site.browser()
     await browser.sign_in()
     await connect(browser, "night")
-    monkeypatch.setattr(grants_command, "settings", lambda: site.config)
+    monkeypatch.setattr(grants_command, "settings_of", lambda app: site.config)
     yield site
     await browser.aclose()
 
@@ -95,7 +97,7 @@ async def test_a_person_is_forgotten(site: Site) -> None:
 
 
 async def test_what_cannot_be_done_is_said_in_words(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants_command, "settings", lambda: replace(site.config, sessions="cookie"))
+    monkeypatch.setattr(grants_command, "settings_of", lambda app: replace(site.config, sessions="cookie"))
     code, said = sessions("list", MIRA.sub)
     assert code == 1
     assert "set sessions='store'" in said
@@ -105,7 +107,7 @@ async def test_what_cannot_be_done_is_said_in_words(site: Site, monkeypatch: pyt
 async def test_whose_sessions_are_in_cookies_is_told_what_of_them_is_forgotten(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grants_command, "settings", lambda: replace(site.config, sessions="cookie"))
+    monkeypatch.setattr(grants_command, "settings_of", lambda app: replace(site.config, sessions="cookie"))
     code, said = grants("forget", MIRA.sub)
     assert code == 1
     assert said.startswith("The grants are ended and gone. The sessions are not (sessions: 'cookie' keeps them")
@@ -113,12 +115,57 @@ async def test_whose_sessions_are_in_cookies_is_told_what_of_them_is_forgotten(
 
 
 def test_without_settings_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants_command, "settings", terminal.settings)
+    monkeypatch.setattr(grants_command, "settings_of", terminal.settings_of)
     for name in ("LUMIN_CLIENT_ID", "LUMIN_SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     code, said = grants("list")
     assert code == 1
     assert "LUMIN_CLIENT_ID" in said
+    assert "--app module:name" in said
+
+
+class Awaited:
+    """Somebody's own store for an event loop."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.closed = False
+
+    async def get(self, key: str) -> bytes | None:
+        return self._store.get(key)
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
+        return self._store.swap(key, old, new, ttl)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("store", ["a URL", "an object", "an object for an event loop"])
+async def test_an_application_with_its_settings_in_code_is_looked_after(
+    site: Site, kept: Any, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"a URL": f"sqlite://{kept.path}", "an object": kept}.get(store) or Awaited(kept)
+    shop = ModuleType("shop")
+    shop.app = LuminMiddleware(lambda *_: None, replace(site.config, store=own))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    monkeypatch.setattr(grants_command, "settings_of", terminal.settings_of)
+    assert grants("list", "--app", "shop:app") == (0, f"{MIRA.sub}\n")
+    assert grants("show", MIRA.sub, "--app", "shop:app")[1].startswith("night  -  20")
+    assert grants("reseal", "--app", "shop:app") == (0, "1 grant sealed with the newest key.\n")
+    assert grants("abandon", "--app", "shop:app")[0] == 0
+    assert grants("revoke", MIRA.sub, "--app", "shop:app") == (0, "1 grant ended.\n")
+    assert sessions("list", MIRA.sub, "--app", "shop:app")[1].count("\n") == 1
+    assert sessions("end", MIRA.sub, "--app", "shop:app") == (0, "1 session ended.\n")
+    assert grants("forget", MIRA.sub, "--app", "shop:app") == (0, "Nothing is left of this person.\n")
+    assert getattr(own, "closed", True)
+
+
+def test_what_an_application_keeps_in_its_memory_is_said_not_to_be_seen() -> None:
+    done = run("grants", "list", "--app", "tests.cli.coded:in_memory")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "which is a new and empty store" in done.stderr
+    assert NOBODY in done.stderr
 
 
 async def test_grants_that_nobody_uses_outlive_a_key_when_they_are_sealed_anew(
@@ -129,7 +176,7 @@ async def test_grants_that_nobody_uses_outlive_a_key_when_they_are_sealed_anew(
     with Grants(alone) as found:
         assert found.find(MIRA.sub) == []
         assert "grants_unreadable" in caplog.text
-    monkeypatch.setattr(grants_command, "settings", lambda: both)
+    monkeypatch.setattr(grants_command, "settings_of", lambda app: both)
     assert grants("reseal") == (0, "1 grant sealed with the newest key.\n")
     with Grants(alone) as found:
         assert found.subjects() == [MIRA.sub]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import uuid
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from lumin_middleware import LuminMiddleware
 from lumin_middleware.cli import store as commands
-from lumin_middleware.stores import MemoryStore, SQLiteStore
+from lumin_middleware.stores import MemoryStore, PostgresStore, SQLiteStore
 from lumin_middleware.stores.postgres_statements import schema
+from tests.browser_rig import ROOT
+from tests.cli import coded
 from tests.postgres_server import Postgres
 from tests.stores import django_database
 from tests.stores.dynamodb_server import CREDENTIALS, DynamoDBServer
@@ -94,7 +100,7 @@ def test_nothing_is_left_of_a_store_that_was_not_there(tmp_path: Path) -> None:
 
 def test_a_django_site_s_store_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alias, _ = on_sqlite(tmp_path)
-    assert "Set DJANGO_SETTINGS_MODULE" in invoke("check", f"django://{alias}").output
+    assert "Set DJANGO_SETTINGS_MODULE" in run("store", "check", f"django://{alias}").stderr
     monkeypatch.setattr(commands, "_set_up_django", django_database.configure)
     done = invoke("check", f"django://{alias}")
     assert done.exit_code == 0, done.output
@@ -114,6 +120,47 @@ def test_a_django_site_that_cannot_be_set_up_is_named(tmp_path: Path, settings: 
     assert done.stderr.startswith(f"DJANGO_SETTINGS_MODULE={name}: No module named {missing!r}")
     assert done.stderr.count("\n") == 1
     assert "[cli]" not in done.stderr
+
+
+DJANGO = """
+import django
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["lumin_middleware.stores.django"], DATABASES={"default": {
+    "ENGINE": "django.db.backends.sqlite3", "NAME": "database", "TEST": {"NAME": "database"}}})
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from tests.cli.coded import LuminMiddleware, Starlette, config, replace
+app = LuminMiddleware(Starlette(), replace(config, store="django"))
+"""
+
+
+def test_the_store_of_an_application_with_its_settings_in_code_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(DJANGO)
+    for name, cwd in (("tests.cli.coded:app", ROOT), ("tests.cli.coded:in_memory", ROOT), ("shop:app", tmp_path)):
+        done = run("store", "check", "--app", name, cwd=cwd, PYTHONPATH=str(ROOT))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("ok ") == 10
+    done = run("store", "check", "--app", "tests.cli.coded:on_a_loop")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("The store cannot be used: Redis: ")
+
+
+@pytest.mark.parametrize(("name", "said"), [("app", "Only PostgreSQL"), ("on_a_loop", "name the store by its URL")])
+def test_a_store_of_an_application_that_has_no_table_is_told_of(name: str, said: str) -> None:
+    done = run("store", "create", "--app", f"tests.cli.coded:{name}")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert said in done.stderr
+
+
+def test_the_table_of_an_application_s_own_store_is_made(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = ModuleType("shop")
+    own = replace(coded.config, store=PostgresStore(url, table="their_own"))
+    shop.app = LuminMiddleware(lambda *_: None, own)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "shop", shop)
+    done = invoke("create", "--app", "shop:app")
+    assert (done.exit_code, done.output) == (0, "The table their_own is there.\n")
+    own.store.close()  # type: ignore[union-attr]
 
 
 class Forgetful(MemoryStore):

@@ -90,6 +90,7 @@ async def test_it_is_shown_after_the_sign_in_and_sent_once(site, browser, edge):
     page = await sign_in_again(browser, answer)
     assert page.status == 200
     assert form_of(page) == ("/sent?x=1", FIELDS)
+    assert "It goes to /sent on this site, as Mira Halden. It is not known who filled it in" in page.body.decode()
     assert 'href="/form-page?y=2"' in page.body.decode()
     policy = page.header("content-security-policy") or ""
     assert "frame-ancestors 'none'" in policy
@@ -140,9 +141,11 @@ async def test_whoever_is_signed_in_and_lacks_something_loses_no_form_either(sig
     assert answer.status == {"age": 401, "scope": 403}[request.node.callspec.params["signed_in"]]
     assert SAID[request.node.callspec.params["signed_in"]] in answer.body.decode()
     assert "kept for ten minutes" in answer.body.decode()
+    assert ("Sign in" in answer.body.decode()) == (request.node.callspec.params["signed_in"] == "age")
     assert await signed_in.subject()
     page = await sign_in_again(signed_in, answer, scope=f"openid offline_access {OTHER}")
     assert form_of(page) == ("/sent?x=1", FIELDS)
+    assert "It goes to /sent on this site, as Mira Halden.</p>" in page.body.decode()
     before = len(signed_in.site.app(edge).requests)
     assert (await send(signed_in, form_of(page)[1], form_of(page)[0])).status == 200
     assert len(signed_in.site.app(edge).requests) == before + 1
@@ -169,11 +172,12 @@ async def test_a_form_of_somebody_who_was_signed_in_is_for_nobody_else(signed_in
     ],
     ids=repr,
 )
-async def test_what_of_theirs_is_not_kept_is_said_not_to_be_sent(signed_in, changes):
+async def test_what_of_theirs_is_not_kept_is_said_not_to_be_sent(signed_in, changes, request):
     answer = await send(signed_in, **changes)
     assert answer.status in (401, 403)
     assert not is_kept(answer)
-    assert "What you sent was not taken. Sign in" in answer.body.decode()
+    does = {"age": "Sign in", "scope": "Allow what the page needs"}[request.node.callspec.params["signed_in"]]
+    assert f"What you sent was not taken. {does}, and you come back" in answer.body.decode()
 
 
 @pytest.mark.parametrize("signed_in", ["age", "scope"], indirect=True)

@@ -13,7 +13,7 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from lumin_middleware.sessions.lease import SAVING
+from lumin_middleware.sessions.lease import SAVING, dead_after
 from tests.fakes import (
     id_token,
     token_set,
@@ -102,6 +102,19 @@ async def test_while_nothing_could_be_saved_no_other_process_gets_the_lease(work
     other.world.during_sleep = this_process_catches_up
     assert (await other.renewal.fresh(session)).generation == 1
     assert len(workers.server.sent) == 1
+
+
+async def test_a_process_that_nobody_asks_after_a_long_outage_costs_one_sign_in(workers, process):
+    """The exception (`docs/renewal.md`): its tries are over, and whoever waits for its lease takes it for dead."""
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    await process.renewal.fresh(session)
+    workers.store.fails = set()
+    other = workers.process()
+    with pytest.raises(SessionEnded):
+        await other.renewal.fresh(session)
+    assert sum(other.world.slept) > dead_after(workers.config.timeout)
+    assert workers.server.reused == [session.tokens.refresh_token]
 
 
 async def test_what_was_not_saved_is_saved_when_the_store_is_back(workers, process):

@@ -30,7 +30,7 @@ HERE, THERE = 0, 1
 class Loss(Enum):
     """What may sign somebody out, of all that the store can forget."""
 
-    NOTHING = "the lease of nobody who needs it, or that it was given back"
+    NOTHING = "what nobody needs any more, or nobody has made use of yet"
     TOKENS = "the record with the new tokens: with whatever is older comes the refresh token that was spent"
     LEASE = "the lease, after its holder's last look at it and before the record: another may renew as well"
 

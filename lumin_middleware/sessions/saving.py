@@ -36,10 +36,11 @@ class Saving:
         self._world = world
         self._sessions = sessions
         self._token_endpoint = token_endpoint
-        self._unsaved: Latest[Session] = Latest(UNSAVED_LIMIT)
+        self._unsaved: Latest[Record] = Latest(UNSAVED_LIMIT)
+        """Each with what the store has in its place, as far as is known: mostly nobody has written there since."""
         self.unsaved: Collection[str] = self._unsaved
         """The ids of sessions that this process remembers."""
-        self._under_way: Latest[Session] = Latest(UNSAVED_LIMIT)
+        self._under_way: Latest[Record] = Latest(UNSAVED_LIMIT)
         """Those that `save` tries to save now: for `finish` alone, since all others wait for it."""
 
     async def save(self, record: Record, renewed: Session) -> Session:
@@ -47,13 +48,15 @@ class Saving:
 
         Whoever gets it gets it saved, or remembered by this process.
         """
-        self._under_way.put(renewed.id, renewed)
-        saved = await self._tried(record, renewed)
-        self._under_way.drop(renewed.id, renewed)
+        unsaved = Record(record.raw, renewed)
+        self._under_way.put(renewed.id, unsaved)
+        saved = await self._tried(unsaved)
+        self._under_way.drop(renewed.id, unsaved)
         return saved
 
-    async def _tried(self, record: Record, renewed: Session) -> Session:
+    async def _tried(self, unsaved: Record) -> Session:
         """See `save`."""
+        record, renewed = unsaved, unsaved.session
         for pause in SAVING:
             await self._world.sleep(pause)
             try:
@@ -69,10 +72,10 @@ class Saving:
                 say("not_saved", error=error)
                 continue
             if record.session is not renewed:
-                self._unsaved.drop(renewed.id, renewed)
+                self._unsaved.drop(renewed.id, unsaved)
                 return record.session
         # This process remembers it, and so does the browser with the next answer; others see the old one until then.
-        self._remember(renewed)
+        self._remember(Record(record.raw, renewed))
         return renewed
 
     async def catch_up(self, session: Session) -> Session:
@@ -81,39 +84,47 @@ class Saving:
         if unsaved is None:
             return session
         try:
-            return newest(session, unsaved, await self._put(unsaved))
+            return newest(session, unsaved.session, await self._put(unsaved))
         except StoreUnavailable as error:
             self._sessions.warn("still_not_saved", error)
-            return newest(session, unsaved)
+            return newest(session, unsaved.session)
 
-    async def _put(self, unsaved: Session) -> Session:
-        """Saves it, unless another writes meanwhile; what its record had. Raises `SessionEnded`, `StoreUnavailable`."""
+    async def _put(self, unsaved: Record) -> Session:
+        """Saves it, unless another writes meanwhile; the newest that is known. Raises `SessionEnded`,
+        `StoreUnavailable`.
+
+        One verb where nobody has written since: a process that ends may have hundreds of them, one after the other.
+        """
+        record, renewed = unsaved, unsaved.session
         try:
-            record = await self._sessions.newest(dataclasses.replace(unsaved, generation=-1))
-            if record.session.generation >= unsaved.generation or await self._sessions.replace(record, unsaved):
-                self._unsaved.drop(unsaved.id, unsaved)
+            if not (saved := await self._sessions.replace(record, renewed)):
+                record = await self._sessions.newest(dataclasses.replace(renewed, generation=-1))
+                saved = record.session.generation >= renewed.generation or await self._sessions.replace(record, renewed)
         except SessionEnded:
-            await self._discard(unsaved)
+            await self._discard(renewed)
             raise
+        if saved:
+            self._unsaved.drop(renewed.id, unsaved)
         return record.session
 
     def give_up(self, session_id: str) -> Session | None:
         """What could not be saved of a session, for whoever ends it."""
-        return self._unsaved.pop(session_id, None)
+        unsaved = self._unsaved.pop(session_id, None)
+        return unsaved.session if unsaved else None
 
     def inherit(self, other: Saving) -> None:
         """Remembers what `other`, which is over, could not save."""
-        for session in [*other._unsaved.all(), *other._under_way.all()]:
-            self._remember(newest(session, self._unsaved.get(session.id, session)))
+        for unsaved in [*other._unsaved.all(), *other._under_way.all()]:
+            self._remember(unsaved)
 
     async def finish(self) -> None:
         """Saves what can be saved now, since this process ends; what cannot, is said."""
-        for session in self._under_way.all():  # whoever tries to save it is cut short now
-            self._remember(newest(session, self._unsaved.get(session.id, session)))
+        for unsaved in self._under_way.all():  # whoever tries to save it is cut short now
+            self._remember(unsaved)
         try:
-            for session in self._unsaved.all():
+            for unsaved in self._unsaved.all():
                 with suppress(SessionEnded):
-                    await self._put(session)
+                    await self._put(unsaved)
         except StoreUnavailable as error:  # the others would wait in vain, too
             self._sessions.warn("still_not_saved", error)
         if self._unsaved:
@@ -123,7 +134,7 @@ class Saving:
         """The store is well: saves some that could not be saved before, whose people may not come to this process."""
         for other in self._unsaved.all()[:AT_ONCE]:
             with suppress(SessionEnded):
-                await self.catch_up(other)
+                await self.catch_up(other.session)
 
     async def _discard(self, session: Session) -> None:
         """It was ended meanwhile: nobody gets the new tokens."""
@@ -131,11 +142,14 @@ class Saving:
         self._under_way.pop(session.id, None)
         await self._token_endpoint.revoke(session.tokens)
 
-    def _remember(self, session: Session) -> None:
+    def _remember(self, unsaved: Record) -> None:
+        """It, or the newer one that is remembered already."""
         for each in self._unsaved.all():
-            if self._is_over(each):
-                self._unsaved.pop(each.id, None)
-        if self._unsaved.put(session.id, session):
+            if self._is_over(each.session):
+                self._unsaved.pop(each.session.id, None)
+        name = unsaved.session.id
+        known = self._unsaved.get(name, unsaved)
+        if self._unsaved.put(name, max(unsaved, known, key=lambda each: each.session.generation)):
             say("session_forgotten")
 
     def _is_over(self, session: Session) -> bool:

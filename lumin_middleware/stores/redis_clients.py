@@ -111,10 +111,13 @@ class Term:
         """So many had a write in the end."""
         self._in_vain = None if replicas else time.monotonic()
 
-    def sees(self, primary: object) -> None:
+    def sees(self, primary: object) -> int:
+        """The number of the term in which this is the primary. Whoever learns of another one tells it to all: else one
+        connection would take a lease there while the next one reads the old primary's record."""
         if self._seen not in (None, primary):
             self.is_over()
         self._seen = primary
+        return self.number
 
     def primary(self) -> Any:
         """The host and port of the primary, or what gives them when it is awaited; None where only the URL says."""
@@ -146,6 +149,7 @@ class _OfATerm:
     def _connect(self) -> Any:  # only where it is not connected
         if (primary := self._term.primary()) is not None:
             self.host, self.port = primary
+            self._made_in = self._term.sees(primary)
         return super()._connect()  # type: ignore[misc]
 
 
@@ -168,7 +172,8 @@ class _AsyncOfATerm:
 
     async def _connect(self) -> Any:
         if (primary := self._term.primary()) is not None:
-            self.host, self.port = await primary
+            self.host, self.port = found = await primary
+            self._made_in = self._term.sees(found)
         try:
             return await super()._connect()  # type: ignore[misc]
         except TimeoutError:

@@ -13,7 +13,7 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
-from lumin_middleware.sessions.lease import SAVING
+from lumin_middleware.sessions.lease import SAVING, dead_after
 from tests.fakes import (
     id_token,
     token_set,
@@ -104,6 +104,19 @@ async def test_while_nothing_could_be_saved_no_other_process_gets_the_lease(work
     assert len(workers.server.sent) == 1
 
 
+async def test_a_process_that_nobody_asks_after_a_long_outage_costs_one_sign_in(workers, process):
+    """The exception (`docs/renewal.md`): its tries are over, and whoever waits for its lease takes it for dead."""
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    await process.renewal.fresh(session)
+    workers.store.fails = set()
+    other = workers.process()
+    with pytest.raises(SessionEnded):
+        await other.renewal.fresh(session)
+    assert sum(other.world.slept) > dead_after(workers.config.timeout)
+    assert workers.server.reused == [session.tokens.refresh_token]
+
+
 async def test_what_was_not_saved_is_saved_when_the_store_is_back(workers, process):
     """Other processes read the record: until it is written they would send the spent refresh token."""
     session = await workers.expired()
@@ -135,8 +148,13 @@ async def test_what_was_not_saved_is_tried_again_when_another_writes_meanwhile(w
     workers.store.fails = set()
     sessions = workers.process().sessions
 
+    slid = []
+
     async def slides() -> None:
         assert await sessions.replace(await sessions.newest(session), session)
+        slid.append(session)
+        if len(slid) == 1:  # and once more before the next swap
+            workers.store.before["swap session"] = slides
 
     workers.store.before["swap session"] = slides
     assert process.renewal.is_due(renewed)
@@ -233,7 +251,7 @@ async def test_no_more_than_so_many_are_remembered(workers, process, caplog):
     workers.server.answer = workers.server.grant
     workers.store.fails = {"swap session"}
     renewed = [await process.renewal.fresh(session) for session in sessions]
-    assert list(process.renewal.saving._unsaved.values()) == renewed[2:]
+    assert [each.session for each in process.renewal.saving._unsaved.values()] == renewed[2:]
     assert caplog.text.count("sign in again") == 2
 
 
@@ -276,6 +294,39 @@ async def test_what_cannot_be_saved_even_then_is_said_once_and_nobody_waits_long
     assert caplog.text.count("sessions_not_saved") == 1
     assert "sessions=5" in caplog.text
     assert len(workers.store.steps) <= asked + 2
+
+
+async def test_each_is_saved_with_one_verb_when_a_process_ends(workers, process):
+    """They are saved one after the other, and a store may be slow."""
+    sessions = [await workers.sign_in() for _ in range(5)]
+    workers.clock.advance(3600)
+    workers.server.answer = workers.server.grant
+    workers.store.fails = {"swap session"}
+    renewed = [await process.renewal.fresh(session) for session in sessions]
+    workers.store.fails = set()
+    asked = len(workers.store.steps)
+    await process.parts.finish()
+    assert workers.store.steps[asked:] == ["swap session"] * 5
+    assert [await workers.recorded(session) for session in sessions] == renewed
+
+
+async def test_what_another_wrote_meanwhile_is_seen_when_a_process_ends(workers, process):
+    """The same tokens, whose answer got lost; or the end, which wins."""
+    heard, ended = [await workers.sign_in() for _ in range(2)]
+    workers.clock.advance(3600)
+    workers.server.answer = workers.server.grant
+    workers.store.loses = {"swap session"}
+    await process.renewal.fresh(heard)
+    workers.store.loses, workers.store.fails = set(), {"swap session"}
+    lost = await process.renewal.fresh(ended)
+    workers.store.fails = set()
+    await workers.process().sessions.end(ended.id, ended.began)
+    await process.parts.finish()
+    assert not process.renewal.unsaved
+    assert (await workers.recorded(heard)).generation == 1
+    with pytest.raises(SessionEnded):
+        await workers.process().sessions.newest(ended)
+    assert lost.tokens.refresh_token in workers.server.revoked
 
 
 async def test_what_one_could_not_save_another_inherits_and_saves(workers, process):

@@ -143,7 +143,7 @@ class Watched:
             self.servers = [primary, *(enter(RedisServer(self._binary, *options)) for _ in range(2))]
             watch = (
                 f"sentinel monitor {self.SERVICE} 127.0.0.1 {primary.port} {self._number // 2 + 1}\n"
-                f"sentinel down-after-milliseconds {self.SERVICE} 1000\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} 3000\n"
                 f"sentinel failover-timeout {self.SERVICE} 5000\n"
             )
             self.sentinels = [

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
@@ -24,7 +26,7 @@ from lumin_middleware.ports import Store
 from lumin_middleware.stores import AsyncRedisStore, RedisStore
 from lumin_middleware.stores.contract import opened
 from lumin_middleware.stores.redis import _waited_for
-from lumin_middleware.stores.redis_clients import Term
+from lumin_middleware.stores.redis_clients import Term, client_maker
 from tests.patience import PATIENCE
 
 from .redis_server import RedisServer, Relay, Watched, until
@@ -234,6 +236,53 @@ def test_one_write_at_a_time_tries_whether_there_are_replicas_again(monkeypatch:
     assert not term.is_copied()
     assert _waited_for(term, 1, 1) == 1
     assert term.is_copied()
+
+
+@pytest.fixture
+def two_primaries(redis_binary: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+    """Two servers that know nothing of each other, each with its own number; the Sentinels name the last of the list,
+    and are asked for new connections only."""
+    monkeypatch.setattr("lumin_middleware.stores.redis_clients.LOOK", LONG)
+    with RedisServer(redis_binary) as one, RedisServer(redis_binary) as two:
+        for number, server in enumerate((one, two)):
+            with redis.Redis(port=server.port) as client:
+                client.set("number", number)
+        places = [("127.0.0.1", two.port), ("127.0.0.1", one.port)]
+
+        async def discovered(self: Any, service: str) -> tuple[str, int]:
+            return places[-1]
+
+        monkeypatch.setattr(redis.sentinel.Sentinel, "discover_master", lambda self, service: places[-1])
+        monkeypatch.setattr(redis.asyncio.sentinel.Sentinel, "discover_master", discovered)
+        yield places
+
+
+UNASKED = "redis+sentinel://127.0.0.1:1/sessions"
+
+
+def test_whoever_finds_the_next_primary_finds_it_for_all(two_primaries: list[tuple[str, int]]) -> None:
+    """Else a lease is taken at one, and the record read at the other."""
+    client, _ = client_maker(UNASKED, asynchronous=False)()
+    with client:
+        with client.client() as kept:
+            assert kept.get("number") == b"0"
+            two_primaries.pop()
+            with client.client() as new:
+                assert new.get("number") == b"1"
+        with client.client() as one, client.client() as other:
+            assert (one.get("number"), other.get("number")) == (b"1", b"1")
+
+
+async def test_whoever_finds_the_next_primary_finds_it_for_all_on_a_loop(two_primaries: list[tuple[str, int]]) -> None:
+    client, _ = client_maker(UNASKED, asynchronous=True)()
+    async with client:
+        async with client.client() as kept:
+            assert await kept.get("number") == b"0"
+            two_primaries.pop()
+            async with client.client() as new:
+                assert await new.get("number") == b"1"
+        async with client.client() as one, client.client() as other:
+            assert (await one.get("number"), await other.get("number")) == (b"1", b"1")
 
 
 def test_a_sentinel_that_is_down_is_passed_over(store_class: Any, watched: Watched) -> None:

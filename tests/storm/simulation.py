@@ -287,10 +287,14 @@ class Steps:
         if done:
             self._site.written(key, new)
         await self._world.give_way()
+        self._require_up()  # or it was done, and the answer is lost
         return done
 
     async def _reach(self) -> None:
         await self._world.give_way()
+        self._require_up()
+
+    def _require_up(self) -> None:
         if self._site.store_is_down:
             raise StoreUnavailable("the store does not answer")
 

@@ -28,6 +28,13 @@ REQUESTS = 100
 CAREFUL = ("--min-replicas-to-write", "2")
 
 
+STEADY = 5000
+"""Milliseconds of silence after which these Sentinels give a server up. One that hears of a new primary begins to count
+at once, and connects up to a second later. After a second of silence, as `Watched` has it, two in 35 gave up a primary
+that was well, which had only just been promoted, and made another one the next. What it took meanwhile is lost with it,
+as `docs/deploying.md` says: a new token, and the spent one is sent again."""
+
+
 class Crowd:
     """A person at four workers, over connections that are kept all the time."""
 
@@ -89,6 +96,18 @@ def demoted(watched: Watched, old: RedisServer) -> None:
         until(lambda: client.info("replication")["role"] == "slave")
 
 
+def give_up_slowly(watched: Watched) -> None:
+    for sentinel in watched.sentinels:
+        with redis.Redis(port=sentinel.port) as client:
+            client.sentinel_set(Watched.SERVICE, "down-after-milliseconds", STEADY)
+
+
+def failovers(watched: Watched) -> int:
+    """How many there were, as the first Sentinel knows it."""
+    with redis.Redis(port=watched.sentinels[0].port, decode_responses=True) as client:
+        return int(client.sentinel_master(Watched.SERVICE)["config-epoch"])
+
+
 @pytest.mark.parametrize("sessions", ["cookie", "store"])
 @pytest.mark.parametrize("change", [killed, demoted])
 async def test_nobody_is_signed_out_when_the_primary_changes(
@@ -96,6 +115,7 @@ async def test_nobody_is_signed_out_when_the_primary_changes(
 ) -> None:
     options = CAREFUL if change is demoted else ()
     with Watched(redis_binary, options=options) as watched:
+        give_up_slowly(watched)
         async with crowd(tmp_path, sessions, watched.url) as here:
             changing = asyncio.create_task(asyncio.to_thread(change, watched, watched.primary()))
             seen: set[int] = set()
@@ -112,6 +132,6 @@ async def test_nobody_is_signed_out_when_the_primary_changes(
                 here.clock.advance(LIFETIME)
                 await here.asks(times=2)
             statuses = await here.asks()
-            assert here.refused == [], here.server.last_words(200)
+            assert here.refused == [], f"{failovers(watched)} failovers\n{here.server.last_words(200)}"
             assert statuses == {200}
             assert here.grantor.reuse_events() == 0

@@ -129,6 +129,12 @@ class Watched:
 
     SERVICE = "sessions"
 
+    SILENT = 5000
+    """Milliseconds of silence after which the Sentinels give a server up. One that hears of a new primary begins to
+    count at once, and connects up to a second later. After a second of silence two in 35 gave up a primary that was
+    well, which had only just been promoted, and made another one the next. What it took meanwhile is lost with it, as
+    `docs/deploying.md` says: a new token, and the spent one is sent again."""
+
     def __init__(self, binary: str, *, sentinels: int = 3, options: tuple[str, ...] = ()) -> None:
         self._binary = binary
         self._options = ("--repl-diskless-sync-delay", "0", *options)
@@ -143,7 +149,7 @@ class Watched:
             self.servers = [primary, *(enter(RedisServer(self._binary, *options)) for _ in range(2))]
             watch = (
                 f"sentinel monitor {self.SERVICE} 127.0.0.1 {primary.port} {self._number // 2 + 1}\n"
-                f"sentinel down-after-milliseconds {self.SERVICE} 3000\n"
+                f"sentinel down-after-milliseconds {self.SERVICE} {self.SILENT}\n"
                 f"sentinel failover-timeout {self.SERVICE} 5000\n"
             )
             self.sentinels = [

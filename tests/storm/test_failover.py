@@ -28,13 +28,6 @@ REQUESTS = 100
 CAREFUL = ("--min-replicas-to-write", "2")
 
 
-STEADY = 5000
-"""Milliseconds of silence after which these Sentinels give a server up. One that hears of a new primary begins to count
-at once, and connects up to a second later. After a second of silence, as `Watched` has it, two in 35 gave up a primary
-that was well, which had only just been promoted, and made another one the next. What it took meanwhile is lost with it,
-as `docs/deploying.md` says: a new token, and the spent one is sent again."""
-
-
 class Crowd:
     """A person at four workers, over connections that are kept all the time."""
 
@@ -96,12 +89,6 @@ def demoted(watched: Watched, old: RedisServer) -> None:
         until(lambda: client.info("replication")["role"] == "slave")
 
 
-def give_up_slowly(watched: Watched) -> None:
-    for sentinel in watched.sentinels:
-        with redis.Redis(port=sentinel.port) as client:
-            client.sentinel_set(Watched.SERVICE, "down-after-milliseconds", STEADY)
-
-
 def failovers(watched: Watched) -> int:
     """How many there were, as the first Sentinel knows it."""
     with redis.Redis(port=watched.sentinels[0].port, decode_responses=True) as client:
@@ -115,7 +102,6 @@ async def test_nobody_is_signed_out_when_the_primary_changes(
 ) -> None:
     options = CAREFUL if change is demoted else ()
     with Watched(redis_binary, options=options) as watched:
-        give_up_slowly(watched)
         async with crowd(tmp_path, sessions, watched.url) as here:
             changing = asyncio.create_task(asyncio.to_thread(change, watched, watched.primary()))
             seen: set[int] = set()

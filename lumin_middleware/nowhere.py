@@ -108,3 +108,6 @@ class Nowhere:
         self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
     ) -> T:
         return await action()
+
+    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Nothing goes on."""

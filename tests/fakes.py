@@ -345,6 +345,8 @@ class World:
         self.announced: list[str] = []
         self.events: list[Any] = []
         self.undone: list[asyncio.Future[object]] = []
+        self.going_on: list[Callable[[], Awaitable[None]]] = []
+        """What goes on beside the requests, as soon as a test lets it."""
         self.during_sleep: Callable[[], Awaitable[object]] | None = None
         self.clock_moves = True
         self._locks: dict[str, asyncio.Lock] = {}
@@ -370,6 +372,9 @@ class World:
         if self.during_sleep is not None:
             await self.during_sleep()
         await asyncio.sleep(0)
+
+    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+        self.going_on.append(action)
 
     telemetry = Silent()
 

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import Context
 from functools import cached_property, partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -154,6 +155,7 @@ class AsyncWorld:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._shielded: set[asyncio.Future[Any]] = set()
+        self._beside: set[asyncio.Task[None]] = set()
         self.patience = config.timeout
         """Seconds that the end of all this may take."""
 
@@ -227,6 +229,11 @@ class AsyncWorld:
         if not task.cancelled():
             task.exception()  # nobody may be left to hear of it
 
+    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+        task = self.loop.create_task(_awaited(action), context=Context())  # no part of the request that began it
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
     async def settle(self, until: float) -> bool:
         """Waits for what must not be cut short, until then by the loop's time; whether there was anything."""
         if not self._shielded:
@@ -236,8 +243,14 @@ class AsyncWorld:
 
     async def aclose(self, until: float) -> None:
         """Closes the connections, after `settle`; listeners may take until then."""
+        for task in self._beside:
+            task.cancel()
         await self._listeners.aclose(max(until - self.loop.time(), 0.0))
         await self.exchange.aclose()
         await self.api.http.aclose()
         if "_blocking_http" in vars(self):
             self._blocking_http.close()
+
+
+async def _awaited(action: Callable[[], Awaitable[T]]) -> T:
+    return await action()

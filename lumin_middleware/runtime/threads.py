@@ -143,6 +143,16 @@ class ThreadWorld:
         done.add_done_callback(take_back)
         done.add_done_callback(lambda _: self._left.discard(thread))
 
+    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+        def work() -> None:
+            try:
+                run(_awaited(action()))
+            finally:
+                _close_djangos()
+
+        with suppress(RuntimeError):  # no thread is to be had, or the interpreter ends
+            threading.Thread(target=work, name="lumin-beside", daemon=True).start()
+
     def settle(self) -> None:
         """Waits for what nobody waits for any more, so that whoever ends the process knows what came of it."""
         until = time.monotonic() + self._patience

@@ -1,8 +1,8 @@
 """Saving: a renewed session is in the store before anything else sees its tokens.
 
-The old refresh token is spent by then, so what cannot be saved is kept by this process, and saved with the session's
-next request, with another's that could be saved, or when the process ends, even if it is still being tried then. That
-is bounded: a store that is gone for good costs a process little.
+The old refresh token is spent by then, so what cannot be saved is kept by this process, and saved as soon as the store
+is back: with the session's next request, with another's that could be saved, beside the requests, or when the process
+ends, even if it is still being tried then. That is bounded: a store that is gone for good costs a process little.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ from .sessions import Sessions
 UNSAVED_LIMIT = 1000
 """Sessions that a process remembers because they could not be saved: a few MB."""
 
+AGAIN = 1.0
+"""Seconds between two tries beside the requests. A person may come to another process with the spent token, which takes
+a lease over after `dead_after`, twelve times as long at the least."""
+
 AT_ONCE = 10
 """How many of them are saved along with one that could be, while its request waits."""
 
@@ -40,6 +44,7 @@ class Saving:
         """Each with what the store has in its place, as far as is known: mostly nobody has written there since."""
         self.unsaved: Collection[str] = self._unsaved
         """The ids of sessions that this process remembers."""
+        self._goes_on = False
         self._under_way: Latest[Record] = Latest(UNSAVED_LIMIT)
         """Those that `save` tries to save now: for `finish` alone, since all others wait for it."""
 
@@ -76,7 +81,34 @@ class Saving:
                 return record.session
         # This process remembers it, and so does the browser with the next answer; others see the old one until then.
         self._remember(Record(record.raw, renewed))
+        self._go_on()
         return renewed
+
+    def _go_on(self) -> None:
+        """Goes on saving beside the requests: their people may not come to this process any more."""
+        if not self._goes_on:
+            self._goes_on = True
+            self._world.beside(self._until_saved)
+
+    async def _until_saved(self) -> None:
+        try:
+            while self._unsaved:
+                await self._world.sleep(AGAIN)
+                self._forget_those_over()
+                await self._put_all()
+        finally:
+            self._goes_on = False
+        if self._unsaved:  # another thread's, since the last look
+            self._go_on()
+
+    async def _put_all(self) -> None:
+        """Saves what can be saved now; where the store is away, one waits in vain, and not each."""
+        try:
+            for unsaved in self._unsaved.all():
+                with suppress(SessionEnded):
+                    await self._put(unsaved)
+        except StoreUnavailable as error:
+            self._sessions.warn("still_not_saved", error)
 
     async def catch_up(self, session: Session) -> Session:
         """Saves what could not be saved when it was new; the newest of all that is known. Raises `SessionEnded`."""
@@ -116,17 +148,14 @@ class Saving:
         """Remembers what `other`, which is over, could not save."""
         for unsaved in [*other._unsaved.all(), *other._under_way.all()]:
             self._remember(unsaved)
+        if self._unsaved:
+            self._go_on()
 
     async def finish(self) -> None:
         """Saves what can be saved now, since this process ends; what cannot, is said."""
         for unsaved in self._under_way.all():  # whoever tries to save it is cut short now
             self._remember(unsaved)
-        try:
-            for unsaved in self._unsaved.all():
-                with suppress(SessionEnded):
-                    await self._put(unsaved)
-        except StoreUnavailable as error:  # the others would wait in vain, too
-            self._sessions.warn("still_not_saved", error)
+        await self._put_all()
         if self._unsaved:
             say("sessions_not_saved", sessions=len(self._unsaved))
 
@@ -144,20 +173,18 @@ class Saving:
 
     def _remember(self, unsaved: Record) -> None:
         """It, or the newer one that is remembered already."""
-        for each in self._unsaved.all():
-            if self._is_over(each.session):
-                self._unsaved.pop(each.session.id, None)
+        self._forget_those_over()
         name = unsaved.session.id
         known = self._unsaved.get(name, unsaved)
         if self._unsaved.put(name, max(unsaved, known, key=lambda each: each.session.generation)):
             say("session_forgotten")
 
-    def _is_over(self, session: Session) -> bool:
-        try:
-            self._sessions.check_limits(session)
-        except SessionEnded:
-            return True
-        return False
+    def _forget_those_over(self) -> None:
+        for each in self._unsaved.all():
+            try:
+                self._sessions.check_limits(each.session)
+            except SessionEnded:
+                self._unsaved.pop(each.session.id, None)
 
 
 @overload

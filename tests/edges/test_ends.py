@@ -19,6 +19,7 @@ from lumin_middleware.sessions.cookies import HEADER_LIMIT
 from lumin_middleware.stores import MemoryStore
 from tests.edges import rig
 from tests.edges.rig import Browser, Edge, Site
+from tests.patience import PATIENCE
 from tests.site_rig import CLIENT, FETCH, ORIGIN
 
 pytestmark = pytest.mark.parametrize("sessions", ["cookie", "store"])
@@ -320,6 +321,26 @@ async def test_a_sign_out_reaches_the_tokens_that_could_not_be_saved(new_edges, 
     refusing(site, records=False)
     await browser.log_out()
     assert revoked(site)[-1] is True
+    assert site.reuse_events() == 0
+
+
+async def test_what_a_process_renewed_is_saved_though_nobody_comes_to_it_any_more(
+    new_edges, edge, sessions, refusing, monkeypatch
+):
+    monkeypatch.setattr(saving, "AGAIN", 0.01)
+    site = new_edges(sessions=sessions)
+    browser = site.browser(edge)
+    await browser.sign_in()
+    before = copy(browser)
+    before.edge = "wsgi" if edge == "asgi" else "asgi"  # another process, as far as it knows
+    site.clock.advance(3700)
+    refusing(site, records=True)
+    assert await browser.subject()
+    refusing(site, records=False)
+    async with asyncio.timeout(PATIENCE):
+        while not await before.subject():
+            await asyncio.sleep(0.01)
+    assert site.refreshes() == 1
     assert site.reuse_events() == 0
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
+from contextvars import ContextVar
 
 import pytest
 
 from lumin_middleware import AsyncGrants, LuminMiddleware
 from lumin_middleware.events import SignedOut
+from lumin_middleware.runtime.event_loop import AsyncWorld
 from lumin_middleware.runtime.loops import Loops
+from lumin_middleware.stores import MemoryStore
 from tests.fakes import config
+from tests.patience import PATIENCE
 
 
 class Parts:
@@ -124,3 +129,25 @@ async def test_one_time_limit_is_for_all_that_the_end_waits_for(monkeypatch):
     assert waits[0] > 5
     never.set()
     await waiting
+
+
+async def test_what_goes_on_beside_the_requests_has_nothing_of_theirs_and_ends_with_the_world():
+    request = ContextVar("request", default="none")
+    request.set("a request")
+    world = AsyncWorld(config(), MemoryStore(), time.time)
+    begun, ended, seen = asyncio.Event(), asyncio.Event(), []
+
+    async def action():
+        seen.append(request.get())
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    world.beside(action)
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+        await world.aclose(world.loop.time() + PATIENCE)
+        await ended.wait()
+    assert seen == ["none"]

@@ -269,6 +269,30 @@ def test_within_what_is_shielded_no_other_thread_is_needed(world):
     assert mine is its
 
 
+def test_the_end_of_a_process_does_not_wait_for_what_goes_on_beside_the_requests(world):
+    begun = threading.Event()
+    threads = []
+
+    async def action() -> None:
+        threads.append(threading.current_thread())
+        begun.set()
+
+    world.beside(action)
+    assert begun.wait(PATIENCE)
+    assert threads[0].daemon
+
+
+def test_where_no_thread_can_start_nothing_goes_on_beside_the_requests(world, monkeypatch):
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+    async def action() -> None: ...
+
+    world.beside(action)
+
+
 def test_where_no_thread_can_start_it_is_done_by_who_waits(world, monkeypatch):
     """At the end of an interpreter, as of Python 3.12."""
 

@@ -13,6 +13,7 @@ from lumin_middleware.errors import (
     SessionEnded,
     StoreUnavailable,
 )
+from lumin_middleware.sessions import saving
 from lumin_middleware.sessions.lease import SAVING, dead_after
 from tests.fakes import (
     id_token,
@@ -104,17 +105,51 @@ async def test_while_nothing_could_be_saved_no_other_process_gets_the_lease(work
     assert len(workers.server.sent) == 1
 
 
-async def test_a_process_that_nobody_asks_after_a_long_outage_costs_one_sign_in(workers, process):
-    """The exception (`docs/renewal.md`): its tries are over, and whoever waits for its lease takes it for dead."""
+async def test_a_process_that_nobody_asks_any_more_saves_when_the_store_is_back(workers, process):
+    """Else whoever waits elsewhere takes it for dead, and sends the spent refresh token."""
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    renewed = await process.renewal.fresh(session)
+    other = workers.process()
+    waiting = asyncio.create_task(other.renewal.fresh(session))
+    process.world.slept.clear()
+
+    async def store_comes_back() -> None:
+        if sum(process.world.slept) > 2 * dead_after(workers.config.timeout):
+            workers.store.fails = set()
+
+    process.world.during_sleep = store_comes_back
+    [goes_on] = process.world.going_on
+    await goes_on()
+    assert not process.renewal.unsaved
+    assert (await waiting).tokens == renewed.tokens
+    assert workers.server.reused == []
+
+
+async def test_it_goes_on_once_and_ends(workers, process):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    for _ in range(3):
+        session = await process.renewal.fresh(session)
+        workers.clock.advance(3600)
+    [goes_on] = process.world.going_on
+    process.world.slept.clear()
+    workers.store.fails = set()
+    await goes_on()
+    assert process.world.slept == [saving.AGAIN]
+    workers.store.fails = {"swap session"}
+    await process.renewal.fresh(session)
+    assert len(process.world.going_on) == 2, "anew, for what comes after"
+
+
+async def test_of_a_session_that_is_past_its_limits_nothing_more_is_tried(workers, process):
     session = await workers.expired()
     workers.store.fails = {"swap session"}
     await process.renewal.fresh(session)
-    workers.store.fails = set()
-    other = workers.process()
-    with pytest.raises(SessionEnded):
-        await other.renewal.fresh(session)
-    assert sum(other.world.slept) > dead_after(workers.config.timeout)
-    assert workers.server.reused == [session.tokens.refresh_token]
+    workers.clock.advance(workers.config.absolute_timeout)
+    [goes_on] = process.world.going_on
+    await goes_on()
+    assert not process.renewal.unsaved
 
 
 async def test_what_was_not_saved_is_saved_when_the_store_is_back(workers, process):

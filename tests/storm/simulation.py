@@ -63,6 +63,8 @@ class Task:
     def __init__(self, process: Process, coroutine: Coroutine[Any, Any, Any]) -> None:
         self.process = process
         self.done = False
+        self.beside = False
+        """Whether nobody waits for its end."""
         self.result: Any = None
         self.error: BaseException | None = None
         self.waits = NEXT
@@ -112,7 +114,7 @@ class Scheduler:
         while ready := self.ready():
             ready[0].step()
         assert task.done
-        self.tasks = others
+        self.tasks = [*others, *self.tasks]
         return task.outcome()
 
     def ready(self) -> list[Task]:
@@ -130,12 +132,22 @@ class Scheduler:
                 task.step()
         return True
 
+    def pass_time(self, moment: float) -> None:
+        """Time passes until then. Who goes on beside the others does so as he wakes; all others stand still."""
+        while wakes_at := [at for task in self.tasks if task.beside and (at := task.waits.wakes_at) and at <= moment]:
+            self.clock.now = max(self.clock.now, min(wakes_at))
+            for task in [task for task in self.tasks if task.beside]:
+                while not task.done and task.waits.ready():
+                    task.step()
+            self.tasks = [task for task in self.tasks if not task.done]
+        self.clock.now = max(self.clock.now, moment)
+
     def settle(self, order: random.Random, may_come: Callable[[float], bool]) -> None:
         """Lets all go on to their ends; time passes while all of them sleep.
 
         `may_come` says whether a moment may come, in epoch seconds; who sleeps until a later one is left asleep.
         """
-        while self.go_on(order) or self.tasks:
+        while self.go_on(order) or any(not task.beside for task in self.tasks):
             if self.ready():
                 continue
             wakes_at = [task.waits.wakes_at for task in self.tasks if task.waits.wakes_at is not None]
@@ -369,6 +381,12 @@ class World:
             raise
         result: T = task.outcome()
         return result
+
+    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            await action()
+
+        self._site.scheduler.start(self.process, run()).beside = True
 
 
 class Process:

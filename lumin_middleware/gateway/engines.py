@@ -219,9 +219,6 @@ def _for_the_service(text: str, plan: Plan) -> str:
         # they would take from loopback as well. One without a name comes back as its value, which may be `name=…`;
         # those that begin with __Host- they refuse. What stands before a name browsers take away.
         rf"proxy_cookie_flags ~^[\x00-\x20=]*(?:{'|'.join(marked)}) nosecure samesite=none;",
-        # Of the service's own host is of this site's, and of no more.
-        f'proxy_cookie_domain ~^\\.?{re.escape(behind.hostname or "")}$ "";',
-        f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
     ]
     if not plan.pass_host:
         text = text.replace(f"proxy_set_header Host {site.netloc};", f"proxy_set_header Host {behind.netloc};", 1)

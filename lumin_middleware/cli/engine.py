@@ -33,6 +33,9 @@ from .workers import TO_END, Worker, Workers
 POLL = 0.1
 """Seconds between two looks whether all are alive."""
 
+TO_READ = 60.0
+"""Seconds that an engine has to read its files anew: it takes one or two, of a busy machine more."""
+
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, which nobody else may enter
 
 
@@ -122,6 +125,7 @@ class _Parts:
         self._workers: Workers | None = None
         self._front: subprocess.Popen[bytes] | None = None
         self._logs: list[_Lines] = []
+        self._reading: _Reading | None = None
         self._reload = self._is_over = False
 
     def start(self) -> None:
@@ -164,11 +168,21 @@ class _Parts:
         while not self._is_over:
             self._check()
             self._workers.watch()
-            if self._reload and not self._workers.are_changing():
-                self._reload = False
-                self._read_anew()
-                self._workers.renew()
+            self._go_on_reloading(self._workers)
             time.sleep(POLL)
+
+    def _go_on_reloading(self, workers: Workers) -> None:
+        """The engine reads its files (a renewed certificate) anew; it goes on as before where they cannot be used. Then
+        new workers begin."""
+        if self._reading is not None:
+            if self._reading.is_over():
+                if self._reading.has_failed():
+                    tell(f"{self._engine} could not read its files anew; it goes on as before.")
+                self._reading = None
+                workers.renew()
+        elif self._reload and not workers.are_changing():
+            self._reload = False
+            self._reading = _Reading(reload_command(self._engine, self._program, self._plan), self._streams())
 
     def _check(self) -> None:
         if self._front is not None and (status := self._front.poll()) is not None:
@@ -181,14 +195,10 @@ class _Parts:
     def _ask_to_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload = True
 
-    def _read_anew(self) -> None:
-        """The engine reads its files (a renewed certificate) anew. It goes on as before where they cannot be used."""
-        command = reload_command(self._engine, self._program, self._plan)
-        if subprocess.run(command, check=False, **self._streams()).returncode:  # noqa: S603  the same program
-            tell(f"{self._engine} could not read its files anew; it goes on as before.")
-
     def stop(self) -> None:
         """The engine first, which finishes what it has begun, then those whom it asks."""
+        if self._reading is not None:
+            self._reading.give_up()
         if self._front is not None:
             self._end(self._front)
         if self._workers is not None:
@@ -208,6 +218,27 @@ class _Parts:
     def _close_logs(self) -> None:
         while self._logs:
             self._logs.pop().close()
+
+
+class _Reading:
+    """An engine is told to read its files anew, and nobody waits for it: an engine or a disk that stands still keeps us
+    neither from the rest nor from our end. What takes too long is given up."""
+
+    def __init__(self, command: list[str], streams: Mapping[str, Any], limit: float = TO_READ) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **streams)  # noqa: S603  the same program
+        self._until = time.monotonic() + limit
+
+    def is_over(self) -> bool:
+        if self._process.poll() is None and time.monotonic() > self._until:
+            self.give_up()
+        return self._process.poll() is not None
+
+    def has_failed(self) -> bool:
+        return self._process.returncode != 0
+
+    def give_up(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 class _Lines:

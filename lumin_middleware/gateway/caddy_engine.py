@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from string import Template
 from urllib.parse import urlsplit
 
@@ -22,8 +21,6 @@ _LOG = """	log {
 		}
 	}
 """
-
-_LOCATIONS = ("Location", "Content-Location")
 
 _SETTINGS = Template("""{
 	admin $admin
@@ -94,22 +91,7 @@ def _service(plan: Plan) -> list[str]:
         options += ["header_up X-Forwarded-For {client_ip}"]
     if not plan.pass_user_headers:
         options += ["header_up -X-Auth-Request-*"]
-    return [*options, *_addresses(plan)]
-
-
-def _addresses(plan: Plan) -> list[str]:
-    """What the service calls itself becomes the site's address, and a cookie of its own host is the site's host's."""
-    behind, usual = urlsplit(plan.upstream), {"http": 80, "https": 443}
-    name = re.escape(behind.hostname or "")
-    host = rf"\[{name}\]" if ":" in name else name
-    if behind.port in (None, usual[behind.scheme]):
-        places = "|".join(f"(?:{scheme}:)?//{host}(?::{port})?" for scheme, port in usual.items())
-    else:
-        places = f"(?:https?:)?//{host}:{behind.port}"
-    return [
-        *(f'header_down {each} "(?i)^(?:{places})(?:/|$)" {plan.config.origin}/' for each in _LOCATIONS),
-        rf'header_down Set-Cookie "(?i);[ \t]*domain[ \t]*=[ \t]*\.?{name}[ \t]*(;|$)" "$1"',
-    ]
+    return options
 
 
 def _transport(plan: Plan) -> list[str]:

@@ -35,6 +35,9 @@ LOGS = ("access.log", "error.log")
 USERS = ("nginx", "www-data", "http", "nobody")
 """Who nginx is once it listens, where root starts it: the first that there is, as its packages have it."""
 
+TO_SAY = 30.0
+"""Seconds that nginx has to say its version. It takes a moment, but of a disk that stands still for ever."""
+
 _QUERY = re.compile(rb"""\?\S*?(?="?,?(?:\s|$))""")
 """The query of a target, but for what ends the words of nginx around it."""
 
@@ -168,7 +171,12 @@ def _listen(program: str, plan: Plan) -> str:
 
 def _said(program: str, option: str) -> str:
     """What nginx says of itself: its version, by `-V` also what it was built with."""
-    return subprocess.run([program, option], capture_output=True, text=True, check=False).stderr  # noqa: S603  the engine
+    try:
+        done = subprocess.run([program, option], capture_output=True, text=True, check=False, timeout=TO_SAY)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        problem = f"'{program} {option}' says nothing within {TO_SAY:g} s; put an nginx that works on PATH"
+        raise ConfigurationError("engine", problem) from None
+    return done.stderr
 
 
 def _balancers(program: str, plan: Plan) -> str:
@@ -211,9 +219,6 @@ def _for_the_service(text: str, plan: Plan) -> str:
         # they would take from loopback as well. One without a name comes back as its value, which may be `name=…`;
         # those that begin with __Host- they refuse. What stands before a name browsers take away.
         rf"proxy_cookie_flags ~^[\x00-\x20=]*(?:{'|'.join(marked)}) nosecure samesite=none;",
-        # Of the service's own host is of this site's, and of no more.
-        f'proxy_cookie_domain ~^\\.?{re.escape(behind.hostname or "")}$ "";',
-        f"proxy_redirect {behind.scheme}://{behind.netloc}/ {plan.config.origin}/;",
     ]
     if not plan.pass_host:
         text = text.replace(f"proxy_set_header Host {site.netloc};", f"proxy_set_header Host {behind.netloc};", 1)

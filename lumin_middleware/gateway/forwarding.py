@@ -133,6 +133,16 @@ class Addresses:
         return path
 
 
+def begins(upstream: str) -> str:
+    """An expression of how an absolute URL of a service begins, by whichever scheme and way to write a usual port."""
+    behind, usual = urlsplit(upstream), {"http": 80, "https": 443}
+    name = re.escape(behind.hostname or "")
+    host = rf"\[{name}\]" if ":" in name else name
+    if behind.port in (None, usual[behind.scheme]):
+        return "|".join(f"(?:{scheme}:)?//{host}(?::{port})?" for scheme, port in usual.items())
+    return f"(?:https?:)?//{host}:{behind.port}"
+
+
 _ABSOLUTE = re.compile(rb"(?i)(?:(https?):)?//([^/?#]*)(.*)")
 
 

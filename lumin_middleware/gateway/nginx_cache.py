@@ -2,7 +2,8 @@
 
 Everything here is told apart in text, as `site.holding` has it. What is not written plainly asks each time, an odd path
 as an odd `Cookie` header. So whoever is not signed in adds nothing to what is held: on a public path all have one
-answer, whatever they send, and on an optional one all who send none of our cookies.
+answer, whatever they send, and on an optional one all who send no cookie of a name like ours; who does is asked about
+each time.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from ..site.holding import HELD_LIMIT, digest
 from ..site.verify import ACCESS_TOKEN, EMAIL, READ, SCOPE, USER
 from . import nginx_cache
 from . import snippet_texts as texts
-from .forwarding import ODD_NAME, PATH_MOVING
+from .forwarding import ODD_NAME, PATH_MOVING, begins
 
 PROGRAMS = ("nginx", "caddy", "traefik")
 
@@ -135,6 +135,8 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
     words = {
         **dict.fromkeys(("auth", "application", "routes"), auth.rstrip("/")),
         **dict.fromkeys(("upstream", "service"), upstream.rstrip("/")),
+        "service_host": re.escape(urlsplit(upstream).hostname or ""),
+        "service_begins": begins(upstream),
         "origin": config.origin,
         "host": site.hostname or "",
         "netloc": site.netloc,

@@ -76,8 +76,8 @@ class Holding:
         """Whether these settings were made of the rules that there are."""
         return asked.rules == self._digest
 
-    def seconds(self, asked: Asked, request: Request, found: Outcome, *, has_ours: bool, now: float) -> int:
-        """Whole seconds; 0 where it may not be held. `has_ours` is whether any cookie of ours came.
+    def seconds(self, asked: Asked, request: Request, found: Outcome, *, has_marked: bool, now: float) -> int:
+        """Whole seconds; 0 where it may not be held. `has_marked` is whether a cookie came that no service may see.
 
         One less than there are, since nginx counts in whole seconds and lets the last one pass.
         """
@@ -86,6 +86,8 @@ class Holding:
         left: float = asked.seconds
         if found.session is not None:
             left = min(left, found.until - now)
-        elif has_ours and not found.rule.public:  # trouble, which may be over with the next request
+        elif has_marked and not found.rule.public:
+            # Of one of ours it is trouble, which may be over with the next request; and any of a name like ours is what
+            # the answer would be held by, so that a stranger could fill the memory.
             return 0
         return max(math.floor(left) - 1, 0)

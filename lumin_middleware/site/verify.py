@@ -244,8 +244,8 @@ class Verify:
     def _held(self, asked: Question, jar: Jar[Opened], rule: Rule, outcome: Visited, *, given: bool) -> int:
         if not self._holding.knows(asked.hold):
             self._once.say("proxy_of_other_rules")
-        found = Outcome(rule, outcome.session, outcome.until, given)
-        return self._holding.seconds(asked.hold, asked.request, found, has_ours=bool(jar.ours), now=self._clock())
+        found, marked = Outcome(rule, outcome.session, outcome.until, given), jar.rest != jar.header
+        return self._holding.seconds(asked.hold, asked.request, found, has_marked=marked, now=self._clock())
 
     def _rule(self, asked: Question) -> Rule:
         """The rule for the request that is asked about; of one that is not known, the one that protects most."""

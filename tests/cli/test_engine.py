@@ -19,14 +19,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from lumin_middleware.cli.engine import _held
+from lumin_middleware.cli.engine import _held, _Reading
 from lumin_middleware.cli.workers import Worker
 from tests import spawning
 from tests.browser_rig import environment
 from tests.gateway.test_engines import children, command, engine_of, is_alive
 from tests.patience import PATIENCE
 from tests.proxies import programs
-from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, free_port, front, gateway, serve
+from tests.proxies.rig import LOOPBACK, Browser, Echo, Front, Program, free_port, front, gateway, serve
 
 from .test_cli import run
 
@@ -245,6 +245,51 @@ def test_no_request_is_lost_in_a_reload(tmp_path):
         assert waiting.result().text == "late"
         assert {status for each in asking for status in each.result()} == {200}
         assert program.stop() == 0
+
+
+SETTINGS = {"nginx": "nginx.conf", "caddy": "Caddyfile"}
+
+
+def standing_still(program: Program, engine: str) -> set[int]:
+    """A reload that is never over: what the engine would read is as on a disk that stands still."""
+    pid = program.process.pid
+    before = children(pid)
+    settings = Path(f"/proc/{engine_of(pid)}/cwd").resolve() / SETTINGS[engine]
+    settings.unlink()
+    os.mkfifo(settings)
+    program.process.send_signal(signal.SIGHUP)
+    until(lambda: children(pid) - before)
+    return children(pid) - before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_reload_that_is_never_over_keeps_nobody_from_ending_it(tmp_path, engine):
+    """Nor the others from being watched meanwhile."""
+    programs.find(engine)
+    with front() as site, gateway(site, "http://127.0.0.1:9", tmp_path / "log", "--engine", engine) as program:
+        until(lambda: "signs people in" in program.said())
+        everybody = standing_still(program, engine) | family(program.process.pid)
+        try:
+            [victim] = workers(program.process.pid)
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: workers(program.process.pid) - {victim})
+            assert program.stop() == 0
+            until(lambda: not any(map(is_alive, everybody)))
+        finally:
+            for each in filter(is_alive, everybody):
+                os.kill(each, signal.SIGKILL)
+
+
+def test_a_reload_that_takes_too_long_is_given_up():
+    """Or none could follow it."""
+    assert until_it_is_over(_Reading(["true"], {})) is False
+    assert until_it_is_over(_Reading(["false"], {})) is True
+    assert until_it_is_over(_Reading(["sleep", "infinity"], {}, limit=0.1)) is True
+
+
+def until_it_is_over(reading: _Reading) -> bool:
+    until(reading.is_over)
+    return reading.has_failed()
 
 
 @pytest.fixture

@@ -417,8 +417,34 @@ def test_a_service_that_answers_too_late_is_not_waited_for(tmp_path, engine):
             assert browser.fetch("GET", "/public/x").status_code == 504
 
 
-def test_a_service_that_names_itself_sends_nobody_to_it_under_caddy(tmp_path):
-    """nginx knows Location alone, and the gateway's table has the rest."""
+FRONTS = [
+    *((form, name, 0) for form in ("engine", "settings") for name in engines.ENGINES),
+    *(("settings", "nginx", cache) for cache in (None, 5)),
+    ("engine", "nginx", 5),
+]
+"""A whole engine, or what `snippets` writes; for nginx with each `cache` that it writes otherwise with."""
+
+
+@contextmanager
+def front_before(form: str, name: str, cache: int | None, site: Front, upstream: str, folder: Path) -> Iterator[None]:
+    programs.find(name)
+    if form == "engine":
+        options = ["--engine", name, "--public", "/public/*", "--cache", str(cache)]
+        with gateway(site, upstream, folder / "log", *options):
+            yield
+        return
+    settings = site.config(trusted_proxies=(LOOPBACK,), public=("/public/*",))
+    held = cache if name == "nginx" else None
+    with (
+        serve(LuminMiddleware(Echo(), settings), lifespan="on") as auth,
+        programs.proxy(name, settings, site.port, folder, auth=auth, upstream=upstream, cache=held),
+    ):
+        yield
+
+
+@pytest.mark.parametrize(("form", "name", "cache"), FRONTS)
+def test_a_service_that_names_itself_sends_nobody_to_it(tmp_path, form, name, cache):
+    """nginx knows Location alone; of a Domain it leaves the word, which without a value is none (RFC 6265, 5.2.3)."""
     echo, said = Echo(), []
 
     async def answer(scope, receive, send):
@@ -430,31 +456,24 @@ def test_a_service_that_names_itself_sends_nobody_to_it_under_caddy(tmp_path):
     with front() as site, serve(echo) as upstream:
         upstream = upstream.replace(LOOPBACK, "localhost")
         origin = site.origin
-        elsewhere = [
-            "http://elsewhere.example/",
-            "http://localhost.example/",
-            f"{upstream}0/x",
-            "/x",
-            "http://localhost/",
-        ]
+        others = ["http://elsewhere.example/", "http://localhost.example/", "http://localhost/"]
         cookies = ["a=localhost; Path=/", "b=1; Domain=elsewhere.example; Path=/", "c=1; Domain=localhost.example"]
-        app = LuminMiddleware(Echo(), site.config(trusted_proxies=(LOOPBACK,), public=("/public/*",)))
-        with engine_before("caddy", site, app, upstream, tmp_path), site.browser() as browser:
+        with front_before(form, name, cache, site, upstream, tmp_path), site.browser() as browser:
             for named, public in [
-                (f"{upstream}/login?x", f"{origin}/login?x"),
+                (f"{upstream}/login?x=/$1", f"{origin}/login?x=/$1"),
                 (upstream.upper(), f"{origin}/"),
                 (f"{upstream.removeprefix('http:')}/x", f"{origin}/x"),
-                *((each, each) for each in elsewhere),
+                *((each, each) for each in [*others, f"{upstream}0/x", "/x"]),
             ]:
                 said[:] = [(b"location", named), (b"content-location", named)]
                 answered = browser.fetch("GET", "/public/x").headers
-                assert (answered["location"], answered["content-location"]) == (public, public)
-            said[:] = [
-                (b"set-cookie", each) for each in ("theirs=1; domain=.LocalHost; Path=/", "d=1; Domain=localhost")
-            ]
-            said += [(b"set-cookie", each) for each in cookies]
-            answered = browser.fetch("GET", "/public/x").headers
-            assert answered.get_list("set-cookie") == ["theirs=1; Path=/", "d=1", *cookies]
+                assert answered["location"] == public
+                assert answered["content-location"] == (public if name == "caddy" else named)
+            own = ["theirs=1; domain=.LocalHost; Path=/", "d=1; Domain=localhost"]
+            said[:] = [(b"set-cookie", each) for each in [*own, *cookies]]
+            answered = browser.fetch("GET", "/public/x").headers.get_list("set-cookie")
+            kept = [re.sub("(?i); domain=(?=;|$)", "", each) for each in answered]
+            assert kept == ["theirs=1; Path=/", "d=1", *cookies]
 
 
 @pytest.mark.parametrize(
@@ -475,6 +494,16 @@ def test_caddy_knows_a_service_s_own_address_however_it_is_written(tmp_path, ups
     text = (tmp_path / "Caddyfile").read_text()
     [pattern] = re.findall(r'header_down Location "(.*)" \S+\n', text)
     assert (re.match(pattern, named) is not None) == public
+
+
+def test_an_nginx_that_does_not_say_its_version_is_not_waited_for(tmp_path, monkeypatch):
+    """Who ends the command meanwhile waits as well."""
+    monkeypatch.setattr(engines, "TO_SAY", 0.1)
+    (program := tmp_path / "nginx").write_text("#!/bin/sh\nexec sleep infinity\n")
+    program.chmod(0o755)
+    options = {"auth": "http://127.0.0.1:9", "folder": tmp_path, "balancers": ("10.0.0.1",)}
+    with pytest.raises(ConfigurationError, match=r"says nothing within 0\.1 s"):
+        engines.written("nginx", str(program), engines.Plan(config(), "http://service", LOOPBACK, 9, **options))
 
 
 @pytest.mark.parametrize("form", ["engine", "settings"])

@@ -43,9 +43,13 @@ class Held:
             assert browser.get(path, headers=headers).status_code == 200, path
         return len(self.asked) - before
 
+    def names(self) -> set[str]:
+        """Of the files of the answers that are held."""
+        return {each.name for each in self.folder.iterdir() if re.fullmatch("[0-9a-f]{32}", each.name)}
+
     def files(self) -> int:
         """How many answers are held."""
-        return len([each for each in self.folder.iterdir() if re.fullmatch("[0-9a-f]{32}", each.name)])
+        return len(self.names())
 
 
 @contextmanager
@@ -132,6 +136,7 @@ def test_whoever_is_not_signed_in_adds_nothing_to_what_is_held(tmp_path):
             for headers in (
                 {"cookie": f"{name}-login-{number:016x}=x"},
                 {"cookie": f"{name}={number}{'x' * 6000}"},
+                {"cookie": f"lumin-else={number}"},
                 {"cookie": f"theirs={number}"},
                 {"origin": f"http://{number}", "upgrade": "x"},
                 {"origin": f"http://{number}", "sec-websocket-version": "0"},
@@ -139,7 +144,8 @@ def test_whoever_is_not_signed_in_adds_nothing_to_what_is_held(tmp_path):
                 held.asks(stranger, "/free/x", **headers)
             held.asks(stranger, f"/free/%41{number}", f"/free/x?{number}", f"/free/x?%C3{number}")
             for path in (f"/maybe/%41?{number}", f"/maybe?{number}"):
-                stranger.get(path, headers={"cookie": f"{name}={number}"})
+                for each in (name, "lumin", "lumin-else"):
+                    stranger.get(path, headers={"cookie": f"{each}={number}"})
         assert held.files() == few
 
 
@@ -307,13 +313,24 @@ def test_targets_of_one_class_have_one_rule(public, optional, scoped, target):
         assert rules.rule(request(path, raw_path=path, query=query)) == CLASSES[name]
 
 
-NAMES = ("a", "b", "lumin", "__Host-lumin", "ours", "ours-0", "ours-tries", "ours-login-0123456789abcdef", "oursx")
-HEADERS = st.lists(
-    st.sampled_from(
-        [*(f"{name}=v{number}" for name in NAMES for number in range(2)), "; ", "; ", "; ", ";", " ", "é", '"']
-    ),
-    max_size=12,
-).map("".join)
+OURS = ("ours", "ours-0", "ours-tries", "ours-login-0123456789abcdef")
+LIKE_OURS = ("lumin", "__Host-lumin", "lumin-zzz", "__Host-lumin-zzz", "ours-zzz", "oursx")
+PAIRS = [f"{name}=v{number}" for name in ("a", "b", *OURS, *LIKE_OURS) for number in range(2)]
+HEADERS = st.lists(st.sampled_from([*PAIRS, "; ", "; ", "; ", ";", " ", "é", '"']), max_size=12).map("".join)
+WRITTEN_AS_BROWSERS_DO = st.lists(st.sampled_from(PAIRS), min_size=1, max_size=3).map("; ".join)
+
+
+@hostile
+@given(HEADERS | WRITTEN_AS_BROWSERS_DO)
+def test_no_cookies_of_a_stranger_add_to_what_is_held(held, header):
+    """Of whatever names: where one is like ours, they are asked about each time."""
+    header = header.replace("ours", held.front.config().session_cookie).strip()
+    with held.front.browser() as stranger:
+        held.asks(stranger, "/maybe", "/free/x")
+        before = held.names()
+        for path in ("/maybe", "/free/x"):
+            assert stranger.get(path, headers={"cookie": header.encode()}).status_code == 200
+        assert held.names() <= before
 
 
 @pytest.mark.parametrize("secure", [True, False])

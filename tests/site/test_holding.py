@@ -15,12 +15,12 @@ PROXY = ("127.0.0.1", 40000)
 SOMEBODY = object()
 
 
-def seconds(rule=PROTECTED, session=SOMEBODY, until=NOW + 3600, cookies=False, ask=None, has_ours=True, **changes):
+def seconds(rule=PROTECTED, session=SOMEBODY, until=NOW + 3600, cookies=False, ask=None, has_marked=True, **changes):
     settings, fields = config(), {key: changes.pop(key) for key in ("mount", "root_path") if key in changes}
     ask = ask or Asked(5, digest(settings))
     found = Outcome(rule, session, until, cookies)
     holding = Holding(config(**changes))
-    return holding.seconds(ask, request("/page", **fields), found, has_ours=has_ours, now=NOW)
+    return holding.seconds(ask, request("/page", **fields), found, has_marked=has_marked, now=NOW)
 
 
 def test_it_is_one_second_less_than_was_asked_for():
@@ -38,11 +38,11 @@ def test_nothing_is_held_of_what_falls_due_or_gives_a_cookie():
 
 
 @pytest.mark.parametrize(
-    ("rule", "has_ours", "held"), [(PUBLIC, True, 4), (PUBLIC, False, 4), (OPTIONAL, False, 4), (OPTIONAL, True, 0)]
+    ("rule", "has_marked", "held"), [(PUBLIC, True, 4), (PUBLIC, False, 4), (OPTIONAL, False, 4), (OPTIONAL, True, 0)]
 )
-def test_nobody_is_held_where_nobody_came(rule, has_ours, held):
+def test_nobody_is_held_where_nobody_came(rule, has_marked, held):
     """With a cookie of ours it may be trouble that makes somebody nobody, and be over at once."""
-    assert seconds(rule, None, 0.0, has_ours=has_ours) == held
+    assert seconds(rule, None, 0.0, has_marked=has_marked) == held
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,7 @@ EDGE = (
         "runtime.scopes",
         "runtime.user",
         "runtime.watch",
+        "runtime.line",
         "runtime.passage",
         "runtime.wsgi_passage",
         "runtime.api_calls",

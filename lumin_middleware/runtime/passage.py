@@ -7,7 +7,7 @@ first byte; a connection that is served for long ends with its session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from ..site import pages
 from ..site.visit import Visit
 from .answering import PRIVATE, RawHeaders, deny, respond, with_cookies
 from .event_loop import AsyncWorld
+from .line import Line, awaited, is_last
 from .user import LuminUser
 from .watch import Watch
 
@@ -49,7 +50,7 @@ _NOTHING: dict[str, Any] = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
-class Passage:
+class Passage(Line):
     """One request through the application."""
 
     _passed: dict[str, Any]
@@ -57,12 +58,8 @@ class Passage:
     _known: dict[str, Any]
     """What of the state the application was given, or has given: whoever stands before us may change it, too."""
 
-    # Where it is not plain:
-    _watch: Watch | None = None
-    _ahead: asyncio.Task[None] | None = None  # sends, in the order of the calls, what takes its time or waits for that
     _held: tuple[Message, ...] = ()
     _timer: asyncio.TimerHandle | None = None
-    _complete = _connected = False
 
     def __init__(self, visit: Visit, world: AsyncWorld, scope: Scope, send: Send) -> None:
         self._visit = visit
@@ -71,7 +68,6 @@ class Passage:
         self._send = send
         self._started = False
         self._plain = True
-        """Whether the answer goes out as it comes: nothing is held or on its way, and it is not served for long."""
         self._serving = asyncio.current_task(world.loop)  # another one may begin the answer
 
     async def run(
@@ -82,13 +78,14 @@ class Passage:
         `headers` are those of the request for the application, which has them to itself, and `changed` is what of its
         scope it sees otherwise.
         """
+        self._receive = receive
         self._changed = changed
         visit = self._visit
         client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
         passed = self._passed = self._scope_for_app(client, headers, changed)
         self._before = passed.copy()
         try:
-            await app(passed, receive if passed["type"] == "http" else self._watched(receive), self.send)
+            await app(passed, self.receive, self.send)
             if not self._plain:
                 await self._finish(receive)
         except asyncio.CancelledError:
@@ -111,15 +108,6 @@ class Passage:
                 self._stop()
         if not self._plain and self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
-
-    def _watched(self, receive: Receive) -> Receive:
-        """ASGI's `receive` of a handshake, of which it is noted whether the application has begun it."""
-
-        async def watched() -> Message:
-            self._connected = True
-            return await receive()
-
-        return watched
 
     async def _answer(self, error: LuminError, receive: Receive) -> None:
         self._held = ()
@@ -144,7 +132,7 @@ class Passage:
         held, self._held = self._held, ()
         for message in held:
             if self._started:
-                self._complete = _is_last(message)
+                self._complete = is_last(message)
                 await self._send(message)
             else:
                 await (self._begin_with_cookies if message["type"] in _FIRST_WORDS else self._send)(message)
@@ -209,19 +197,14 @@ class Passage:
         return self._send_closely(message)
 
     def _send_closely(self, message: Message) -> Awaitable[None]:
-        if (ahead := self._ahead) is not None and not ahead.done():
-            return _awaited(self._send_ahead(partial(self._send_behind, ahead, message)))
+        if (waits := self._send_behind(message)) is not None:
+            return waits
         if self._started:
-            self._complete = _is_last(message)
+            self._complete = is_last(message)
             return self._send(message)
         if self._held or self._may_be_ours(message):
             return self._hold(message)
         return self._begin(message) if message["type"] in _FIRST_WORDS else self._send(message)
-
-    async def _send_behind(self, ahead: asyncio.Task[None], message: Message) -> None:
-        await ahead
-        self._complete = _is_last(message)
-        await self._send(message)
 
     def _may_be_ours(self, message: Message) -> bool:
         """Whether this may say no more than that an error of ours happened."""
@@ -238,8 +221,8 @@ class Passage:
         self._plain = False
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
-            await _awaited(self._send_ahead(self._release))
-        elif _is_last(message):
+            await awaited(self._send_ahead(self._release))
+        elif is_last(message):
             self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
 
     def _let_go(self) -> None:
@@ -257,14 +240,7 @@ class Passage:
         """What is on its way is sent to its end, and what is held stays."""
         if self._timer is not None:
             self._timer.cancel()
-        while (ahead := self._ahead) is not None and not ahead.done():
-            await asyncio.shield(ahead)
-
-    def _send_ahead(self, sending: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        self._plain = False
-        self._ahead = task = asyncio.ensure_future(sending())
-        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # so it was seen
-        return task
+        await self._all_sent()
 
     async def _begin_with_cookies(self, message: Message) -> None:
         await self._begin(message, await self._visit.set_cookies())
@@ -274,7 +250,7 @@ class Passage:
         visit = self._visit
         self._started = True
         if visit.writes and cookies is None:
-            return _awaited(self._send_ahead(partial(self._begin_with_cookies, message)))
+            return awaited(self._send_ahead(partial(self._begin_with_cookies, message)))
         passed, before, state = self._passed, self._before, self._passed.get("state")
         if (
             len(passed) != len(before)
@@ -295,7 +271,7 @@ class Passage:
                 is_open = False
         if is_long:
             self._plain = False
-            self._watch = Watch(visit, self._world, self._serving)
+            self._watch = Watch(visit, self._world, self._serving, self._who_receives())
         if cookies:
             headers = with_cookies(headers, cookies)
         elif is_open:
@@ -305,13 +281,3 @@ class Passage:
 
 _STREAM = b"text/event-stream"
 _OF_CACHING = frozenset(name.encode() for name in pages.OF_CACHING)
-
-
-async def _awaited(sending: asyncio.Task[None]) -> None:
-    await asyncio.shield(sending)  # who gives up waiting has said it all the same
-
-
-def _is_last(message: Message) -> bool:
-    return message["type"] == "websocket.close" or (
-        message["type"] == "http.response.body" and not message.get("more_body", False)
-    )

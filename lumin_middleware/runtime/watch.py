@@ -19,23 +19,40 @@ class Ending:
 
     def __init__(self, serving: asyncio.Task[Any] | None) -> None:
         self._serving = serving
+        self._has_cancelled = False
         self.over = False
 
     def end(self) -> None:
         self.over = True
         if self._serving is not None:
-            self._serving.cancel()
+            self._has_cancelled = self._serving.cancel()
 
     def takes_back(self) -> bool:
         """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
-        return self.over and self._serving is not None and self._serving.uncancel() == 0
+        return self._has_cancelled and self._serving is not None and self._serving.uncancel() == 0
+
+
+GRACE = 1.0
+"""Seconds that an application has to end by itself which has heard that nobody is there any more."""
 
 
 class Watch(Ending):
-    """Ends a connection that outlives its session: a WebSocket, an event stream."""
+    """Ends a connection that outlives its session: a WebSocket, an event stream.
 
-    def __init__(self, visit: Visit, world: AsyncWorld, serving: asyncio.Task[Any] | None) -> None:
+    Tasks of the application that are `receiving` hear that the client is gone: some frameworks serve in tasks of their
+    own, which no cancellation reaches, and end them when another task of theirs hears that.
+    """
+
+    def __init__(
+        self,
+        visit: Visit,
+        world: AsyncWorld,
+        serving: asyncio.Task[Any] | None,
+        receiving: set[asyncio.Task[Any]],
+    ) -> None:
         super().__init__(serving)
+        self._receiving = receiving
+        self._told: set[asyncio.Task[Any]] = set()
         self._visit = visit
         self._world = world
         self._task = asyncio.ensure_future(self._run())
@@ -48,7 +65,17 @@ class Watch(Ending):
                     with anyio.move_on_after(WATCH_PAUSE):
                         await announced.wait()
                     announced.clear()
+        self.over = True
+        self._told = {task for task in self._receiving if task is not self._serving}
+        for task in self._told:
+            task.cancel()
+        if self._told:
+            await asyncio.sleep(GRACE)
         self.end()
+
+    def has_told(self, task: asyncio.Task[Any]) -> bool:
+        """Whether its cancellation in `receive` was ours, and nobody else wants one."""
+        return task in self._told and task.uncancel() == 0
 
     def close(self) -> None:
         self._task.cancel()

@@ -112,7 +112,7 @@ async def test_an_end_that_is_announced_during_a_look_is_heard_at_once(monkeypat
         return len(asked) > 1
 
     world = AsyncWorld(config(), MemoryStore(), time.time)
-    watched = watch.Watch(SimpleNamespace(session=SimpleNamespace(id="session"), is_over=is_over), world, None)
+    watched = watch.Watch(SimpleNamespace(session=SimpleNamespace(id="session"), is_over=is_over), world, None, set())
     async with asyncio.timeout(PATIENCE):
         await watched._task
     assert watched.over
@@ -459,6 +459,118 @@ async def test_a_socket_that_tasks_of_the_application_serve_is_closed_with_its_s
     await browser.log_out()
     assert (await asyncio.wait_for(socket.next(), PATIENCE))["code"] == 4401
     await asyncio.wait_for(socket.task, PATIENCE)
+
+
+BEGUN = {
+    "http": [
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]},
+        {"type": "http.response.body", "body": b"data: first", "more_body": True},
+    ],
+    "websocket": [{"type": "websocket.accept"}],
+}
+GOES_ON = {
+    "http": {"type": "http.response.body", "body": b"data: late", "more_body": True},
+    "websocket": {"type": "websocket.send", "text": "late"},
+}
+
+
+@pytest.fixture(params=["http", "websocket"])
+async def served(request, site):
+    """What has a request served by an application for as long as it likes, and what its browser was told."""
+    kind = request.param
+    apps = [echo]
+
+    async def app(scope, receive, send):
+        await apps[-1](scope, receive, send)
+
+    site.middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    site.processes = [site.middleware]
+    browser = site.browser()
+    await browser.sign_in()
+    inbox, said = asyncio.Queue(), []
+    if kind == "websocket":
+        inbox.put_nowait({"type": "websocket.connect"})
+
+    async def send(message):
+        said.append(message)
+
+    def serve(app):
+        apps.append(app)
+        headers = [(b"cookie", cookie(browser).encode()), (b"origin", ORIGIN.encode())]
+        scope = {**asked("/long"), "type": kind, "headers": headers}
+        return asyncio.ensure_future(site.middleware(scope, inbox.get, send))
+
+    return kind, browser, said, serve
+
+
+async def test_what_a_framework_serves_in_tasks_of_its_own_ends_with_the_session(served):
+    """As Django and Quart do: one that hears that nobody is there ends the others, and no cancellation reaches them."""
+    kind, browser, said, serve = served
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        async def listens():
+            while (await receive())["type"] != f"{kind}.disconnect":
+                pass
+            assert (await receive())["type"] == f"{kind}.disconnect", "and once more"
+
+        async def works():
+            for message in BEGUN[kind]:
+                await send(message)
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        tasks = [asyncio.create_task(work()) for work in (listens, works)]
+        _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await send(GOES_ON[kind])
+
+    serving = serve(app)
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+        await browser.log_out()
+        await serving
+        await ended.wait()
+    assert [each["type"] for each in said] == [*(each["type"] for each in BEGUN[kind]), said[-1]["type"]]
+    assert said[-1].get("code", said[-1].get("body")) in (4401, b"")
+
+
+async def test_who_does_not_listen_is_cut_short_and_says_nothing_more(served, monkeypatch):
+    monkeypatch.setattr(watch, "GRACE", 0.05)
+    kind, browser, said, serve = served
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        async def is_deaf():
+            while (await receive())["type"] != f"{kind}.disconnect":
+                pass
+            over.set()
+            await asyncio.Event().wait()
+
+        deaf = asyncio.create_task(is_deaf())
+        for message in BEGUN[kind]:
+            await send(message)
+        begun.set()
+        try:
+            await over.wait()
+            while True:
+                await send(GOES_ON[kind])
+                await asyncio.sleep(0)
+        finally:
+            deaf.cancel()
+
+    serving = serve(app)
+    async with asyncio.timeout(PATIENCE):
+        await begun.wait()
+        await asyncio.sleep(0)
+        await browser.log_out()
+        await serving
+    assert len(said) == len(BEGUN[kind]) + 1
+    assert said[-1].get("code", said[-1].get("body")) in (4401, b"")
 
 
 async def test_an_event_stream_that_somebody_else_cancels_is_cancelled(site, browser):

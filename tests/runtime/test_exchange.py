@@ -433,6 +433,20 @@ def test_what_never_left_this_process_says_so(make, peer, name):
     assert peer.requests == []
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_where_the_connections_are_closed_nothing_is_sent(make, peer, name):
+    """What is still being served after `aclose` may want a token; that is the end, and no fault of an application."""
+    exchange = make()
+    if isinstance(exchange, AsyncExchange):
+        asyncio.run(exchange.aclose())
+    else:
+        exchange.close()
+    with pytest.raises(ServerUnavailable, match=r"closed its connections") as raised:
+        perform(exchange, name, f"{peer.url}/x", *OPERATIONS[name][0])
+    assert not raised.value.sent
+    assert peer.requests == []
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("headers", "said"),

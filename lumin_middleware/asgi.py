@@ -184,7 +184,8 @@ class LuminMiddleware:
         """Finishes what must not be cut short and closes the connections of this event loop.
 
         Those of a store that a setting names as well; one that you made is yours to close. The server's lifespan does
-        this; call it where there is none. The next request makes new ones.
+        this; where it has none, call it, or leave what must not be cut short to the end of the process. The next
+        request makes new ones, and one that is still being served has none (`ServerUnavailable`).
         """
         self._last = None
         await self._loops.aclose()

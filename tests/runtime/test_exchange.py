@@ -475,6 +475,19 @@ def test_nobody_there_is_unavailable(make):
             perform(make(), name, f"http://127.0.0.1:{port}/token", *arguments)
 
 
+async def test_where_nobody_can_look_up_its_name_the_server_is_unavailable(monkeypatch):
+    """A process that ends starts no thread for it, and says so with a RuntimeError."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", refuse)
+    exchange = AsyncExchange(config(), CONTEXT)
+    with pytest.raises(ServerUnavailable):
+        await exchange.fetch("http://lumin.example/keys")
+    await exchange.aclose()
+
+
 def test_a_server_without_tls_is_not_spoken_to_in_clear(make, peer):
     with pytest.raises(ServerUnavailable):
         perform(make(timeout=5), "refresh", f"{peer.url.replace('http:', 'https:')}/token", "old-refresh")

@@ -184,7 +184,8 @@ class LuminMiddleware:
         """Finishes what must not be cut short and closes the connections of this event loop.
 
         Those of a store that a setting names as well; one that you made is yours to close. The server's lifespan does
-        this; call it where there is none. The next request makes new ones.
+        this; where it has none, call it, or leave what must not be cut short to the end of the process. The next
+        request makes new ones, and one that is still being served has none (`ServerUnavailable`).
         """
         self._last = None
         await self._loops.aclose()
@@ -213,10 +214,17 @@ def _root_path(app: object) -> str:
     `FastAPI(root_path=…)`, and Django's setting FORCE_SCRIPT_NAME.
     """
     for _ in range(DEPTH):
-        found = getattr(app, "root_path", "")
-        if type(app).__module__ == "django.core.handlers.asgi":
-            found = sys.modules["django.conf"].settings.FORCE_SCRIPT_NAME
+        found = _own_prefix(app)
         if isinstance(found, str) and found:
             return found
         app = getattr(app, "app", None)
     return ""
+
+
+def _own_prefix(app: object) -> object:
+    if any(each.__module__ == "django.core.handlers.asgi" for each in type(app).__mro__):
+        return sys.modules["django.conf"].settings.FORCE_SCRIPT_NAME
+    if isinstance(getattr(app, "import_name", None), str):
+        return ""  # Quart, and Flask inside others: `root_path` is the folder of the module that they are named for
+    # Also that of a class which nobody knows: a site's own that sets it in the scope would hide paths from the rules.
+    return getattr(app, "root_path", "")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from .connections import is_replayable
+from .connections import is_replayable, require_open
 from .errors import ClientMisused, LuminError, ServerUnavailable, StoreUnavailable
 from .model import Session
 from .ports import run
@@ -87,6 +87,15 @@ async def _discard(response: httpx2.Response) -> None:
             stream.close()
     response.stream = httpx2.ByteStream(b"")
     response.headers.pop("content-encoding", None)
+
+
+def check_open(http: httpx2.AsyncClient | httpx2.Client, holder: Holder) -> None:
+    """Raises `ServerUnavailable` where the connections to the API are closed; `holder` has been told."""
+    try:
+        require_open(http)
+    except ServerUnavailable as error:
+        holder.failed = error
+        raise
 
 
 def check_origin(url: httpx2.URL, origin: httpx2.Origin) -> None:

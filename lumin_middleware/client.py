@@ -16,7 +16,7 @@ import httpx2
 from starlette.responses import Response
 
 from .api_paths import build_path
-from .authorization import Holder, LuminAuth, check_origin
+from .authorization import Holder, LuminAuth, check_open, check_origin
 from .errors import ClientMisused, InsufficientScope, LoginRequired
 from .model import Session, Wanted
 from .ports import run
@@ -176,6 +176,7 @@ class _Client(Generic[T]):
         holder = self._open()
         if "auth" in options:
             raise ClientMisused("auth= is the middleware's; use another HTTP client for another sign-in")
+        check_open(self._api.http, holder)
         url = _url(self._api.base, build_path(path, parts))
         return {"method": method, "url": url, "auth": LuminAuth(holder, self._api.origin), **options}
 
@@ -189,8 +190,8 @@ class AsyncLuminClient(_Client[Response]):
     The token is renewed before it expires, and once when the API refuses it. A call that is cut off before its answer
     began, as on a kept connection that the server just closed, is sent once more where that does no harm: GET, HEAD,
     OPTIONS, PUT and DELETE without a streamed body, never POST or PATCH. Every call may raise `LoginRequired` when the
-    session has ended, `ServerUnavailable` when no token can be had now, `ClientMisused` for a URL elsewhere, a path
-    with dot segments or a call after the request, and httpx2's own errors.
+    session has ended, `ServerUnavailable` when no token can be had now or the site has closed its connections,
+    `ClientMisused` for a URL elsewhere, a path with dot segments or a call after the request, and httpx2's own errors.
     """
 
     __slots__ = ("_blocking",)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx2
 
 from .config import CONNECT_TIMEOUT, LuminConfig
+from .errors import ServerUnavailable
 
 DIRECT: Final = dict.fromkeys(("all://localhost", "all://*.localhost", "all://127.0.0.0/8", "all://[::1]"))
 """httpx2's `mounts`: what is on this machine is reached without `HTTP_PROXY`; a proxy's `localhost` is another."""
@@ -68,6 +69,15 @@ def _as_broken() -> Iterator[None]:
         raise  # what TLS is made of
     except ssl.SSLError as error:
         raise ssl.SSLSyscallError(*error.args) from error
+
+
+def require_open(client: httpx2.Client | httpx2.AsyncClient) -> None:
+    """Raises `ServerUnavailable` where the connections are closed, which a request may outlive (`aclose`).
+
+    httpx2's own word for it is a RuntimeError, as of a mistake in the application.
+    """
+    if client.is_closed:
+        raise ServerUnavailable("this site has closed its connections (aclose)", retry_after=1.0, sent=False)
 
 
 def no_cookies() -> CookieJar:

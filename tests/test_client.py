@@ -691,6 +691,21 @@ async def test_after_its_request_a_client_is_of_no_use(rig):
     assert rig.calls == []
 
 
+async def test_where_the_connections_are_closed_a_call_is_answered_503_and_not_sent(rig):
+    """A request may outlive them (`aclose`). Its token still lives, so that nobody else says so."""
+    holder = Holder()
+    client = rig.client(holder)
+    await done(rig.http.aclose() if rig.colour is AsyncLuminClient else rig.http.close())
+    for verb in VERBS:
+        with pytest.raises(ServerUnavailable, match=r"closed its connections") as raised:
+            await done(getattr(client, verb)("x"))
+        assert (raised.value.status_hint, raised.value.sent) == (503, False)
+    assert holder.failed is raised.value  # where a framework makes a 500 of it, that is answered as 503 as well
+    with pytest.raises(ServerUnavailable):
+        client.stream("GET", "x")
+    assert rig.calls == []
+
+
 def test_a_client_shows_no_secret_and_takes_no_attributes(rig):
     client = rig.client()
     for shown in (repr(client), str(client), repr(client._call("GET", "x", (), {}))):

@@ -112,6 +112,7 @@ EDGE = (
     *("stores.local", "stores.url", "stores.named", "stores", "stores.contract"),
     *("connections", "api_paths", "authorization", "client"),
     *(
+        "runtime.off_loop",
         "runtime.listeners",
         "runtime.surroundings",
         "runtime.telemetry",

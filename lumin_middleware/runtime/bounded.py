@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx2
 
-from ..connections import ANEW, DIRECT, no_cookies
+from ..connections import ANEW, DIRECT, no_cookies, require_open
 from .surroundings import ClockWatch
 
 BODY_LIMIT = 1024 * 1024
@@ -68,6 +68,7 @@ class AsyncPool(httpx2.AsyncBaseTransport):
         self._clocks = clocks
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        require_open(self._client)
         response = await self._client.send(request, stream=True)
         body = bytearray()
         try:
@@ -134,6 +135,7 @@ class Pool(httpx2.BaseTransport):
         self._clocks = clocks
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        require_open(self._client)
         body = bytearray()
         with _Limit(request.extensions["timeout"]["read"]) as limit:
             request.extensions["trace"] = limit.trace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -11,8 +12,6 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-import anyio
-import anyio.to_thread
 import httpx2
 
 from ..authorization import Holder
@@ -24,6 +23,7 @@ from ..model import Session, Wanted
 from ..ports import AsyncStore, Store, is_asynchronous
 from .exchange import AsyncExchange
 from .listeners import LoopListeners
+from .off_loop import OffLoop
 from .surroundings import warn_of_memory, workers
 from .telemetry import telemetry, timed
 
@@ -64,10 +64,10 @@ class DirectStore:
 class ThreadedStore:
     """A synchronous store, called in threads of its own; but where a look is a matter of microseconds, directly."""
 
-    def __init__(self, store: Store, site: str) -> None:
+    def __init__(self, store: Store, site: str, threads: OffLoop) -> None:
         self._store = store
         self._site = f"@{site}"
-        self._limiter = anyio.CapacityLimiter(THREADS)
+        self._threads = threads
         self.local = getattr(store, "local", False)
         self._direct = getattr(store, "instant_get", False)
         self.glance_at = _glance_at(store, self._site)
@@ -75,10 +75,10 @@ class ThreadedStore:
     async def get(self, key: str) -> bytes | None:
         if self._direct:  # the way to a thread and back takes 50 µs
             return self._store.get(key + self._site)
-        return await anyio.to_thread.run_sync(self._store.get, key + self._site, limiter=self._limiter)
+        return await self._threads.call(self._store.get, key + self._site)
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
-        return await anyio.to_thread.run_sync(self._store.swap, key + self._site, old, new, ttl, limiter=self._limiter)
+        return await self._threads.call(self._store.swap, key + self._site, old, new, ttl)
 
 
 class AwaitedStore:
@@ -96,12 +96,13 @@ class AwaitedStore:
         return await self._store.swap(key + self._site, old, new, ttl)
 
 
-def site_store(store: Store | AsyncStore, site: str) -> AsyncStore:
+def site_store(store: Store | AsyncStore, site: str, threads: OffLoop) -> AsyncStore:
     """The part of the store that is this site's, as the loop can use it. `site` is the fingerprint of its settings."""
     if is_asynchronous(store):
         return AwaitedStore(store, site)  # type: ignore[arg-type]
-    kind = ThreadedStore if getattr(store, "blocking", True) else DirectStore
-    return kind(store, site)  # type: ignore[arg-type]
+    if getattr(store, "blocking", True):
+        return ThreadedStore(store, site, threads)  # type: ignore[arg-type]
+    return DirectStore(store, site)  # type: ignore[arg-type]
 
 
 class FromThread:
@@ -142,13 +143,16 @@ class AsyncWorld:
     ) -> None:
         context = tls_context()
         self.telemetry = telemetry()
-        self.store = timed(site_store(store, config.fingerprint), self.telemetry)
+        self._threads = OffLoop(THREADS)
+        self.store = timed(site_store(store, config.fingerprint, self._threads), self.telemetry)
         self.exchange = AsyncExchange(config, context, clock)
         self.clock = clock
         warn_of_memory(store, several=workers() > 1)
         self._challenge = challenge
         self.api = Api(api_client(config, context), challenge, self._blocking_client)
         self.loop = asyncio.get_running_loop()
+        self.process = os.getpid()
+        """Whose end it has: to a child that is forked, all this is its parent's."""
         self._listeners = LoopListeners(config.on_event, clock, self.telemetry.event)
         self.tell = self._listeners.tell
         self._make_blocking_http = partial(blocking_api_client, config, context)
@@ -250,6 +254,12 @@ class AsyncWorld:
         await self.api.http.aclose()
         if "_blocking_http" in vars(self):
             self._blocking_http.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Ends the threads that wait for nothing: all that a closed loop has left."""
+        self._threads.let_go()
+        self._listeners.let_go()
 
 
 async def _awaited(action: Callable[[], Awaitable[T]]) -> T:

@@ -179,7 +179,7 @@ class AsyncExchange(_Exchange):
         try:
             with anyio.fail_after(seconds):
                 return await operation(self._client(seconds))
-        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+        except (httpx2.HTTPError, OSError, RuntimeError) as error:  # the last: no thread can start to look up a name
             raise _unavailable(error) from None
 
 

@@ -20,11 +20,9 @@ from contextlib import suppress
 from contextvars import Context
 from weakref import WeakSet
 
-import anyio
-import anyio.to_thread
-
 from ..events import Event, Listener
 from ..journal import Seldom, say
+from .off_loop import OffLoop
 
 LIMIT = 1_000
 """Events that wait: some 300 KB, and a burst that a listener of 1 ms has caught up with in a second."""
@@ -82,7 +80,7 @@ class LoopListeners(_Listeners):
         self, listener: Listener | None, clock: Callable[[], float], count: Callable[[Event], None] = _nobody
     ) -> None:
         super().__init__(listener, clock, count)
-        self._limiter = anyio.CapacityLimiter(1)
+        self._thread = OffLoop(1)
         self._task: asyncio.Task[None] | None = None
 
     def tell(self, event: Event) -> None:
@@ -104,7 +102,7 @@ class LoopListeners(_Listeners):
             if inspect.iscoroutinefunction(listener):
                 found: object = listener(event)
             else:
-                found = await anyio.to_thread.run_sync(self._called, event, limiter=self._limiter)
+                found = await self._thread.call(self._called, event)
             if inspect.isawaitable(found):
                 await found
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is not the request's affair
@@ -120,6 +118,10 @@ class LoopListeners(_Listeners):
         if self._task is not None:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([self._task], timeout=patience)
+
+    def let_go(self) -> None:
+        """Ends the thread, after what it is in the midst of."""
+        self._thread.let_go()
 
 
 class ThreadListeners(_Listeners):

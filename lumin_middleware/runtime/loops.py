@@ -1,10 +1,18 @@
-"""What there is once for each event loop: connections belong to the loop that they were made on."""
+"""What there is once for each event loop: connections belong to the loop that they were made on.
+
+And what was begun on a loop and must not be cut short is finished there: by whoever says that it ends, or else, where a
+server just stops its loop (Daphne has no lifespan), at the end of the process.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from contextlib import ExitStack
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from ..site.parts import Parts
 from .event_loop import AsyncWorld
@@ -28,6 +36,7 @@ class Loops(Generic[S]):
     """The sites of a process by their loops, each with its world; `make` makes one for the loop that runs."""
 
     def __init__(self, make: Callable[[], tuple[S, AsyncWorld]]) -> None:
+        _ALL.add(self)
         self._make = make
         self._found: dict[asyncio.AbstractEventLoop, tuple[S, AsyncWorld]] = {}
 
@@ -40,6 +49,7 @@ class Loops(Generic[S]):
                 over = self._found.pop(other, None)
                 if over is not None:
                     found[0].parts.inherit(over[0].parts)
+                    over[1].let_go()
         return found
 
     @property
@@ -60,3 +70,19 @@ class Loops(Generic[S]):
             if await world.settle(until):  # a token that was asked for may have come since
                 await site.parts.finish()
             await world.aclose(until)
+
+    def finish(self) -> None:
+        """The same for the loops of this process that were stopped, and can still run."""
+        for loop, (_, world) in list(self._found.items()):
+            if world.process == os.getpid() and not loop.is_closed() and not loop.is_running():
+                loop.run_until_complete(self.aclose())
+
+
+_ALL: WeakSet[Loops[Any]] = WeakSet()
+
+
+@atexit.register
+def _finish_all() -> None:
+    with ExitStack() as sites:  # each, whatever becomes of the others
+        for each in list(_ALL):
+            sites.callback(each.finish)

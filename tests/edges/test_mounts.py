@@ -11,6 +11,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
+import quart
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+from django.core.handlers.asgi import ASGIHandler
+from django.test import override_settings
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,7 +27,10 @@ from lumin_middleware.asgi import LuminMiddleware as AsgiMiddleware
 from tests.acceptance.harness import Raw, call, run
 from tests.edges.gateway import environ, serve_validated
 from tests.edges.rig import Browser, Lumin, Site, end_lifespan
+from tests.fakes import config
 from tests.site_rig import CLIENT, FETCH, NAVIGATION, ORIGIN, query
+from tests.site_rig import Browser as SiteBrowser
+from tests.stores import django_database
 
 REDIRECT_URI = f"{ORIGIN}/shop/auth/callback"
 SHOP = replace(CLIENT, client_id="shop", redirect_uris=(REDIRECT_URI,))
@@ -308,3 +315,63 @@ class Outer:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.app(scope, receive, send)
+
+
+# --- a prefix that an application takes off by itself ---------------------------------------------------
+
+
+class Ours(FastAPI):
+    """A site's own class."""
+
+
+class Prefixed:
+    """A site's own wrapper, which sets the root path in the scope as FastAPI does."""
+
+    def __init__(self, app: Any, root_path: str = "") -> None:
+        self.app = app
+        self.root_path = root_path
+
+
+class OurDjango(ASGIHandler):
+    """A site's own class."""
+
+
+def in_a_folder(root_path: str) -> quart.Quart:
+    """What Quart finds by itself where the code lies there."""
+    app = quart.Quart("site", root_path=root_path)
+    app.add_url_rule("/<path:where>", view_func=lambda where: "here")
+    return app
+
+
+APPLICATIONS = {
+    "FastAPI": (lambda: FastAPI(root_path="/app"), "/app"),
+    "a class of FastAPI's": (lambda: Ours(root_path="/app"), "/app"),
+    "a wrapper": (lambda: Prefixed(FastAPI(), "/app"), "/app"),
+    "FastAPI in a wrapper": (lambda: Prefixed(FastAPI(root_path="/app")), "/app"),
+    "Django": (ASGIHandler, "/forced"),
+    "a class of Django's": (OurDjango, "/forced"),
+    "Django's static files": (lambda: ASGIStaticFilesHandler(ASGIHandler()), "/forced"),
+    "Quart": (lambda: in_a_folder("/app"), ""),
+    "Quart in a wrapper": (lambda: Prefixed(in_a_folder("/app")), ""),
+    "a wrapper of Quart": (lambda: Prefixed(in_a_folder("/srv/code"), "/app"), "/app"),
+    "Starlette": (Starlette, ""),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_a_prefix_is_what_an_application_takes_off_and_not_where_its_code_lies(name, caplog):
+    django_database.configure()
+    make, prefix = APPLICATIONS[name]
+    with override_settings(FORCE_SCRIPT_NAME="/forced", STATIC_URL="/static/"):
+        AsgiMiddleware(make(), config())
+    said = [each.getMessage() for each in caplog.records]
+    assert [f"root_path='{prefix}'" in line for line in said] == [True] * bool(prefix)
+
+
+@pytest.mark.parametrize("folder", ["/app", "/srv/code"])
+@pytest.mark.parametrize(("public", "status"), [("/app/static/*", 200), ("/static/*", 401)])
+async def test_a_pattern_is_judged_the_same_wherever_the_code_lies(new_site, folder, public, status):
+    site = new_site(redirect_uri="https://app.example.com/app/auth/callback", public=[public], emulator={})
+    site.processes = [AsgiMiddleware(in_a_folder(folder), site.config, clock=site.clock)]
+    assert (await SiteBrowser(site.processes[0], site).fetch("GET", "/app/static/x")).status_code == status

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -81,6 +87,37 @@ def _use(browser: Browser) -> None:
 
 def _store(directory: Path) -> str:
     return f"sqlite://{directory / 'private' / 'store.sqlite3'}"
+
+
+def test_a_renewal_that_daphne_is_stopped_in_is_saved_before_its_process_ends(emulated, tmp_path):
+    """It has no lifespan, and stops its loop in the midst of everything."""
+    asked, may_answer = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        asked.set()
+        while not may_answer.is_set():
+            await asyncio.sleep(0.01)
+
+    with servers.listening() as listener, ThreadPoolExecutor() as elsewhere, ExitStack() as together:
+        origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        variables = servers.environment(emulated, origin, _store(tmp_path), LUMIN_TIMEOUT="120")
+        app = "examples.starlette_app:app"
+        browser = together.enter_context(Browser(origin, emulated))
+        with servers.start(lambda at: ["-m", "daphne", "--fd", str(at.fd), at.app], app, listener, variables) as server:
+            browser.sign_in("/requests")
+            emulated.faults.add("/v1/user/info", status=401)
+            emulated.faults.add("/oauth2/token", after=hold)
+            call = elsewhere.submit(browser.navigate, "/requests")
+            assert asked.wait(PATIENCE)
+            server.process.send_signal(signal.SIGTERM)
+            while "pending application instances" not in server.said():
+                time.sleep(0.01)
+            may_answer.set()
+            assert server.process.wait(PATIENCE) == 0
+            assert call.exception(PATIENCE) is not None
+        with servers.start("uvicorn", app, listener, variables):
+            assert browser.navigate("/requests").status_code == 200
+    assert emulated.reuse_events == 0
 
 
 def test_a_server_on_another_event_loop_is_told_at_its_start(emulated):

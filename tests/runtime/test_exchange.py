@@ -433,6 +433,20 @@ def test_what_never_left_this_process_says_so(make, peer, name):
     assert peer.requests == []
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_where_the_connections_are_closed_nothing_is_sent(make, peer, name):
+    """What is still being served after `aclose` may want a token; that is the end, and no fault of an application."""
+    exchange = make()
+    if isinstance(exchange, AsyncExchange):
+        asyncio.run(exchange.aclose())
+    else:
+        exchange.close()
+    with pytest.raises(ServerUnavailable, match=r"closed its connections") as raised:
+        perform(exchange, name, f"{peer.url}/x", *OPERATIONS[name][0])
+    assert not raised.value.sent
+    assert peer.requests == []
+
+
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("headers", "said"),
@@ -459,6 +473,19 @@ def test_nobody_there_is_unavailable(make):
     for name, (arguments, _) in OPERATIONS.items():
         with pytest.raises(ServerUnavailable):
             perform(make(), name, f"http://127.0.0.1:{port}/token", *arguments)
+
+
+async def test_where_nobody_can_look_up_its_name_the_server_is_unavailable(monkeypatch):
+    """A process that ends starts no thread for it, and says so with a RuntimeError."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", refuse)
+    exchange = AsyncExchange(config(), CONTEXT)
+    with pytest.raises(ServerUnavailable):
+        await exchange.fetch("http://lumin.example/keys")
+    await exchange.aclose()
 
 
 def test_a_server_without_tls_is_not_spoken_to_in_clear(make, peer):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import subprocess
+import sys
+import threading
 import time
 import weakref
 from contextvars import ContextVar
@@ -15,6 +19,7 @@ from lumin_middleware.events import SignedOut
 from lumin_middleware.runtime.event_loop import AsyncWorld
 from lumin_middleware.runtime.loops import Loops
 from lumin_middleware.stores import MemoryStore
+from tests.documents import ROOT
 from tests.fakes import config
 from tests.patience import PATIENCE
 
@@ -30,8 +35,17 @@ class Parts:
         self.unsaved += other.unsaved
 
 
+class World:
+    """On a loop."""
+
+    process = os.getpid()
+
+    def let_go(self):
+        """It has no threads."""
+
+
 def test_what_a_closed_loop_could_not_save_the_next_one_has():
-    loops = Loops(lambda: (Parts(), None))
+    loops = Loops(lambda: (Parts(), World()))
 
     async def serve(name):
         found, _ = loops.on(asyncio.get_running_loop())
@@ -60,6 +74,23 @@ def test_what_served_on_a_loop_goes_with_it(kind):
             served._last = None
     gc.collect()
     assert [ref() is None for ref in seen] == [True, True, False]
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "left"])
+def test_the_threads_of_a_loop_go_with_it(closes, tmp_path):
+    """Where each call has a loop of its own they would be hundreds."""
+    served, threads = AsyncGrants(config(store=f"sqlite://{tmp_path / 'own' / 'store'}")), []
+
+    async def serve():
+        _, world = served._loops.on(asyncio.get_running_loop())
+        threads.append(await world._threads.call(threading.current_thread))
+        if closes:
+            await served.aclose()
+
+    for _ in range(2):
+        asyncio.run(serve())
+    threads[0].join(PATIENCE)
+    assert not threads[0].is_alive()
 
 
 async def test_a_token_that_comes_while_the_end_waits_is_saved_at_the_end(monkeypatch):
@@ -151,3 +182,76 @@ async def test_what_goes_on_beside_the_requests_has_nothing_of_theirs_and_ends_w
         await world.aclose(world.loop.time() + PATIENCE)
         await ended.wait()
     assert seen == ["none"]
+
+
+STOPPED = """
+import asyncio, os, sys
+from lumin_middleware import {kind}
+from lumin_middleware.events import SignedOut
+from tests.fakes import config
+
+async def app(scope, receive, send): ...
+
+settings = config(store="sqlite://" + sys.argv[1], on_event=lambda event: print("heard", flush=True), timeout=120)
+served = {made}
+loop = asyncio.new_event_loop()
+
+async def renewal(world):
+    await world.store.swap("session", None, b"asked for", 60)
+    loop.stop()  # as by Daphne
+    await asyncio.sleep(0.01)
+    print("saved", await world.store.swap("session", b"asked for", b"renewed", 60), flush=True)
+    world.tell(SignedOut(subject="mira", session="0123", at=0.0))
+
+async def request():
+    site, world = served._loops.on(loop)
+    finish = site.parts.finish
+
+    async def told():
+        print("finishes", flush=True)
+        await finish()
+
+    site.parts.finish = told
+    await world.shield(lambda: renewal(world))
+
+task = loop.create_task(request())
+loop.run_forever()
+print("stopped", flush=True)
+child = os.fork()
+if child == 0:  # it has an end of its own, and nothing of its parent's in it
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # Python tells of the tasks
+    sys.exit()
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"), [("LuminMiddleware", "LuminMiddleware(app, settings)"), ("AsyncGrants", "AsyncGrants(settings)")]
+)
+def test_what_a_loop_was_stopped_in_is_finished_at_the_end_of_the_process(kind, made, tmp_path):
+    """No thread can start any more by then: the store is asked in the one that is left."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", STOPPED.format(kind=kind, made=made), str(tmp_path / "own" / "store")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    first, *then = done.stdout.splitlines()
+    assert (first, sorted(then)) == ("stopped", ["finishes", "heard", "saved True"])
+
+
+def test_the_end_of_a_process_leaves_closed_and_running_loops_alone():
+    loops = Loops(lambda: (Parts(), World()))
+
+    async def serve():
+        loops.on(asyncio.get_running_loop())
+
+    async def running():
+        await serve()
+        loops.finish()
+
+    asyncio.run(serve())
+    asyncio.run(running())
+    loops.finish()

@@ -25,6 +25,7 @@ from django.db import connections, transaction
 
 from lumin_middleware.errors import ConfigurationError, StoreUnavailable
 from lumin_middleware.runtime.event_loop import site_store
+from lumin_middleware.runtime.off_loop import OffLoop
 from lumin_middleware.stores import store_from_url
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
 from tests.documents import ROOT
@@ -244,11 +245,13 @@ def count_open(postgres: Postgres, on_postgres: tuple[str, dict[str, Any]]) -> I
 
 
 def ask_on_loops(store: Any) -> None:
-    """As under ASGI; the threads of a loop end with it, and otherwise after ten seconds of nothing to do."""
+    """As under ASGI; the threads of a loop end with it."""
 
     async def ask() -> None:
-        threaded = site_store(store, "site")
+        threads = OffLoop(20)
+        threaded = site_store(store, "site", threads)
         await asyncio.gather(*(threaded.get(f"key {number}") for number in range(100)))
+        threads.let_go()
 
     for _ in range(3):
         asyncio.run(ask())

@@ -259,7 +259,7 @@ async def test_what_is_asked_for_is_what_the_middleware_asks_for(lumin: Lumin, c
     ("headers", "answer"),
     [
         ([], "401 (insufficient_user_authentication)"),
-        ([("accept", "text/html")], "303 to https://auth.luminpdf.com/oauth2/auth (began)"),
+        ([("accept", "text/html")], "303 to https://auth.luminpdf.com/oauth2/auth (insufficient_user_authentication)"),
     ],
 )
 def test_what_becomes_of_a_sign_in_of_long_ago_is_said_of_one_of_this_moment(headers, answer):

@@ -253,8 +253,7 @@ class RelyingParty:
             answer = await self._login.begin(
                 request, jar, self._here(request), needed=missing, asked_by=person(session)
             )
-            answer.reason = "insufficient_scope" if answer.reason == "began" else answer.reason
-            return answer
+            return _for_want_of("insufficient_scope", answer)
         login_url = self._answers.login_url(request, kept) + self._login.asking(missing)
         return self._answers.insufficient_scope(request, InsufficientScope(" ".join(missing)), login_url, kept)
 
@@ -272,10 +271,7 @@ class RelyingParty:
         if not redirect or not is_navigation(request):
             also = self._login.asking(needed, wanted.max_age) if kept else ""  # or the form's page asks for it then
             return self._answers.unauthorized(request, reason, may_be_page=redirect, kept=kept, also=also)
-        answer = await self._login.begin(request, jar, self._here(request), needed=needed)
-        if answer.reason == "began":
-            answer.reason = reason
-        return answer
+        return _for_want_of(reason, await self._login.begin(request, jar, self._here(request), needed=needed))
 
     async def _require_recent(
         self,
@@ -292,9 +288,10 @@ class RelyingParty:
         if not redirect or not is_navigation(request):
             return self._answers.not_recent(request, max_age, may_be_page=redirect, kept=kept)
         extra = {"max_age": str(int(max_age))}
-        return await self._login.begin(
+        answer = await self._login.begin(
             request, jar, self._here(request), needed=needed, asked_by=person(session), extra=extra
         )
+        return _for_want_of("insufficient_user_authentication", answer)
 
     async def _require_grant(
         self, request: Request, jar: Jar[Opened], session: Session, name: str, *, redirect: bool
@@ -315,3 +312,10 @@ class RelyingParty:
 
     def _is_no_page(self, path: str) -> bool:
         return path in self._no_pages or self._api_proxy.concerns(path)
+
+
+def _for_want_of(reason: str, answer: Response) -> Response:
+    """The answer says what a sign-in begins for, if one does."""
+    if answer.reason == "began":
+        answer.reason = reason
+    return answer

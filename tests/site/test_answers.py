@@ -160,6 +160,14 @@ def test_403_says_which_scope_is_missing():
     assert 'href="/auth/login?ask=x"' in text_of(for_person)
 
 
+def test_in_a_frame_of_this_site_who_lacks_a_scope_sees_the_page_and_is_led_out_of_it():
+    response = ANSWERS.insufficient_scope(
+        asked(headers=NAVIGATION), InsufficientScope("templates"), "/auth/login?ask=x"
+    )
+    assert "frame-ancestors 'self'" in header(response, "Content-Security-Policy")
+    assert '<a href="/auth/login?ask=x" target="_top">' in text_of(response)
+
+
 def test_who_was_refused_a_scope_may_go_on_without_it():
     page = text_of(ANSWERS.insufficient_scope(asked(CALLBACK, headers=NAVIGATION), InsufficientScope("templates")))
     assert 'href="/home"' in page

@@ -109,5 +109,5 @@ class Nowhere:
     ) -> T:
         return await action()
 
-    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
-        """Nothing goes on."""
+    def beside(self, action: Callable[[], Awaitable[None]]) -> bool:
+        return False

@@ -174,8 +174,9 @@ class World(Protocol):
     ) -> T:
         """Run it to its end even if whoever waits for it is cancelled; what nobody is left to take is undone."""
 
-    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
-        """Runs it beside the requests. The end of the process cuts it short, and does not wait for it."""
+    def beside(self, action: Callable[[], Awaitable[None]]) -> bool:
+        """Runs it beside the requests; whether it could begin. The end of all this cuts it short, and does not wait for
+        it."""
 
 
 # --- without an event loop ------------------------------------------------------------------------------

@@ -373,8 +373,9 @@ class World:
             await self.during_sleep()
         await asyncio.sleep(0)
 
-    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+    def beside(self, action: Callable[[], Awaitable[None]]) -> bool:
         self.going_on.append(action)
+        return True
 
     telemetry = Silent()
 

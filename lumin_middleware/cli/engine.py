@@ -229,16 +229,16 @@ class _Reading:
         self._until = time.monotonic() + limit
 
     def is_over(self) -> bool:
-        if self._process.poll() is None and time.monotonic() > self._until:
+        is_late = self._process.poll() is None and time.monotonic() > self._until
+        if is_late:
             self.give_up()
-        return self._process.poll() is not None
+        return is_late or self._process.returncode is not None
 
     def has_failed(self) -> bool:
         return self._process.returncode != 0
 
     def give_up(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._process.kill()  # what waits for a disk that stands still does not end by that either
 
 
 class _Lines:

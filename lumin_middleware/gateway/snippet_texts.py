@@ -47,7 +47,7 @@ location / {
     expires $lumin_expires;  # takes the place of the service's own Cache-Control and Expires, where it says anything
     proxy_pass %{upstream};%{upstream_tls}
     # What the service calls itself is this site to browsers, and a cookie of its own host is of this one's.
-    proxy_redirect "~*^(?:%{service_begins})(?:/(.*))?$" %{origin}/$1;
+    proxy_redirect "~*^(?:%{service_begins})(?:/|(?=[?#])|$)(.*)$" %{origin}/$1;
     proxy_cookie_domain ~^\.?%{service_host}$ "";
 }
 
@@ -227,8 +227,8 @@ CADDY = r"""# %{origin}: a sign-in with Lumin before %{upstream}, by forward_aut
 					# A cookie of our name would take a session's place; one without a name comes back as its value.
 					header_down Set-Cookie "^[ \t=]*(?:%{ours})[ \t]*=.*$" ""
 					# What the service calls itself is this site to browsers, and a cookie of its host is of this one's.
-					header_down Location "(?i)^(?:%{service_begins})(?:/|$)" %{origin}/
-					header_down Content-Location "(?i)^(?:%{service_begins})(?:/|$)" %{origin}/
+					header_down Location "(?i)^(?:%{service_begins})(?:/|([?#])|$)" %{origin}/$1
+					header_down Content-Location "(?i)^(?:%{service_begins})(?:/|([?#])|$)" %{origin}/$1
 					header_down Set-Cookie "(?i);[ \t]*domain[ \t]*=[ \t]*\.?%{service_host}[ \t]*(;|$)" "$1"
 				}
 			}

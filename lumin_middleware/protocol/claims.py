@@ -64,6 +64,11 @@ def _size(claims: Mapping[str, Any]) -> int:
     return len(json.dumps(claims, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
+def display_name(claims: Mapping[str, Any]) -> str:
+    """What somebody is called: their name, or else their address, or their identifier; empty where nobody said."""
+    return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
+
+
 def verified_email(claims: Mapping[str, Any]) -> str | None:
     """The e-mail address that somebody may be known by; None when the server does not vouch for it.
 

@@ -233,10 +233,11 @@ class AsyncWorld:
         if not task.cancelled():
             task.exception()  # nobody may be left to hear of it
 
-    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+    def beside(self, action: Callable[[], Awaitable[None]]) -> bool:
         task = self.loop.create_task(_awaited(action), context=Context())  # no part of the request that began it
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+        return True
 
     async def settle(self, until: float) -> bool:
         """Waits for what must not be cut short, until then by the loop's time; whether there was anything."""
@@ -252,8 +253,7 @@ class AsyncWorld:
         await self._listeners.aclose(max(until - self.loop.time(), 0.0))
         await self.exchange.aclose()
         await self.api.http.aclose()
-        if "_blocking_http" in vars(self):
-            self._blocking_http.close()
+        self._blocking_http.close()  # made now, if nobody had asked: who asks from here on finds them closed
         self.let_go()
 
     def let_go(self) -> None:

@@ -179,8 +179,13 @@ class AsyncExchange(_Exchange):
         try:
             with anyio.fail_after(seconds):
                 return await operation(self._client(seconds))
-        except (httpx2.HTTPError, OSError, RuntimeError) as error:  # the last: no thread can start to look up a name
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise _unavailable(error) from None
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:  # a mistake, and nobody's trouble
+                raise
+            # At the end of a process no thread can start to look up a name.
+            raise ServerUnavailable(f"nothing was sent: {error}", retry_after=1.0, sent=False) from None
 
 
 # --- without one ----------------------------------------------------------------------------------------

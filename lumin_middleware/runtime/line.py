@@ -38,7 +38,7 @@ class Line:
         """ASGI's `receive`. Of a handshake it is noted whether the application has begun it."""
         self._connected = True
         if self._watch is not None and self._watch.over:
-            return _GONE[self._scope["type"]]
+            return {**_GONE[self._scope["type"]]}
         task = asyncio.current_task()
         if task is None:  # whoever runs an application by hand
             return await self._receive()
@@ -49,7 +49,7 @@ class Line:
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.has_told(task):
                 raise
-            return _GONE[self._scope["type"]]
+            return {**_GONE[self._scope["type"]]}
         finally:
             receiving.discard(task)
 
@@ -61,7 +61,7 @@ class Line:
     def _send_behind(self, message: Message) -> Awaitable[None] | None:
         """Sends what follows something that is on its way, or nothing, to nobody; None where there is neither."""
         if self._watch is not None and self._watch.over:
-            return _nothing()
+            return nothing()
         ahead = self._ahead
         if ahead is None or ahead.done():
             return None
@@ -84,7 +84,7 @@ class Line:
             await asyncio.shield(ahead)
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """To nobody nothing is sent."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -31,13 +31,19 @@ class OffLoop:
 
         A time limit of anyio's does not cut it short, as a swap whose outcome nobody knew.
         """
-        turn: list[Callable[[], T]] = [partial(copy_context().run, function, *arguments)]
+        work: Callable[[], T] = partial(copy_context().run, function, *arguments)
+        done: Future[T] = Future()
+        turns = iter([None])
+
+        def turn() -> None:
+            for _ in turns:  # whoever takes it does it, and nobody else
+                if done.set_running_or_notify_cancel():
+                    _fulfil(done, work)
+
         try:
-            done = self._threads.submit(lambda: turn.pop()())  # whoever takes it does it, and nobody else
-        except RuntimeError:  # they take no more by then, or none can start
-            if not turn:
-                raise
-            return turn.pop()()
+            self._threads.submit(turn)
+        except RuntimeError:  # they take no more by then, or none can start: it may be another's turn all the same
+            _apart(turn)
         with anyio.CancelScope(shield=True):
             return await asyncio.wrap_future(done)
 
@@ -45,3 +51,20 @@ class OffLoop:
         """Ends the threads, each as soon as nobody waits for it. Another call makes new ones."""
         threads, self._threads = self._threads, self._make()
         threads.shutdown(wait=False)
+
+
+def _fulfil(done: Future[T], work: Callable[[], T]) -> None:
+    try:
+        done.set_result(work())
+    except BaseException as error:  # noqa: BLE001  it is the waiter's
+        done.set_exception(error)
+
+
+def _apart(action: Callable[[], None]) -> None:
+    """In the loop's own thread as if there was no loop: Django refuses to block one."""
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        action()
+    finally:
+        asyncio._set_running_loop(loop)

@@ -21,7 +21,7 @@ from ..site import pages
 from ..site.visit import Visit
 from .answering import PRIVATE, RawHeaders, deny, respond, with_cookies
 from .event_loop import AsyncWorld
-from .line import Line, awaited, is_last
+from .line import Line, awaited, is_last, nothing
 from .user import LuminUser
 from .watch import Watch
 
@@ -217,13 +217,14 @@ class Passage(Line):
                 return to_be_answered(self._visit.failed) is not None
         return False
 
-    async def _hold(self, message: Message) -> None:
+    def _hold(self, message: Message) -> Awaitable[None]:
         self._plain = False
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
-            await awaited(self._send_ahead(self._release))
-        elif is_last(message):
+            return awaited(self._send_ahead(self._release))
+        if is_last(message):
             self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
+        return nothing()
 
     def _let_go(self) -> None:
         if to_be_answered(self._visit.failed) is None:

@@ -36,6 +36,10 @@ from .telemetry import telemetry, timed
 T = TypeVar("T")
 
 
+class _Closed(BaseException):
+    """What went on beside the requests goes on no more."""
+
+
 class ThreadWorld:
     """`ports.World` for all threads of one process."""
 
@@ -61,7 +65,8 @@ class ThreadWorld:
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._making = threading.Lock()
         self._asks = callable(config.admit)
-        self._own = threading.local()  # `is_safe` in a thread that is nobody else's
+        self._own = threading.local()  # `is_safe` in a thread that is nobody else's, `is_beside` in one of `beside`
+        self._closed = threading.Event()
         self._left: set[threading.Thread] = set()
         """Those whose waiter was cut short."""
 
@@ -83,7 +88,10 @@ class ThreadWorld:
         """Nothing is served for long here: a thread is not to be had for that."""
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251  the thread is what waits
+        if not getattr(self._own, "is_beside", False):
+            time.sleep(seconds)  # noqa: ASYNC251  the thread is what waits
+        elif self._closed.wait(seconds):
+            raise _Closed
 
     async def shield(
         self, action: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[object]] | None = None
@@ -143,15 +151,20 @@ class ThreadWorld:
         done.add_done_callback(take_back)
         done.add_done_callback(lambda _: self._left.discard(thread))
 
-    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+    def beside(self, action: Callable[[], Awaitable[None]]) -> bool:
         def work() -> None:
+            self._own.is_beside = True
             try:
-                run(_awaited(action()))
+                with suppress(_Closed):
+                    run(_awaited(action()))
             finally:
                 _close_djangos()
 
-        with suppress(RuntimeError):  # no thread is to be had, or the interpreter ends
+        try:
             threading.Thread(target=work, name="lumin-beside", daemon=True).start()
+        except RuntimeError:  # no thread is to be had, or the interpreter ends
+            return False
+        return True
 
     def settle(self) -> None:
         """Waits for what nobody waits for any more, so that whoever ends the process knows what came of it."""
@@ -160,6 +173,7 @@ class ThreadWorld:
             thread.join(max(until - time.monotonic(), 0.0))
 
     def close(self) -> None:
+        self._closed.set()
         self._listeners.close(self._patience)
         self.exchange.close()
         self.api.http.close()

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.authentication import AuthCredentials, BaseUser
 
 from ..model import Session
-from ..protocol.claims import verified_email
+from ..protocol.claims import display_name
 
 
 class LuminUser(BaseUser, AuthCredentials):
@@ -22,8 +22,7 @@ class LuminUser(BaseUser, AuthCredentials):
 
     @property
     def display_name(self) -> str:
-        claims = self._session.claims
-        return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
+        return display_name(self._session.claims)
 
     @property
     def identity(self) -> str:

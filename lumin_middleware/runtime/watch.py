@@ -29,7 +29,8 @@ class Ending:
 
     def takes_back(self) -> bool:
         """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
-        return self._has_cancelled and self._serving is not None and self._serving.uncancel() == 0
+        was_ours, self._has_cancelled = self._has_cancelled, False
+        return was_ours and self._serving is not None and self._serving.uncancel() == 0
 
 
 GRACE = 1.0
@@ -58,6 +59,7 @@ class Watch(Ending):
         self._task = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
+        await asyncio.sleep(0)  # whoever begins this knows of it by then, also where tasks begin at once
         session = self._visit.session
         if session is not None:
             with self._world.listening(session.id) as announced:  # also while a look waits for the store

@@ -19,6 +19,12 @@ from .sessions import Sessions
 HANDLE_LIMIT = 200
 """Characters of a sealed handle: they have 134, and a sealed session 300 at the least."""
 
+FIRST = 60.0
+"""Seconds from the beginning of a session in which its first cookie is sealed, whatever a callback has to wait for."""
+
+UNKNOWN = 30.0
+"""Seconds for which a cookie is believed about which the store could not be asked: each request would wait for it."""
+
 
 class CookieSessions(Sessions):
     """The sealed session travels in the cookie, unless it is so large that servers would refuse the header."""
@@ -26,6 +32,7 @@ class CookieSessions(Sessions):
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         super().__init__(config, world, cookies)
         self._sealer = Sealer(config.keys, "session", world.clock)
+        self._first = min(FIRST, self._slide)
         self._asks = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
 
     async def load(self, jar: Jar[Opened], *, slide: bool = False) -> Carried | None:
@@ -37,7 +44,7 @@ class CookieSessions(Sessions):
             return await self._load_recorded(opened, jar, slide=slide)
         if (settled := opened.settled) is None or self._clock() >= settled.until:
             self.check_limits(session)
-        raw = await self._ask_store(opened)
+        raw, at_most = await self._ask_store(opened)
         if (carried := self._unchanged(opened, raw)) is not None:
             return carried
         newest, outdated = session, False
@@ -50,20 +57,39 @@ class CookieSessions(Sessions):
         stale = not opened.newest_key or newest is not session or (slide and self._is_sliding(session))
         if stale or outdated:
             return Carried(newest, stale)
-        return self._settle(opened, raw if self._asks else None, session)
+        return self._settle(opened, raw if self._asks else None, session, at_most)
 
-    async def _ask_store(self, opened: Opened) -> bytes | None:
-        """The record, where it must be looked for."""
-        if not self._asks and opened.proves_itself:
+    def _proved(self, opened: Opened) -> Carried | None:
+        if opened.session is None or not opened.newest_key or not (self._asks or self._proves_itself(opened)):
             return None
+        carried = self._settle(opened, None, opened.session)
+        return carried if carried.until else None
+
+    def _proves_itself(self, opened: Opened) -> bool:
+        """Whether a cookie is believed where the store is not asked about each.
+
+        The first of a session is, and what was looked into. One that was written in another's place may have come late,
+        after a sign-out: a proxy that asks has it before the service's answer, and hands it on with that.
+        """
+        session, settled = opened.session, opened.settled
+        if session is None or not opened.newest_key:
+            return False
+        if settled is not None and self._clock() < settled.until:
+            return True
+        return not session.generation and session.seen < session.began + self._first
+
+    async def _ask_store(self, opened: Opened) -> tuple[bytes | None, float]:
+        """The record, where it must be looked for, and the seconds for which that is known at most."""
+        if not self._asks and self._proves_itself(opened):
+            return None, float("inf")
         try:
-            return await self._world.store.get(opened.record)
+            return await self._world.store.get(opened.record), float("inf")
         except StoreUnavailable as error:
             # A cookie proves itself: without the store only an end mark can be missed.
             if self._config.strict_logout:
                 raise
             self.warn("ends_unknown", error)
-            return None
+            return None, UNKNOWN
 
     def _unseal(self, value: bytes) -> Opened | None:
         if len(value) <= HANDLE_LIMIT:
@@ -150,6 +176,9 @@ class StoreSessions(Sessions):
 
     def _unrecorded(self, session: Session) -> Record:
         raise SessionEnded("the session was ended")
+
+    def _proved(self, opened: Opened) -> Carried | None:
+        return None
 
     def _lifetime(self, began: float) -> float:
         return max(min(self._config.idle_timeout, self._remaining(began)), 1)

@@ -12,9 +12,6 @@ from .records import record_key
 OPENED_COST = 1200
 """Bytes that an opened session costs beside its text: some 25 Python objects."""
 
-FIRST = 60.0
-"""Seconds from the beginning of a session in which its first cookie is sealed, whatever a callback has to wait for."""
-
 Came = tuple[bytes, int, int, bytes]
 """A `Cookie` header, where in it a value begins and ends, and what is left without its cookie, which has none of ours.
 One value, since threads look at it at once."""
@@ -32,7 +29,8 @@ class Carried:
     until: float = field(default=0.0, compare=False)
     """Epoch seconds until which neither a limit, nor the slide, nor a renewal falls due; 0 where something does."""
     raw: bytes | None = field(default=None, repr=False, compare=False)
-    """The record by which this is so, and for as long as it is the record; None where there is none."""
+    """The record by which this is so, and for as long as it is the record; None where there is none, or where the store
+    is not asked about each request."""
     seen: bool = field(default=False, compare=False)
     """Whether it is known already that it came back (`Tries.saw`)."""
 
@@ -69,18 +67,6 @@ class Opened(Entry):
         """Whether this is what is known of a value; others may end as it does."""
         header, begin, end, _ = self.came
         return header[begin:end] == value
-
-    @property
-    def proves_itself(self) -> bool:
-        """Whether a cookie is believed where the store is not asked about each.
-
-        The first of a session is, and what was looked into. One that was written in another's place may have come late,
-        after a sign-out: a proxy that asks has it before the service's answer, and hands it on with that.
-        """
-        session = self.session
-        if session is None or not self.newest_key:
-            return False
-        return self.settled is not None or (not session.generation and session.seen < session.began + FIRST)
 
     @property
     def weight(self) -> int:

@@ -87,8 +87,7 @@ class Saving:
     def _go_on(self) -> None:
         """Goes on saving beside the requests: their people may not come to this process any more."""
         if not self._goes_on:
-            self._goes_on = True
-            self._world.beside(self._until_saved)
+            self._goes_on = self._world.beside(self._until_saved)
 
     async def _until_saved(self) -> None:
         try:

@@ -69,6 +69,10 @@ class Sessions(ABC):
         """What it means that the store has no record. Raises `SessionEnded`."""
 
     @abstractmethod
+    def _proved(self, opened: Opened) -> Carried | None:
+        """What a cookie carries that no record says anything about."""
+
+    @abstractmethod
     def _lifetime(self, began: float) -> float:
         """Seconds that the record of a session must live."""
 
@@ -170,13 +174,14 @@ class Sessions(ABC):
             self._world.telemetry.count("lumin.seals.read", key="newest" if opened.newest_key else "old")
         return opened
 
-    def _settle(self, opened: Opened, raw: bytes | None, session: Session) -> Carried:
-        """What a cookie that is good carries. It is remembered where nothing falls due for a while."""
+    def _settle(self, opened: Opened, raw: bytes | None, session: Session, at_most: float = float("inf")) -> Carried:
+        """What a cookie that is good carries. It is remembered where nothing falls due for a while, or for so long."""
         config = self._config
         until = min(
             session.seen + self._slide,  # which ends before the idle limit does
             session.began + config.absolute_timeout,
             due_from(session.tokens, config.renew_before),
+            self._clock() + at_most,
         )
         if until <= self._clock():
             return Carried(session, stale=False)
@@ -241,13 +246,6 @@ class Sessions(ABC):
             opened.glance = self._glance_at(opened.record)
         return opened.glance
 
-    def _proved(self, opened: Opened) -> Carried | None:
-        """What a cookie carries that no record says anything about."""
-        if opened.session is None or not opened.newest_key or not (self._asks or opened.proves_itself):
-            return None
-        carried = self._settle(opened, None, opened.session)
-        return carried if carried.until else None
-
     # --- a session that only the store has ---
 
     def _handle(self, session: Session) -> str:
@@ -294,8 +292,8 @@ class Sessions(ABC):
 
     def warn(self, code: str, error: object) -> None:
         """Logs trouble that each request would meet: once in a while."""
-        self._seldom.say(code, error=error)
-        if isinstance(error, StoreUnavailable):
+        said = self._seldom.say(code, error=error)
+        if isinstance(error, StoreUnavailable) and (said or code != "still_not_saved"):  # which is tried each second
             self._world.tell(StoreTrouble(reason=code, at=self._clock()))
 
     async def _list_anew(self, opened: Opened, session: Session) -> None:

@@ -11,7 +11,7 @@ import re
 from urllib.parse import parse_qsl
 
 from ..model import Request, Response, Session
-from ..protocol.claims import verified_email
+from ..protocol.claims import display_name
 from ..sessions.cookies import Jar
 from ..sessions.forms import FORM_LIMIT, Form
 from ..sessions.logins import person
@@ -98,7 +98,7 @@ GONE = Draft("form_gone")
 
 
 def _page(form: Form, session: Session) -> Draft:
-    name = _name(session)
+    name = display_name(session.claims)
     return Draft(
         "form",
         text=("form.text", "form.to_as" if name else "form.to", *([] if form.sender else ["form.whose"])),
@@ -107,12 +107,6 @@ def _page(form: Form, session: Session) -> Draft:
         fields=form.fields,
         links=(("do_not_send", form.page),),
     )
-
-
-def _name(session: Session) -> str:
-    """Who is signed in, as the application knows them by `request.user.display_name`."""
-    claims = session.claims
-    return str(claims.get("name") or verified_email(claims) or claims.get("sub") or "")
 
 
 def _short(text: str) -> str:

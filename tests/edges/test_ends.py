@@ -16,6 +16,7 @@ from lumin_middleware import StoreUnavailable
 from lumin_middleware.emulator.grants import OPAQUE_LENGTH
 from lumin_middleware.sessions import saving
 from lumin_middleware.sessions.cookies import HEADER_LIMIT
+from lumin_middleware.sessions.kinds import UNKNOWN
 from lumin_middleware.stores import MemoryStore
 from tests.edges import rig
 from tests.edges.rig import Browser, Edge, Site
@@ -114,6 +115,32 @@ async def test_a_cookie_that_a_proxy_hands_on_late_is_nobody_after_a_sign_out(du
     answer = await asking.navigate("/auth/verify")
     assert answer.all("set-cookie")
     await due.log_out()
+    assert await asking.subject() is None
+
+
+async def test_also_where_a_cookie_is_written_anew_soon_after_the_sign_in(new_edges, lumin, edge, sessions):
+    browser = new_edges(sessions=sessions, store=Elsewhere(clock=lumin.clock), idle_timeout=300).browser(edge)
+    await browser.sign_in()
+    browser.site.clock.advance(31)
+    asking = copy(browser)
+    assert (await asking.navigate("/auth/verify")).all("set-cookie")
+    await browser.log_out()
+    assert await asking.subject() is None
+
+
+@PASSED
+async def test_and_where_the_store_is_away_when_it_is_asked(due, sessions, monkeypatch):
+    asking, store = copy(due), due.site.config.store
+    await asking.navigate("/auth/verify")
+    await due.log_out()
+
+    def away(key: str) -> bytes | None:
+        raise StoreUnavailable("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "get", away)
+        await asking.navigate("/")
+    due.site.clock.advance(UNKNOWN)
     assert await asking.subject() is None
 
 

@@ -463,6 +463,7 @@ def test_a_service_that_names_itself_sends_nobody_to_it(tmp_path, form, name, ca
                 (f"{upstream}/login?x=/$1", f"{origin}/login?x=/$1"),
                 (upstream.upper(), f"{origin}/"),
                 (f"{upstream.removeprefix('http:')}/x", f"{origin}/x"),
+                (f"{upstream}?next=1", f"{origin}/?next=1"),
                 *((each, each) for each in [*others, f"{upstream}0/x", "/x"]),
             ]:
                 said[:] = [(b"location", named), (b"content-location", named)]
@@ -486,13 +487,20 @@ def test_a_service_that_names_itself_sends_nobody_to_it(tmp_path, form, name, ca
         ("http://service:3000", "http://service/x", False),
         ("http://[::1]:3000", "http://[::1]:3000/x", True),
         ("http://a.b:3000", "http://aXb:3000/x", False),
+        ("http://service:3000", "http://service:3000?next=1", True),
+        ("http://service:3000", "http://service:3000#top", True),
+        ("http://service:3000", "http://service:30001/x", False),
     ],
 )
-def test_caddy_knows_a_service_s_own_address_however_it_is_written(tmp_path, upstream, named, public):
+def test_an_engine_knows_a_service_s_own_address_however_it_is_written(tmp_path, upstream, named, public):
     plan = engines.Plan(config(), upstream, LOOPBACK, 9, auth="http://127.0.0.1:9", folder=tmp_path)
     engines.written("caddy", "caddy", plan)
     text = (tmp_path / "Caddyfile").read_text()
     [pattern] = re.findall(r'header_down Location "(.*)" \S+\n', text)
+    assert (re.match(pattern, named) is not None) == public
+    engines.written("nginx", programs.find("nginx"), plan)
+    text = "".join(file.read_text() for file in tmp_path.glob("*.conf"))
+    [pattern] = re.findall(r'proxy_redirect "~\*(.*)" \S+\n', text)
     assert (re.match(pattern, named) is not None) == public
 
 

@@ -98,6 +98,34 @@ async def test_where_no_thread_can_start_it_is_called_here_and_once(monkeypatch)
     assert called == [0, 1, 2]
 
 
+async def test_what_is_called_here_finds_no_loop_to_block(monkeypatch):
+    """Django refuses to ask its database on a loop."""
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    def look() -> str:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        return "none"
+
+    assert await OffLoop(1).call(look) == "none"
+    assert asyncio.get_running_loop()
+
+
+async def test_where_another_thread_takes_it_meanwhile_that_one_is_waited_for(monkeypatch):
+    """A queue takes what no thread could be started for, and a thread that is there may come free just then."""
+    threads, called = OffLoop(1), []
+
+    def submit(turn):
+        thread = threading.Thread(target=turn)
+        thread.start()
+        thread.join(PATIENCE)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads._threads, "submit", submit)
+    assert await threads.call(lambda: called.append("once") or "done") == "done"
+    assert called == ["once"]
+
+
 async def test_threads_that_are_let_go_end_and_others_take_their_place():
     begun, goes_on, threads = threading.Event(), threading.Event(), OffLoop(2)
 

@@ -316,6 +316,39 @@ async def test_what_tasks_say_goes_out_in_the_order_in_which_they_said_it(due):
     await middleware.aclose()
 
 
+async def test_a_500_that_tasks_say_goes_out_in_their_order(new_site):
+    site, said = new_site(public=["/free"]), []
+
+    async def app(scope, receive, send):
+        start = send({"type": "http.response.start", "status": 500, "headers": []})
+        body = send({"type": "http.response.body", "body": b"sorry"})
+        await body
+        await start
+
+    async def send(message):
+        said.append(message.get("status") or message["body"])
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    await middleware(asked("/free"), asyncio.Event().wait, send)
+    assert said == [500, b"sorry"]
+    await middleware.aclose()
+
+
+async def test_a_cancellation_of_ours_is_taken_back_once_and_another_s_never():
+    async def serves():
+        await asyncio.Event().wait()
+
+    serving = asyncio.create_task(serves())
+    await asyncio.sleep(0)
+    ending = watch.Ending(serving)
+    ending.end()
+    assert ending.takes_back()
+    serving.cancel()
+    assert not ending.takes_back()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+
 async def test_the_head_of_a_large_500_is_not_lost_with_the_send_that_was_given_up(due):
     site, browser = due
     said = []

@@ -290,7 +290,21 @@ def test_where_no_thread_can_start_nothing_goes_on_beside_the_requests(world, mo
 
     async def action() -> None: ...
 
-    world.beside(action)
+    assert not world.beside(action)
+
+
+def test_what_goes_on_beside_the_requests_ends_when_the_connections_are_closed():
+    world, ended = ThreadWorld(config(timeout=LIMIT), MemoryStore(), time.time), threading.Event()
+
+    async def action() -> None:
+        try:
+            await world.sleep(2 * PATIENCE)
+        finally:
+            ended.set()
+
+    assert world.beside(action)
+    world.close()
+    assert ended.wait(PATIENCE)
 
 
 def test_where_no_thread_can_start_it_is_done_by_who_waits(world, monkeypatch):

@@ -142,6 +142,17 @@ async def test_it_goes_on_once_and_ends(workers, process):
     assert len(process.world.going_on) == 2, "anew, for what comes after"
 
 
+async def test_where_nothing_could_go_on_the_next_that_cannot_be_saved_tries_again(workers, process, monkeypatch):
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    with monkeypatch.context() as patch:
+        patch.setattr(process.world, "beside", lambda action: False)  # no thread is to be had
+        session = await process.renewal.fresh(session)
+    workers.clock.advance(3600)
+    await process.renewal.fresh(session)
+    assert len(process.world.going_on) == 1
+
+
 async def test_of_a_session_that_is_past_its_limits_nothing_more_is_tried(workers, process):
     session = await workers.expired()
     workers.store.fails = {"swap session"}

@@ -382,11 +382,12 @@ class World:
         result: T = task.outcome()
         return result
 
-    def beside(self, action: Callable[[], Awaitable[None]]) -> None:
+    def beside(self, action: Callable[[], Awaitable[None]]) -> bool:
         async def run() -> None:
             await action()
 
         self._site.scheduler.start(self.process, run()).beside = True
+        return True
 
 
 class Process:

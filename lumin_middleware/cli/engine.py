@@ -36,6 +36,9 @@ POLL = 0.1
 TO_READ = 60.0
 """Seconds that an engine has to read its files anew: it takes one or two, of a busy machine more."""
 
+TO_DIE = 5.0
+"""Seconds in which what was killed is gone: at once, unless it waits for a disk that stands still, which outlasts that."""
+
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, which nobody else may enter
 
 
@@ -213,7 +216,8 @@ class _Parts:
             front.wait(TO_END)
         with suppress(OSError):  # nobody is left
             os.killpg(front.pid, signal.SIGKILL)
-        front.wait()
+        with suppress(subprocess.TimeoutExpired):
+            front.wait(TO_DIE)
 
     def _close_logs(self) -> None:
         while self._logs:
@@ -238,7 +242,9 @@ class _Reading:
         return self._process.returncode != 0
 
     def give_up(self) -> None:
-        self._process.kill()  # what waits for a disk that stands still does not end by that either
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(TO_DIE)
 
 
 class _Lines:

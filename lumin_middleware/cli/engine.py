@@ -37,7 +37,7 @@ TO_READ = 60.0
 """Seconds that an engine has to read its files anew: it takes one or two, of a busy machine more."""
 
 TO_DIE = 5.0
-"""Seconds in which what was killed is gone: at once, unless it waits for a disk that stands still, which outlasts that."""
+"""Seconds in which what was killed is gone: at once, unless it waits for a disk that stands still."""
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it, which nobody else may enter
 

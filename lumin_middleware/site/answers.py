@@ -157,11 +157,9 @@ class Answers(Places):
             return self.page(request, 401, content, headers=headers)
         return pages.problem(401, told.code, told.title, headers=headers, login_url=login_url, reference=reference)
 
-    def not_connected(self, request: Request, name: str = "") -> Response:
-        """403 for somebody who has not connected and cannot be sent there; without a name this is the way itself."""
-        url = target(request)
-        if name:
-            url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}&name={name}"
+    def not_connected(self, request: Request, name: str) -> Response:
+        """403 for somebody who has not connected and cannot be sent there."""
+        url = f"{self.connect_path}?{self.login_url(request).partition('?')[2]}&name={name}"
         told = REASONS["not_connected"]
         reference = self._reference(request, told, 403)
         return pages.problem(403, told.code, told.title, connect_url=url, reference=reference)

@@ -43,11 +43,9 @@ class Connect:
         """`GET connect`: off to an authorization request of its own; whoever is not signed in does that first."""
         if request.method not in ("GET", "HEAD"):
             return self._answers.method_not_allowed("GET, HEAD")
-        session = await self._sessions.current(jar)
         if not is_navigation(request):
-            if session is None:
-                return self._answers.unauthorized(request, "no_session", may_be_page=True)
-            return self._answers.not_connected(request)
+            return self._answers.unauthorized(request, "no_session", may_be_page=True)
+        session = await self._sessions.current(jar)
         if session is None:
             return await self._login.begin(request, jar, access.here(target(request), self._config.after_login))
         found = oauth.parameters(request.query)

@@ -338,13 +338,6 @@ async def test_nobody_sees_or_ends_anything_without_a_session(site: Site, edge: 
         assert answer.status == 401, path
 
 
-async def test_a_script_of_somebody_who_is_signed_in_hears_where_a_person_goes_to_connect(person: Browser) -> None:
-    answer = await person.fetch("GET", "/auth/connect?name=night&return_to=/jobs")
-    said = json.loads(answer.body)
-    assert (answer.status, said["reason"]) == (403, "not_connected")
-    assert said["connect_url"] == "/auth/connect?name=night&return_to=/jobs"
-
-
 async def test_another_person_sees_and_ends_only_their_own(site: Site, edge: Edge, person: Browser, away: Away) -> None:
     await connect(person)
     other = site.browser(edge)

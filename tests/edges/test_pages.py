@@ -23,7 +23,7 @@ def heading(answer: Raw) -> str:
 
 
 def link(answer: Raw, words: str) -> str:
-    found = re.findall(r'<a href="([^"]*)">([^<]*)</a>', answer.body.decode())
+    found = re.findall(r'<a href="([^"]*)"[^>]*>([^<]*)</a>', answer.body.decode())
     return unescape({text: target for target, text in found}[words])
 
 

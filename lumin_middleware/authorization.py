@@ -36,13 +36,15 @@ class Holder(Protocol):
 class LuminAuth(httpx2.Auth):
     """Puts the access token into a request, and once more with a new one if the API answers 401."""
 
-    def __init__(self, holder: Holder, origin: httpx2.Origin) -> None:
+    def __init__(self, holder: Holder, origin: httpx2.Origin, http: httpx2.AsyncClient | httpx2.Client) -> None:
         self._holder = holder
         self._origin = origin
+        self._http = http
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         check_origin(request.url, self._origin)
         sent = (await self._holder.fresh()).tokens.access_token
+        check_open(self._http, self._holder)  # httpx2 has looked before that, which may have taken its time
         request.headers["Authorization"] = bearer(sent)
         response = yield request
         if response.status_code != 401 or not is_replayable(request.stream):

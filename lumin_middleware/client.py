@@ -178,7 +178,7 @@ class _Client(Generic[T]):
             raise ClientMisused("auth= is the middleware's; use another HTTP client for another sign-in")
         check_open(self._api.http, holder)
         url = _url(self._api.base, build_path(path, parts))
-        return {"method": method, "url": url, "auth": LuminAuth(holder, self._api.origin), **options}
+        return {"method": method, "url": url, "auth": LuminAuth(holder, self._api.origin, self._api.http), **options}
 
 
 class AsyncLuminClient(_Client[Response]):

@@ -583,7 +583,7 @@ async def test_a_redirect_elsewhere_goes_without_the_token(rig):
 
 
 async def test_an_auth_object_alone_guards_its_token_too(rig):
-    auth = LuminAuth(Holder(), ORIGIN)
+    auth = LuminAuth(Holder(), ORIGIN, rig.http)
     for url in ("https://evil.example/x", "/x"):
         request = httpx2.Request("GET", url)
         flow = auth.async_auth_flow(request)
@@ -703,6 +703,19 @@ async def test_where_the_connections_are_closed_a_call_is_answered_503_and_not_s
     assert holder.failed is raised.value  # where a framework makes a 500 of it, that is answered as 503 as well
     with pytest.raises(ServerUnavailable):
         client.stream("GET", "x")
+    assert rig.calls == []
+
+
+async def test_a_call_that_waits_for_its_token_while_they_are_closed_is_not_sent_either(rig):
+    class Slow(Holder):
+        async def fresh(self, *, rejected=None):
+            await rig.http.aclose() if rig.colour is AsyncLuminClient else rig.http.close()
+            return await super().fresh(rejected=rejected)
+
+    holder = Slow()
+    with pytest.raises(ServerUnavailable, match=r"closed its connections") as raised:
+        await done(rig.client(holder).get("x"))
+    assert holder.failed is raised.value
     assert rig.calls == []
 
 

@@ -48,8 +48,7 @@ def explain(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="WHAT",
-            help="A method (then PATH too), a path (of a GET), a page's reference as it was copied, or a reason.",
+            metavar="WHAT", help="A method (then PATH too), a path (of a GET), a page's reference, or a reason."
         ),
     ],
     path: Annotated[

@@ -234,7 +234,7 @@ class AsyncWorld:
             task.exception()  # nobody may be left to hear of it
 
     def beside(self, action: Callable[[], Awaitable[None]]) -> bool:
-        task = self.loop.create_task(_awaited(action), context=Context())  # no part of the request that began it
+        task = self.loop.create_task(awaited(action()), context=Context())  # no part of the request that began it
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
         return True
@@ -262,5 +262,6 @@ class AsyncWorld:
         self._listeners.let_go()
 
 
-async def _awaited(action: Callable[[], Awaitable[T]]) -> T:
-    return await action()
+async def awaited(action: Awaitable[T]) -> T:
+    """A coroutine of whatever is to be awaited, for who takes nothing else."""
+    return await action

@@ -38,7 +38,7 @@ class Line:
         """ASGI's `receive`. Of a handshake it is noted whether the application has begun it."""
         self._connected = True
         if self._watch is not None and self._watch.over:
-            return {**_GONE[self._scope["type"]]}
+            return self._gone()
         task = asyncio.current_task()
         if task is None:  # whoever runs an application by hand
             return await self._receive()
@@ -49,9 +49,12 @@ class Line:
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.has_told(task):
                 raise
-            return {**_GONE[self._scope["type"]]}
+            return self._gone()
         finally:
             receiving.discard(task)
+
+    def _gone(self) -> Message:
+        return {**_GONE[self._scope["type"]]}  # which is the application's from here on
 
     def _who_receives(self) -> set[asyncio.Task[Any]]:
         if self._receiving is None:
@@ -71,7 +74,7 @@ class Line:
             self._complete = is_last(message)
             await self._send(message)
 
-        return awaited(self._send_ahead(follow))
+        return sent(self._send_ahead(follow))
 
     def _send_ahead(self, sending: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         self._plain = False
@@ -88,7 +91,7 @@ async def nothing() -> None:
     """To nobody nothing is sent."""
 
 
-async def awaited(sending: asyncio.Task[None]) -> None:
+async def sent(sending: asyncio.Task[None]) -> None:
     await asyncio.shield(sending)  # who gives up waiting has said it all the same
 
 

@@ -21,7 +21,7 @@ from ..site import pages
 from ..site.visit import Visit
 from .answering import PRIVATE, RawHeaders, deny, respond, with_cookies
 from .event_loop import AsyncWorld
-from .line import Line, awaited, is_last, nothing
+from .line import Line, is_last, nothing, sent
 from .user import LuminUser
 from .watch import Watch
 
@@ -87,7 +87,7 @@ class Passage(Line):
         try:
             await app(passed, self.receive, self.send)
             if not self._plain:
-                await self._finish(receive)
+                await self._finish()
         except asyncio.CancelledError:
             if self._watch is None or not self._watch.takes_back():
                 raise
@@ -98,7 +98,7 @@ class Passage(Line):
             if ours is None or self._started:
                 await self._release()
                 raise
-            await self._answer(ours, receive)
+            await self._answer(ours)
         finally:
             self._hand_back()
             self._passed = self._before = self._known = _NOTHING  # no circle of client and passage is left to collect
@@ -109,24 +109,24 @@ class Passage(Line):
         if not self._plain and self._watch is not None and self._watch.over and not self._complete:
             await self._send(_LAST_WORDS[self._scope["type"]])
 
-    async def _answer(self, error: LuminError, receive: Receive) -> None:
+    async def _answer(self, error: LuminError) -> None:
         self._held = ()
         self._started = True
         self._hand_back()
         answer = await self._visit.answer(error)
         if self._scope["type"] == "websocket":
-            await deny(answer, self._scope, receive, self._send, connected=self._connected)
+            await deny(answer, self._scope, self._receive, self._send, connected=self._connected)
         else:
             await respond(answer, self._scope, self._send)
 
-    async def _finish(self, receive: Receive) -> None:
+    async def _finish(self) -> None:
         """The application's 500 goes out, unless all that it says is that an error of ours happened."""
         if self._watch is not None:
             self._watch.takes_back()  # some frameworks end quietly when they are cancelled
         await self._settle()
         error = to_be_answered(self._visit.failed)
         if self._held:
-            await (self._release() if error is None else self._answer(error, receive))
+            await (self._release() if error is None else self._answer(error))
 
     async def _release(self) -> None:
         held, self._held = self._held, ()
@@ -221,7 +221,7 @@ class Passage(Line):
         self._plain = False
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
-            return awaited(self._send_ahead(self._release))
+            return sent(self._send_ahead(self._release))
         if is_last(message):
             self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
         return nothing()
@@ -251,7 +251,7 @@ class Passage(Line):
         visit = self._visit
         self._started = True
         if visit.writes and cookies is None:
-            return awaited(self._send_ahead(partial(self._begin_with_cookies, message)))
+            return sent(self._send_ahead(partial(self._begin_with_cookies, message)))
         passed, before, state = self._passed, self._before, self._passed.get("state")
         if (
             len(passed) != len(before)

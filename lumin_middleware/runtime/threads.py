@@ -27,7 +27,7 @@ from ..connections import blocking_api_client, tls_context
 from ..errors import LuminError
 from ..model import Wanted
 from ..ports import Store, run
-from .event_loop import DirectStore
+from .event_loop import DirectStore, awaited
 from .exchange import Exchange
 from .listeners import ThreadListeners
 from .surroundings import warn_of_memory, workers
@@ -129,7 +129,7 @@ class ThreadWorld:
         self._own.is_safe = True
         try:
             try:
-                result = run(_awaited(action()))
+                result = run(awaited(action()))
             finally:
                 _close_djangos()
         except BaseException as error:  # noqa: BLE001  it is the waiter's
@@ -145,7 +145,7 @@ class ThreadWorld:
         def take_back(done: Future[T]) -> None:
             with suppress(LuminError):  # of the action, which then left nothing; undoing does what it can
                 if undo is not None:
-                    run(_awaited(undo(done.result())))
+                    run(awaited(undo(done.result())))
 
         self._left.add(thread)
         done.add_done_callback(take_back)
@@ -156,7 +156,7 @@ class ThreadWorld:
             self._own.is_beside = True
             try:
                 with suppress(_Closed):
-                    run(_awaited(action()))
+                    run(awaited(action()))
             finally:
                 _close_djangos()
 
@@ -177,10 +177,6 @@ class ThreadWorld:
         self._listeners.close(self._patience)
         self.exchange.close()
         self.api.http.close()
-
-
-async def _awaited(action: Awaitable[T]) -> T:
-    return await action
 
 
 def _close_djangos() -> None:

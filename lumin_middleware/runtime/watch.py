@@ -13,6 +13,9 @@ from .event_loop import AsyncWorld
 WATCH_PAUSE = 15.0
 """Seconds between two looks whether a session that is served for long was ended in another process."""
 
+GRACE = 1.0
+"""Seconds that an application has to end by itself which has heard that nobody is there any more."""
+
 
 class Ending:
     """Ends the task that serves somebody, from beside it."""
@@ -31,10 +34,6 @@ class Ending:
         """Whether the cancellation was ours, and nobody else wants one; then the task goes on as if it never was."""
         was_ours, self._has_cancelled = self._has_cancelled, False
         return was_ours and self._serving is not None and self._serving.uncancel() == 0
-
-
-GRACE = 1.0
-"""Seconds that an application has to end by itself which has heard that nobody is there any more."""
 
 
 class Watch(Ending):

@@ -44,7 +44,7 @@ class CookieSessions(Sessions):
             return await self._load_recorded(opened, jar, slide=slide)
         if (settled := opened.settled) is None or self._clock() >= settled.until:
             self.check_limits(session)
-        raw, at_most = await self._ask_store(opened)
+        raw, at_most = await self._ask_store(opened, session)
         if (carried := self._unchanged(opened, raw)) is not None:
             return carried
         newest, outdated = session, False
@@ -60,27 +60,26 @@ class CookieSessions(Sessions):
         return self._settle(opened, raw if self._asks else None, session, at_most)
 
     def _proved(self, opened: Opened) -> Carried | None:
-        if opened.session is None or not opened.newest_key or not (self._asks or self._proves_itself(opened)):
+        session = opened.session
+        if session is None or not opened.newest_key or not (self._asks or self._proves_itself(opened, session)):
             return None
-        carried = self._settle(opened, None, opened.session)
+        carried = self._settle(opened, None, session)
         return carried if carried.until else None
 
-    def _proves_itself(self, opened: Opened) -> bool:
+    def _proves_itself(self, opened: Opened, session: Session) -> bool:
         """Whether a cookie is believed where the store is not asked about each.
 
         The first of a session is, and what was looked into. One that was written in another's place may have come late,
         after a sign-out: a proxy that asks has it before the service's answer, and hands it on with that.
         """
-        session, settled = opened.session, opened.settled
-        if session is None or not opened.newest_key:
-            return False
+        settled = opened.settled
         if settled is not None and self._clock() < settled.until:
             return True
         return not session.generation and session.seen < session.began + self._first
 
-    async def _ask_store(self, opened: Opened) -> tuple[bytes | None, float]:
+    async def _ask_store(self, opened: Opened, session: Session) -> tuple[bytes | None, float]:
         """The record, where it must be looked for, and the seconds for which that is known at most."""
-        if not self._asks and self._proves_itself(opened):
+        if not self._asks and opened.newest_key and self._proves_itself(opened, session):
             return None, float("inf")
         try:
             return await self._world.store.get(opened.record), float("inf")

@@ -107,7 +107,7 @@ class Saving:
                 with suppress(SessionEnded):
                     await self._put(unsaved)
         except StoreUnavailable as error:
-            self._sessions.warn("still_not_saved", error)
+            self._sessions.warn("still_not_saved", error, often=False)
 
     async def catch_up(self, session: Session) -> Session:
         """Saves what could not be saved when it was new; the newest of all that is known. Raises `SessionEnded`."""

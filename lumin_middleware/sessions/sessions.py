@@ -290,10 +290,11 @@ class Sessions(ABC):
 
     # --- small things ---
 
-    def warn(self, code: str, error: object) -> None:
-        """Logs trouble that each request would meet: once in a while."""
+    def warn(self, code: str, error: object, *, often: bool = True) -> None:
+        """Logs trouble that each request would meet: once in a while. Its event is for each, or is not told more often
+        either."""
         said = self._seldom.say(code, error=error)
-        if isinstance(error, StoreUnavailable) and (said or code != "still_not_saved"):  # which is tried each second
+        if isinstance(error, StoreUnavailable) and (said or often):
             self._world.tell(StoreTrouble(reason=code, at=self._clock()))
 
     async def _list_anew(self, opened: Opened, session: Session) -> None:

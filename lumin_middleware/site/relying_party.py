@@ -204,9 +204,6 @@ class RelyingParty:
         answer.headers += pages.set_cookies(cookies)
         return answer
 
-    def _is_recent(self, session: Session, max_age: float | None) -> bool:
-        return max_age is None or session.is_recent(max_age, self.parts.world.clock())
-
     def _may_shake_hands(self, request: Request, jar: Jar[Opened]) -> bool:
         """Whether a handshake is a page's of this site, or nobody's: no same-origin policy guards it (RFC 6455, 10.2).
 
@@ -240,10 +237,9 @@ class RelyingParty:
         `reason` is why nobody is signed in, where nobody is; `kept` is where the form waits that came with it.
         """
         missing = tuple(token for token in wanted.scope if session is None or token not in session.tokens.scope)
-        if session is not None and wanted.max_age is not None and not self._is_recent(session, wanted.max_age):
-            return await self._require_recent(
-                request, jar, session, wanted.max_age, missing, redirect=redirect, kept=kept
-            )
+        now, max_age = self.parts.world.clock(), wanted.max_age
+        if session is not None and max_age is not None and not session.is_recent(max_age, now):
+            return await self._require_recent(request, jar, session, max_age, missing, redirect=redirect, kept=kept)
         if session is not None and wanted.grant is not None and not missing:
             return await self._require_grant(request, jar, session, wanted.grant, redirect=redirect)
         if session is None or not missing:

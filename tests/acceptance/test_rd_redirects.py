@@ -202,8 +202,8 @@ async def test_rd_02_what_a_return_to_may_name_does_not_reach_the_authorization_
     proof = ["code_challenge", "code_challenge_method"]
     assert sorted(names) == sorted([*ours, *proof, "login_hint", "prompt", "ui_locales", "acr_values"])
     assert EVIL not in location
-    assert "known" not in location
-    assert "admin" not in location
+    assert "=known" not in location
+    assert "=admin" not in location
 
 
 TEXT = st.text(max_size=60) | st.text(alphabet="/\\.%2fF5cC0aAdD9eE;?#@: \t\r\n\0\x7fé\uff0fevil", max_size=30)

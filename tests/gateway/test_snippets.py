@@ -117,14 +117,14 @@ def stranger(setup) -> Iterator[Browser]:
 
 
 FORGED = {
-    "X-Auth-Request-User": "root",
-    "X-Auth-Request-Email": "root",
-    "X-Auth-Request-Scope": "root",
-    "X-Auth-Request-Groups": "root",
-    "X-Auth-Request-Access-Token": "root",
-    "X_Auth_Request_User": "root",
-    "X-Auth_Request-User": "root",
-    "X-Auth-Request_User": "root",
+    "X-Auth-Request-User": "the root",
+    "X-Auth-Request-Email": "the root",
+    "X-Auth-Request-Scope": "the root",
+    "X-Auth-Request-Groups": "the root",
+    "X-Auth-Request-Access-Token": "the root",
+    "X_Auth_Request_User": "the root",
+    "X-Auth_Request-User": "the root",
+    "X-Auth-Request_User": "the root",
     "X-Forwarded-Uri": "/free/x",
     "X-Forwarded-Method": "OPTIONS",
     "X-Forwarded-For": "127.0.0.1",
@@ -136,7 +136,7 @@ FORGED = {
     "HTTP2-Settings": "AAMAAABkAARAAAAAAAIAAAAA",
     "Forwarded": "for=127.0.0.1",
     "X-Real-IP": "127.0.0.1",
-    "X.Auth.Request.User": "root",
+    "X.Auth.Request.User": "the root",
 }
 
 # By which a service may take a request for one of another path, or below another mount.
@@ -535,7 +535,7 @@ def test_nobody_passes_by_what_they_say(setup, stranger):
 def test_nobody_is_who_they_say(setup, browser, path):
     forged = {name: value for name, value in FORGED.items() if setup.name == "caddy" or "Lumin" not in name}
     seen = told(browser.fetch("GET", path, headers=forged))
-    assert "root" not in str(seen)
+    assert "the root" not in str(seen)
     for name in seen:
         assert not re.match(r"x[-_]auth[-_]request[-_]groups", name)
         assert not re.search(r"_", name), "a twin with underscores"

@@ -31,7 +31,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """What was measured, whether it passed or not."""
-    reports = [report for each in terminalreporter.stats.values() for report in each if hasattr(report, "nodeid")]
+    found = (report for each in terminalreporter.stats.values() for report in each)
+    reports = [report for report in found if isinstance(report, pytest.TestReport)]
     lines = {value: None for report in reports for name, value in report.user_properties if name == FIGURE}
     if lines:
         terminalreporter.section("figures")

@@ -153,6 +153,33 @@ async def test_it_sees_it_with_the_first_byte(site, needed, status):
     assert seen[0] == ("http.response.start", status, {"item": "one"})
 
 
+@pytest.mark.parametrize("plainly", [True, False])
+async def test_what_an_application_writes_anew_is_not_what_was_asked_for(each_site, plainly):
+    """A prefix that it takes off, the method that a form names: a person comes back to the page that they wanted."""
+
+    async def needing(request: Request) -> PlainTextResponse:
+        lumin(request).require("templates")
+        return PlainTextResponse("here")
+
+    router = Starlette(routes=[Route("/{item}", needing, methods=["PUT"])])
+
+    async def rewriting(scope, receive, send):
+        scope |= {"method": "PUT", "path": scope["path"].removeprefix("/en")}
+        scope["raw_path"] = scope["path"].encode()
+        await router(scope, receive, send)
+
+    inner = LuminMiddleware(rewriting, each_site.config, clock=each_site.clock)
+    outer = each_site.middleware = Outer(inner)
+    each_site.processes = [inner]
+    browser = each_site.browser()
+    await browser.sign_in("/", scope="openid")
+    browser.cookies.delete(f"{each_site.config.session_cookie}-tries")  # as a browser does, a minute after the sign-in
+    answer = await browser.fetch("GET", "/en/one" if plainly else "/en/one?state=x")
+    assert answer.status_code == 403
+    assert "return_to=/en/one" in answer.json()["login_url"]
+    assert (outer.scope["method"], outer.scope["path"]) == ("PUT", "/one")
+
+
 async def test_it_sees_what_a_router_below_another_s_mount_found(site):
     """Which puts it in the place of what the outer one found."""
     seen = []

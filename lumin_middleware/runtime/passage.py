@@ -22,6 +22,7 @@ from ..site.visit import Visit
 from .answering import PRIVATE, RawHeaders, deny, respond, with_cookies
 from .event_loop import AsyncWorld
 from .line import Line, is_last, nothing, sent
+from .scopes import READ
 from .user import LuminUser
 from .watch import Watch
 
@@ -35,8 +36,8 @@ HELD_LIMIT = 65_536
 """Bytes of an application's 500 that are held; a framework's debug page has some 30,000."""
 
 HELD_SECONDS = 0.05
-"""For which a whole 500 is held where the application is still at work. Who lets an error out behind its answer does so
-at once; who has something else to do yet, as a background task, may do it for long."""
+"""For which a 500 is held, from its first byte, where the application is still at work. Who lets an error out behind its
+answer does so at once; who has something else to do yet, or answers in pieces, may do it for long."""
 
 _FIRST_WORDS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 
@@ -172,6 +173,8 @@ class Passage(Line):
         if not is_same:
             for name, value in passed.items():
                 if before.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
+                    if name in READ:  # where an application takes a prefix off, its person comes back to the whole path
+                        self._visit.keep()
                     scope[name] = value
             self._before = passed.copy()
         state = passed.get("state")
@@ -222,7 +225,7 @@ class Passage(Line):
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             return sent(self._send_ahead(self._release))
-        if is_last(message):
+        if self._timer is None:
             self._timer = self._world.loop.call_later(HELD_SECONDS, self._let_go)
         return nothing()
 

@@ -22,6 +22,10 @@ _name = itemgetter(0)
 _NO_CHANGE: Mapping[str, Any] = {}
 
 
+READ = frozenset(("method", "path", "raw_path", "query_string", "root_path", "client"))
+"""Names of the scope of which a request is read."""
+
+
 def is_plain(scope: Scope) -> bool:
     """Whether a request is written so plainly that its path and its cookies say it all (`AtOnce`)."""
     try:

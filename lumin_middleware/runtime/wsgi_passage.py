@@ -187,4 +187,5 @@ def _is_complete(result: Iterable[bytes], environ: WSGIEnvironment) -> bool:
 def answer(response: Response, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Gives an answer of ours."""
     start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
+    # Some servers (hypercorn) send a head with the first piece of a body, if it is none.
+    return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]

@@ -69,6 +69,10 @@ class Visit:
         read, *of = self._came
         return read(*of)
 
+    def keep(self) -> None:
+        """Reads what came, if nobody has yet: what it is read of is about to change."""
+        _ = self.request
+
     @cached_property
     def _jar(self) -> Jar[Opened]:
         return self._party.parts.cookies.jar(self.request.cookie)

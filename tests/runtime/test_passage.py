@@ -334,6 +334,29 @@ async def test_a_500_that_tasks_say_goes_out_in_their_order(new_site):
     await middleware.aclose()
 
 
+async def test_a_500_that_comes_in_pieces_is_not_held_to_its_end(new_site):
+    site, heard = new_site(public=["/free"]), asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        async with asyncio.timeout(PATIENCE):
+            await heard.wait()
+        await send({"type": "http.response.body", "body": b"two"})
+
+    said = []
+
+    async def send(message):
+        said.append(message.get("status") or message["body"])
+        if message.get("body") == b"one":
+            heard.set()
+
+    middleware = LuminMiddleware(app, site.config, clock=site.clock)
+    await middleware(asked("/free"), asyncio.Event().wait, send)
+    assert said == [500, b"one", b"two"]
+    await middleware.aclose()
+
+
 async def test_a_cancellation_of_ours_is_taken_back_once_and_another_s_never():
     async def serves():
         await asyncio.Event().wait()

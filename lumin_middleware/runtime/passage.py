@@ -36,8 +36,8 @@ HELD_LIMIT = 65_536
 """Bytes of an application's 500 that are held; a framework's debug page has some 30,000."""
 
 HELD_SECONDS = 0.05
-"""For which a 500 is held, from its first byte, where the application is still at work. Who lets an error out behind its
-answer does so at once; who has something else to do yet, or answers in pieces, may do it for long."""
+"""For which a 500 is held where the application is still at work. Who lets an error out behind its answer does so at
+once; who has something else to do yet, or answers in pieces, may do it for long."""
 
 _FIRST_WORDS = ("http.response.start", "websocket.accept", "websocket.http.response.start")
 

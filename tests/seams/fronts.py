@@ -1,8 +1,10 @@
-"""What stands before a service that knows of no sign-in: nginx, Caddy, Traefik and Envoy, which ask `verify`, and the
-gateway. Behind each of them real servers serve the table of routes, bare."""
+"""What stands before a service that knows of no sign-in: nginx, Caddy, Traefik and Envoy, which ask `verify`, the
+engines with the settings that we write for them, and the gateway. Behind each of them real servers serve the table of
+routes, bare."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from lumin_middleware.gateway.gateway import Gateway
 from lumin_middleware.gateway.snippets import PROGRAMS
 from tests.edges import servers
 from tests.edges.servers import Place
+from tests.gateway.test_engines import engine_before
 from tests.proxies import programs, rig
 from tests.proxies.rig import LOOPBACK, Echo, front
 from tests.seams import wire
@@ -57,7 +60,8 @@ SERVICES = (
 )
 """Each with an application that reads paths leniently where its server lets it, or takes a mount from a header."""
 
-FRONTS = (*PROGRAMS, "nginx, held", "envoy", "gateway on h11", "gateway on httptools")
+ENGINES = ("engine nginx", "engine nginx, held", "engine caddy")
+FRONTS = (*PROGRAMS, "nginx, held", "envoy", "gateway on h11", "gateway on httptools", *ENGINES)
 PAIRS = [(name, service) for name in FRONTS for service in SERVICES]
 
 
@@ -83,28 +87,36 @@ def standing(name: str, service: Service, upstream: str, folder: Path, rules: in
             trusted_proxies=(LOOPBACK,),
             **ruleset.settings,
         )
-        stack.enter_context(_front(name, config, site.port, folder, upstream))
+        stack.enter_context(_front(name, config, site, folder, upstream))
         cookies = wire.sign_in(site.origin, "", site.emulator)
         yield Site(name, f"{service.name}, {service.app}", site.port, cookies, ruleset)
 
 
 @contextmanager
-def _front(name: str, config: LuminConfig, port: int, folder: Path, upstream: str) -> Iterator[None]:
+def _front(name: str, config: LuminConfig, site: rig.Front, folder: Path, upstream: str) -> Iterator[None]:
+    cache = 5 if "held" in name else None
     if name.startswith("gateway"):
         app = LuminMiddleware(Gateway(upstream, config), config)
-        with rig.serve(app, port, http=name.split()[-1], lifespan="on"):
+        with rig.serve(app, site.port, http=name.split()[-1], lifespan="on"):
             yield
+        return
+    if name in ENGINES:
+        with tempfile.TemporaryDirectory() as own:
+            Path(own).chmod(0o755)  # nginx's own processes are another user's
+            engine, app = name.split()[1].rstrip(","), LuminMiddleware(Echo(), config)
+            with engine_before(engine, site, app, upstream, Path(own), config=config, cache=cache or 0):
+                yield
         return
     with (
         rig.serve(LuminMiddleware(Echo(), config), lifespan="on") as auth,
         programs.proxy(
             name.partition(",")[0],
             config,
-            port,
+            site.port,
             folder,
             auth=auth,
             upstream=upstream,
-            cache=5 if "held" in name else None,
+            cache=cache,
         ),
     ):
         yield

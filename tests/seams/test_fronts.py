@@ -13,7 +13,7 @@ from tests.seams.routes import RULESETS
 
 SEED = 11
 COUNT = 160
-"""Requests to each service through each front, beside the plain ones: with thirty pairs, some 6,700 in all."""
+"""Requests to each service through each front, beside the plain ones: with fifty pairs, some 11,000 in all."""
 
 NAMES = [f"{service.name}, {service.app}" for service in SERVICES]
 

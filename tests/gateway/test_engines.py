@@ -91,6 +91,25 @@ test_messages_pass_both_ways_whole = scenarios.test_messages_pass_both_ways_whol
 test_the_services_close_reaches_the_browser = scenarios.test_the_services_close_reaches_the_browser
 test_the_browsers_close_reaches_the_service = scenarios.test_the_browsers_close_reaches_the_service
 test_nobody_and_no_other_site_opens_a_socket = scenarios.test_nobody_and_no_other_site_opens_a_socket
+test_so_does_one_that_waits_for_the_answer_to_begin = scenarios.test_so_does_one_that_waits_for_the_answer_to_begin
+test_so_does_one_in_the_middle_of_its_upload = scenarios.test_so_does_one_in_the_middle_of_its_upload
+test_an_early_answer_to_an_upload_passes = scenarios.test_an_early_answer_to_an_upload_passes
+test_a_slow_reader_holds_the_service_back = scenarios.test_a_slow_reader_holds_the_service_back
+test_the_service_sees_who_opened_the_socket_and_no_cookie_of_ours = (
+    scenarios.test_the_service_sees_who_opened_the_socket_and_no_cookie_of_ours
+)
+test_a_browser_that_vanishes_is_gone_for_the_service = scenarios.test_a_browser_that_vanishes_is_gone_for_the_service
+test_a_handshake_that_the_service_refuses_is_refused = scenarios.test_a_handshake_that_the_service_refuses_is_refused
+
+
+@pytest.mark.usefixtures("chatting")
+def test_a_socket_that_was_opened_is_the_services_to_end(browser):
+    """Nobody asks about it any more (`docs/websockets.md`)."""
+    with scenarios.connect(browser, "/chat") as socket:
+        browser.sign_out()
+        assert browser.get("/page").status_code == 401
+        socket.send_text("x")
+        assert socket.receive_text(PATIENCE) == "x"
 
 
 @pytest.mark.parametrize(
@@ -404,8 +423,8 @@ def test_trouble_that_is_over_at_once_lets_nobody_pass_and_tells_nobody_who_it_i
 def test_how_soon_the_service_must_answer_hurries_nobody_else(tmp_path, engine, slow, path, status):
     """A renewal takes what Lumin takes, and a code that was sent is spent."""
     with front() as site, serve(Echo()) as upstream:
-        app = Slow(LuminMiddleware(Echo(), site.config(trusted_proxies=(LOOPBACK,), public=("/public/*",))), slow, 1.5)
-        with engine_before(engine, site, app, upstream, tmp_path, timeout=0.5), site.browser() as browser:
+        app = Slow(LuminMiddleware(Echo(), site.config(trusted_proxies=(LOOPBACK,), public=("/public/*",))), slow, 4)
+        with engine_before(engine, site, app, upstream, tmp_path, timeout=3), site.browser() as browser:
             assert browser.fetch("GET", path).status_code == status
 
 
@@ -748,6 +767,8 @@ def test_a_wrong_option_is_named(tmp_path, arguments, words):
 def test_auto_takes_the_first_that_is_there(monkeypatch):
     monkeypatch.setattr(engines, "find", lambda name: f"/bin/{name}" if name == "caddy" else None)
     assert engines.choose("auto") == ("caddy", "/bin/caddy")
+    monkeypatch.setattr(engines, "find", lambda name: f"/bin/{name}")
+    assert engines.choose("auto") == ("nginx", "/bin/nginx")
     monkeypatch.setattr(engines, "find", lambda name: None)
     assert engines.choose("auto") == ("builtin", "")
     with pytest.raises(ConfigurationError, match=r"lumin-middleware\[nginx\]"):

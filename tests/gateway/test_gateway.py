@@ -454,7 +454,7 @@ def test_whoever_is_signed_in_may_take_their_time_and_so_may_a_body_that_comes_o
     with (
         front() as site,
         serve(Echo()) as upstream,
-        behind(site, upstream, timeout=0.5),
+        behind(site, upstream, timeout=2),
         site.browser() as browser,
         site.browser() as stranger,
     ):
@@ -465,8 +465,8 @@ def test_whoever_is_signed_in_may_take_their_time_and_so_may_a_body_that_comes_o
                 yield b"x" * size
                 threading.Event().wait(pause)
 
-        assert browser.fetch("POST", "/page", content=pieces(1, 0.4)).json()["size"] == 3
-        assert stranger.fetch("POST", "/public/x", content=pieces(60_000, 0.4)).json()["size"] == 180_000
+        assert browser.fetch("POST", "/page", content=pieces(1, 0.8)).json()["size"] == 3
+        assert stranger.fetch("POST", "/public/x", content=pieces(60_000, 0.8)).json()["size"] == 180_000
 
 
 def test_a_refreshed_session_reaches_the_browser_with_the_services_answer():
@@ -636,7 +636,7 @@ def test_a_service_that_does_not_answer_is_504_and_one_that_pauses_is_waited_for
         await send({"type": "http.response.body", "body": b"2"})
 
     echo.handlers = {"/silent": silent, "/pauses": pauses}
-    with front() as site, serve(echo) as upstream, behind(site, upstream, timeout=0.5), site.browser() as browser:
+    with front() as site, serve(echo) as upstream, behind(site, upstream, timeout=2), site.browser() as browser:
         browser.sign_in()
         with browser.stream("GET", "/pauses") as response:
             pieces = response.iter_raw()

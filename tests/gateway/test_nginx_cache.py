@@ -34,6 +34,9 @@ class Held:
     front: Front
     clock: Clock
     asked: list[str]
+    askers: set[tuple[str, int]]
+    """The connections by which it asked."""
+
     folder: Path
 
     def asks(self, browser: Browser, *paths: str, **headers: str) -> int:
@@ -54,7 +57,7 @@ class Held:
 
 @contextmanager
 def holding(folder, app_settings=None, seconds=SECONDS) -> Iterator[Held]:
-    clock, asked = Clock(), []
+    clock, asked, askers = Clock(), [], set()
     with ExitStack() as stack:
         site = stack.enter_context(front(clock=clock))
         upstream = stack.enter_context(serve(Echo()))
@@ -64,12 +67,13 @@ def holding(folder, app_settings=None, seconds=SECONDS) -> Iterator[Held]:
         async def counted(scope, receive, send):
             if scope["type"] == "http" and scope["path"] == "/auth/verify" and b"redirect" not in scope["query_string"]:
                 asked.append(dict(scope["headers"])[b"x-forwarded-uri"].decode())
+                askers.add(tuple(scope["client"]))
             await app(scope, receive, send)
 
         auth = stack.enter_context(serve(counted, lifespan="on"))
         stack.enter_context(proxy("nginx", written, site.port, folder, auth=auth, upstream=upstream, cache=seconds))
         [folder] = folder.glob("held-*")
-        yield Held(site, clock, asked, folder)
+        yield Held(site, clock, asked, askers, folder)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +97,12 @@ def test_it_asks_once_for_all_pages_of_one_rule(held, browser):
     assert held.asks(browser, "/a", "/b/c", "/d?x=1", "/") == 1
     assert held.asks(browser, "/free/a", "/healthz", "/free/b") <= 1
     assert held.asks(browser, "/maybe", "/maybe?x=2") == 1
+
+
+def test_it_keeps_the_connections_by_which_it_asks(held, browser):
+    before = len(held.askers)
+    assert held.asks(browser, *[f"/sign/kept/{number}" for number in range(20)]) == 20
+    assert len(held.askers) - before < 10  # one is not kept for long, and some questions may come late
 
 
 def test_it_asks_again_when_the_seconds_are_over(tmp_path):

@@ -288,9 +288,10 @@ def test_a_wing_is_not_left_and_entered_again():
     assert len(set(wings)) == sum(1 for before, wing in zip(["", *wings], wings, strict=False) if wing != before)
 
 
-@pytest.mark.parametrize("path", [path for path in everything() if is_wing(path)], ids=lambda path: path.parent.name)
-def test_a_wing_says_which_question_it_answers(path):
-    assert "?" in (ast.get_docstring(tree(path)) or "")
+@pytest.mark.parametrize("wing", sorted({name.partition(".")[0] for name in ORDER if "." in name}))
+def test_a_wing_says_which_question_it_answers(wing):
+    question = (ast.get_docstring(tree(PACKAGE / wing / "__init__.py")) or "").partition("\n")[0]
+    assert question.endswith("?")
 
 
 @pytest.mark.parametrize("name", ORDER)

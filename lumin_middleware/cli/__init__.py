@@ -1,8 +1,9 @@
-"""The command line: a demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, new secret keys,
-and two that look at a site: what its settings would meet, and what would become of a request.
+"""What can be done at a terminal?
 
-For people at a terminal, one file a command; the library never imports it, and it needs the extra `cli`. What it serves
-is on loopback unless told otherwise, and ends quietly with Ctrl-C or SIGTERM.
+A demo, a local Lumin, a gateway, settings for proxies, stores, grants, sessions, new secret keys, and two commands that
+look at a site: what its settings would meet, and what would become of a request. One file a command; the library never
+imports it, and it needs the extra `cli`. What it serves is on loopback unless told otherwise, and ends quietly with
+Ctrl-C or SIGTERM.
 """
 
 import sys

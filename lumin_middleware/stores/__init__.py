@@ -1,4 +1,7 @@
-"""Stores: where records live that must outlast a cookie. One file a store; `ports` has the contract."""
+"""Where do records live that must outlast a cookie?
+
+One file a store, and what several of them need; `ports` has their contract, and `contract` holds any of them to it.
+"""
 
 from __future__ import annotations
 

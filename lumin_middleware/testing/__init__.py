@@ -1,6 +1,7 @@
-"""For the tests of an application: pytest fixtures on the emulator, a fake for unit tests, and the contract of stores.
+"""How does an application test what it does for whoever is signed in?
 
-pytest finds the fixtures by itself. Nothing is imported before a fixture asks for it.
+With pytest fixtures on the emulator, a fake for unit tests, and the contract of stores. pytest finds the fixtures by
+itself. Nothing is imported before a fixture asks for it.
 
     def test_home(lumin_config, signed_in):
         client = signed_in(LuminMiddleware(app, lumin_config))

@@ -1,7 +1,7 @@
-"""The words of our pages, a file for each language, and whose language a request asks for.
+"""In which words, and in whose language, do our pages speak?
 
-A text has a key, and names in braces what stands for something else. What decides passes keys; only here they become
-words. A site may add languages, and change texts.
+There is a file for each language. A text has a key, and names in braces what stands for something else. What decides
+passes keys; only here they become words. A site may add languages, and change texts.
 """
 
 from __future__ import annotations

@@ -22,8 +22,13 @@ def cache() -> Path:
 
 def oauth2_proxy() -> tuple[str, str]:
     """The program and its version. Raises `Unavailable`."""
+    try:
+        go = find_go()
+    except Unavailable:
+        cure = ".venv/bin/pip install --group go"
+        raise Unavailable(f"oauth2-proxy is made by Go, which is missing here or too old: {cure}") from None
     path = cache() / "oauth2-proxy"
-    command = [find_go(), "build", "-mod=readonly", "-buildvcs=false", "-o", str(path), OAUTH2_PROXY]
+    command = [go, "build", "-mod=readonly", "-buildvcs=false", "-o", str(path), OAUTH2_PROXY]
     done = subprocess.run(command, cwd=MODULE, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"Go could not build oauth2-proxy: {done.stderr.strip()[-300:]}")

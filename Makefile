@@ -24,8 +24,12 @@ AMAZON = tests/stores/test_dynamodb_store.py
 IN_PROCESS = $(filter-out $(MANY),$(patsubst %,tests/%,protocol sessions site runtime acceptance) \
 	$(wildcard tests/stores/test_*.py) $(filter-out $(THE_SAME),$(wildcard tests/test_*.py)))
 ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_and_fails_nobody[cookie + local]" \
-	tests/edges/test_servers.py tests/cli/test_cli.py
+	tests/cli/test_cli.py
 WITH_A_FRAMEWORK = tests/test_examples.py
+# Each Python signs in through each framework and server. The oldest dependencies, beside which most of these are not
+# installed, have the commands instead.
+BESIDES = tests/edges tests/emulator tests/doctor tests/seams/test_in_process.py
+TOOLS = tests/cli tests/gateway/test_gateway.py
 NO_BROWSER = --ignore tests/site/test_lumin_js.py
 
 .PHONY: demo test test-versions test-redis test-lowest check fmt docs bench compare
@@ -38,11 +42,12 @@ test: .venv/dev
 
 # The same on other versions of Python, but for what hardly differs between them: `make test-versions PYTHONS=3.14`. Test
 # files that LEFT_OUT names are left out besides.
-# `LUMIN_TEST_CASES=2` runs the first and the last case of each test only, for this and whatever else pytest runs.
+# `LUMIN_TEST_CASES=2` runs the first and the last case of each test only (of those marked `every_case`, all), for this
+# and whatever else pytest runs.
 test-versions: $(PYTHONS:%=test-%)
 
 test-3.%: .venv-3.%/dev
-	@.venv-3.$*/bin/$(PYTEST) $(FEWER) $(NO_BROWSER) $(filter-out $(AMAZON) $(LEFT_OUT),$(IN_PROCESS)) $(ONE_OF_EACH)
+	@.venv-3.$*/bin/$(PYTEST) $(FEWER) $(NO_BROWSER) $(filter-out $(AMAZON) $(LEFT_OUT),$(IN_PROCESS)) $(BESIDES) $(ONE_OF_EACH)
 
 # The stores on Redis with each redis-py between the oldest, which test-lowest has, and the newest.
 test-redis: $(REDIS:%=test-redis-%)
@@ -56,7 +61,7 @@ THEIR_STREAMS = -W "ignore:Unclosed <MemoryObject:ResourceWarning"
 # The oldest of each dependency that pyproject.toml lets in, and an application of that age.
 test-lowest: .venv-lowest/dev
 	@.venv-lowest/bin/$(PYTEST) $(FEWER) $(THEIR_STREAMS) $(NO_BROWSER) --ignore tests/runtime/test_api_calls.py \
-		$(filter-out $(WITH_A_FRAMEWORK),$(IN_PROCESS))
+		$(filter-out $(WITH_A_FRAMEWORK),$(IN_PROCESS)) $(TOOLS)
 
 check: .venv/dev
 	@.venv/bin/ruff check

@@ -54,7 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        whole = item.get_closest_marker("every_case") is not None
+        cases.setdefault(item.nodeid if whole else item.nodeid.partition("[")[0], []).append(item)
     kept = {id(each) for found in cases.values() for each in spread(found, CASES)}
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in kept])
     items[:] = [item for item in items if id(item) in kept]

@@ -33,6 +33,7 @@ def emulated() -> Iterator[Emulator]:
         yield running.emulator
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("name", servers.SERVERS)
 def test_somebody_signs_in_through_this_server(name, emulated, tmp_path):
     app = "examples.starlette_app:app" if name in servers.ASGI else "examples.flask_app:app"

@@ -144,13 +144,17 @@ class Session:
             raise ValueError("more than one value")
         if isinstance(values, dict):  # as version 1 of what is sealed had it
             values = [*map(values.__getitem__, _NAMES), values.get("nonce"), values.get("auth")]
-        session_id, generation, began, access, expires, lifetime, scope, refresh, id_token, *more = values
-        claims, nonce, auth, *limits = more
-        lasts, idle = limits or (None, None)  # what was sealed before they were kept has none
+        if len(values) == _WITHOUT_LIMITS:
+            values += (None, None)
+        session_id, generation, began, access, expires, lifetime, scope, refresh, id_token, claims, *more = values
+        nonce, auth_time, lasts, idle = more
         tokens = TokenSet(access, expires, lifetime, _scope(scope), refresh, id_token)
         claims = {intern(name): claim for name, claim in claims.items()}  # the names are in every session
-        return cls(session_id, generation, began, seen, tokens, claims, nonce, auth, lasts, idle)
+        return cls(session_id, generation, began, seen, tokens, claims, nonce, auth_time, lasts, idle)
 
+
+_WITHOUT_LIMITS = 12
+"""Values of a session that was sealed before it said how long it lasts."""
 
 _NAMES = ("id", "gen", "began", "access", "expires", "life", "scope", "refresh", "idt", "claims")
 

@@ -67,7 +67,8 @@ class People:
         if self._parts.index is None:
             raise ConfigurationError(
                 "sessions",
-                "'cookie' keeps them where nobody finds a person's; set sessions='store' or backchannel_logout=True",
+                "'cookie' keeps them where nobody finds a person's; set sessions='store', which ends those in cookies,"
+                " or backchannel_logout=True, which finds each from its next renewal on",
             )
         return self._parts.index
 

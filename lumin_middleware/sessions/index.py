@@ -28,8 +28,9 @@ from .sealing import KeyMissing, Sealer, sealed_at
 ENTRIES_LIMIT = 100
 """Sessions of one person that can be at one time, the newest; nobody uses more devices."""
 
-_BETWEEN, _UNTIL = b" ", b":"
-"""What stands between the parts of a list, and in each between when it goes and what is sealed, which has neither."""
+_BETWEEN, _UNTIL = b" ", b"."
+"""What stands between the parts of a list, which no sealed value has, and in each between when it goes and what is
+sealed, which does not begin with digits and a full stop."""
 
 _DIGITS = 12
 """Of when a part goes, in epoch seconds: more says nothing that a store understands."""
@@ -167,24 +168,25 @@ class Index:
         unopened: dict[bytes, float] = {}
         opened: list[bool] = []
         for part in raw.split(_BETWEEN) if raw else ():
-            said, _, sealed = part.rpartition(_UNTIL)
+            ends, sealed = self._apart(part)
             unsealed = self._sealer.unseal(sealed, common)
             if unsealed is not None:
                 opened.append(unsealed.newest_key)
                 for entry in (Entry(*item) for item in json.loads(unsealed.data)):
                     listed[entry.session_id] = entry.known_as(listed.get(entry.session_id))
-            elif (ends := self._goes_at(said, sealed)) > now:
+            elif ends > now:
                 unopened[part] = ends
         if unopened:
             self._seldom.say("sessions_unreadable")
         alive = [entry for entry in listed.values() if self._limits.is_gone_at(entry.began, entry.lasts) > now]
         return _Listed(sorted(alive, key=lambda entry: entry.began), unopened, newest_key=opened in ([], [True]))
 
-    def _goes_at(self, said: bytes, sealed: bytes) -> float:
-        """When a part that nobody here can open goes; of one that does not say it, the setting tells."""
+    def _apart(self, part: bytes) -> tuple[float, bytes]:
+        """When a part goes, and what is sealed. Of one that does not say it, as they were before, the setting tells."""
+        said, _, sealed = part.partition(_UNTIL)
         if said.isdigit() and len(said) <= _DIGITS:
-            return int(said)
-        return self._limits.is_gone_at(sealed_at(sealed), None)
+            return int(said), sealed
+        return self._limits.is_gone_at(sealed_at(part), None), part
 
 
 def _key(common: str) -> str:

@@ -111,6 +111,10 @@ class Session:
     """A digest of the nonce that the sign-in sent (`identity.nonce_digest`); None if it was not kept."""
     auth_time: float | None = None
     """When the person proved to the server who they are, in epoch seconds, as far as it says (`began` else)."""
+    lasts: float | None = field(default=None, compare=False)
+    """Seconds after `began` for which it was told at its first writing to last at most; None if that was not kept."""
+    idle: float | None = field(default=None, compare=False)
+    """Seconds after `seen` for which this writing of it is good; None if that was not kept."""
 
     def is_recent(self, max_age: float, now: float) -> bool:
         """Whether the person proved who they are within so many seconds (OpenID Connect Core 1.0, 3.1.2.1)."""
@@ -122,7 +126,8 @@ class Session:
         tokens = self.tokens
         scope = " ".join(tokens.scope)
         given = [tokens.access_token, tokens.expires_at, tokens.lifetime, scope, tokens.refresh_token, tokens.id_token]
-        return _json([self.id, self.generation, self.began, *given, self.claims, self.nonce, self.auth_time])
+        limits = [self.lasts, self.idle]
+        return _json([self.id, self.generation, self.began, *given, self.claims, self.nonce, self.auth_time, *limits])
 
     @classmethod
     def load(cls, data: bytes, seen: float) -> Self:
@@ -139,11 +144,17 @@ class Session:
             raise ValueError("more than one value")
         if isinstance(values, dict):  # as version 1 of what is sealed had it
             values = [*map(values.__getitem__, _NAMES), values.get("nonce"), values.get("auth")]
-        session_id, generation, began, access, expires, lifetime, scope, refresh, id_token, claims, nonce, auth = values
+        if len(values) == _WITHOUT_LIMITS:
+            values += (None, None)
+        session_id, generation, began, access, expires, lifetime, scope, refresh, id_token, claims, *more = values
+        nonce, auth_time, lasts, idle = more
         tokens = TokenSet(access, expires, lifetime, _scope(scope), refresh, id_token)
         claims = {intern(name): claim for name, claim in claims.items()}  # the names are in every session
-        return cls(session_id, generation, began, seen, tokens, claims, nonce, auth)
+        return cls(session_id, generation, began, seen, tokens, claims, nonce, auth_time, lasts, idle)
 
+
+_WITHOUT_LIMITS = 12
+"""Values of a session that was sealed before it said how long it lasts."""
 
 _NAMES = ("id", "gen", "began", "access", "expires", "life", "scope", "refresh", "idt", "claims")
 

@@ -106,9 +106,18 @@ def test_what_version_1_wrote_is_read(more, auth_time):
     assert Session.load(VERSION_1 % more, 99) == session == Session.load(session.dump(), 99)
 
 
+def test_what_was_written_before_limits_were_kept_is_read():
+    written = json.dumps(json.loads(SESSION.dump())[:12]).encode()
+    read = Session.load(written, 20.0)
+    assert (read, read.lasts, read.idle) == (SESSION, None, None)
+    told = dataclasses.replace(SESSION, lasts=604800.0, idle=86400.0)
+    read = Session.load(told.dump(), 20.0)
+    assert (read, read.lasts, read.idle) == (SESSION, 604800.0, 86400.0)
+
+
 NO_SESSIONS = [
     *(b"", b"{", b"{}", b'{"id": "x"}', b"\xff", b"[]", b'["id", 0, 1.5]', b"[] []", b"1", b"null", b'"abcdefghijkl"'),
-    *(json.dumps([*range(12)]).encode(), b"[" * 100_000),
+    *(json.dumps([*range(12)]).encode(), json.dumps([*json.loads(SESSION.dump()), 1]).encode(), b"[" * 100_000),
 ]
 
 
@@ -148,7 +157,7 @@ SHOWN = {
     "model.Request": {"method", "path", "raw_path", "mount", "root_path", "websocket", "peer"},
     "model.Response": {"status", "reason", "reference"},
     "model.TokenSet": {"expires_at", "lifetime", "scope"},
-    "model.Session": {"generation", "began", "seen", "tokens", "auth_time"},
+    "model.Session": {"generation", "began", "seen", "tokens", "auth_time", "lasts", "idle"},
     "model.Wanted": {"scope", "max_age", "grant"},
     "model.Errand": {"scope", "needed", "asked_by", "again", "host", "grant", "began"},
     "model.Transaction": {"errand"},

@@ -23,9 +23,10 @@ NOTHING_KNOWN = -1
 """The generation of a session that is only listed: it comes before each that there is."""
 
 
-def listed(session_id: str, began: float, subject: str = "") -> Session:
-    """A session of which nothing is known but that it is listed, and perhaps whose it is."""
-    return Session(session_id, NOTHING_KNOWN, began, began, TokenSet("", began, 0.0, ()), {"sub": subject})
+def listed(session_id: str, began: float, subject: str = "", lasts: float | None = None) -> Session:
+    """A session of which nothing is known but that it is listed, and perhaps whose it is, and how long it may last."""
+    tokens = TokenSet("", began, 0.0, ())
+    return Session(session_id, NOTHING_KNOWN, began, began, tokens, {"sub": subject}, lasts=lasts)
 
 
 class Ending:
@@ -44,17 +45,18 @@ class Ending:
         known: Session | None = None,
         *,
         subject: str = "",
+        lasts: float | None = None,
         tells: Callable[[Session], Event] | None = None,
         revokes: Callable[[TokenSet], bool] = lambda tokens: True,
     ) -> Session | None:
         """Ends a session and revokes its tokens; the newest that is known of it, or None where nothing is.
 
-        `known` is what the caller has of it, or `subject` whose it is; `tells` makes the event of its end, where it
-        was not over already, and `revokes` says which tokens go with it. Raises `StoreUnavailable` where nobody can
-        say whether the record has ended. The tokens die all the same: that somebody wants the end is known, and a
-        record whose answer got lost would never be found again.
+        `known` is what the caller has of it, or `subject` whose it is and `lasts` for how long; `tells` makes the event
+        of its end, where it was not over already, and `revokes` says which tokens go with it. Raises `StoreUnavailable`
+        where nobody can say whether the record has ended. The tokens die all the same: that somebody wants the end is
+        known, and a record whose answer got lost would never be found again.
         """
-        found = known or listed(session_id, began, subject)
+        found = known or listed(session_id, began, subject, lasts)
         return await self._world.shield(lambda: self._end(found, tells, revokes))
 
     async def _end(
@@ -68,7 +70,8 @@ class Ending:
                 with suppress(SessionEnded):
                     record = await self._sessions.newest(found)
                     found, is_end = record.session, record.raw is None
-                ended = await self._sessions.end(known.id, known.began)
+                lasts = known.lasts if found.lasts is None else found.lasts
+                ended = await self._sessions.end(known.id, known.began, lasts)
             found = newest(found, ended or found)
             if tells is not None and (is_end or ended is not None):
                 note(self._world, tells(found))

@@ -8,6 +8,7 @@ that it is found by whom it is of, and not by a cookie.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ from ..protocol.token_endpoint import TokenEndpoint
 from .cookies import Cookies
 from .ending import Ending
 from .kinds import StoreSessions
+from .limits import Limits
 from .records import Record, Records, change, digest
 from .renewal import Renewal
 from .sealing import KeyMissing, Sealer, Unsealed, sealed_at
@@ -65,11 +67,14 @@ class GrantRecords(StoreSessions):
     def __init__(self, config: LuminConfig, world: World) -> None:
         super().__init__(config, world, Cookies(config))
         self._records = Records(config, world, "grant")
-        self._longest = config.grant_lifetime or FOREVER
+        self.limits = Limits(config.grant_lifetime or FOREVER, math.inf, world.clock)
+
+    def _told(self, session: Session) -> Session:
+        return session  # what the setting says by now is all there is: what lists it outlives it
 
     def check_limits(self, session: Session) -> None:
         """Raises `SessionEnded` past the lifetime of a grant."""
-        if self._remaining(session.began) <= 0:
+        if self.limits.is_past(session):
             raise SessionEnded("the grant is past its lifetime", "expired")
 
     async def reserve(self, grant: Session) -> Record:
@@ -93,12 +98,6 @@ class GrantRecords(StoreSessions):
         if outdated:
             await self._rewrite(raw, grant)
         return grant
-
-    def _remaining(self, began: float) -> float:
-        return began + self._longest - self._clock()
-
-    def _lifetime(self, began: float) -> float:
-        return max(self._remaining(began), 1)
 
 
 class Lists:

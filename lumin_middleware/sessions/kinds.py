@@ -32,7 +32,6 @@ class CookieSessions(Sessions):
     def __init__(self, config: LuminConfig, world: World, cookies: Cookies) -> None:
         super().__init__(config, world, cookies)
         self._sealer = Sealer(config.keys, "session", world.clock)
-        self._first = min(FIRST, self._slide)
         self._asks = config.strict_logout or config.backchannel_logout or getattr(world.store, "local", False)
 
     async def load(self, jar: Jar[Opened], *, slide: bool = False) -> Carried | None:
@@ -75,7 +74,8 @@ class CookieSessions(Sessions):
         settled = opened.settled
         if settled is not None and self._clock() < settled.until:
             return True
-        return not session.generation and session.seen < session.began + self._first
+        slide = self.limits.slides_at(session) - session.seen
+        return not session.generation and session.seen < session.began + min(FIRST, slide)
 
     async def _ask_store(self, opened: Opened, session: Session) -> tuple[bytes | None, float]:
         """The record, where it must be looked for, and the seconds for which that is known at most."""
@@ -106,22 +106,29 @@ class CookieSessions(Sessions):
 
     async def begin(self, session: Session) -> None:
         """A new cookie is all there is to it, but for a session that no cookie holds."""
-        if not self._fits(self._sealer.seal(session.dump())):
+        if not self._fits(self._sealed(session)):
             await self._record(session)
 
-    async def end(self, session_id: str, began: float) -> Session | None:
-        ended = await self._records.end(session_id, self._lifetime(began))
+    async def end(self, session_id: str, began: float, lasts: float | None = None) -> Session | None:
+        ended = await self._records.end(session_id, self._remembered(began, lasts))
         self._world.announce_end(session_id)
         return ended
 
     def _unrecorded(self, session: Session) -> Record:
         return Record(None, session)
 
-    def _lifetime(self, began: float) -> float:
-        return max(self._remaining(began), 1)  # longer than any cookie that holds an older generation
+    def _lifetime(self, session: Session) -> float:
+        return self._remembered(session.began, session.lasts)
+
+    def _remembered(self, began: float, lasts: float | None) -> float:
+        """Seconds for which the store must know what became of it: longer than any cookie that says otherwise lives."""
+        return max(self.limits.is_gone_at(began, lasts) - self._clock(), 1)
+
+    def _sealed(self, session: Session) -> str:
+        return self._sealer.seal(self._told(session).dump())
 
     def _value(self, session: Session, *, saved: bool) -> str | None:
-        sealed = self._sealer.seal(session.dump())
+        sealed = self._sealed(session)
         if self._fits(sealed):
             return sealed
         if not saved:
@@ -168,7 +175,7 @@ class StoreSessions(Sessions):
     async def begin(self, session: Session) -> None:
         await self._record(session)
 
-    async def end(self, session_id: str, began: float) -> Session | None:
+    async def end(self, session_id: str, began: float, lasts: float | None = None) -> Session | None:
         ended = await self._records.end(session_id, None)
         self._world.announce_end(session_id)
         return ended
@@ -179,8 +186,8 @@ class StoreSessions(Sessions):
     def _proved(self, opened: Opened) -> Carried | None:
         return None
 
-    def _lifetime(self, began: float) -> float:
-        return max(min(self._config.idle_timeout, self._remaining(began)), 1)
+    def _lifetime(self, session: Session) -> float:
+        return max(self.limits.max_age(session), 1)
 
     def _value(self, session: Session, *, saved: bool) -> str:
         return self._handle(session)  # whose record is there from the start, whichever generation it has

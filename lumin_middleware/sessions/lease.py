@@ -1,8 +1,9 @@
 """The lease: of all processes that share a store, one at a time renews a session.
 
 It is a key in the store that holds who has it. Whoever waits takes it over from a process that did nothing for a while
-that outlives the longest answer of the token endpoint, although the store answered all the time: it has died. While the
-store does not answer nobody gets it, for its holder may have new tokens to save.
+that outlives the longest answer of the token endpoint, although the store answered all the time: it has died. A holder
+says how long that is, since its `timeout` may be longer than that of whoever waits. While the store does not answer
+nobody gets it, for its holder may have new tokens to save.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..errors import StoreUnavailable
 from ..journal import say
 from ..model import Session
 from ..ports import World
+from ..requirements import SECONDS
 from .records import digest
 
 MARGIN = 5.0
@@ -56,16 +58,17 @@ class Lease:
 
         Raises `StoreUnavailable` where others hold it for longer than two attempts take.
         """
-        pause, waited, seen, holder = POLL[0], 0.0, 0.0, None
+        pause, waited, seen = POLL[0], 0.0, 0.0
+        holder: bytes | None = None
         while not await self._becomes(None, self._value):
             if (found := await waiting()) is not None:
                 return found
             if holder is None:
                 holder = await self._world.store.get(self._key)
-            if waited - seen > self._dead_after:
+            if waited - seen > (dead_after := max(self._dead_after, _told(holder))):
                 if holder is not None and await self._becomes(holder, self._value):
                     return None
-                if waited > 2 * self._dead_after:
+                if waited > 2 * dead_after:
                     raise StoreUnavailable("other processes hold the lease for too long")
                 seen, holder = waited, None
             await self._world.sleep(pause)
@@ -86,7 +89,7 @@ class Lease:
 
     @property
     def _value(self) -> bytes:
-        return f"{self._owner} {self._times}".encode()
+        return f"{self._owner} {self._times} {self._dead_after:.1f}".encode()
 
     async def _becomes(self, old: bytes | None, new: bytes) -> bool:
         """Whether it is `new` now, in place of `old`. An answer that got lost is asked for once more: a lease that
@@ -100,3 +103,11 @@ class Lease:
 
     async def _swap(self, old: bytes | None, new: bytes | None) -> bool:
         return await self._world.store.swap(self._key, old, new, self._ttl)
+
+
+def _told(holder: bytes | None) -> float:
+    """Seconds after which a holder counts as dead, as far as it says so."""
+    try:
+        return min(float((holder or b"").split(b" ")[2]), dead_after(SECONDS["timeout"][1]))
+    except (IndexError, ValueError):
+        return 0.0

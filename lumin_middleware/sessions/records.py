@@ -46,8 +46,14 @@ def record_key(session_id: str, kind: str = "session") -> str:
     return f"{kind}:" + digest(session_id)
 
 
-async def change(world: World, key: str, new: Callable[[bytes | None], bytes | None], lifetime: float) -> bytes | None:
-    """Puts what `new` makes of what is there in its place, however many do so at once; for `lifetime` seconds.
+async def change(
+    world: World,
+    key: str,
+    new: Callable[[bytes | None], bytes | None],
+    lifetime: float | Callable[[], float],
+) -> bytes | None:
+    """Puts what `new` makes of what is there in its place, however many do so at once; for `lifetime` seconds, which
+    may be for what was made last to say. Where that is what is there, all is well.
 
     Returns what was there. Whoever loses to another waits a while, at random and each time longer, so that all get
     their turn. Raises `StoreUnavailable`.
@@ -56,7 +62,9 @@ async def change(world: World, key: str, new: Callable[[bytes | None], bytes | N
     while True:
         raw = await world.store.get(key)
         value = new(raw)
-        if raw is value is None or await world.store.swap(key, raw, value, lifetime):
+        if raw is value:
+            return raw
+        if await world.store.swap(key, raw, value, lifetime() if callable(lifetime) else lifetime):
             return raw
         if waited > PATIENCE:
             raise StoreUnavailable("what others write at the same time too often cannot be changed")

@@ -12,6 +12,7 @@ session:
     6. redeem.
     7. compare-and-set the record before anything else sees the tokens.
     8. release.
+    9. list it, where it is not: nobody may have kept lists when it began.
 
 From 4 on nothing can be cancelled. A refresh token that the record says is superseded is never sent. What a refusal
 means stands in `_MEANS`; what is not there is trouble, which signs nobody out: whoever meets it, or comes in the
@@ -194,11 +195,14 @@ class Renewal:
         self._token_endpoint.refreshes.check()
         await self._pauses.check(session)
 
-    # --- 4 to 8 ---
+    # --- 4 to 9 ---
 
     async def _renew_whoever_waits(self, session: Session, rejected: str | None) -> Session:
         with self._failure_told(session):  # here, since the request that began it may be gone by then
-            return await self._renew_with_lease(session, rejected)
+            renewed = await self._renew_with_lease(session, rejected)
+        if renewed.id not in self.unsaved:
+            await self._sessions.keep_listed(renewed)  # 9
+        return renewed
 
     async def _renew_with_lease(self, session: Session, rejected: str | None) -> Session:
         server = await self._prepare(session)
@@ -274,7 +278,7 @@ class Renewal:
         match meaning(error, old.tokens.scope, self._config.scope):
             case Meaning.OVER:
                 note(self._world, EndedByServer.of(old), error=self._why(old, error))
-                await self._sessions.end(old.id, old.began)
+                await self._sessions.end(old.id, old.began, old.lasts)
                 raise SessionEnded(f"the server refused the refresh token ({error.error})")
             case Meaning.PERSON:
                 note(self._world, EndedByServer.of(old, reason="person_refused"), error=error)
@@ -310,6 +314,6 @@ class Renewal:
 
     async def _end(self, session: Session, tokens: TokenSet) -> None:
         try:
-            await self._sessions.end(session.id, session.began)
+            await self._sessions.end(session.id, session.began, session.lasts)
         finally:
             await self._token_endpoint.revoke(tokens)

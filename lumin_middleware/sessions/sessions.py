@@ -13,6 +13,7 @@ from ..model import Session
 from ..ports import World
 from .cookies import Cookies, Jar
 from .due import due_from
+from .limits import Limits
 from .memo import Memo
 from .opened import Came, Carried, Opened
 from .records import Record, Records
@@ -35,7 +36,7 @@ class Sessions(ABC):
         self._known = self._opened.look
         self._glance_at = getattr(world.store, "glance_at", None)
         self._clock = world.clock
-        self._slide = config.idle_timeout / 10
+        self.limits = Limits.of(config, world.clock)
         self.lists_anew: Callable[[Session], Awaitable[bool]] | None = None
         """Seals what lists a session with the newest key, too, if the store takes it; whoever keeps lists says how."""
         self._seldom = Seldom(world.clock)
@@ -58,8 +59,8 @@ class Sessions(ABC):
         """Makes a new session known. Raises `StoreUnavailable`."""
 
     @abstractmethod
-    async def end(self, session_id: str, began: float) -> Session | None:
-        """Ends it for every copy, whoever holds one. Raises `StoreUnavailable`.
+    async def end(self, session_id: str, began: float, lasts: float | None = None) -> Session | None:
+        """Ends it for every copy, whoever holds one, for as long as it `lasts`. Raises `StoreUnavailable`.
 
         Returns what the record held, which may be newer than all that anybody read before.
         """
@@ -73,7 +74,7 @@ class Sessions(ABC):
         """What a cookie carries that no record says anything about."""
 
     @abstractmethod
-    def _lifetime(self, began: float) -> float:
+    def _lifetime(self, session: Session) -> float:
         """Seconds that the record of a session must live."""
 
     @abstractmethod
@@ -88,9 +89,7 @@ class Sessions(ABC):
 
     def check_limits(self, session: Session) -> None:
         """Raises `SessionEnded` past the idle or the absolute limit, whatever the browser believes."""
-        now = self._clock()
-        if now >= session.seen + self._config.idle_timeout or now >= session.began + self._config.absolute_timeout:
-            raise SessionEnded("the session is past one of its limits", "expired")
+        self.limits.check(session)
 
     async def newest(self, session: Session) -> Record:
         """The newest generation that anybody knows. Raises `SessionEnded`, `StoreUnavailable`."""
@@ -112,7 +111,7 @@ class Sessions(ABC):
 
     async def is_over(self, session: Session) -> bool:
         """Whether a session that is being served was ended, or is past its absolute limit."""
-        if self._remaining(session.began) <= 0:
+        if self._clock() >= self.limits.ends_at(session.began, session.lasts):
             return True
         try:
             await self.newest(session)
@@ -132,7 +131,11 @@ class Sessions(ABC):
 
     async def replace(self, record: Record, session: Session) -> bool:
         """Writes the record if it is still what `record` says. Raises `StoreUnavailable`."""
-        return await self._records.replace(record, session, self._lifetime(session.began))
+        return await self._records.replace(record, self._told(session), self._lifetime(session))
+
+    def _told(self, session: Session) -> Session:
+        """The session as it is written."""
+        return self.limits.told(session)
 
     def set_cookies(self, session: Session, jar: Jar[Opened], *, saved: bool = True) -> list[str]:
         """The `Set-Cookie` values that give the browser this session. One that the store does not know yet, although
@@ -142,7 +145,7 @@ class Sessions(ABC):
         return [] if value is None else self._written(value, session, jar)
 
     def _written(self, value: str, session: Session, jar: Jar[Opened]) -> list[str]:
-        max_age = min(self._config.idle_timeout, self._remaining(session.began))
+        max_age = self.limits.max_age(session)
         return self._cookies.write_session(value, max_age, {} if jar.takes_one else jar.ours)
 
     async def give_back(self, session: Session, jar: Jar[Opened], *, saved: bool = True) -> list[str]:
@@ -176,11 +179,10 @@ class Sessions(ABC):
 
     def _settle(self, opened: Opened, raw: bytes | None, session: Session, at_most: float = float("inf")) -> Carried:
         """What a cookie that is good carries. It is remembered where nothing falls due for a while, or for so long."""
-        config = self._config
         until = min(
-            session.seen + self._slide,  # which ends before the idle limit does
-            session.began + config.absolute_timeout,
-            due_from(session.tokens, config.renew_before),
+            self.limits.slides_at(session),  # which is before the idle limit
+            self.limits.ends_at(session.began, session.lasts),
+            due_from(session.tokens, self._config.renew_before),
             self._clock() + at_most,
         )
         if until <= self._clock():
@@ -297,11 +299,14 @@ class Sessions(ABC):
         if isinstance(error, StoreUnavailable) and (said or often):
             self._world.tell(StoreTrouble(reason=code, at=self._clock()))
 
+    async def keep_listed(self, session: Session) -> bool:
+        """Lists a session where it is not, as when nobody kept lists yet when it began; whether that is known."""
+        return self.lists_anew is None or await self.lists_anew(session)
+
     async def _list_anew(self, opened: Opened, session: Session) -> None:
         """Before anything else of a session is sealed anew: whatever finds out that it must be is used up by that. Once
         for each cookie, since some take no new one."""
-        if self.lists_anew is not None and not opened.listed:
-            opened.listed = await self.lists_anew(session)
+        opened.listed = opened.listed or await self.keep_listed(session)
 
     async def _rewrite(self, raw: bytes, session: Session) -> None:
         """Seals a record anew, now and with the newest key. Whoever else writes meanwhile writes no less."""
@@ -310,8 +315,5 @@ class Sessions(ABC):
         except StoreUnavailable as error:
             self.warn("use_not_written", error)
 
-    def _remaining(self, began: float) -> float:
-        return began + self._config.absolute_timeout - self._clock()
-
     def _is_sliding(self, session: Session) -> bool:
-        return self._clock() >= session.seen + self._slide
+        return self._clock() >= self.limits.slides_at(session)

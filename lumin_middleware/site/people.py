@@ -40,6 +40,7 @@ class People:
                 entry.session_id,
                 entry.began,
                 subject=subject,
+                lasts=entry.lasts,
                 tells=partial(SignedOut.of, reason="ended_by_operator", by="operator"),
             )
             if session is not None:  # else it is in a cookie and was never renewed: its browser alone has its tokens
@@ -58,13 +59,16 @@ class People:
 
     async def _is_alive(self, entry: Entry) -> bool:
         """In a cookie nobody sees it: it may have been forgotten by its browser, but not ended."""
+        if self._parts.world.clock() >= self._parts.sessions.limits.ends_at(entry.began, entry.lasts):
+            return False  # though another process may still take it for one
         return self._parts.config.sessions == "cookie" or await self._parts.sessions.find(entry.session_id) is not None
 
     def _index(self) -> Index:
         if self._parts.index is None:
             raise ConfigurationError(
                 "sessions",
-                "'cookie' keeps them where nobody finds a person's; set sessions='store' or backchannel_logout=True",
+                "'cookie' keeps them where nobody finds a person's; set sessions='store', which ends those in cookies,"
+                " or backchannel_logout=True, which finds each from its next renewal on",
             )
         return self._parts.index
 

@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 
@@ -198,6 +199,55 @@ async def test_what_nobody_can_open_goes_when_all_that_it_names_is_over(world, i
     await other.check("sub person")
     await other.remove(session(2, world))
     assert world.store.values == {}
+
+
+async def test_what_nobody_can_open_says_when_it_goes_whatever_the_setting_is_there(world):
+    """It names sessions that last for a week, as they were told."""
+    short = Index(config(absolute_timeout=3600, idle_timeout=60), world)
+    other = with_keys(world, OLD_KEY)
+    await other.add(session(1, world))
+    world.clock.advance(WEEK - 1)
+    await short.add(session(2, world))
+    assert await listed(other) == ["session-1"]
+    with pytest.raises(StoreUnavailable):
+        await short.check("sub person")
+    world.clock.advance(1)
+    await short.check("sub person")
+    await short.remove(session(2, world))
+    assert world.store.values == {}
+
+
+@pytest.mark.parametrize("said", [b"", b".", b"x.", b"9999999999999.", b"-1.", b"1e9.", "².".encode()])
+async def test_a_part_that_does_not_say_when_it_goes_does_so_by_the_setting(world, index, said):
+    await with_keys(world, OLD_KEY).add(session(1, world))
+    [(key, value)] = world.store.values.items()
+    world.store.values[key] = said + value.partition(b".")[2]
+    world.clock.advance(WEEK - 1)
+    with pytest.raises(StoreUnavailable):
+        await index.check("sub person")
+    world.clock.advance(1)
+    await index.check("sub person")
+
+
+async def test_a_list_that_was_sealed_before_its_sessions_said_how_long_they_last_is_read(world, index):
+    one = session(1, world)
+    sealed = index._sealer.seal(json.dumps([[one.id, one.began, False, 1234]]).encode(), "sub person")
+    await index.add(one)
+    [key] = world.store.values
+    world.store.values[key] = sealed.encode()
+    [entry] = await index.entries("sub person")
+    assert (entry.session_id, entry.issued_at, entry.lasts) == (one.id, 1234, None)
+    await index.add(one)
+    [entry] = await index.entries("sub person")
+    assert (entry.issued_at, entry.lasts) == (1234, WEEK)
+
+
+async def test_whoever_is_listed_already_is_not_written_again(world, index):
+    await index.add(session(1, world))
+    before = dict(world.store.values)
+    await index.add(session(1, world))
+    await index.forget("sub person", ["unknown"])
+    assert world.store.values == before
 
 
 async def test_looking_seals_a_list_with_the_newest_key(world):

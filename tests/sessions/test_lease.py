@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -15,7 +16,8 @@ from lumin_middleware.errors import (
 )
 from lumin_middleware.events import Adopted
 from lumin_middleware.ports import Answer
-from lumin_middleware.sessions.lease import POLL, SAVING, TTL, Lease, dead_after
+from lumin_middleware.sessions.lease import MARGIN, POLL, SAVING, TTL, Lease, dead_after
+from lumin_middleware.sessions.records import digest
 from tests.fakes import (
     BASE,
     SERVER,
@@ -78,6 +80,36 @@ async def test_a_lease_whose_holder_does_nothing_is_taken_over(workers, process)
     assert (await process.renewal.fresh(session)).generation == 1
     assert LEASE_TIME < sum(process.world.slept) < LEASE_TIME + 1
     assert len(workers.server.sent) == 1
+
+
+@pytest.mark.parametrize(("timeout", "own"), [(60, 10), (10, 60), (10, 10)])
+async def test_a_holder_says_how_long_it_may_do_nothing(workers, timeout, own):
+    """Its `timeout` may be longer than that of whoever waits, as while a new setting is deployed."""
+    session = await workers.expired()
+    holder = Lease(workers.process().world, session, timeout)
+    world = workers.process().world
+
+    async def nothing() -> None: ...
+
+    assert await holder.take(nothing) is None
+    with suppress(StoreUnavailable):
+        await Lease(world, session, own).take(nothing)
+    longest = max(timeout, own, sum(SAVING)) + MARGIN
+    assert longest < sum(world.slept) < longest + 1
+
+
+@pytest.mark.parametrize(
+    "value", [b"owner", b"owner 0", b"owner 0 x", b"owner 0 inf", b"owner 0 nan", b"owner 0 -1", b""]
+)
+async def test_a_holder_that_says_nothing_sensible_is_waited_for_no_longer_than_any(workers, value):
+    session = await workers.expired()
+    workers.store.memory.swap(f"lease:{digest(session.id)}", None, value, 1e6)
+    world = workers.process().world
+
+    async def nothing() -> None: ...
+
+    assert await Lease(world, session, 10).take(nothing) is None
+    assert sum(world.slept) < dead_after(120) + 1
 
 
 async def test_while_the_store_is_away_no_lease_is_taken_over(workers, process):

@@ -107,10 +107,45 @@ async def test_the_order_of_steps(workers, process):
         "sleep",
         "swap session",  # 7
         "release lease",  # 8
+        *(["lock", "get index", "swap index", "unlock"] if process.index else []),  # 9
         "unlock",
     ]
     assert renewed.generation == 1
     assert workers.server.sent == [session.tokens.refresh_token]
+
+
+async def test_of_one_that_is_listed_a_renewal_makes_sure_and_writes_no_list():
+    workers = Workers(sessions="store")
+    session = await workers.expired()
+    process = workers.process()
+    await process.index.add(session)
+    workers.steps.clear()
+    await process.renewal.fresh(session)
+    assert [step for step in workers.steps if step.endswith("index")] == ["get index"]
+
+
+@pytest.mark.parametrize("trouble", ["get index", "swap index"])
+async def test_a_list_that_cannot_be_written_now_is_in_no_renewals_way(trouble):
+    workers = Workers(backchannel_logout=True)
+    session = await workers.expired()
+    workers.store.fails = {trouble}
+    renewed = await workers.process().renewal.fresh(session)
+    assert renewed.generation == 1
+    workers.store.fails = set()
+    workers.clock.advance(3600)
+    await workers.process().renewal.fresh(renewed)
+    [entry] = await workers.process().index.entries("sub person-1")
+    assert entry.session_id == session.id, "the next one lists it"
+
+
+async def test_what_could_not_be_saved_is_not_listed_either_while_a_request_waits():
+    workers = Workers(backchannel_logout=True)
+    session = await workers.expired()
+    workers.store.fails = {"swap session"}
+    process = workers.process()
+    assert (await process.renewal.fresh(session)).generation == 1
+    assert session.id in process.renewal.unsaved
+    assert not [step for step in workers.steps if step.endswith("index")]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from lumin_middleware.emulator import DEMO_USERS
 from lumin_middleware.stores import MemoryStore
 from tests.foreign.relying_party import BackChannel
 from tests.patience import PATIENCE
-from tests.site_rig import CLIENT, ORIGIN, REDIRECT_URI, SESSION, App, Browser, Clock, Site
+from tests.site_rig import CLIENT, ORIGIN, REDIRECT_URI, SESSION, App, Browser, Clock, Site, say_who
 from tests.storm.sites import LIFETIME, Hold, RemoteStore, copy, process, refreshes
 
 ADA, GRACE = DEMO_USERS[:2]
@@ -86,6 +86,22 @@ async def test_a_copy_of_the_cookie_is_refused_by_every_process_once_signed_out(
     each_kind.clock.advance(LIFETIME)
     assert await statuses(fresh, renewed) == [401, 401]
     assert (refreshes(each_kind), each_kind.emulator.reuse_events) == (1, 0)
+
+
+@pytest.mark.parametrize("raised", [True, False])
+async def test_who_signed_out_under_a_short_limit_stays_so_where_it_is_long(each_kind, store_kind, raised):
+    """The limit is raised later, or the process with the new one began the session that the other one ends."""
+    strict = store_kind == "remote"
+    long, short = process(each_kind, strict_logout=strict), process(each_kind, absolute_timeout=1800, idle_timeout=1800)
+    long.app.handler = say_who  # which asks no API, where the token is worth nothing any more
+    browser = await signed_in(short if raised else long)
+    kept = copy(browser, long)
+    each_kind.clock.advance(600)
+    assert await statuses(browser, kept) == [200, 200]
+    assert (await copy(browser, short).log_out()).status_code == 303
+    for _ in range(4):
+        assert await status(kept) == 401
+        each_kind.clock.advance(700)
 
 
 async def test_a_copy_that_nobody_asks_the_store_about_lasts_until_it_must_be_renewed(new_site):

@@ -99,7 +99,8 @@ class LuminConfig:
     idle_timeout: float = requirements.IDLE_TIMEOUT
     """A session that is not used for this long is over. Default: a day, or `absolute_timeout` where that is shorter."""
     absolute_timeout: float = 604_800
-    """No session lives longer than this. Default: a week."""
+    """No session lives longer than this. Default: a week. A shorter one counts for everybody at once, a longer one for
+    who signs in from then on."""
     grant_lifetime: float | None = None
     """No grant lives longer than this. Default: until it is revoked, here or at Lumin."""
     cookie_name: str | None = None
@@ -123,6 +124,7 @@ class LuminConfig:
     backchannel_logout: bool = False
     """Whether the server may end sessions at `backchannel-logout` (OpenID Connect Back-Channel Logout 1.0). It names
     them by what stood in their ID tokens, so a sign-in without an ID token fails then, as with `id_token="required"`.
+    Who was signed in before this was switched on is found from the next renewal of their token on.
     """
     session_memory: int = 33_554_432
     """Bytes of opened sessions that a process remembers, so that they need not be opened again. Default: 32 MiB."""

@@ -47,6 +47,7 @@ CORE = (
     "sessions.cookies",
     "sessions.memo",
     "sessions.due",
+    "sessions.limits",
     "sessions.records",
     "sessions.opened",
     "sessions.sessions",

@@ -94,6 +94,7 @@ class Account:
                 entry.session_id,
                 entry.began,
                 subject=str(session.claims.get("sub") or ""),
+                lasts=entry.lasts,
                 tells=partial(SignedOut.of, reason="pushed_out", by="limit"),
             )
             if ended is not None:
@@ -205,8 +206,9 @@ class Account:
         return carried
 
     def _ends_at(self, session: Session, *, used: bool = False) -> float:
-        seen = self._world.clock() if used else session.seen
-        return min(session.began + self._config.absolute_timeout, seen + self._config.idle_timeout)
+        limits = self._sessions.limits
+        unused = self._world.clock() + self._config.idle_timeout if used else session.seen + limits.idle(session)
+        return min(limits.ends_at(session.began, session.lasts), unused)
 
     # --- all sessions of this person ---
 

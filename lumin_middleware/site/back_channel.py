@@ -65,6 +65,7 @@ class BackChannelLogout:
                     entry.session_id,
                     entry.began,
                     subject=str(claims.get("sub", "")),
+                    lasts=entry.lasts,
                     tells=partial(EndedByServer.of, by="logout token"),
                     revokes=_is_to_be_revoked,
                 )

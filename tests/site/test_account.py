@@ -172,10 +172,10 @@ async def test_what_is_pushed_out_is_listed_until_it_has_ended(site, monkeypatch
     site.clock.advance(1)
     end = site.here.sessions.end
 
-    async def fails(session_id, began):
+    async def fails(session_id, began, lasts=None):
         if session_id == first.id:
             raise StoreUnavailable("not today")
-        return await end(session_id, began)
+        return await end(session_id, began, lasts)
 
     monkeypatch.setattr(site.here.sessions, "end", fails)
     with pytest.raises(StoreUnavailable):

@@ -88,7 +88,7 @@ class Deployed:
 
 @pytest.mark.parametrize("raised", [True, False], ids=["raised", "lowered"])
 @pytest.mark.parametrize("by", ["before", "after"])
-@pytest.mark.parametrize("way", ["button", "operator"])
+@pytest.mark.parametrize("way", ["button", "operator", "server"])
 async def test_who_was_signed_out_stays_so_whatever_the_limit_was_and_is(lumin, edge, kind, raised, by, way):
     settings = (SHORT, LONG) if raised else (LONG, SHORT)
     before, after = ({**each, "sessions": kind, "backchannel_logout": True} for each in settings)

@@ -147,6 +147,22 @@ _ACCESS = (
         *(REFUSED, "The request is not well-formed."),
     ),
     Reason(
+        "unclear",
+        *(INFO, 400),
+        "A request to a route of ours says something that the route cannot be sure of: a parameter that it does not "
+        "have, one that is empty or is there twice, or a body that is no form. Nothing was done.",
+        "The line, and the problem's `detail`, say what it was. Send what the table of routes in the "
+        "documents names for this one, in its query or as a form.",
+        *(REFUSED, "It cannot be told what is meant, so nothing was done."),
+    ),
+    Reason(
+        "nothing_to_end",
+        *(INFO, 404),
+        "Somebody asked to end a session or a grant by a name that none of theirs has. Nothing was ended.",
+        "Do nothing, unless it is frequent: it may have ended before. Else look where the page takes the name from.",
+        *("Nothing was ended", "It is not there any more; it may have ended already."),
+    ),
+    Reason(
         "too_large",
         *(INFO, 413),
         "The body of a request to a route of ours has more than 64 KiB.",

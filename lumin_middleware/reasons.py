@@ -81,8 +81,9 @@ _ACCESS = (
     Reason(
         "insufficient_scope",
         *(INFO, 403),
-        "Somebody is signed in, but was not given a scope that the path needs.",
-        "Compare `required_scopes` with `scope`, and with the scopes that your app has at Lumin.",
+        "Somebody is signed in, but without a scope that the path needs: they did not give it, or were never asked.",
+        "Do nothing, if the person did not want to give it; the page asks them again. Where it is everybody: compare "
+        "`required_scopes` with `scope`, and with the scopes that your app has at Lumin.",
         *("A permission is missing", "This page needs a permission that was not given."),
     ),
     Reason(

@@ -267,7 +267,8 @@ class Answers(Places):
         **particulars: object,
     ) -> Response:
         """The page for a person; for a program a problem of the same title. The log hears the `particulars`."""
-        reference = self._reference(request, REASONS[reason], status, **particulars)
+        # Where nothing failed there is nothing to tell whoever runs the site.
+        reference = self._reference(request, REASONS[reason], status, **particulars) if status >= 400 else ""
         if not accepts_html(request) and not is_navigation(request):
             title = TEXTS[KEYS.get(key := content.title or f"{content.name}.title", key)].format_map(content.values)
             said = {"detail": str(particulars["error"])} if reason == "unclear" else {}
@@ -300,7 +301,7 @@ class Answers(Places):
     def signed_out(self, request: Request) -> Response:
         """The page for whoever is not signed in any more."""
         again = (("sign_in", self.login_path), ("sign_in_as_another", f"{self.login_path}?prompt=login"))
-        return self.page(request, 200, Draft("signed_out", links=again))
+        return self.page(request, 200, Draft("signed_out", links=again, reason="signed_out"))
 
 
 def _sends(request: Request) -> bool:

@@ -160,7 +160,7 @@ EDGE = (
     *("doctor.traces", "doctor.stores"),
     *("doctor.outside", "doctor.django_checks", "doctor.application", "doctor.examination"),
     "emulator",
-    *("testing.fake", "testing.django_client", "testing.clients", "testing"),
+    *("testing.inside", "testing.fake", "testing.django_client", "testing.clients", "testing"),
     *(
         "cli.stdout",
         "cli.lines",

@@ -857,7 +857,13 @@ _DOUBTFUL = (
 
 _DAY = (
     Reason("signed_in", INFO, 303, "Somebody signed in.", _NOTHING),
-    Reason("signed_out", INFO, 303, "Somebody signed out.", _NOTHING, "You are signed out", "You can close this page."),
+    Reason(
+        "signed_out",
+        *(INFO, 303),
+        "Somebody signed out, or sees the page that says so.",
+        _NOTHING,
+        *("You are signed out", "You can close this page."),
+    ),
     Reason("replaced", INFO, None, "A sign-in took the place of another session in the same browser.", _NOTHING),
     Reason("pushed_out", INFO, None, "The oldest session of somebody who has too many ended.", _NOTHING),
     Reason("ended_by_operator", INFO, None, "Whoever runs the site ended a session.", _NOTHING),

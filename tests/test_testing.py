@@ -275,7 +275,9 @@ class TestMadeBefore:
         app, path = made
         for person in (MIRA, TOBIAS):
             with ExitStack() as test:
-                client = SignIns(lumin_emulator, lumin_config, test)(app, path=path, person=person)
+                signed_in = SignIns(lumin_emulator, lumin_config, test)
+                client = signed_in(app, path=path, person=person)
+                signed_in(app, path=path)  # a second client of the same test
                 said = client.get(path).json()
                 assert (said["sub"], said["scope"]) == (person.sub, ["openid", "sign:requests"])
             assert [each.config.server for each in middlewares(app)] == [LUMIN], "it is as it was before"

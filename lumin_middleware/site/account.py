@@ -244,19 +244,21 @@ class Account:
         found = await meant(request, "id", "return_to")
         alive = await self._alive(current)
         if "id" not in found:
-            await self._end_all([session for entry, session in alive if entry.session_id != current.id], current)
+            for entry, session in alive:
+                if entry.session_id != current.id:
+                    await self.sign_out(session)
+            await self._require_all_seen(current)
         else:
             named = next((session for entry, session in alive if entry.name == found["id"]), None)
             if named is None:
+                await self._require_all_seen(current)
                 raise nothing_to_end()
             if named.id == current.id:
                 return await self._sign_out_here(request, jar)
             await self.sign_out(named)
         return done(request, self._login.return_to(found.get("return_to", "")))
 
-    async def _end_all(self, others: list[Session], current: Session) -> None:
-        for session in others:
-            await self.sign_out(session)
+    async def _require_all_seen(self, current: Session) -> None:
         common = by_subject(current)
         if self._index is not None and common:
             await self._index.check(common)

@@ -50,6 +50,14 @@ SENDER = (
 )
 AGE = "how long ago the sign-in is: once that is too long, the answer is {answer}"
 
+SETTING = "the settings: with {setting} it is a route of ours"
+TURNED_ON = {
+    "sessions": "sessions='store'",
+    "sessions/end": "sessions='store'",
+    "backchannel-logout": "backchannel_logout=True",
+}
+"""The routes that are ours by a setting, and the application's without it."""
+
 # --- what a request may be asked for --------------------------------------------------------------------
 
 RECENT = "a sign-in at most {max_age:g} seconds ago (required_auth_age), and {tolerance:g} more for clocks that differ"
@@ -128,6 +136,9 @@ class _Site(RelyingParty):
         found = Explanation(
             request.method, request.path, self.by(request), self.readings(request), None, "", REASONS["passed"]
         )
+        setting = TURNED_ON.get(request.path.removeprefix(f"{self.config.prefix}/"))
+        if setting is not None and found.by != f"route {request.path}":
+            found = dataclasses.replace(found, depends=(SETTING.format(setting=setting),))
         if isinstance(outcome, Visit):
             return found
         location = _located(dict(outcome.headers).get("Location", "").partition("?")[0], self.world)

@@ -81,8 +81,9 @@ _ACCESS = (
     Reason(
         "insufficient_scope",
         *(INFO, 403),
-        "Somebody is signed in, but was not given a scope that the path needs.",
-        "Compare `required_scopes` with `scope`, and with the scopes that your app has at Lumin.",
+        "Somebody is signed in, but without a scope that the path needs: they did not give it, or were never asked.",
+        "Do nothing, if the person did not want to give it; the page asks them again. Where it is everybody: compare "
+        "`required_scopes` with `scope`, and with the scopes that your app has at Lumin.",
         *("A permission is missing", "This page needs a permission that was not given."),
     ),
     Reason(
@@ -145,6 +146,22 @@ _ACCESS = (
         "The request is not well-formed.",
         _STRANGE,
         *(REFUSED, "The request is not well-formed."),
+    ),
+    Reason(
+        "unclear",
+        *(INFO, 400),
+        "A request to a route of ours says something that the route cannot be sure of: a parameter that it does not "
+        "have, one that is empty or is there twice, or a body that is no form. Nothing was done.",
+        "The line, and the problem's `detail`, say what it was. Send what the table of routes in the "
+        "documents names for this one, in its query or as a form.",
+        *(REFUSED, "It cannot be told what is meant, so nothing was done."),
+    ),
+    Reason(
+        "nothing_to_end",
+        *(INFO, 404),
+        "Somebody asked to end a session or a grant by a name that none of theirs has. Nothing was ended.",
+        "Do nothing, unless it is frequent: it may have ended before. Else look where the page takes the name from.",
+        *("Nothing was ended", "It is not there any more; it may have ended already."),
     ),
     Reason(
         "too_large",
@@ -840,7 +857,13 @@ _DOUBTFUL = (
 
 _DAY = (
     Reason("signed_in", INFO, 303, "Somebody signed in.", _NOTHING),
-    Reason("signed_out", INFO, 303, "Somebody signed out.", _NOTHING, "You are signed out", "You can close this page."),
+    Reason(
+        "signed_out",
+        *(INFO, 303),
+        "Somebody signed out, or sees the page that says so.",
+        _NOTHING,
+        *("You are signed out", "You can close this page."),
+    ),
     Reason("replaced", INFO, None, "A sign-in took the place of another session in the same browser.", _NOTHING),
     Reason("pushed_out", INFO, None, "The oldest session of somebody who has too many ended.", _NOTHING),
     Reason("ended_by_operator", INFO, None, "Whoever runs the site ended a session.", _NOTHING),

@@ -22,9 +22,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from lumin_middleware import LuminMiddleware, lumin
+from lumin_middleware.gateway.snippets import snippet
 from tests import spawning
 from tests.browser_rig import environment
 from tests.docs_blocks import blocks, commands
+from tests.fakes import config
 from tests.patience import PATIENCE
 from tests.proxies.rig import free_port
 from tests.visitor import sign_in
@@ -259,6 +261,20 @@ def test_the_frontends_page_s_folder_knows_deep_links(lumin_environment, signed_
     assert [answer.status_code for answer in found.values()] == [200, 200, 200, 200, 404]
     assert [answer.text for answer in found.values()][:4] == ["the page"] * 3 + ["the script"]
     assert client.get("/../page.py").status_code == 404
+
+
+def test_the_frontends_page_names_what_nginx_lets_nobody_set():
+    text = snippet("nginx", config(), auth="http://127.0.0.1:8001", upstream="http://127.0.0.1:8080")
+    own = set(re.findall(r"proxy_set_header X-Auth-Request-(\S+)", text))
+    _, _, page = (DOCS / "frontends.md").read_text("utf-8").partition("### What the service is told\n")
+    told, dropped = (page.partition("\n### ")[0]).split("**Read no other**")
+    set_by_us = set(re.findall(r"^\| `X-Auth-Request-(\S+)`", told, re.MULTILINE))
+    emptied = dropped.partition("empty\n")[2].partition(", `X-Forwarded-User`")[0]
+    assert own == set_by_us | set(re.findall(r"`(?:X-Auth-Request)?-([\w-]+)`", emptied))
+    others = dropped.partition("`X-Forwarded-User`")[2].partition(".")[0]
+    names = {"User", *re.findall(r"`-([\w-]+)`", others)}
+    assert names <= set(re.findall(r"proxy_set_header X-Forwarded-(\S+)", text))
+    assert "X-Auth-Request-Name" not in text
 
 
 def test_the_frameworks_page_s_mounted_application_signs_in(lumin_environment, lumin_emulator, signed_in, monkeypatch):

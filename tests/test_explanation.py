@@ -21,6 +21,7 @@ from lumin_middleware.explanation import (
     MADE_UP,
     RECENT,
     RENEWAL,
+    SETTING,
     Explanation,
     explain,
 )
@@ -308,6 +309,23 @@ def test_what_a_discovered_server_gives_counts_and_the_rest_is_its_document_s():
 @pytest.mark.parametrize(("path", "depends"), [("/auth/login", (BODY,)), ("/page", ())])
 def test_that_no_body_was_given_is_said_where_one_is_read(path, depends):
     assert explain(config(), "POST", path, clock=lambda: 1e9).depends == depends
+
+
+@pytest.mark.parametrize(
+    ("route", "setting"),
+    [
+        ("sessions", {"sessions": "store"}),
+        ("sessions/end", {"sessions": "store"}),
+        ("backchannel-logout", {"backchannel_logout": True}),
+    ],
+)
+@pytest.mark.parametrize("who", [None, ["openid"]])
+def test_a_route_that_a_setting_turns_on_is_said_to_be_one(route, setting, who):
+    [(name, value)] = setting.items()
+    off = explain(config(), "POST", f"/auth/{route}", scope=who, clock=lambda: 1e9)
+    assert SETTING.format(setting=f"{name}={value!r}") in off.depends
+    on = explain(config(**setting), "POST", f"/auth/{route}", scope=who, clock=lambda: 1e9)
+    assert (on.by, SETTING[:12] in str(on.depends)) == (f"route /auth/{route}", False)
 
 
 def test_a_cookie_that_somebody_really_has_is_read():

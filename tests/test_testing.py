@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +13,22 @@ from typing import Annotated, Any
 import flask
 import httpx2
 import pytest
+import quart
 from fastapi import Depends, FastAPI
 from joserfc import jwt
 from starlette.applications import Starlette
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from lumin_middleware import (
+    LUMIN,
     ClientMisused,
     InsufficientScope,
+    LuminConfig,
     LuminMiddleware,
     Refused,
     ServerUnavailable,
@@ -30,7 +36,9 @@ from lumin_middleware import (
     lumin,
 )
 from lumin_middleware.emulator import DEMO_USERS, User
-from lumin_middleware.testing import fake_lumin
+from lumin_middleware.stores import MemoryStore
+from lumin_middleware.testing import SignIns, fake_lumin
+from lumin_middleware.testing.inside import middlewares
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
 from tests.patience import PATIENCE
 
@@ -182,7 +190,7 @@ class TestSignedIn:
             signed_in(app, scope=scope)
 
     def test_a_page_that_is_not_protected_is_told(self, app, signed_in):
-        with pytest.raises(AssertionError, match="is it protected"):
+        with pytest.raises(AssertionError, match=r"is it protected.*path="):
             signed_in(app, path="/auth/session")
 
     @pytest.mark.parametrize("expires_in", ["5", [5]])
@@ -215,6 +223,119 @@ class TestSignedIn:
         client = signed_in(app)
         assert client.post("/auth/logout").status_code in (204, 303)
         assert client.get("/").status_code == 401
+
+
+# --- an application that was there before the test ------------------------------------------------------
+
+
+def _mounted(config):
+    return Starlette(routes=[Mount("/shop", LuminMiddleware(Starlette(routes=[Route("/", _who)]), config))])
+
+
+def _dispatched(config):
+    return DispatcherMiddleware(lambda environ, start_response: [], {"/shop": _wsgi(config)})
+
+
+def _quart(config):
+    app = quart.Quart("tests")
+
+    @app.get("/")
+    async def who():
+        client = lumin(quart.request)
+        return {**client.claims, "scope": sorted(client.scope), "token": await client.access_token()}
+
+    app.asgi_app = LuminMiddleware(app.asgi_app, config)
+    return app
+
+
+def _inside_another(config):
+    return TrustedHostMiddleware(_asgi(config), ["testserver"])
+
+
+WHOLE = (_asgi, _added, _flask, _wsgi, _quart, _inside_another)
+BELOW = (_mounted, _dispatched)
+
+
+class TestMadeBefore:
+    """One that was made when its module was imported, with the settings of another test's Lumin, or of the real one."""
+
+    @pytest.fixture(params=[*WHOLE, *BELOW], ids=lambda make: make.__name__)
+    def made(self, request, lumin_config):
+        below = "/shop" if request.param in BELOW else ""
+        before = replace(
+            lumin_config,
+            server=LUMIN,
+            client_secret="of-another-test",
+            redirect_uri=f"https://testserver{below}/auth/callback",
+            scope="openid sign:requests",
+        )
+        return request.param(before), f"{below}/"
+
+    def test_it_signs_people_in_in_each_test_and_keeps_its_other_settings(self, made, lumin_emulator, lumin_config):
+        app, path = made
+        for person in (MIRA, TOBIAS):
+            with ExitStack() as test:
+                signed_in = SignIns(lumin_emulator, lumin_config, test)
+                client = signed_in(app, path=path, person=person)
+                signed_in(app, path=path)  # a second client of the same test
+                said = client.get(path).json()
+                assert (said["sub"], said["scope"]) == (person.sub, ["openid", "sign:requests"])
+            assert [each.config.server for each in middlewares(app)] == [LUMIN], "it is as it was before"
+
+    def test_what_has_this_test_s_settings_is_left_alone(self, lumin_config, signed_in):
+        store = MemoryStore()
+        app = _asgi(replace(lumin_config, store=store, sessions="store"))
+        signed_in(app)
+        assert app.config.store is store
+        assert store._entries
+
+    def test_one_that_nobody_sees_is_told_with_both_addresses(self, lumin_config, lumin_emulator, signed_in):
+        hidden = _asgi(replace(lumin_config, server=LUMIN))
+
+        async def app(scope, receive, send):
+            await hidden(scope, receive, send)
+
+        with pytest.raises(ValueError, match=f"{LUMIN.issuer}/oauth2/auth, .* {lumin_emulator.base}: its Lumin"):
+            signed_in(app)
+
+
+EXAMPLES = """
+from importlib import import_module
+import pytest
+
+NAMES = ("bare_asgi", "bare_wsgi", "fastapi_app", "flask_app", "litestar_app", "quart_app", "starlette_app")
+
+@pytest.mark.parametrize("turn", range(2))
+@pytest.mark.parametrize("name", NAMES)
+def test_it(lumin_environment, signed_in, name, turn):
+    app = import_module(f"examples.{name}").app
+    assert "Mira Halden" in signed_in(app, path="/requests").get("/requests").text
+"""
+
+
+def test_each_example_is_tested_twice_in_one_process(tmp_path):
+    (tmp_path / "test_it.py").write_text(EXAMPLES)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist", "."]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PAGE.parent.parent), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=PATIENCE)
+    assert "14 passed" in done.stdout, done.stdout
+
+
+# --- the environment ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def developers(monkeypatch, tmp_path):
+    """What whoever runs the tests has set for a site of their own."""
+    (tmp_path / "secret").write_text("of-the-site")
+    monkeypatch.setenv("LUMIN_CLIENT_SECRET_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("LUMIN_ADMIT", "nobody@example.com")
+    monkeypatch.setenv("LUMIN_PUBLIC_FILE", "/nowhere")
+
+
+def test_the_environment_is_the_test_s_alone(developers, lumin_environment, lumin_config):
+    config = LuminConfig.from_env()
+    assert (config.client_secret, config.admit, config.public) == (lumin_config.client_secret, None, ())
 
 
 # --- the fake -------------------------------------------------------------------------------------------
@@ -339,6 +460,32 @@ class TestFake:
                 assert problem == app.test_client().get(path).json
                 assert (problem["status"], problem["reason"]) == (status, reason)
             assert client.get("/?offline").json()["connect_url"] == "/auth/connect?return_to=/%3Foffline&name=night"
+
+    @pytest.mark.parametrize("make", [_asgi, _added, _wsgi])
+    def test_it_takes_the_place_of_the_middleware_and_leaves_the_application_as_it_is(
+        self, make, lumin_config, signed_in
+    ):
+        app = make(lumin_config)
+        for name in ("Ada Lovelace", "Grace Hopper"):
+            wrapped = fake_lumin(claims={"sub": "x", "name": name}).wrap(app)
+            if make is _wsgi:
+                transport = httpx2.WSGITransport(app=wrapped)
+                with httpx2.Client(transport=transport, base_url="https://testserver") as client:
+                    assert client.get("/").json()["name"] == name
+            else:
+                with TestClient(wrapped) as client:
+                    assert client.get("/").json()["name"] == name
+        assert signed_in(app).get("/").json()["name"] == MIRA.name
+
+    @pytest.mark.parametrize("make", [_flask, _quart, _mounted])
+    def test_a_middleware_that_stands_too_deep_is_told_with_the_cure(self, make, lumin_config):
+        with pytest.raises(ValueError, match=r"app\.wsgi_app = fake\.wrap\(app\.wsgi_app\)"):
+            fake_lumin().wrap(make(lumin_config))
+
+    def test_it_is_put_where_the_middleware_was(self, lumin_config, monkeypatch):
+        app = _flask(lumin_config)
+        monkeypatch.setattr(app, "wsgi_app", fake_lumin().wrap(app.wsgi_app))
+        assert app.test_client().get("/").json["name"] == "Ada Lovelace"
 
     def test_nobody_and_somebody_of_starlette_s_own_authentication(self):
         async def page(request):

@@ -18,14 +18,17 @@ from typing import Annotated, Any, assert_type
 
 import flask
 import httpx2
-from fastapi import Depends
+from fastapi import Depends, FastAPI
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.testclient import TestClient
 
 from lumin_middleware import AsyncLuminClient, Grants, LuminClient, LuminConfig, LuminMiddleware, lumin
 from lumin_middleware import wsgi
 from lumin_middleware.client import WsgiAnswer
-from lumin_middleware.testing import FakeLumin, StoreContract, fake_lumin
+from lumin_middleware.emulator import Emulator, User
+from lumin_middleware.testing import FakeLumin, SignIns, StoreContract, fake_lumin
 
 
 async def page(request: Request) -> Response:
@@ -78,6 +81,15 @@ async def test_page() -> None:
     assert_type(fake.client, AsyncLuminClient)
     assert_type(fake.blocking, LuminClient)
     assert_type((await fake.client.get("user/info")).status_code, int)
+
+
+def test_clients(signed_in: SignIns, lumin_emulator: Emulator, lumin_config: LuminConfig) -> None:
+    site = LuminMiddleware(Starlette(), lumin_config)
+    assert_type(signed_in(site, path="/x", person=User(sub="ada", email="ada@example.com", name="Ada")), TestClient)
+    assert_type(signed_in(FastAPI()).get("/").status_code, int)
+    assert_type(signed_in(app, scope="openid"), httpx2.Client)
+    assert_type(signed_in(wsgi.LuminMiddleware(app.wsgi_app, lumin_config)), httpx2.Client)
+    assert_type(lumin_emulator.calls_to("/oauth2/token")[-1].status, int | None)
 
 
 class TestOwnStore(StoreContract):

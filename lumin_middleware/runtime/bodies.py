@@ -67,6 +67,8 @@ class WsgiBody:
 
     async def __call__(self) -> bytes:
         """The same. It needs a length (RFC 9110, 8.6), without which few servers tell where a body ends."""
+        if "HTTP_TRANSFER_ENCODING" in self._environ and not self._environ.get("CONTENT_LENGTH"):
+            raise RequestRefused("bad_request", "A body needs a Content-Length here.", status=411)  # and is not none
         length = self._environ.get("CONTENT_LENGTH") or "0"
         if not re.fullmatch("[0-9]{1,9}", length) or int(length) > BODY_LIMIT:
             raise _too_large()

@@ -16,9 +16,11 @@ from ..sessions.ending import listed
 from ..sessions.index import ENTRIES_LIMIT, Entry, Index, by_subject
 from ..sessions.opened import Carried, Opened
 from . import pages
-from .access import accepts_html, is_same_origin
+from .access import is_same_origin
 from .back_channel import BackChannelLogout
+from .login import Login
 from .parts import Parts
+from .sent import done, goes_on, meant, nothing_to_end
 
 Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 
@@ -26,7 +28,7 @@ Route = Callable[[Request, Jar[Opened]], Awaitable[Response]]
 class Account:
     """The routes about sessions."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, login: Login) -> None:
         config = self._config = parts.config
         self._world = parts.world
         self._cookies = parts.cookies
@@ -38,6 +40,7 @@ class Account:
         self._metadata = parts.metadata
         self._ending = parts.ending
         self._answers = answers = parts.answers
+        self._login = login
         self.routes: dict[str, Route] = {answers.logout_path: self.logout, f"{config.prefix}/session": self.session}
         if config.sessions == "store":
             self.routes[f"{config.prefix}/sessions"] = self.list_sessions
@@ -144,6 +147,9 @@ class Account:
         if request.method != "POST":
             return self._answers.method_not_allowed("GET, HEAD, POST")
         self._require_same_origin(request)
+        return await self._sign_out_here(request, jar)
+
+    async def _sign_out_here(self, request: Request, jar: Jar[Opened]) -> Response:
         try:
             session = await self._sessions.current(jar)
             if session is not None:
@@ -157,7 +163,7 @@ class Account:
         return answer
 
     async def _signed_out(self, request: Request, session: Session | None) -> Response:
-        if request.header(b"sec-fetch-mode") not in ("", "navigate") or not accepts_html(request):
+        if not goes_on(request):
             return pages.empty(204)
         location = self._config.after_logout or self._answers.logout_path
         if self._config.end_session and session is not None:
@@ -229,7 +235,7 @@ class Account:
         return pages.document(200, {"sessions": listed})
 
     async def end_sessions(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`POST sessions/end`: signs out everywhere else, or with `?id=` that one session of the list.
+        """`POST sessions/end`: signs out everywhere else, or with `id` that one of the list; this one as `logout`.
 
         Raises `KeyMissing` where there may be more elsewhere than could be found: nobody is told that all has ended.
         """
@@ -237,14 +243,27 @@ class Account:
             return self._answers.method_not_allowed("POST")
         self._require_same_origin(request)
         current = await self._require_session(jar)
-        wanted = oauth.parameters(request.query).get("id")
-        for entry, session in await self._alive(current):
-            if entry.name == wanted or (wanted is None and entry.session_id != current.id):
-                await self.sign_out(session)
+        found = await meant(request, "id", "return_to")
+        alive = await self._alive(current)
+        if "id" not in found:
+            for entry, session in alive:
+                if entry.session_id != current.id:
+                    await self.sign_out(session)
+            await self._require_all_seen(current)
+        else:
+            named = next((session for entry, session in alive if entry.name == found["id"]), None)
+            if named is None:
+                await self._require_all_seen(current)
+                raise nothing_to_end()
+            if named.id == current.id:
+                return await self._sign_out_here(request, jar)
+            await self.sign_out(named)
+        return done(request, self._login.return_to(found.get("return_to", "")))
+
+    async def _require_all_seen(self, current: Session) -> None:
         common = by_subject(current)
-        if wanted is None and self._index is not None and common:
+        if self._index is not None and common:
             await self._index.check(common)
-        return pages.empty(204)
 
     async def _alive(self, current: Session) -> list[tuple[Entry, Session]]:
         common = by_subject(current)

@@ -267,10 +267,12 @@ class Answers(Places):
         **particulars: object,
     ) -> Response:
         """The page for a person; for a program a problem of the same title. The log hears the `particulars`."""
-        reference = self._reference(request, REASONS[reason], status, **particulars)
-        if not self._wants_page(request):
+        # Where nothing failed there is nothing to tell whoever runs the site.
+        reference = self._reference(request, REASONS[reason], status, **particulars) if status >= 400 else ""
+        if not accepts_html(request) and not is_navigation(request):
             title = TEXTS[KEYS.get(key := content.title or f"{content.name}.title", key)].format_map(content.values)
-            return pages.problem(status, reason, title, headers=headers, reference=reference)
+            said = {"detail": str(particulars["error"])} if reason == "unclear" else {}
+            return pages.problem(status, reason, title, headers=headers, reference=reference, **said)
         return self.page(request, status, replace(content, reason=reason, reference=reference), headers=headers)
 
     def asked_again(self, request: Request, cookies: list[str]) -> Response:
@@ -282,9 +284,6 @@ class Answers(Places):
         """405 (RFC 9110, 15.5.6)."""
         reason = REASONS["method_not_allowed"]
         return pages.problem(405, reason.code, reason.title, headers=[("Allow", allow)])
-
-    def _wants_page(self, request: Request) -> bool:
-        return accepts_html(request) or is_navigation(request)
 
     # --- logout ---
 
@@ -302,7 +301,7 @@ class Answers(Places):
     def signed_out(self, request: Request) -> Response:
         """The page for whoever is not signed in any more."""
         again = (("sign_in", self.login_path), ("sign_in_as_another", f"{self.login_path}?prompt=login"))
-        return self.page(request, 200, Draft("signed_out", links=again))
+        return self.page(request, 200, Draft("signed_out", links=again, reason="signed_out"))
 
 
 def _sends(request: Request) -> bool:

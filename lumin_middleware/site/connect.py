@@ -12,10 +12,11 @@ from ..sessions.cookies import Jar
 from ..sessions.logins import person
 from ..sessions.opened import Opened
 from . import access, pages
-from .access import accepts_html, is_navigation, is_same_origin
+from .access import is_navigation, is_same_origin
 from .login import Login
 from .parts import Parts
 from .places import target
+from .sent import done, meant, nothing_to_end
 
 DEFAULT_NAME = "default"
 """What a grant is called where nobody called it anything."""
@@ -72,18 +73,18 @@ class Connect:
         )
 
     async def disconnect(self, request: Request, jar: Jar[Opened]) -> Response:
-        """`POST disconnect`: ends this person's grants, or with `?name=` and `?workspace=` some of them."""
+        """`POST disconnect`: ends this person's grants, or with `name` and `workspace` some of them."""
         if request.method != "POST":
             return self._answers.method_not_allowed("POST")
         if not is_same_origin(request, self._config.origin):
             raise RequestRefused("cross_origin", "Only this site's own pages may do this.", status=403)
         subject = await self._person(jar)
-        found = oauth.parameters(request.query)
-        name = _name(found["name"]) if "name" in found else None
-        await self._grants.revoke(subject, name, found.get("workspace"))
-        if request.header(b"sec-fetch-mode") not in ("", "navigate") or not accepts_html(request):
-            return pages.empty(204)
-        return pages.redirect(self._login.return_to(found.get("return_to", "")))
+        found = await meant(request, "name", "workspace", "return_to")
+        name, workspace = _name(found["name"]) if "name" in found else None, found.get("workspace")
+        ended = await self._grants.revoke(subject, name, workspace)
+        if not ended and (name, workspace) != (None, None):
+            raise nothing_to_end()
+        return done(request, self._login.return_to(found.get("return_to", "")))
 
     async def connections(self, request: Request, jar: Jar[Opened]) -> Response:
         """`GET connections`: what this person has allowed."""

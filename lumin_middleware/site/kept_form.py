@@ -22,13 +22,12 @@ from .login import Login
 from .pages import Draft
 from .parts import Parts
 from .places import own_page, target
+from .sent import FORM
 
 SHOWN_LIMIT = 100
 """Characters of a path, or of somebody's name, that the page shows: three lines, so that its buttons stay in sight."""
 
 _NAME = re.compile(r"name=([0-9a-f]{16})")
-
-_TYPE = re.compile(r'application/x-www-form-urlencoded *(?:; *charset="?utf-8"?)?', re.IGNORECASE)
 
 
 class KeptForm:
@@ -63,7 +62,7 @@ class KeptForm:
             request.method == "POST"
             and is_page(request)
             and is_same_origin(request, self._config.origin)
-            and _TYPE.fullmatch(request.header(b"content-type")) is not None
+            and FORM.fullmatch(request.header(b"content-type")) is not None
             and re.fullmatch("[0-9]{1,5}", length) is not None
             and int(length) <= FORM_LIMIT
         )

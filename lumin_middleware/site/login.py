@@ -18,6 +18,7 @@ from ..sessions.tries import LED_AT_ONCE
 from . import access, pages
 from .access import is_led, is_of_no_kind, is_whole_page
 from .parts import Parts
+from .sent import sent
 
 EXTRA_LIMIT = 200
 """Characters of each thing that a browser may add: they travel in `state` as well, which has to stay small."""
@@ -67,9 +68,8 @@ class Login:
         """What came with the request; None where its method is not for this address."""
         if request.method in ("GET", "HEAD"):
             return oauth.parameters(request.query)
-        if request.method == "POST" and request.body is not None:
-            found = oauth.parameters((await request.body()).decode("latin-1"))
-            return found if "iss" in found else None
+        if request.method == "POST" and "iss" in (found := await sent(request)):
+            return found
         return None
 
     def asking(self, needed: tuple[str, ...], max_age: float | None = None) -> str:

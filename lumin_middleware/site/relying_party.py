@@ -48,10 +48,10 @@ class RelyingParty:
         self.config = config
         self.parts = parts = Parts(config, world)
         self._answers = answers = parts.answers
-        self._account = account = Account(parts)
-        self._login = Login(parts, is_ours=self._is_no_page)
-        self._connect = Connect(parts, self._login)
-        self._callback = Callback(parts, self._login, SignIn(parts, account))
+        self._login = login = Login(parts, is_ours=self._is_no_page)
+        self._account = account = Account(parts, login)
+        self._connect = Connect(parts, login)
+        self._callback = Callback(parts, login, SignIn(parts, account))
         self._api_proxy = ApiProxy(config)
         self._rules = parts.rules
         self._verify = Verify(parts, self.admit)
@@ -132,7 +132,8 @@ class RelyingParty:
     def failure(self, request: Request, error: LuminError) -> Response:
         """The answer to an error that is ours."""
         if isinstance(error, LoginRequired):
-            return self._answers.unauthorized(request, error.reason)
+            # A form is a person's, who is told that they are to sign in; what is read is for programs.
+            return self._answers.unauthorized(request, error.reason, may_be_page=request.method == "POST")
         return self._answers.failure(request, error)
 
     async def is_overlooked(self, request: Request, jar: Jar[Opened]) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..stores.contract import SharedStoreContract as SharedStoreContract
     from ..stores.contract import StoreContract as StoreContract
     from ..stores.contract import opened as opened
-    from .clients import SignIns
+    from .clients import SignIns as SignIns
     from .fake import FakeLumin as FakeLumin
     from .fake import fake_lumin as fake_lumin
 
@@ -75,6 +75,8 @@ def lumin_config(lumin_emulator: Emulator) -> LuminConfig:
 @pytest.fixture
 def lumin_environment(lumin_config: LuminConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same settings as environment variables, for an application that reads them at its start."""
+    from ..environment import ENVIRONMENT
+
     values = {
         "LUMIN_CLIENT_ID": lumin_config.client_id,
         "LUMIN_CLIENT_SECRET": str(lumin_config.client_secret),
@@ -84,6 +86,9 @@ def lumin_environment(lumin_config: LuminConfig, monkeypatch: pytest.MonkeyPatch
         "LUMIN_API_URL": lumin_config.api_url,
         "LUMIN_STORE": "memory://",
     }
+    for name in ENVIRONMENT:  # what whoever runs the tests has set for a site of their own
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
     for name, value in values.items():
         monkeypatch.setenv(name, value)
 
@@ -94,7 +99,8 @@ def signed_in(lumin_emulator: Emulator, lumin_config: LuminConfig) -> Iterator[S
 
     For an ASGI application the client is Starlette's `TestClient`, inside the application's lifespan; for a WSGI
     application (Flask, Django, bare) an `httpx2.Client`; a `django.test.Client` is signed in itself. Each has the
-    session's cookies. `path` is a protected page.
+    session's cookies. `path` is a protected page. A `LuminMiddleware` with the settings of another Lumin, as of an
+    application that was made when its module was imported, has those of this one for as long as the test takes.
 
     `person` is somebody at the emulator, by `sub`, e-mail address or name, or a new `lumin_middleware.emulator.User`;
     without it the first. `claims` are put into their ID tokens besides, and None takes one away. They grant all that
@@ -116,6 +122,10 @@ if not TYPE_CHECKING:  # which would have whatever it does not know be anything
             from ..stores import contract
 
             return getattr(contract, name)
+        if name == "SignIns":
+            from .clients import SignIns
+
+            return SignIns
         if name in ("FakeLumin", "fake_lumin"):
             from . import fake
 

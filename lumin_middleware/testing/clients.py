@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -17,9 +17,15 @@ from ..asgi import parameters
 from ..config import AuthorizationServer, LuminConfig
 from ..emulator import Emulator, User
 from ..wsgi import LuminMiddleware as WsgiMiddleware
+from .inside import lend
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+    from ..asgi import Application
     from ..emulator.tokens import Forger
+
+C = TypeVar("C")
 
 ORIGIN = "https://testserver"
 
@@ -35,6 +41,16 @@ class SignedInClient(TestClient):
         return super().websocket_connect(url, *args, headers=headers, **options)
 
 
+class How(TypedDict, total=False):
+    """Who signs in, where, and what they bring (`testing.signed_in`)."""
+
+    path: str
+    person: str | User | None
+    claims: Mapping[str, Any] | None
+    scope: str | None
+    expires_in: float | None
+
+
 class SignIns:
     """Signs people in, and has all that it opened closed with `stack`."""
 
@@ -45,6 +61,12 @@ class SignIns:
         self._claims: dict[str, Mapping[str, Any]] = {}
         self._forger = self._forge()
 
+    @overload
+    def __call__(self, app: WSGIApplication, **how: Unpack[How]) -> httpx2.Client: ...
+    @overload
+    def __call__(self, app: Application, **how: Unpack[How]) -> TestClient: ...
+    @overload
+    def __call__(self, app: C, **how: Unpack[How]) -> C: ...
     def __call__(
         self,
         app: Any,
@@ -61,8 +83,12 @@ class SignIns:
         client = self._open(app)
         begun = client.get(path, headers=HTML)
         if begun.status_code != 303:
-            raise AssertionError(f"{path} answered {begun.status_code} and not with a sign-in; is it protected?")
+            raise AssertionError(
+                f"{path} answered {begun.status_code} and not with a sign-in; is it protected? Name a protected page "
+                "with path="
+            )
         location = begun.headers["location"]
+        self._require_this_lumin(location)
         asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
         _check_scope(scope, asked["scope"])
         sub = self._person(person)
@@ -85,12 +111,29 @@ class SignIns:
 
             guard(app, self._at_emulator, self._stack)
             return app
+        lend(app, self._here, self._stack)
         if isinstance(app, WsgiMiddleware) or parameters(app) == 2:
             served = getattr(app, "wsgi_app", app)  # of a Flask application
             self._stack.callback(getattr(served, "close", lambda: None))
             transport = httpx2.WSGITransport(app=served)
             return self._stack.enter_context(httpx2.Client(transport=transport, base_url=ORIGIN))
         return self._stack.enter_context(SignedInClient(app, base_url=ORIGIN, follow_redirects=False))
+
+    def _here(self, config: LuminConfig) -> LuminConfig:
+        """The same settings, if they are those of a site of this emulator; else with it as Lumin."""
+        server, client = config.server, self._emulator.clients.get(config.client_id)
+        is_here = f"{server.authorization_endpoint or server.issuer}/".startswith(f"{self._emulator.base}/")
+        if is_here and client is not None and client.check_client_secret(config.client_secret):
+            return config
+        return self._at_emulator(config)
+
+    def _require_this_lumin(self, location: str) -> None:
+        if not location.startswith(f"{self._emulator.base}/"):
+            raise ValueError(
+                f"the application sends people to {location.partition('?')[0]}, and the Lumin of this test is at "
+                f"{self._emulator.base}: its LuminMiddleware was made with other settings, and is too deep in it to be "
+                "given these. Make it with lumin_config, or import the application's module anew in each test."
+            )
 
     def _at_emulator(self, config: LuminConfig) -> LuminConfig:
         """The same settings, with the emulator as Lumin, which gets to know the site."""

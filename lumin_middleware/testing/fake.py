@@ -28,6 +28,7 @@ from ..sessions.cookies import Cookies
 from ..site import pages
 from ..site.places import Places, target
 from ..site.visit import Came, Visit
+from .inside import without
 
 API = httpx2.URL(LuminConfig.api_url)
 
@@ -110,8 +111,10 @@ class FakeLumin:
         """The application with the fake in `LuminMiddleware`'s place: ASGI or WSGI, whichever it is.
 
         Everything is open, and whoever is signed in is so everywhere. An error of ours that the application lets
-        through is answered with its status and a problem document.
+        through is answered with its status and a problem document. A `LuminMiddleware` that it has already is left out.
+        Raises `ValueError` where that stands too deep in it.
         """
+        app = without(app)
         return _Wsgi(app, self) if parameters(app) == 2 else _Asgi(app, self)
 
     def at_once(self, path: str, cookie: bytes, came: Came) -> _Visit:

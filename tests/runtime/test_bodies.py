@@ -109,6 +109,11 @@ def test_a_length_that_is_too_large_or_no_number_is_refused(length):
     assert wsgi_refused({"CONTENT_LENGTH": length, "wsgi.input": None}) == (413, "too_large")
 
 
+def test_a_body_without_a_length_is_refused_and_not_taken_for_none():
+    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"a=b")}
+    assert wsgi_refused(environ) == wsgi_refused({**environ, "CONTENT_LENGTH": ""}) == (411, "bad_request")
+
+
 def test_a_body_that_ends_early_is_none():
     assert wsgi_refused({"CONTENT_LENGTH": "9", "wsgi.input": io.BytesIO(b"a=b")}) == (400, "bad_request")
 

@@ -14,7 +14,7 @@ from lumin_middleware.events import EndedByServer, Event, SignedOut, session_nam
 from lumin_middleware.model import Response, Session, TokenSet
 from lumin_middleware.protocol.identity import LOGOUT_EVENT
 from lumin_middleware.sessions import index
-from lumin_middleware.sessions.index import ENTRIES_LIMIT
+from lumin_middleware.sessions.index import ENTRIES_LIMIT, Entry
 from lumin_middleware.sessions.logins import LIFETIME
 from lumin_middleware.site import account
 from lumin_middleware.site.account import Account
@@ -235,6 +235,20 @@ async def test_who_signs_out_everywhere_at_a_process_with_another_key_hears_that
         await other.account.end_sessions(ends, other.here.parts.cookies.jar(jar.header))
     over = [await each.is_over(one, each.here) for each, one in ((site, session), (other, first), (other, second))]
     assert over == [False, True, False]
+
+
+async def test_a_session_of_a_process_with_another_key_is_not_said_to_be_gone():
+    site = Site(sessions="store")
+    other = with_another_key(site)
+    session, here = await site.begin(), await other.begin()
+    name = Entry(session.id, session.began).name
+    jar = CookieJar()
+    jar.take(other.here.sessions.set_cookies(here, other.here.parts.cookies.jar(b"")))
+    headers = {"origin": ORIGIN, "sec-fetch-site": "same-origin"}
+    ends = request("/auth/sessions/end", method="POST", query=f"id={name}", headers=headers)
+    with pytest.raises(StoreUnavailable, match="not in secret_key"):
+        await other.account.end_sessions(ends, other.here.parts.cookies.jar(jar.header))
+    assert not await site.is_over(session)
 
 
 # --- signed out by whoever runs the site ---

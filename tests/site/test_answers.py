@@ -354,6 +354,7 @@ def test_the_logout_page_has_a_button_that_may_lead_as_far_as_the_logout_does(ch
 
 def test_who_is_signed_out_may_sign_in():
     response = ANSWERS.signed_out(asked(headers=NAVIGATION))
+    assert (response.status, response.reason, response.reference) == (200, "signed_out", "")
     assert response.status == 200
     assert 'href="/auth/login"' in text_of(response)
 

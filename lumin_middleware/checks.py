@@ -5,11 +5,9 @@ Each returns what it read, or raises `ConfigurationError` with the field, what i
 
 from __future__ import annotations
 
-import codecs
-import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlsplit
@@ -22,6 +20,11 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 # Signatures that only the server's private key can make; "none" and HMAC are not on the list, so no
 # header can talk us into them (RFC 8725, 3.1).
 ID_TOKEN_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+
+HOST_LIMIT = 253
+"""Characters of a host's name (RFC 1035, 2.3.4: 255 bytes on the wire)."""
+
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 
 # A name whose last label is a number would be an address (WHATWG URL, 3.5).
 _DOMAIN = re.compile(r"(?:[a-z0-9_-]+\.)*(?!(?:[0-9]+|0x[0-9a-f]*)\Z)[a-z0-9_-]+")
@@ -55,6 +58,7 @@ def _text(name: str, value: object, cure: str) -> str:
 
 def url(name: str, value: object, *, query: bool = False) -> SplitResult:
     value = _text(name, value, "give a URL such as https://app.example.com/…")
+    seen(name, value)
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -66,6 +70,7 @@ def url(name: str, value: object, *, query: bool = False) -> SplitResult:
         raise ConfigurationError(name, f"{value!r} is not an http(s) URL with a host")
     if not _is_as_browsers_write_it(parts):
         raise ConfigurationError(name, f"{value!r} must name its host as browsers write it, such as app.example.com")
+    host(name, parts.hostname)
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ConfigurationError(
             name, f"{value!r} must be https; http is for localhost, *.localhost, 127.0.0.1 and [::1] only"
@@ -85,6 +90,22 @@ def query(name: str, text: str, added: Sequence[str]) -> None:
         raise ConfigurationError(name, "has a query that cannot be read; leave it out") from None
     if twice := [each for each in found if each in added or found.count(each) > 1]:
         raise ConfigurationError(name, f"has {twice[0]!r} in its query, which would come twice; leave it out")
+
+
+def host(name: str, value: str) -> None:
+    """A host that can be looked up, or an address. The last dot of a name may be written (RFC 1034, 3.1)."""
+    labels = value.removesuffix(".").split(".")
+    if not is_address(value) and not (len(value) <= HOST_LIMIT and all(map(_LABEL.fullmatch, labels))):
+        limits = f"letters, digits, '-' and '_' between single dots, at most 63 in a row and {HOST_LIMIT} in all"
+        raise ConfigurationError(name, f"{value[:80]!r} is no host that can be looked up; a name has {limits}")
+
+
+def is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -108,29 +129,47 @@ def _is_as_browsers_write_it(parts: SplitResult) -> bool:
 
 def credential(name: str, value: object) -> None:
     cure = "copy it again from your app's details at Lumin"
-    value = _text(name, value, "it is shown in your app's details at Lumin")
-    if not _is_unicode(value):
-        raise ConfigurationError(name, f"holds half a character; {cure}")
-    if found := stowaway(value):
-        raise ConfigurationError(name, f"holds {found}; {cure}")
+    seen(name, _text(name, value, "it is shown in your app's details at Lumin"), cure)
 
 
-_INVISIBLE = {
+_BY_NAME = {
     "\r": "a carriage return",
     "\n": "a line feed",
     "\t": "a tab",
     "\0": "a NUL",
     "\ufeff": "a byte order mark",
+    "\ufffd": "U+FFFD, which stands for a character that was lost",
 }
+
+# Of what nobody sees (Unicode, Default_Ignorable_Code_Point) that which no category tells, and an empty Braille cell.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
+
+# What shapes the characters around it: between two letters of Persian, Hindi or Mongolian (RFC 5892, A.1 and A.2), or
+# two parts of an emoji, and behind a sign that is one in two ways.
+_SHAPING = re.compile(
+    "(?<=[^\0-\x7f])[\u200c\u200d\u180b-\u180f](?=[^\0-\x7f\u200c\u200d\u180b-\u180f])"
+    "|(?<=[\xa9\xae\u203c-\u33ff\U0001f000-\U0001faff])[\ufe0e\ufe0f]|\ufe0f(?=\u20e3)"
+)
 
 
 def stowaway(text: str) -> str | None:
-    """What came along with a credential that was copied, or read from a file, and that nobody sees."""
-    for character in text:
+    """What came along with a text that was copied, or read from a file, and that nobody sees."""
+    for character in _SHAPING.sub("", text):
         category = unicodedata.category(character)
-        if category in ("Cc", "Cf", "Zl", "Zp") or (category == "Zs" and character != " "):
-            return _INVISIBLE.get(character) or f"the invisible character U+{ord(character):04X}"
+        if category == "Cs":
+            return "half a character"
+        unseen = category in ("Cc", "Cf", "Zl", "Zp") or (category == "Zs" and character != " ")
+        if unseen or character in _BY_NAME or _BLANK.match(character):
+            return _BY_NAME.get(character) or f"the invisible character U+{ord(character):04X}"
     return "a space at one of its ends" if text != text.strip() else None
+
+
+def seen(name: str, text: str, cure: str = "write it by hand", *, shown: bool = False) -> None:
+    """That a text, if there is one, is what people see of it. One of several is `shown`, where it is no secret."""
+    if text.strip() and (found := stowaway(text)):
+        raise ConfigurationError(name, f"{ascii(text) + ' ' if shown else ''}holds {found}; {cure}")
 
 
 def boolean(name: str, value: object) -> None:
@@ -150,15 +189,14 @@ def cookie_name(name: str, value: object) -> None:
         raise ConfigurationError(name, "must be letters, digits, '-' and '_', at most 64 of them, without '__Host-'")
 
 
-def _is_unicode(text: str) -> bool:
-    return text.encode("utf-8", "replace").decode() == text
-
-
 def _listed(name: str, value: object, such: str, of: type = object) -> tuple[Any, ...]:
     # A text is one of its letters, and none that anybody means.
     listed = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else None
     if listed is None or not all(isinstance(item, of) for item in listed):
         raise ConfigurationError(name, f"{value!r} must be a list{such}")
+    for item in listed:
+        if isinstance(item, str):
+            seen(name, item, shown=True)
     return listed
 
 
@@ -166,12 +204,16 @@ def names(name: str, value: object, such: str = " of names, such as ['sub', 'ema
     return _listed(name, value, such, str)
 
 
+# Without what stands in an address between quotation marks alone (RFC 5322, 3.2.3): it is of a list, or of a name.
+_ADDRESS = re.compile(r"""(?:\*|[^\s@*,"()<>\[\]:;\\]+)@[^\s@*,"()<>\[\]:;\\]+""")
+
+
 def admission(name: str, value: object) -> object:
     if value is None or callable(value):
         return value
     listed = names(name, value, " of addresses, such as ['ann@example.org', '*@example.com'], or a function")
     for item in listed:
-        if not re.fullmatch(r"(?:\*|[^\s@*,]+)@[^\s@*,]+", item):
+        if not _ADDRESS.fullmatch(item):
             raise ConfigurationError(name, f"{item!r} must be an address, such as 'ann@example.org' or '*@example.com'")
     return listed
 
@@ -220,6 +262,8 @@ def local_path(name: str, value: object) -> None:
 
 
 def pattern(name: str, value: object) -> None:
+    if isinstance(value, str):
+        seen(name, value, shown=True)
     if not isinstance(value, str) or not value.startswith("/"):
         raise ConfigurationError(name, f"{value!r} must begin with a slash, such as '/healthz' or '/static/*'")
     if "*" in value.removesuffix("/*"):
@@ -269,52 +313,3 @@ def _network(name: str, item: object) -> str:
     if mapped is None or network.prefixlen < 96:
         return str(item)
     return str(mapped if network.prefixlen == 128 else ip_network((mapped, network.prefixlen - 96)))
-
-
-# At least six characters, and written as people write: a random key holds one by chance in some 500 million.
-TELLTALE_WORDS = (
-    *("secret", "password", "passphrase", "changeme", "change-me", "change_me", "example"),
-    *("replace", "your-key", "your_key", "placeholder", "insecure", "default", "generate"),
-    *("insert", "sample", "random", "xxxxxx"),
-)
-
-PUBLISHED = (b"8Zb0q1-lsk3IwTzX7mD5vUe9NcRfyGPhJa2LoQ4xWtM",)
-"""Keys that look random and are in everybody's hands, because a README showed them."""
-
-_SPELLINGS = [form.encode() for word in TELLTALE_WORDS for form in (word, word.upper(), word.title())]
-
-# What makes a key weak: (test, what is wrong with it).
-_WEAKNESSES: tuple[tuple[Callable[[bytes], bool], str], ...] = (
-    (lambda key: key in PUBLISHED, "is the one of an example, which everybody knows"),
-    (lambda key: key.isascii() and bool(stowaway(key.decode())), "holds white space or control characters"),
-    (lambda key: key.startswith(codecs.BOM_UTF8) and key[3:].isascii(), "begins with a byte order mark"),
-    (lambda key: len(key) < 32, "is shorter than 32 bytes"),
-    (lambda key: len(set(key)) < 10, "has too few different characters"),
-    (lambda key: (key + key).find(key, 1) < len(key), "repeats itself"),
-    (
-        lambda key: sum(abs(a - b) <= 1 for a, b in itertools.pairwise(key)) * 2 > len(key),
-        "is a sequence",
-    ),
-    (lambda key: any(word in key for word in _SPELLINGS), "is a placeholder"),
-    (lambda key: key.isascii() and b" " in key, "is words, not random"),
-)
-
-
-def secret_keys(value: object) -> tuple[bytes, ...]:
-    keys = value if isinstance(value, list | tuple) else [value]
-    if not keys or keys == [""]:
-        raise ConfigurationError("secret_key", "is missing; make one with 'lumin-middleware secret'")
-    checked = []
-    for position, key in enumerate(keys):
-        if not isinstance(key, str | bytes):
-            what = f"must be text or bytes, or a list of them with the newest first, and is {kind(key)}"
-            raise ConfigurationError("secret_key", what)
-        if isinstance(key, str) and not _is_unicode(key):
-            raise ConfigurationError("secret_key", "holds half a character; make one with 'lumin-middleware secret'")
-        raw = key.encode() if isinstance(key, str) else bytes(key)
-        for weak, wrong in _WEAKNESSES:
-            if weak(raw):
-                which = f"key {position + 1} of {len(keys)}" if len(keys) > 1 else "the key"
-                raise ConfigurationError("secret_key", f"{which} {wrong}; make one with 'lumin-middleware secret'")
-        checked.append(raw)
-    return tuple(checked)

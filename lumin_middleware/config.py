@@ -107,7 +107,8 @@ class LuminConfig:
     """What our cookies are called, after `__Host-` on https. Default: `lumin-` and six letters that are this site's,
     since cookies know neither ports nor paths, and two sites on one host must not overwrite each other's. Nor may the
     application set one of this name, as Starlette's `SessionMiddleware` and Flask set `session`: everybody would be
-    asked to sign in again and again."""
+    asked to sign in again and again. What we add to it is ours as well: `-0`, `-1`, `-tries`, `-past`, `-login-…` and
+    `-form-…`. Any other that begins with it is the application's own."""
     after_login: str = "/"
     """Where a login leads that was not begun on a page."""
     after_logout: str | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from .authorization_server import AuthorizationServer
@@ -28,34 +28,46 @@ LIKE = 0.6
 # --- how a text is read ---------------------------------------------------------------------------------
 
 
+_AROUND = ("[]", "()", "{}", "<>", '""', "''", "``", "\u201c\u201d", "\u2018\u2019")
+"""What stands around a list in code and in JSON, or around each of its items, and in no variable."""
+
+
 def _listed(text: str) -> list[str]:
-    return [item for item in re.split(r"[,\s]+", text) if item]
+    return _bare(text, re.split(r"[,\s]+", text))
 
 
-def _between_commas(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
+def _between_commas(text: str, such: str = "one, two") -> list[str]:
+    return _bare(text, text.split(","), such)
 
 
-def _by_path(text: str, must: str) -> dict[str, str]:
+def _bare(text: str, items: Sequence[str], such: str = "one, two") -> list[str]:
+    """The items of a list, which stand as they are: with brackets or quotes each would be another one."""
+    items = [item.strip() for item in items if item.strip()]
+    if any(len(each) > 1 and each[0] + each[-1] in _AROUND for each in (text.strip(), *items)):
+        raise ValueError(f"has brackets or quotes around what it lists; write that alone, between commas: {such}")
+    return items
+
+
+def _by_path(text: str, what: str, such: str) -> dict[str, str]:
     found = {}
-    for item in _between_commas(text):
+    for item in _between_commas(text, such):
         pattern, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
-            raise ValueError(f"{item!r} must name {must}")
+            raise ValueError(f"{item!r} must name {what}, as {such!r} does")
         if pattern in found:
             raise ValueError(f"{pattern!r} is named twice, and only one could count")
         if another := re.search(r"(?:^|\s)(/[^\s=]*)", value):
-            raise ValueError(f"{another[1]!r} stands where {must.split(',')[0]} belong; paths are separated by commas")
+            raise ValueError(f"{another[1]!r} stands where {what} belong; paths are separated by commas")
         found[pattern] = value
     return found
 
 
 def _ages_by_path(text: str) -> dict[str, float]:
-    return {path: _seconds(age) for path, age in _by_path(text, "seconds, as '/pay/*=300' does").items()}
+    return {path: _seconds(age) for path, age in _by_path(text, "seconds", "/pay/*=300").items()}
 
 
 def _scopes_by_path(text: str) -> dict[str, str]:
-    return _by_path(text, "scopes, as '/sign/*=sign:requests' does")
+    return _by_path(text, "scopes", "/sign/*=sign:requests")
 
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}

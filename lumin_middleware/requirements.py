@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
-from . import checks, texts
+from . import checks, secret_keys, texts
 from .authorization_server import AuthorizationServer
 from .errors import ConfigurationError
 
@@ -86,6 +86,8 @@ def require(settings: Mapping[str, object]) -> dict[str, object]:
         if name not in settings or (settings[name] is None and name in _MAY_BE_NONE):
             continue
         try:
+            if isinstance(settings[name], str) and name not in _OWN_WORDS:
+                checks.seen(name, str(settings[name]))
             found[name] = check(name, settings[name])
         except ConfigurationError as error:
             wrong += error.problems
@@ -145,8 +147,6 @@ def _url_with_query(name: str, value: object) -> None:
 def _line(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip() or len(value) > LINE_LIMIT:
         raise ConfigurationError(name, f"must be a text of at most {LINE_LIMIT} characters")
-    if found := checks.stowaway(value):
-        raise ConfigurationError(name, f"holds {found}")
 
 
 def _place(name: str, value: object) -> None:
@@ -215,7 +215,7 @@ _EACH: dict[str, Check] = {
     "client_id": checks.credential,
     "client_secret": _credential,
     "redirect_uri": _redirect_uri,
-    "secret_key": lambda _, value: checks.secret_keys(value),
+    "secret_key": lambda _, value: secret_keys.secret_keys(value),
     "scope": _scope,
     "server": _server,
     "api_url": _url,
@@ -257,6 +257,9 @@ _EACH: dict[str, Check] = {
     "pages": _page_maker,
 }
 """The check of each setting."""
+
+_OWN_WORDS = ("client_id", "client_secret", "secret_key")
+"""Those whose check says by itself what is to be done about what nobody sees in them."""
 
 _MAY_BE_NONE = {
     *("grant_lifetime", "cookie_name", "after_logout", "post_logout_redirect_uri", "admit", "on_event"),

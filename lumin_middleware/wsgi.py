@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -28,6 +29,7 @@ from .runtime.bodies import WsgiBody
 from .runtime.startup import not_set_up, require_way_out
 from .runtime.threads import ThreadWorld
 from .runtime.wsgi_passage import IDENTITY_HEADER, MARK, Challenge, WsgiPassage, answer
+from .sessions.cookies import Cookies
 from .site.relying_party import RelyingParty
 from .site.visit import Visit
 from .stores import named
@@ -81,10 +83,13 @@ class LuminMiddleware:
             said = not_set_up(error, environ.get("HTTP_ACCEPT", ""), environ.get("HTTP_ACCEPT_LANGUAGE", ""))
             return answer(said, environ, start_response)
         visit: Visit | None = None
+        cookie = environ.get("HTTP_COOKIE", "")
+        if "," in cookie:
+            cookie = _told_apart(cookie, party.parts.cookies)
         if (path := _plain_path(environ)) is not None:
-            visit = party.at_once(path, environ.get("HTTP_COOKIE", "").encode("latin-1"), (_read, environ))
+            visit = party.at_once(path, cookie.encode("latin-1"), (_read, environ, cookie))
         if visit is None:
-            outcome = run(party.handle(_read(environ)))
+            outcome = run(party.handle(_read(environ, cookie)))
             if isinstance(outcome, Response):
                 return answer(outcome, environ, start_response)
             visit = outcome
@@ -145,7 +150,19 @@ def _plain_path(environ: WSGIEnvironment) -> str | None:
     return path if target.partition("?")[0] == path and path.isascii() and "%" not in path else None
 
 
-def _read(environ: WSGIEnvironment) -> Request:
+def _told_apart(header: str, cookies: Cookies) -> str:
+    """A `Cookie` header in which a comma may stand between two lines: gunicorn and waitress join them so.
+
+    A cookie of ours ends at the comma. One that follows a comma nobody gets to see, and it is not believed: it may be
+    in the value of another cookie. A neighbour in this domain can set that, from whom browsers take none that is called
+    `__Host-…`, and would have people signed in as whom it likes.
+    """
+    ours = rf"(?:{cookies.withheld.pattern.decode()})[^\x21-\x7E]*=[^,;]*"
+    header = re.sub(rf",[^\x21-\x7E]*{ours}", "", header)
+    return re.sub(rf"((?:^|;)[ \t]*{ours}),[ \t]*", r"\1; ", header)
+
+
+def _read(environ: WSGIEnvironment, cookie: str) -> Request:
     mount = _decoded(environ.get("SCRIPT_NAME", ""))
     path = mount + _decoded(environ.get("PATH_INFO", ""))
     return Request(
@@ -154,7 +171,7 @@ def _read(environ: WSGIEnvironment) -> Request:
         raw_path=_raw_path(environ, mount, path),
         query=environ.get("QUERY_STRING", ""),
         headers=_Headers(environ),
-        cookie=environ.get("HTTP_COOKIE", "").encode("latin-1"),
+        cookie=cookie.encode("latin-1"),
         mount=mount,
         peer=environ.get("REMOTE_ADDR", ""),
         body=WsgiBody(environ),

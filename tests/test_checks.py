@@ -95,6 +95,23 @@ def test_plain_http_is_taken_nowhere_else(host):
     assert isinstance(taken(checks.url, f"http://{host}/x"), ConfigurationError)
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["a..b", ".a", "a b", "a" * 64, f"{'a' * 64}.example", ".".join(["a" * 49] * 6), "a\0b", "café", "", "[::1]"],
+)
+def test_a_host_that_nobody_could_look_up_is_refused(host):
+    with pytest.raises(ConfigurationError, match="is no host that can be looked up; a name has"):
+        checks.host("field", host)
+    assert isinstance(taken(checks.url, f"https://{host}/x"), ConfigurationError) or host == "[::1]"
+
+
+@pytest.mark.parametrize(
+    "host", ["a", "a_b", "A.example", "svc.cluster.local.", "127.0.0.1", "::1", "a" * 63, ".".join(["a" * 49] * 5)]
+)
+def test_a_host_that_can_be_looked_up_is_taken(host):
+    checks.host("field", host)
+
+
 # --- paths and patterns ---------------------------------------------------------------------------------
 
 
@@ -115,6 +132,14 @@ def test_a_pattern_that_is_taken_opens_its_path(text, below):
 def test_a_local_path_that_is_taken_leads_nowhere_else(path):
     if not isinstance(taken(checks.local_path, path), ConfigurationError):
         assert ada_url.URL(path, base="https://app.example.com/deep/page").origin == "https://app.example.com"
+
+
+@pytest.mark.parametrize(
+    "item", ['["ann@example.org"]', '"ann"@example.org', "<ann@example.org>", "ann@example.org;", "mailto:a@b.example"]
+)
+def test_an_address_holds_nothing_of_what_stood_around_it(item):
+    assert isinstance(taken(checks.admission, [item]), ConfigurationError)
+    assert checks.admission("field", ["o'brien+x@example.org", "ann@bücher.example"])
 
 
 # --- lists ----------------------------------------------------------------------------------------------

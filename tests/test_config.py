@@ -713,6 +713,63 @@ def test_limits_are_written_as_people_write_numbers(field, written):
     assert written in str(refused(**{field: -1}))
 
 
+UNSEEN = ["\u200b", "\xad", "\u2060", "\ufeff", "\u2028", "\xa0", "\u3164", "\u034f", "\ufe0f", "\u200d", "\U000e0041"]
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("required_scopes", lambda text: {f"/pay{text}": "sign:requests"}),
+        ("required_scopes", lambda text: {f"/{text}pay/*": "sign:requests"}),
+        ("required_auth_age", lambda text: {f"/p{text}ay": 300}),
+        *((name, lambda text: ["/a", f"/pay{text}"]) for name in ("public", "optional")),
+        ("public", lambda text: iter([f"/pay{text}"])),
+        ("api_proxy", lambda text: [f"GET /user/{text}info"]),
+        ("admit", lambda text: [f"ann@example.org{text}"]),
+        ("claims", lambda text: ["sub", f"{text}email"]),
+        ("trusted_audiences", lambda text: [f"other{text}"]),
+        ("trusted_proxies", lambda text: [f"10.0.0.1{text}"]),
+        *((name, lambda text: f"x{text}") for name in ("client_id", "cookie_name", "sessions", "app_name", "accent")),
+        *((name, lambda text: f"/x{text}") for name in ("after_login", "after_logout", "app_url", "logo")),
+        *((name, lambda text: f"https://a.example{text}/v1") for name in ("redirect_uri", "api_url")),
+        ("post_logout_redirect_uri", lambda text: f"https://a.example/{text}"),
+        ("scope", lambda text: f"openid{text}"),
+        ("store", lambda text: f"redis://:hunter2@h{text}"),
+        ("server", lambda text: f"https://auth.example{text}"),
+    ],
+)
+def test_what_nobody_sees_in_a_text_is_named(name, written, unseen):
+    """A pattern with it protects nothing that anybody asks for."""
+    value = written(unseen)
+    with pytest.raises(ConfigurationError) as raised:
+        config(**{name: AuthorizationServer.at(value) if name == "server" else value})
+    assert raised.value.field == name
+    said = "a byte order mark" if unseen == "\ufeff" else f"the invisible character U+{ord(unseen):04X}"
+    assert f"holds {said}; " in raised.value.problem
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "café",
+        "日本語",
+        "ガレージ",
+        "เมนู",
+        "מחיר",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        "क्\u200dष",
+        "❤\ufe0f",
+        "👩\u200d💻",
+    ],
+)
+def test_a_pattern_may_be_in_any_language(word):
+    path = f"/{word}"
+    settings = config(public=[path], required_scopes={f"{path}/*": "sign:requests"}, app_name=word)
+    assert settings.public == (path,)
+
+
 def test_what_a_credential_brought_along_is_named():
     assert "a carriage return" in str(refused(client_secret="secret\r"))
     assert "a line feed" in str(refused(client_id="id\n"))

@@ -297,6 +297,57 @@ def test_a_list_that_is_set_and_holds_nothing_is_refused(name, nothing):
     assert f"{name} is set and names nothing" in refusal({**ENVIRON, name: nothing})
 
 
+LISTS = sorted(
+    name
+    for name, (_, read) in ENVIRONMENT.items()
+    if read.__name__ in ("_listed", "_between_commas", "_scopes_by_path", "_ages_by_path")
+)
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(
+    "written",
+    [
+        '["{0}"]',
+        '["{0}", "{0}"]',
+        "['{0}']",
+        "[{0}]",
+        "({0})",
+        '{{"{0}"}}',
+        '"{0}", {0}',
+        "`{0}`",
+        "<{0}>",
+        "\u201c{0}\u201d",
+        '[\n  "{0}",\n  "{0}"\n]',
+    ],
+)
+def test_what_stands_around_a_list_in_code_is_refused_with_what_would_be_right(name, written):
+    """`["ann@example.org"]` would be an address, and admit nobody."""
+    item = {"LUMIN_ADMIT": "ann@example.org", "LUMIN_REQUIRED_SCOPES": "/a=b", "LUMIN_REQUIRED_AUTH_AGE": "/a=300"}
+    text = written.format(item.get(name, "hunter2-hunter2"))
+    with pytest.raises(ConfigurationError, match=rf"\(from {name}\)") as raised:
+        LuminConfig.from_env({**ENVIRON, name: text})
+    said = r"has brackets or quotes around what it lists; write that alone, between commas: (one, two|/\S+=\S+) \("
+    assert re.search(said, str(raised.value))
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_file_holds_a_list_as_a_variable_does(tmp_path):
+    (tmp_path / "admit").write_text('["ann@example.org"]\n', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="has brackets"):
+        LuminConfig.from_env({**ENVIRON, "LUMIN_ADMIT_FILE": str(tmp_path / "admit")})
+
+
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENT if name not in LISTS and name != "LUMIN_AUTH_URL"])
+def test_what_nobody_sees_in_a_variable_is_named(name):
+    text = ENVIRON.get(name, "x")
+    with pytest.raises(ConfigurationError) as raised:
+        LuminConfig.from_env({**ENVIRON, name: f"{text}\u200b"})
+    if ENVIRONMENT[name][1] is str:
+        assert "holds the invisible character U+200B" in str(raised.value)
+    assert f"(from {name})" in str(raised.value)
+
+
 @pytest.mark.parametrize("name", sorted(set(ENVIRONMENT) - set(REQUIRED)))
 def test_an_empty_variable_counts_as_unset(name):
     assert LuminConfig.from_env({**ENVIRON, name: ""}) == LuminConfig.from_env(ENVIRON)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import hashlib
 import io
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +28,7 @@ from lumin_middleware.runtime.bodies import BODY_LIMIT
 from lumin_middleware.stores import AsyncRedisStore, SQLiteStore
 from lumin_middleware.wsgi import LuminMiddleware
 from tests.documents import ROOT
-from tests.edges import rig
+from tests.edges import rig, servers
 from tests.edges.gateway import Connection, environ, serve, serve_validated
 from tests.edges.rig import Browser, Lumin, Site
 from tests.patience import PATIENCE
@@ -518,6 +521,66 @@ async def test_the_application_sees_no_cookie_of_ours(site, browser):
     browser.jar = {"theme": "dark", **browser.jar, "xlumin": "another's"}
     serve_validated(site.wsgi, request(browser))
     assert site.wsgi_app.requests[-1]["HTTP_COOKIE"] == "theme=dark; xlumin=another's"
+
+
+@pytest.fixture(scope="module", params=["gunicorn sync", "waitress"])
+def handed_over(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """What a real server makes of a `Cookie` header in several lines."""
+    with servers.listening() as listener:
+        address = listener.getsockname()
+        with servers.start(request.param, "wsgiref.simple_server:demo_app", listener, {}):
+
+            def ask(*lines: str) -> str:
+                asked = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                asked += "".join(f"Cookie: {line}\r\n" for line in lines)
+                with socket.create_connection(address, timeout=PATIENCE) as connection:
+                    connection.sendall(f"{asked}\r\n".encode())
+                    answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode()
+                [shown] = re.findall(r"(?m)^HTTP_COOKIE = (.*)$", answer)
+                return str(ast.literal_eval(shown))
+
+            yield ask
+
+
+@pytest.mark.parametrize("target", ["/free", "/caf%C3%A9"])  # which passes at once, and which goes the whole way
+async def test_no_server_s_comma_between_two_lines_shows_the_application_a_cookie_of_ours(
+    new_site, handed_over, target
+):
+    site = new_site(public=["/free", "/café"])
+    newcomer = site.browser("wsgi")
+    await newcomer.sign_in()
+    ours = f"{SESSION}={newcomer.jar[SESSION]}"
+    for lines, left in {
+        ("a=1", ours, "b=2"): {"a=1,b=2", "a=1, b=2"},
+        (ours, "b=2"): {"b=2"},
+        ("a=x,y", f"c=3; {ours}", "b=2"): {"a=x,y,c=3; b=2", "a=x,y, c=3; b=2"},
+        ("a=x,y", "b=2"): {"a=x,y,b=2", "a=x,y, b=2"},
+    }.items():
+        cookie = handed_over(*lines)
+        assert "," in cookie
+        serve_validated(site.wsgi, environ(target, headers={**NAVIGATION, "cookie": cookie}))
+        assert site.wsgi_app.requests[-1]["HTTP_COOKIE"] in left
+
+
+@pytest.mark.parametrize("target", ["/page", "/caf%C3%A9"])
+async def test_a_cookie_of_ours_ends_where_the_server_joined_another_line(site, newcomer, target):
+    ours = request(newcomer)["HTTP_COOKIE"]
+    asked = environ(target, headers={**FETCH, "cookie": f"{ours},b=2; c=3,4"})
+    assert serve_validated(site.wsgi, asked).status == 200
+    assert site.wsgi_app.requests[-1]["HTTP_COOKIE"] == "b=2; c=3,4"
+    assert site.wsgi_app.requests[-1]["lumin"] is not None
+
+
+@pytest.mark.parametrize("target", ["/page", "/caf%C3%A9"])
+async def test_nobody_is_signed_in_by_a_cookie_in_another_s_value(site, newcomer, target):
+    """`__Host-…` is what no neighbour in this domain can set; `a=1,__Host-…=` one can."""
+    value = newcomer.jar[SESSION]
+    for cookie in (f"a=1,{SESSION}={value}", f"a=1, {SESSION}={value}; b=2", f"a=1,\xa0{SESSION}={value}"):
+        asked = environ(target, headers={**FETCH, "cookie": cookie})
+        assert serve_validated(site.wsgi, asked).status == 401
+    other = environ(target, headers={**FETCH, "cookie": f"a=1,{SESSION}=theirs; {SESSION}={value}"})
+    assert serve_validated(site.wsgi, other).status == 200
+    assert site.wsgi_app.requests[-1]["HTTP_COOKIE"] == "a=1"
 
 
 async def test_the_servers_environ_is_left_alone(site, browser):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from ..checks import is_loopback, seconds
+from ..emulator.server import reached_at
 from ..errors import ConfigurationError
 from ..gateway.engines import ISSUERS, Plan, choose
 from .engine import run
@@ -185,7 +186,7 @@ def _leads_to(url: str, host: str, port: int) -> bool:
         there, asked = where.hostname or "", where.port or (443 if where.scheme == "https" else 80)
     except ValueError:  # which is told where it is looked at
         return False
-    everywhere = host in ("0.0.0.0", "::")  # noqa: S104  compared, and not listened on
+    everywhere = reached_at(host) != host
     return asked == port and (there == host or (is_loopback(there) and (everywhere or is_loopback(host))))
 
 

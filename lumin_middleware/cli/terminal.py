@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 import typer
 from typer.core import TyperCommand
 
+from .. import checks
 from ..config import LuminConfig
 from ..doctor.application import configured, placed
 from ..emulator.server import listen as _listen
@@ -33,6 +35,19 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """An option that comes out empty is refused: what is meant is in a variable that is not set. Without a value
+        `--host` would be every address, and `--certificate` no certificate."""
+        given, _, _ = self.make_parser(ctx).parse_args(args=[*args])
+        for each in self.get_params(ctx):
+            found = given.get(each.name or "")
+            texts = found if isinstance(found, list | tuple) else [found]
+            if any(isinstance(text, str) and not text.strip() for text in texts):
+                name = each.metavar if each.param_type_name == "argument" else max(each.opts, key=len)
+                cure = "give it a value" if each.required else "give it a value, or leave it out"
+                fail(f"{name} is empty, as where a variable is not set; {cure}.")
+        return super().parse_args(ctx, args)
 
 
 def is_set(name: str) -> bool:
@@ -109,6 +124,7 @@ def listen(
     port: int | None, host: str = LOOPBACK, take: Callable[[str, int], socket.socket] = _listen
 ) -> socket.socket:
     """A socket at the port, or a default one; where that is taken, at any."""
+    require_host(host)
     try:
         return take(host, PORT if port is None else port)
     except OSError as error:
@@ -117,8 +133,22 @@ def listen(
         if port is None:
             return take(host, 0)
         fail(f"Port {port} cannot be used ({why(error)}); choose another --port.")
-    except UnicodeError:  # a name that no name server could be asked for
-        fail(f"{host!r} is no address of this machine; choose another --host.")
+
+
+_SHORT = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
+"""A number that systems read as an address: 127.1, and 0, which is every one."""
+
+
+def require_host(host: str) -> None:
+    """Ends the command where nobody can listen there, or where it is not plain who could come."""
+    try:
+        checks.host("--host", host)
+        is_plain = checks.is_address(host) or not _SHORT.fullmatch(host)
+    except ConfigurationError:
+        is_plain = False
+    if not is_plain:
+        every = "give an address in full, such as 127.0.0.1, or 0.0.0.0 for every one"
+        fail(f"{host!r} is no address of this machine; choose another --host: {every}.")
 
 
 @contextmanager

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigurationError
 from .emulator import Emulator
 
 if TYPE_CHECKING:
@@ -72,7 +74,10 @@ def run(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket to serve from. Raises `OSError` where that cannot be."""
+    """A socket to serve from. Raises `OSError` where that cannot be, and `ConfigurationError` for no host at all, which
+    the system would take for every address."""
+    if not host.strip():
+        raise ConfigurationError("host", "is empty; name an address, such as 127.0.0.1, or 0.0.0.0 for every one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
     # Connections inherit it. asyncio sets it only where it made the socket, and without it an answer in two pieces
@@ -83,7 +88,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 def reached_at(host: str) -> str:
     """Where what listens at `host` is reached from this machine: at everywhere nobody can go, but at one of all."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared, and not listened on
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    everywhere = (getattr(address, "ipv4_mapped", None) or address).is_unspecified
+    return ("127.0.0.1" if "." in host else "::1") if everywhere else host
 
 
 def _base(listener: socket.socket) -> str:

@@ -208,7 +208,7 @@ def _user(folder: Path) -> str:
 def _for_the_service(text: str, plan: Plan) -> str:
     """How the service is asked, and what it learns: who it is only where wanted, and by which name it is called."""
     behind, site = urlsplit(plan.upstream), urlsplit(plan.config.origin)
-    marked = [*(each.decode() for each in Cookies(plan.config).markers), *([] if plan.config.secure else ["$"])]
+    names = Cookies(plan.config).withheld.pattern.decode() + ("" if plan.config.secure else "|")
     timeout = f"{plan.timeout * 1000:.0f}ms"
     more = [
         f"proxy_send_timeout {timeout}; proxy_read_timeout {timeout};",
@@ -218,7 +218,7 @@ def _for_the_service(text: str, plan: Plan) -> str:
         # SameSite=None is for Secure alone, and so is __Host-. By http some still do (docs/frontends.md), but Secure
         # they would take from loopback as well. One without a name comes back as its value, which may be `name=…`;
         # those that begin with __Host- they refuse. What stands before a name browsers take away.
-        rf"proxy_cookie_flags ~^[\x00-\x20=]*(?:{'|'.join(marked)}) nosecure samesite=none;",
+        rf'proxy_cookie_flags "~^[\x00-\x20=]*(?:{names})[\x00-\x20]*$" nosecure samesite=none;',
     ]
     if not plan.pass_host:
         text = text.replace(f"proxy_set_header Host {site.netloc};", f"proxy_set_header Host {behind.netloc};", 1)

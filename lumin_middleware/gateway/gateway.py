@@ -18,6 +18,7 @@ from httpx2.websockets import WebSocketUpgradeError
 from starlette.types import Receive, Scope, Send
 from wsproto.utilities import ProtocolError
 
+from .. import checks
 from ..config import LuminConfig
 from ..connections import tls_context
 from ..errors import ConfigurationError, RequestRefused
@@ -236,4 +237,5 @@ def _upstream_url(upstream: str) -> httpx2.URL:
         raise ConfigurationError("upstream", f"is not a URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
         raise ConfigurationError("upstream", f"{upstream!r} must be a plain URL such as http://127.0.0.1:5173")
+    checks.host("upstream", url.raw_host.decode("ascii", "backslashreplace"))
     return url

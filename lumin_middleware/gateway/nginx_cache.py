@@ -83,9 +83,9 @@ def cookies(config: LuminConfig) -> list[tuple[str, str]]:
     `$lumin_ours` is our cookies, side by side as browsers send them, and what stands before and after them is all
     that a service may see.
     """
-    every = "|".join(re.escape(marker.decode()) for marker in Cookies(config).markers)
-    other = rf"(?!{every})[\x21-\x3A\x3C-\x7E](?:[^;\x00-\x1F\x7F]*[^;\x00-\x20\x7F])?"
-    ours = rf"(?:{every})(?:-[\x21-\x3A\x3C\x3E-\x7E]*)?=[\x21-\x3A\x3C-\x7E]*"
+    withheld = Cookies(config).withheld.pattern.decode()
+    other = rf"(?!(?:{withheld})[^\x21-\x7E]*(?:[=;]|$))[\x21-\x3A\x3C-\x7E](?:[^;\x00-\x1F\x7F]*[^;\x00-\x20\x7F])?"
+    ours = rf"(?=[\x21-\x3A\x3C\x3E-\x7E]+=)(?:{withheld})=[\x21-\x3A\x3C-\x7E]*"
     run = rf"(?<lumin_ours>{ours}(?:; {ours})*)"
     return [
         ("", "none"),

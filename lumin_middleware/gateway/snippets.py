@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from string import Template
 from urllib.parse import SplitResult, urlsplit
 
+from .. import checks
 from ..config import LuminConfig
 from ..errors import ConfigurationError
 from ..sessions.cookies import Cookies
@@ -124,6 +125,7 @@ def _words(program: str, config: LuminConfig, auth: str, upstream: str, cache: C
             raise ConfigurationError(
                 field, f"must be like http://127.0.0.1:3000; below a path {program} would ask for other targets"
             )
+        checks.host(field, urlsplit(url).hostname or "")
         if url.rstrip("/").lower() == config.origin:
             raise ConfigurationError(
                 field, f"{url} is the site's own address, at which {program} listens; give what is behind it"

@@ -57,13 +57,15 @@ class Cookies:
         """Characters that a session's value may have."""
         name = re.escape(self.session.encode())
         self.ours = re.compile(rb"%b(?:-[0-%d]|-tries|-past|-(?:login|form)-[0-9a-f]{16})?" % (name, PIECES_LIMIT - 1))
-        # Cookies know neither ports nor paths: those of other sites on this host come along, and are as secret.
         every = b"__Host-lumin" if config.secure else b"lumin"
         own = self.session.encode()
         self.markers = (every,) if own.startswith(every) else (own, every)
         self.begins = own + b"="
         """How the session's cookie begins, as browsers write it."""
-        self.withheld = re.compile(rb"(?:%b|%b)(?:-.*)?" % (name, every), re.DOTALL)
+        # Cookies know neither ports nor paths: those of other sites on this host come along, and are as secret. They
+        # are known by the names that we choose; any other that begins as ours do is the application's own.
+        self.withheld = re.compile(rb"%b|%b-[a-z]{6}(?:-[^=;,]*)?" % (self.ours.pattern, re.escape(every)))
+        """What the application does not see: our names, and those that other sites have by default."""
 
     def jar(self, header: bytes) -> Jar[Any]:
         """The jar of a `Cookie` header."""
@@ -79,7 +81,7 @@ class Cookies:
         return None if self.are_marked(others) else others.strip(ENDS)
 
     def are_marked(self, others: bytes) -> bool:
-        """Whether there may be one of ours among these cookies; each of ours has a marker in its name."""
+        """Whether one of ours, or of what is withheld, may be among these cookies: each has a marker in its name."""
         for marker in self.markers:  # noqa: SIM110  of which there are one or two, and each request asks
             if others.partition(marker)[1]:  # faster than `in`, which tries a number first
                 return True

@@ -364,6 +364,52 @@ def test_an_option_that_cannot_be_meant_is_refused_in_words(option, value):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+@pytest.mark.parametrize(
+    ("arguments", "option", "may_be_left_out"),
+    [
+        (["emulator", "--host"], "--host", True),
+        (["emulator", "--port"], "--port", True),
+        (["emulator", "--base"], "--base", True),
+        (["emulator", "--redirect-uri", "http://localhost/cb", "--redirect-uri"], "--redirect-uri", True),
+        (["proxy", "--upstream"], "--upstream", False),
+        *(
+            (["proxy", "--upstream", "http://127.0.0.1:9", option], option, True)
+            for option in (
+                "--host",
+                "--port",
+                "--public",
+                "--engine",
+                "--certificate",
+                "--certificate-key",
+                "--workers",
+            )
+        ),
+        (["snippets", "nginx", "--auth"], "--auth", True),
+        (["demo", "--port"], "--port", True),
+        (["explain", "GET", "/", "--as"], "--as", True),
+        (["doctor", "--app"], "--app", True),
+        (["grants", "show"], "SUBJECT", False),
+        (["grants", "revoke", "someone", "--name"], "--name", True),
+        (["sessions", "end"], "SUBJECT", False),
+    ],
+)
+def test_an_option_that_comes_out_empty_is_refused_by_name(arguments, option, may_be_left_out, empty):
+    """An unset `$HOST` would be every address, and an unset `$CERTIFICATE` none."""
+    done = run(*arguments, empty, **SETTINGS)
+    assert (done.returncode, done.stdout) == (1, "")
+    cure = "give it a value, or leave it out" if may_be_left_out else "give it a value"
+    assert done.stderr == f"{option} is empty, as where a variable is not set; {cure}.\n"
+
+
+@pytest.mark.parametrize("host", ["0", "0.0", "0x0", "127.1", "a..b", "a\u200b", "*", "[::]", "a" * 64])
+def test_it_is_plain_who_can_come_to_where_something_listens(host):
+    done = run("emulator", "--port", "0", "--host", host)
+    assert (done.returncode, done.stdout) == (1, "")
+    said = f"{host!r} is no address of this machine; choose another --host: give an address in full, such as 127.0.0.1"
+    assert done.stderr == f"{said}, or 0.0.0.0 for every one.\n"
+
+
 # --- demo -----------------------------------------------------------------------------------------------
 
 

@@ -217,7 +217,7 @@ def test_without_its_line_the_critical_ones_of_the_log_are_told():
         (["GET", "/", "--peer", "banana"], "'banana' is no IP address"),
         *(
             (["GET", "/", "--as", who], "nobody, someone, or scopes of these settings: ")
-            for who in ("noboby", "", " ", "sign:everything", "openid sign:everything", "someone openid")
+            for who in ("noboby", "sign:everything", "openid sign:everything", "someone openid")
         ),
     ],
 )

@@ -59,6 +59,8 @@ def test_it_says_where_it_listens(proxy: Any) -> None:
         ("http://127.0.0.1:8123", ["--port", "8123"]),
         ("http://localhost:8123/", ["--port", "8123"]),
         ("http://127.0.0.1:8123/below", ["--port", "8123", "--host", "0.0.0.0"]),
+        ("http://127.0.0.1:8123", ["--port", "8123", "--host", "0:0:0:0:0:0:0:0"]),
+        ("http://127.0.0.1:8123", ["--port", "8123", "--host", "::ffff:0.0.0.0"]),
         ("http://127.0.0.1:8000", []),
         ("http://127.0.0.1:8000/", ["--port", "0"]),
     ],
@@ -86,7 +88,7 @@ def test_a_port_that_nobody_comes_back_to_is_told(
     [
         *[
             ("--host", host, "is no address of this machine; choose another --host")
-            for host in ("a b", "a..b", "192.0.2.1")
+            for host in ("a b", "a..b", "192.0.2.1", "0", "a\udc80b", "\ud800", "a" * 64)
         ],
         *[("--timeout", value, "--timeout: ") for value in ("inf", "1e9")],
         *[
@@ -94,6 +96,10 @@ def test_a_port_that_nobody_comes_back_to_is_told(
             for user in ("http://x:s3cret", "x:s3cret", "http://x:s3/cret")
         ],
         *[("--upstream", f"http://127.0.0.1:{port}", "--upstream: ") for port in ("99999", "x", "-1")],
+        *[
+            ("--upstream", f"http://{host}", "is no host that can be looked up")
+            for host in ("a..b", "a" * 64, f"{'a.' * 127}b")
+        ],
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_words(proxy: Any, engine: str, option: str, value: str, said: str) -> None:

@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from lumin_middleware.emulator import DEMO_CLIENT, Emulator, serve
-from lumin_middleware.emulator.server import listen
+from lumin_middleware.emulator.server import listen, reached_at
+from lumin_middleware.errors import ConfigurationError
 from tests.patience import PATIENCE
 
 
@@ -32,6 +33,23 @@ def test_an_answer_in_pieces_does_not_wait_for_the_client_to_acknowledge_the_fir
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert client.recv(1) == b""
+
+
+@pytest.mark.parametrize("host", ["", " "])
+def test_no_host_is_not_every_address(host):
+    with pytest.raises(ConfigurationError, match="host: is empty"), serve(host=host):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        *(("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("0:0::0", "::1"), ("::ffff:0.0.0.0", "127.0.0.1")),
+        *((host, host) for host in ("127.0.0.1", "::1", "192.0.2.1", "localhost")),
+    ],
+)
+def test_where_somebody_who_listens_everywhere_is_reached(host, reached):
+    assert reached_at(host) == reached
 
 
 def test_options_reach_the_emulator():

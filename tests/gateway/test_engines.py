@@ -182,6 +182,36 @@ def test_a_cookie_of_our_names_takes_none_by_white_space_before_it(tmp_path):
     assert [line.partition(";")[0].split()[-1] for line in kept] == ["theirs=1"]
 
 
+@pytest.mark.parametrize("options", [["nginx"], ["nginx", "--cache", "60"], ["caddy"], ["builtin"]], ids=" ".join)
+def test_what_a_service_calls_as_its_site_is_its_own(tmp_path, options):
+    """`shop-cart` beside `cookie_name="shop"`; but `shop` itself, and what we add to it, is ours."""
+    if options[0] != "builtin":
+        programs.find(options[0])
+    echo = Echo()
+    ours = ("shop", "shop-0", "shop-tries", "shop-login-0123456789abcdef", "shop ")
+
+    async def answer(scope, receive, send):
+        headers = [
+            (b"set-cookie", b"%s=1; Path=/" % name.encode()) for name in (*ours, "shop-cart", "shop-9", "shopping")
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    echo.handlers["/set"] = answer
+    with (
+        front() as site,
+        serve(echo) as upstream,
+        gateway(site, upstream, tmp_path / "log", "--engine", *options, "--public", "/*", LUMIN_COOKIE_NAME="shop"),
+        site.browser() as stranger,
+    ):
+        said = stranger.get("/set").headers.get_list("set-cookie")
+        for header in ("shop-cart=1; a=2", "a=2; shop-9=3; shopping=4"):
+            stranger.get("/x", headers={"cookie": f"{header}; shop=x; shop-0=y; lumin-abcdef=z"})
+            assert dict(echo.seen[-1]["headers"])[b"cookie"] == header.encode()
+    kept = [line for line in said if line and "samesite=none" not in line.lower()]
+    assert kept == [f"{name}=1; Path=/" for name in ("shop-cart", "shop-9", "shopping")]
+
+
 def test_a_service_that_sees_its_own_name_sends_nobody_to_it(tmp_path):
     """A `Domain` without a value is none (RFC 6265, 5.2.3), and the cookie is of the site's host alone."""
     programs.find("nginx")

@@ -649,7 +649,18 @@ def test_a_service_that_does_not_answer_is_504_and_one_that_pauses_is_waited_for
 
 @pytest.mark.parametrize(
     "upstream",
-    ["", "127.0.0.1:5173", "ftp://x/", "http://", "http://u:p@x/", "http://x/?a=b", "http://x/#a", "http://[::1/"],
+    [
+        "",
+        "127.0.0.1:5173",
+        "ftp://x/",
+        "http://",
+        "http://u:p@x/",
+        "http://x/?a=b",
+        "http://x/#a",
+        "http://[::1/",
+        "http://a..b",
+        f"http://{'a' * 64}",
+    ],
 )
 def test_an_upstream_that_is_none_is_a_wrong_setting(upstream):
     with pytest.raises(ConfigurationError, match="upstream"):

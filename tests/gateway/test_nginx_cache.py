@@ -324,7 +324,7 @@ def test_targets_of_one_class_have_one_rule(public, optional, scoped, target):
 
 
 OURS = ("ours", "ours-0", "ours-tries", "ours-login-0123456789abcdef")
-LIKE_OURS = ("lumin", "__Host-lumin", "lumin-zzz", "__Host-lumin-zzz", "ours-zzz", "oursx")
+LIKE_OURS = ("lumin", "__Host-lumin", "lumin-zzz", "__Host-lumin-zzzzzz", "ours-zzz", "oursx", "ours\xa0")
 PAIRS = [f"{name}=v{number}" for name in ("a", "b", *OURS, *LIKE_OURS) for number in range(2)]
 HEADERS = st.lists(st.sampled_from([*PAIRS, "; ", "; ", "; ", ";", " ", "é", '"']), max_size=12).map("".join)
 WRITTEN_AS_BROWSERS_DO = st.lists(st.sampled_from(PAIRS), min_size=1, max_size=3).map("; ".join)
@@ -343,11 +343,18 @@ def test_no_cookies_of_a_stranger_add_to_what_is_held(held, header):
         assert held.names() <= before
 
 
+def test_an_application_s_cookies_that_begin_as_ours_do_make_no_header_odd():
+    settings = config(cookie_name="shop")
+    for header in ("__Host-shop-cart=1", "a=1; __Host-shop-cart=2", "__Host-lumin-theme=dark"):
+        assert re.search(dict(map(reversed, cookies(settings)[1:2]))["none"].removeprefix("~"), header)
+
+
+@pytest.mark.parametrize("name", [None, "shop"])
 @pytest.mark.parametrize("secure", [True, False])
 @hostile
 @given(HEADERS)
-def test_what_is_left_of_a_cookie_header_is_what_we_leave(secure, header):
-    settings = config() if secure else config(redirect_uri="http://localhost/auth/callback")
+def test_what_is_left_of_a_cookie_header_is_what_we_leave(secure, name, header):
+    settings = config(cookie_name=name, **({} if secure else {"redirect_uri": "http://localhost/auth/callback"}))
     header = header.replace("ours", settings.session_cookie).strip()
     found, kind = {"lumin_before": "", "lumin_after": "", "lumin_ours": ""}, "odd"
     for key, each in cookies(settings):

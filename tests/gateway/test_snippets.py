@@ -702,7 +702,9 @@ def test_an_address_of_which_other_targets_would_be_made_is_refused(program, fie
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("url", ["127.0.0.1:3000", "ftp://a", "http://", "http://a:b@c", "unix:/a", "http://a\n"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:3000", "ftp://a", "http://", "http://a:b@c", "unix:/a", "http://a\n", "http://a..b"]
+)
 def test_what_is_no_address_is_refused(program, url):
     with pytest.raises(ConfigurationError, match="upstream"):
         snippet(program, config(), auth="http://a", upstream=url)

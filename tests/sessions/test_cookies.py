@@ -18,7 +18,7 @@ from lumin_middleware.sessions.cookies import (
     _alone,
     _each,
 )
-from tests.fakes import CookieJar, config, hostile
+from tests.fakes import REDIRECT_URI, CookieJar, config, hostile
 from tests.site_rig import SESSION
 
 SECURE, PLAIN = Cookies(config()), Cookies(config(redirect_uri="http://localhost/auth/callback"))
@@ -42,14 +42,10 @@ NEARLY_OURS = [
     f"{SESSION}-login-0123456789ABCDEF",
     f"{SESSION}-login-",
     f"{SESSION}-triesx",
-    f"{SESSION}.0",
-    f"{SESSION}x",
     f"\x0b{SESSION}",
     f"\x0c{SESSION}-0",
     f"\x1c{SESSION}\x85",
     f"{SESSION}\xa0",
-    "__Host-lumin",
-    "__Host-lumin-0",
     "__Host-lumin-zzzzzz",
     "__Host-lumin-zzzzzz-login-0123456789abcdef",
 ]
@@ -59,8 +55,13 @@ NOT_OURS = [
     "lumin",
     "lumin-0",
     "__Secure-lumin",
+    "__Host-lumin",
+    "__Host-lumin-0",
+    "__Host-lumin-theme",
     "__Host-luminous",
     "__Host-lumin.0",
+    f"{SESSION}.0",
+    f"{SESSION}x",
 ]
 
 
@@ -103,9 +104,21 @@ def test_what_python_strips_besides_makes_nothing_ours(space):
 
 def test_a_name_of_the_site_s_own_choice():
     shop = Cookies(config(cookie_name="shop"))
-    found = shop.jar(b"__Host-shop=x; __Host-shop-9=y; shop=1; __Host-shopping=2; __Host-lumin-abcdef=z")
+    found = shop.jar(b"__Host-shop=x; shop=1; __Host-shopping=2; __Host-lumin-abcdef=z")
     assert found.ours == {"__Host-shop": b"x"}
     assert found.rest == b"shop=1; __Host-shopping=2"
+
+
+@pytest.mark.parametrize("uri", [REDIRECT_URI, "http://localhost/auth/callback"])
+def test_what_an_application_calls_as_its_site_is_its_own(uri):
+    """`shop-cart` beside `cookie_name="shop"`: we take what we set, and nothing else that begins as it does."""
+    shop = Cookies(config(cookie_name="shop", redirect_uri=uri))
+    name = shop.session
+    set_by_us = [name, *shop.pieces, shop.tries, shop.past, f"{shop.login}{'0' * 16}", f"{shop.form}{'f' * 16}"]
+    theirs = f"{name}-cart=1; {name}_cart=2; {name}-login=3; {name}-9=4; {name}-tries-left=5"
+    found = shop.jar(f"{theirs}; {'; '.join(f'{each}=x' for each in set_by_us)}".encode())
+    assert list(found.ours) == set_by_us
+    assert found.rest == theirs.encode()
 
 
 def test_two_sites_have_cookies_of_other_names():

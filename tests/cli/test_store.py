@@ -186,6 +186,15 @@ def test_only_postgresql_has_a_table_to_make(url: str) -> None:
     assert (done.exit_code, "Only PostgreSQL" in done.output) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://a..b", f"redis+sentinel://{'a' * 64}/x", "redis://\udc80", "postgresql://a..b/x"]
+)
+def test_a_host_that_nobody_can_look_up_is_told_in_one_line(url: str) -> None:
+    done = invoke("check", url)
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert "store: names a host that no name server can be asked for" in done.output
+
+
 def test_a_wrong_url_is_told_without_repeating_it() -> None:
     done = invoke("check", "mysql://somebody:s3cret@host")
     assert (done.exit_code, "s3cret" in done.output, "give local" in done.output) == (1, False, True)

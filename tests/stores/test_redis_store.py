@@ -172,6 +172,27 @@ def test_a_store_recovers_when_its_server_does(store: Store, redis_server: Redis
     assert store.swap("key", None, b"value", LONG)
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+def test_a_server_whose_name_nobody_can_look_up_is_unavailable(store_class: Any, host: str) -> None:
+    """A URL that names it is refused; a client that was given may, and a Sentinel or a node of a cluster."""
+    module, retry = (redis, once) if store_class is RedisStore else (redis.asyncio, once_async)
+    with opened(partial(store_class, module.Redis(host=host, retry=retry))) as store:
+        for verb in every_verb(store):
+            with pytest.raises(StoreUnavailable):
+                verb()
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_so_is_one_that_such_a_server_is_asked_for(
+    store_class: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lumin_middleware.stores.redis_clients.require_host", lambda host: None)
+    with opened(partial(store_class, f"redis+{kind}://a..b" + ("/service" if kind == "sentinel" else ""))) as store:
+        for verb in every_verb(store):
+            with pytest.raises(StoreUnavailable):
+                verb()
+
+
 def use_many_connections(store: Store, number_open: Callable[[], int]) -> None:
     start = threading.Barrier(8)
 

@@ -24,6 +24,7 @@ from tests.cli import coded
 from tests.postgres_server import Postgres
 from tests.stores import django_database
 from tests.stores.dynamodb_server import CREDENTIALS, DynamoDBServer
+from tests.stores.limits import lift
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.stores.test_django_store import on_sqlite
 
@@ -39,29 +40,37 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(commands.store, arguments)
 
 
-def test_the_table_is_made_and_the_store_then_checked(url: str) -> None:
-    missing = run("store", "check", url)
-    assert missing.returncode == 1
+@pytest.fixture(autouse=True)
+def _limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lift(monkeypatch.setattr)
+
+
+def test_the_table_is_made_and_the_store_then_checked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = invoke("check", url)
+    assert missing.exit_code == 1
     assert "make it with `lumin-middleware store create`" in missing.stderr
-    made = run("store", "create", LUMIN_STORE=url)
-    assert (made.returncode, made.stdout) == (0, "The table lumin_record is there.\n")
+    monkeypatch.setenv("LUMIN_STORE", url)
+    made = invoke("create")
+    assert (made.exit_code, made.stdout) == (0, "The table lumin_record is there.\n")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("INSERT INTO lumin_record VALUES ('theirs', 'value', now() + interval '1 hour')")
-        checked = run("store", "check", url)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        checked = invoke("check", url)
+        assert checked.exit_code == 0, checked.output
         assert checked.stdout.count("ok ") == 10
         assert "It keeps the contract" in checked.stdout
         assert connection.execute("SELECT key, value FROM lumin_record").fetchall() == [(b"theirs", b"value")]
 
 
-def test_a_table_of_dynamodb_is_made_and_checked(tmp_path: Path) -> None:
+def test_a_table_of_dynamodb_is_made_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     with DynamoDBServer(tmp_path) as server:
         url = f"dynamodb://checked?endpoint={server.endpoint}"
-        assert run("store", "check", url, **CREDENTIALS).returncode == 1
-        made = run("store", "create", url, **CREDENTIALS)
-        assert (made.returncode, made.stdout) == (0, "The table checked is there.\n")
-        checked = run("store", "check", url, **CREDENTIALS)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert invoke("check", url).exit_code == 1
+        made = invoke("create", url)
+        assert (made.exit_code, made.stdout) == (0, "The table checked is there.\n")
+        checked = invoke("check", url)
+        assert checked.exit_code == 0, checked.output
         assert checked.stdout.count("ok ") == 10
 
 

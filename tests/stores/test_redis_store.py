@@ -32,6 +32,7 @@ from lumin_middleware.stores import AsyncRedisStore, RedisStore, pulse
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
 from tests.patience import PATIENCE
 
+from .limits import unhurried
 from .queueing import queued
 from .redis_server import RedisServer, Relay, free_port
 
@@ -53,7 +54,7 @@ class TestRedisStore(SharedStoreContract):
     def opener(self, redis_server: RedisServer) -> Opener:
         self.server = redis_server
         self.prefix = f"{uuid.uuid4()}:"
-        return partial(self.store_class, redis_server.url, prefix=self.prefix)
+        return partial(unhurried, self.store_class, redis_server.url, prefix=self.prefix)
 
     def pass_time(self, seconds: float) -> None:
         """Takes so much from what each key has left, which no slow machine can be too late for."""

@@ -15,9 +15,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from lumin_middleware import connections
 from lumin_middleware.connections import api_client, blocking_api_client, tls_context
 from tests.certificates import self_signed
 from tests.fakes import config
+from tests.patience import PATIENCE
 
 CONTEXT = ssl.create_default_context()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nSet-Cookie: who=somebody\r\n\r\nhere"
@@ -94,6 +96,12 @@ class Peer:
 
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+@pytest.fixture(autouse=True)
+def _kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine takes from one call to the next."""
+    monkeypatch.setattr(connections, "KEEPALIVE", PATIENCE)
 
 
 @pytest.fixture(params=[lambda connection: None, reset], ids=["closed", "reset"])

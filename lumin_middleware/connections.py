@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -80,6 +80,16 @@ def require_open(client: httpx2.Client | httpx2.AsyncClient) -> None:
         raise ServerUnavailable("this site has closed its connections (aclose)", retry_after=1.0, sent=False)
 
 
+def tell_of_a_name(event: str, info: Mapping[str, Any]) -> None:
+    """Raises `ConnectError` where a host has a name that nobody can look up, as for any other that is not there.
+
+    Of httpcore2's `trace`. Without an event loop Python's `idna` refuses such a name, by an error that httpcore2 does
+    not know; it may be that of a proxy, or where a redirect leads.
+    """
+    if event.endswith(".connect_tcp.failed") and isinstance(info["exception"], UnicodeError):
+        raise httpx2.ConnectError("the host's name cannot be looked up") from info["exception"]
+
+
 def no_cookies() -> CookieJar:
     """A jar that takes none: they would be one person's in another's call, and grow for ever."""
     return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
@@ -117,6 +127,7 @@ class _Attempt:
         self._see(event)
         if self._trace is not None:
             self._trace(event, info)
+        tell_of_a_name(event, info)
 
     async def atrace(self, event: str, info: dict[str, Any]) -> None:
         """The same for an event loop."""

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import gzip
 import inspect
+import io
 import pickle
 import re
 import ssl
@@ -224,15 +225,38 @@ async def async_pieces() -> AsyncIterator[bytes]:
     yield b"pdf"
 
 
+def stream_of(rig: Rig) -> Any:
+    return async_pieces() if rig.colour is AsyncLuminClient else pieces()
+
+
 async def test_a_body_that_came_as_a_stream_is_not_sent_again(rig):
     rig.refuse("access-1")
-    content = async_pieces() if rig.colour is AsyncLuminClient else pieces()
     holder = Holder("access-1", "access-2")
-    response = await done(rig.client(holder).post("x", content=content))
+    response = await done(rig.client(holder).post("x", content=stream_of(rig)))
     assert response.status_code == 401
-    assert (len(rig.calls), holder.asked) == (1, [None])
+    assert (len(rig.calls), holder.asked) == (1, [None, "access-1"])
     assert rig.calls[0].headers["transfer-encoding"] == "chunked"
     assert "content-length" not in rig.calls[0].headers
+
+
+async def test_the_next_upload_has_a_new_token(rig):
+    """Else every upload would meet the same, until the refused token expires."""
+    rig.refuse("access-1")
+    client = rig.client(Holder("access-1", "access-2"))
+    said = [
+        (await done(client.post("x", files={"file": io.BytesIO(b"%PDF")}))).status_code,
+        (await done(client.post("x", content=stream_of(rig)))).status_code,
+    ]
+    assert said == [401, 200]
+    assert rig.sent == ["Bearer access-1", "Bearer access-2"]
+
+
+@pytest.mark.parametrize("error", [ServerUnavailable("down"), StoreUnavailable("down")])
+async def test_where_none_is_to_be_had_now_the_upload_s_refusal_is_the_answer(rig, error):
+    rig.refuse("access-1")
+    holder = Holder(error=error)
+    assert (await done(rig.client(holder).post("x", content=stream_of(rig)))).status_code == 401
+    assert (len(rig.calls), holder.failed) == (1, None)
 
 
 async def test_a_file_is_sent_as_a_form(rig):
@@ -321,6 +345,54 @@ async def test_a_refusal_that_is_the_answer_is_the_application_s_to_read(rig):
     )
     response = await done(rig.client(Holder("access-1", "access-2", "access-3")).get("x"))
     assert (response.status_code, response.content) == (401, b"why")
+
+
+# --- 401 after a redirect ---
+
+FILES = "https://files.example"
+
+
+class Redirects:
+    """An API that leads somewhere by an answer of a status, and what is answered there by the method."""
+
+    def __init__(self, rig: Rig, there: str, status: int = 303, *, refused: tuple[str, ...] = ("access-1",)) -> None:
+        self.there = httpx2.URL(f"{API}/").join(there)
+        self.status = status
+        self.refused = {None, *(f"Bearer {token}" for token in refused)}
+        rig.api.answer = self.answer
+
+    def answer(self, call: Call) -> httpx2.Response:
+        if call.url == f"{API}/x":
+            return httpx2.Response(self.status, headers={"location": str(self.there)})
+        if call.url.host != self.there.host or call.url.path != "/back":
+            return httpx2.Response(401 if call.headers.get("authorization") in self.refused else 200)
+        return httpx2.Response(302, headers={"location": f"{API}/here"})
+
+
+@pytest.mark.parametrize("status", [303, 307])
+@pytest.mark.parametrize("there", [f"{FILES}/a", "https://api.lumin.example:8443/v1/a", f"{FILES}/back"])
+@pytest.mark.parametrize("verb", ["get", "post", "put"])
+async def test_what_another_server_says_or_of_no_token_says_nothing_of_the_token(rig, verb, there, status):
+    """`/back` leads to the API again, whom httpx2 then sends no token."""
+    Redirects(rig, there, status)
+    holder = Holder("access-1", "access-2")
+    response = await done(getattr(rig.client(holder), verb)("x", follow_redirects=True))
+    assert (response.status_code, holder.asked) == (401, [None])
+    assert rig.sent == ["Bearer access-1", *[None] * (len(rig.calls) - 1)]
+    assert [str(call.url) for call in rig.calls].count(f"{API}/x") == 1
+
+
+async def test_a_token_that_the_api_refuses_where_its_redirect_leads_is_renewed_and_what_it_took_is_not_repeated(rig):
+    """The POST was taken, and its answer led to a GET that was not."""
+    Redirects(rig, "made/7")
+    response = await done(rig.client(Holder("access-1", "access-2")).post("x", json={}, follow_redirects=True))
+    assert response.status_code == 200
+    calls = [(call.method, call.url.path, call.headers["authorization"]) for call in rig.calls]
+    assert calls == [
+        ("POST", "/v1/x", "Bearer access-1"),
+        ("GET", "/v1/made/7", "Bearer access-1"),
+        ("GET", "/v1/made/7", "Bearer access-2"),
+    ]
 
 
 # --- a connection that was closed ---

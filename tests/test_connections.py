@@ -15,9 +15,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from lumin_middleware import connections
 from lumin_middleware.connections import api_client, blocking_api_client, tls_context
 from tests.certificates import self_signed
 from tests.fakes import config
+from tests.patience import PATIENCE
 
 CONTEXT = ssl.create_default_context()
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nSet-Cookie: who=somebody\r\n\r\nhere"
@@ -94,6 +96,12 @@ class Peer:
 
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+@pytest.fixture(autouse=True)
+def _kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine takes from one call to the next."""
+    monkeypatch.setattr(connections, "KEEPALIVE", PATIENCE)
 
 
 @pytest.fixture(params=[lambda connection: None, reset], ids=["closed", "reset"])
@@ -253,3 +261,36 @@ async def test_this_machine_is_asked_without_a_proxy(peer, make, monkeypatch, va
     with pytest.raises((httpx2.ConnectError, httpx2.ProxyError)):
         await done(client.get("/x"))
     await close(client)
+
+
+UNASKABLE = ["a..b", f"{'a' * 64}.example"]
+"""Hosts that no name server can be asked for."""
+
+
+@pytest.mark.parametrize("host", UNASKABLE)
+async def test_a_host_that_nobody_can_look_up_is_one_that_is_not_there(make, host):
+    """Without an event loop it is an error of Python's `idna`, which is nobody's trouble to see."""
+    client = make("https://lumin.example")
+    with pytest.raises(httpx2.ConnectError) as raised:
+        await done(client.get(f"http://{host}/x"))
+    assert raised.value.request.url.host == host
+    await close(client)
+
+
+async def test_so_is_a_proxy_of_such_a_name(make, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://a..b:3128")
+    client = make("https://lumin.example")
+    with pytest.raises(httpx2.ConnectError):
+        await done(client.get("/x"))
+    await close(client)
+
+
+@pytest.mark.parametrize("host", UNASKABLE)
+async def test_so_is_one_where_a_redirect_leads(make, host):
+    moved = f"HTTP/1.1 302 Found\r\nLocation: http://{host}/\r\nContent-Length: 0\r\n\r\n".encode()
+    peer = Peer(lambda connection: connection.sendall(moved), answers=False)
+    client = make(peer.url)
+    with pytest.raises(httpx2.ConnectError):
+        await done(client.get("/x", follow_redirects=True))
+    await close(client)
+    peer.close()

@@ -21,7 +21,7 @@ from ..client import LuminClient
 from ..errors import LuminError, RequestRefused
 from ..journal import say
 from ..model import Response
-from ..ports import run
+from ..protocol import oauth
 from ..reasons import REASONS
 from ..site import api_proxy
 from ..site.api_proxy import ApiCall, Head
@@ -47,11 +47,11 @@ def _options(call: ApiCall, content: object) -> dict[str, Any]:
     return {"content": content, "headers": call.headers, "extensions": {"target": call.target}}
 
 
-async def _head(visit: Visit, call: ApiCall, content: object, answer: httpx2.Response) -> Head | Response:
-    if answer.status_code == 401 and not isinstance(content, bytes) and visit.session is not None:
-        # The client could not try again with a new token, for the body is gone.
-        sent = visit.session.tokens.access_token
-        if (await visit.fresh(rejected=sent)).tokens.access_token != sent:
+def _head(visit: Visit, call: ApiCall, answer: httpx2.Response) -> Head | Response:
+    if answer.status_code == 401 and visit.session is not None:
+        # There may be a new token by now that the client could not try, for the body is gone.
+        tried, newest = answer.request.headers["authorization"], visit.session.tokens.access_token
+        if tried != oauth.bearer(newest):
             return api_proxy.renewed()
     return call.head(answer.status_code, answer.headers.raw)
 
@@ -102,7 +102,7 @@ class AsgiCall:
                 answer = await stack.enter_async_context(
                     client.stream(call.method, call.path, **_options(call, content))
                 )
-                head = await _head(self._visit, call, content, answer)
+                head = _head(self._visit, call, answer)
             except _TROUBLE as error:
                 head = _failure(self._visit, error)
             if isinstance(head, Response):
@@ -182,7 +182,7 @@ class WsgiCall:
         try:
             content = _content(environ)
             answer = stack.enter_context(self._client.stream(call.method, call.path, **_options(call, content)))
-            head = run(_head(self._visit, call, content, answer))
+            head = _head(self._visit, call, answer)
         except _TROUBLE as error:
             head = _failure(self._visit, error)
         except BaseException:

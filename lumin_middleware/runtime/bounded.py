@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx2
 
-from ..connections import ANEW, DIRECT, no_cookies, require_open
+from ..connections import ANEW, DIRECT, no_cookies, require_open, tell_of_a_name
 from .surroundings import ClockWatch
 
 BODY_LIMIT = 1024 * 1024
@@ -112,6 +112,7 @@ class _Limit:
 
         Of a duplicate of its socket, since TLS takes the socket itself away.
         """
+        tell_of_a_name(event, info)
         if event.endswith(".connect_tcp.complete"):
             self._sockets.append(info["return_value"].get_extra_info("socket").dup())
             if self.is_over:

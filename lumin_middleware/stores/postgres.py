@@ -28,7 +28,7 @@ from typing import Any
 import anyio
 
 from ..errors import ConfigurationError, StoreUnavailable
-from .postgres_connections import PATIENCE, bounded, import_psycopg, require_ports
+from .postgres_connections import PATIENCE, bounded, import_psycopg, require_places
 from .postgres_statements import CLEAN_UP, CREATE, DELETE, ONE_AT_A_TIME, REPLACE, SELECT, TABLE, schema
 from .turns import AsyncTurns, Turns
 
@@ -62,7 +62,7 @@ class _Postgres:
         self._errors = self._psycopg.errors
         try:
             found = self._psycopg.conninfo.conninfo_to_dict(url)
-            require_ports(str(found.get("port") or ""))
+            require_places(found)
         except (self._psycopg.Error, ValueError):
             raise ConfigurationError("store", f"is no URL of PostgreSQL; {CURE}") from None
         self._conninfo = self._psycopg.conninfo.make_conninfo(

@@ -8,10 +8,11 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from ..errors import ConfigurationError
+from .hosts import require_host
 
 # Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in a millisecond or two.
 PATIENCE = 2.0
@@ -34,9 +35,15 @@ def import_psycopg() -> Any:
     return psycopg
 
 
-def require_ports(ports: str) -> None:
-    """libpq looks at them when it connects, one for each host or one for all. Raises `ValueError`."""
-    for port in filter(None, ports.split(",")):
+def require_places(found: Mapping[str, Any]) -> None:
+    """libpq looks at hosts and ports when it connects: a port for each host, or one for all.
+
+    Raises `ConfigurationError` for a host, and `ValueError` for a port.
+    """
+    for host in str(found.get("host") or "").split(","):
+        if not host.startswith(("/", "@")):  # where a socket lies in the file system, or is abstract
+            require_host(host)
+    for port in filter(None, str(found.get("port") or "").split(",")):
         if not re.fullmatch(r"[0-9]+", port) or not 0 < int(port) < 65_536:
             raise ValueError("is no port")
 

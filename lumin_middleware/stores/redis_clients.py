@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..errors import ConfigurationError
+from .hosts import require_host
 from .turns import AsyncTurns, Turns
 
 # Seconds. Requests wait behind these, and a lease must outlive them. A server near by answers in less than
@@ -69,9 +70,10 @@ def import_redis() -> ModuleType:
 
 
 def trouble() -> tuple[type[Exception], ...]:
-    """The errors of redis-py that are the system's; a cluster's is a tree of its own."""
+    """The errors of redis-py that are the system's; a cluster's is a tree of its own, and a name that a Sentinel gives
+    and nobody can look up is Python's."""
     redis = import_redis()
-    return redis.RedisError, redis.exceptions.RedisClusterException, OSError
+    return redis.RedisError, redis.exceptions.RedisClusterException, OSError, UnicodeError
 
 
 class Term:
@@ -226,6 +228,7 @@ def _pool(module: Any, url: str, options: dict[str, Any], term: Term) -> Any:
     mixin = _AsyncOfATerm if module.__name__.endswith("asyncio") else _OfATerm
     pool.connection_class = _of_a_term(pool.connection_class, mixin)
     pool.connection_kwargs["term"] = term
+    require_host(pool.connection_kwargs.get("host", ""))
     pool.connection_class(**pool.connection_kwargs)  # which looks at its options, and connects later
     return pool
 
@@ -241,6 +244,7 @@ def _places(hosts: str, port: int) -> list[tuple[str, int]]:
         parts = urlsplit(f"//{host}")
         if not parts.hostname or parts.path:
             raise ValueError("no host")
+        require_host(parts.hostname)
         places.append((parts.hostname, parts.port or port))
     return places
 

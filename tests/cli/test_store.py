@@ -24,6 +24,7 @@ from tests.cli import coded
 from tests.postgres_server import Postgres
 from tests.stores import django_database
 from tests.stores.dynamodb_server import CREDENTIALS, DynamoDBServer
+from tests.stores.limits import lift
 from tests.stores.redis_server import RedisServer, find_binary
 from tests.stores.test_django_store import on_sqlite
 
@@ -39,29 +40,37 @@ def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(commands.store, arguments)
 
 
-def test_the_table_is_made_and_the_store_then_checked(url: str) -> None:
-    missing = run("store", "check", url)
-    assert missing.returncode == 1
+@pytest.fixture(autouse=True)
+def _limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lift(monkeypatch.setattr)
+
+
+def test_the_table_is_made_and_the_store_then_checked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = invoke("check", url)
+    assert missing.exit_code == 1
     assert "make it with `lumin-middleware store create`" in missing.stderr
-    made = run("store", "create", LUMIN_STORE=url)
-    assert (made.returncode, made.stdout) == (0, "The table lumin_record is there.\n")
+    monkeypatch.setenv("LUMIN_STORE", url)
+    made = invoke("create")
+    assert (made.exit_code, made.stdout) == (0, "The table lumin_record is there.\n")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("INSERT INTO lumin_record VALUES ('theirs', 'value', now() + interval '1 hour')")
-        checked = run("store", "check", url)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        checked = invoke("check", url)
+        assert checked.exit_code == 0, checked.output
         assert checked.stdout.count("ok ") == 10
         assert "It keeps the contract" in checked.stdout
         assert connection.execute("SELECT key, value FROM lumin_record").fetchall() == [(b"theirs", b"value")]
 
 
-def test_a_table_of_dynamodb_is_made_and_checked(tmp_path: Path) -> None:
+def test_a_table_of_dynamodb_is_made_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     with DynamoDBServer(tmp_path) as server:
         url = f"dynamodb://checked?endpoint={server.endpoint}"
-        assert run("store", "check", url, **CREDENTIALS).returncode == 1
-        made = run("store", "create", url, **CREDENTIALS)
-        assert (made.returncode, made.stdout) == (0, "The table checked is there.\n")
-        checked = run("store", "check", url, **CREDENTIALS)
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert invoke("check", url).exit_code == 1
+        made = invoke("create", url)
+        assert (made.exit_code, made.stdout) == (0, "The table checked is there.\n")
+        checked = invoke("check", url)
+        assert checked.exit_code == 0, checked.output
         assert checked.stdout.count("ok ") == 10
 
 
@@ -184,6 +193,15 @@ def test_a_store_that_breaks_the_contract_is_told_of(monkeypatch: pytest.MonkeyP
 def test_only_postgresql_has_a_table_to_make(url: str) -> None:
     done = invoke("create", url)
     assert (done.exit_code, "Only PostgreSQL" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://a..b", f"redis+sentinel://{'a' * 64}/x", "redis://\udc80", "postgresql://a..b/x"]
+)
+def test_a_host_that_nobody_can_look_up_is_told_in_one_line(url: str) -> None:
+    done = invoke("check", url)
+    assert (done.exit_code, done.output.count("\n")) == (1, 1)
+    assert "store: names a host that no name server can be asked for" in done.output
 
 
 def test_a_wrong_url_is_told_without_repeating_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import threading
 from typing import Any
@@ -122,6 +123,66 @@ async def test_px_06_a_second_401_is_the_answer(edges, edge):
     assert (await browser.fetch("GET", "/api")).status == 401
     assert edges.refreshes() == 1
     assert len(edges.emulator.calls_to(USER_INFO)) == 2
+
+
+async def test_px_06_a_401_where_a_redirect_leads_says_nothing_of_the_token(edges, edge):
+    """And the POST, which the API took, is not sent twice."""
+    browser = edges.browser(edge)
+    await browser.sign_in()
+
+    async def asynchronous(client: Any) -> Any:
+        return (await client.post("user/info", json={"a": 1}, follow_redirects=True)).status_code
+
+    def blocking(client: Any) -> Any:
+        return client.post("user/info", json={"a": 1}, follow_redirects=True).status_code
+
+    handle(edges, edge, asynchronous, blocking)
+    with serve() as elsewhere:
+        edges.emulator.faults.add(USER_INFO, status=303, headers={"Location": f"{elsewhere.base}{USER_INFO}"})
+        answer = await browser.fetch("GET", "/")
+        assert [call.method for call in elsewhere.emulator.calls] == ["GET"]
+    assert answer.body == b"401"
+    assert [call.method for call in edges.emulator.calls_to(USER_INFO)] == ["POST"]
+    assert edges.refreshes() == 0
+
+
+async def test_px_06_after_an_upload_that_meets_401_the_next_call_has_a_new_token(edges, edge):
+    """What was read from a file cannot be sent again; but the next upload need not meet the same."""
+    browser = edges.browser(edge)
+    await browser.sign_in()
+
+    async def asynchronous(client: Any) -> Any:
+        return (await client.post("user/info", files={"file": io.BytesIO(b"%PDF")})).status_code
+
+    def blocking(client: Any) -> Any:
+        return client.post("user/info", files={"file": io.BytesIO(b"%PDF")}).status_code
+
+    handle(edges, edge, asynchronous, blocking)
+    for status in (401, 200, 200):
+        edges.emulator.faults.add(USER_INFO, status=status, body="{}")
+    said = [(await browser.fetch("GET", "/")).body for _ in range(3)]
+    first, *others = (call.headers["authorization"] for call in edges.emulator.calls_to(USER_INFO))
+    assert said == [b"401", b"200", b"200"]
+    assert first != others[0] == others[1]
+    assert edges.refreshes() == 1
+
+
+async def test_px_06_uploads_that_all_meet_401_spend_no_more_than_one_refresh_token(edges, edge):
+    """The token may well be good, and the API wrong."""
+    browser = edges.browser(edge)
+    await browser.sign_in()
+
+    async def asynchronous(client: Any) -> Any:
+        return [(await client.post("user/info", files={"file": io.BytesIO(b"")})).status_code for _ in range(5)]
+
+    def blocking(client: Any) -> Any:
+        return [client.post("user/info", files={"file": io.BytesIO(b"")}).status_code for _ in range(5)]
+
+    handle(edges, edge, asynchronous, blocking)
+    edges.emulator.faults.add(USER_INFO, status=401, body="{}", times=None)
+    assert json.loads((await browser.fetch("GET", "/")).body) == [401] * 5
+    assert len(edges.emulator.calls_to(USER_INFO)) == 5
+    assert edges.refreshes() == 1
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 502, 503])

@@ -433,6 +433,15 @@ def test_what_never_left_this_process_says_so(make, peer, name):
     assert peer.requests == []
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_server_whose_name_nobody_can_look_up_is_away(make, name, host):
+    """A discovery document may name it. Without an event loop it is an error of Python's `idna`."""
+    with pytest.raises(ServerUnavailable, match="ConnectError") as raised:
+        perform(make(), name, f"https://{host}/x", *OPERATIONS[name][0])
+    assert not raised.value.sent
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_where_the_connections_are_closed_nothing_is_sent(make, peer, name):
     """What is still being served after `aclose` may want a token; that is the end, and no fault of an application."""

@@ -1,4 +1,4 @@
-"""One Redis for all tests of a session, and a running one for each."""
+"""One Redis for all tests of a session, and a running one for each; and no store whose limits strike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
+from .limits import lift
 from .redis_server import RedisServer, find_binary
+
+
+@pytest.fixture(autouse=True)
+def _limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "limits_of_a_site" not in request.fixturenames:
+        lift(monkeypatch.setattr)
+
+
+@pytest.fixture
+def limits_of_a_site() -> None:
+    """For a test that is about a server that does not answer: one of them strikes."""
 
 
 @pytest.fixture(scope="session")

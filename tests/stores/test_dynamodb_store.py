@@ -21,6 +21,7 @@ from lumin_middleware.stores.dynamodb import TABLE
 
 from .clock import Clock
 from .dynamodb_server import CREDENTIALS, DynamoDBServer
+from .limits import unhurried
 from .redis_server import Relay
 
 LONG = 3600.0
@@ -60,7 +61,7 @@ class TestDynamoDBStore(SharedStoreContract):
     @pytest.fixture
     def opener(self, server: DynamoDBServer, table: str) -> Opener:
         self.server = server
-        return partial(DynamoDBStore, table, endpoint=server.endpoint)
+        return partial(unhurried, DynamoDBStore, table, endpoint=server.endpoint)
 
     def break_store(self) -> None:
         self.server.crash()

@@ -30,6 +30,7 @@ from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
 from tests.patience import PATIENCE
 from tests.postgres_server import Postgres
 
+from .limits import unhurried
 from .queueing import queued
 from .redis_server import Relay, free_port
 
@@ -76,7 +77,7 @@ class TestPostgresStore(SharedStoreContract):
     @pytest.fixture
     def opener(self, postgres: Postgres, url: str, table: str) -> Iterator[Opener]:
         self.server, self.url, self.table, self.broken = postgres, url, table, False
-        yield partial(self.store_class, url, table=table)
+        yield partial(unhurried, self.store_class, url, table=table)
         if self.broken:
             postgres.start()
 
@@ -88,6 +89,10 @@ class TestPostgresStore(SharedStoreContract):
     def break_store(self) -> None:
         self.broken = True
         self.server.crash()
+
+    @pytest.mark.usefixtures("limits_of_a_site")  # the pool says that nobody is there when it has waited
+    def test_trouble_is_never_not_found(self, store: Store) -> None:
+        super().test_trouble_is_never_not_found(store)
 
 
 class TestAsyncPostgresStore(TestPostgresStore):
@@ -226,6 +231,7 @@ def port_of(url: str) -> int:
     return int(str(psycopg.conninfo.conninfo_to_dict(url)["port"]))
 
 
+@pytest.mark.usefixtures("limits_of_a_site")
 def test_a_server_that_was_never_there_is_unavailable(store_class: Any) -> None:
     with opened(partial(store_class, f"postgresql://127.0.0.1:{free_port()}/nobody")) as store:
         with pytest.raises(StoreUnavailable):
@@ -234,6 +240,7 @@ def test_a_server_that_was_never_there_is_unavailable(store_class: Any) -> None:
             store.swap("key", None, b"new", LONG)
 
 
+@pytest.mark.usefixtures("limits_of_a_site")
 def test_a_store_recovers_when_its_server_does_and_nothing_is_lost(store: Store, running: Postgres) -> None:
     store.swap("key", None, b"value", LONG)
     for _ in range(2):
@@ -323,6 +330,7 @@ def test_a_connection_is_as_old_as_the_wish_for_it(url: str, monkeypatch: pytest
         assert (asyncio.run(begins()), now[0]) == (2.0, 3.0)
 
 
+@pytest.mark.usefixtures("limits_of_a_site")
 def test_a_server_that_never_answers_is_unavailable(store_class: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/nobody"

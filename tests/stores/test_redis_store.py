@@ -32,6 +32,7 @@ from lumin_middleware.stores import AsyncRedisStore, RedisStore, pulse
 from lumin_middleware.stores.contract import Opener, SharedStoreContract, opened
 from tests.patience import PATIENCE
 
+from .limits import unhurried
 from .queueing import queued
 from .redis_server import RedisServer, Relay, free_port
 
@@ -53,7 +54,7 @@ class TestRedisStore(SharedStoreContract):
     def opener(self, redis_server: RedisServer) -> Opener:
         self.server = redis_server
         self.prefix = f"{uuid.uuid4()}:"
-        return partial(self.store_class, redis_server.url, prefix=self.prefix)
+        return partial(unhurried, self.store_class, redis_server.url, prefix=self.prefix)
 
     def pass_time(self, seconds: float) -> None:
         """Takes so much from what each key has left, which no slow machine can be too late for."""
@@ -170,6 +171,27 @@ def test_a_store_recovers_when_its_server_does(store: Store, redis_server: Redis
     redis_server.start()
     assert store.get("key") is None  # it keeps nothing on disk
     assert store.swap("key", None, b"value", LONG)
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
+def test_a_server_whose_name_nobody_can_look_up_is_unavailable(store_class: Any, host: str) -> None:
+    """A URL that names it is refused; a client that was given may, and a Sentinel or a node of a cluster."""
+    module, retry = (redis, once) if store_class is RedisStore else (redis.asyncio, once_async)
+    with opened(partial(store_class, module.Redis(host=host, retry=retry))) as store:
+        for verb in every_verb(store):
+            with pytest.raises(StoreUnavailable):
+                verb()
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_so_is_one_that_such_a_server_is_asked_for(
+    store_class: Any, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lumin_middleware.stores.redis_clients.require_host", lambda host: None)
+    with opened(partial(store_class, f"redis+{kind}://a..b" + ("/service" if kind == "sentinel" else ""))) as store:
+        for verb in every_verb(store):
+            with pytest.raises(StoreUnavailable):
+                verb()
 
 
 def use_many_connections(store: Store, number_open: Callable[[], int]) -> None:

@@ -142,6 +142,54 @@ def test_a_setting_that_names_no_store_is_refused_with_the_cure_and_not_repeated
     assert "s3cret" not in str(caught.value)
 
 
+UNASKABLE = ["a..b", ".b", f"{'s3cret' * 11}.example", "s3cret\u200e"]
+"""Hosts that no name server can be asked for."""
+
+
+@pytest.mark.parametrize("host", UNASKABLE)
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("redis://{}", "rediss://{}:6379/1", "redis+sentinel://{}/service", "redis+sentinel://one,{}:26379/service"),
+        *("redis+cluster://one,{}", "postgresql://{}/db", "postgres://one:5432,{}:5432/db", "postgresql:///db?host={}"),
+    ],
+)
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_host_that_nobody_can_look_up_is_refused_with_the_cure_and_not_repeated(
+    setting: str, host: str, asynchronous: bool
+) -> None:
+    with pytest.raises(ConfigurationError, match="no name server can be asked for; give one such as") as caught:
+        store_at(setting.format(host), asynchronous=asynchronous)
+    assert caught.value.field == "store"
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("redis://redis_master", f"redis://{'a' * 63}.example", "redis://db.example.", "redis://bücher.example"),
+        *("redis://[fe80::1]", f"postgresql:///db?host=/{'a' * 64}", "postgresql:///db?host=@a..b"),
+        "postgresql://%2Fvar%2Frun%2Fa..b/db",
+    ],
+)
+def test_a_host_that_somebody_may_look_up_and_a_socket_are_taken(setting: str) -> None:
+    assert store_at(setting, asynchronous=False)
+
+
+@pytest.mark.parametrize("host", [*UNASKABLE, "s3cret\udc80"])
+def test_the_same_host_of_a_dynamodb_boto3_refuses(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="store: DynamoDB cannot be used: Invalid endpoint"):
+        store_at(f"dynamodb://table?region=eu-west-1&endpoint=http://{host}:8000", asynchronous=False)
+
+
+@pytest.mark.parametrize("setting", ["redis://:s3cret@{}", "redis+sentinel://{}/service", "postgresql://:s3cret@{}/db"])
+def test_half_a_character_is_no_host(setting: str) -> None:
+    with pytest.raises(ConfigurationError, match="; give ") as caught:
+        store_at(setting.format("db\udc80"), asynchronous=False)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_django_that_is_not_set_up_is_told_of() -> None:
     program = (
         "from lumin_middleware.stores import store_from_url\n"

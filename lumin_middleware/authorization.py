@@ -34,7 +34,10 @@ class Holder(Protocol):
 
 
 class LuminAuth(httpx2.Auth):
-    """Puts the access token into a request, and once more with a new one if the API answers 401."""
+    """Puts the access token into a request, and once more with a new one if the API answers 401.
+
+    A body that cannot be sent again has the token renewed all the same, for the next call; the answer is then the 401.
+    """
 
     def __init__(self, holder: Holder, origin: httpx2.Origin, http: httpx2.AsyncClient | httpx2.Client) -> None:
         self._holder = holder
@@ -47,18 +50,28 @@ class LuminAuth(httpx2.Auth):
         check_open(self._http, self._holder)  # httpx2 has looked before that, which may have taken its time
         request.headers["Authorization"] = bearer(sent)
         response = yield request
-        if response.status_code != 401 or not is_replayable(request.stream):
+        if not self._is_refused(sent, response):
             return
-        try:
+        try:  # also where the body is gone, for else the next call would meet the same
             renewed = (await self._holder.fresh(rejected=sent)).tokens.access_token
         except (ServerUnavailable, StoreUnavailable):
             self._holder.failed = None  # for the application gets the API's 401, the best answer there is
             return
-        if renewed == sent:  # so new that another would fare no better
+        refused = response.request  # where redirects led, those before it were not, and are not sent again
+        if renewed == sent or not is_replayable(refused.stream):  # or so new that another would fare no better
             return
         await _discard(response)
-        request.headers["Authorization"] = bearer(renewed)
-        yield request
+        refused.headers["Authorization"] = bearer(renewed)
+        yield refused
+
+    def _is_refused(self, sent: str, response: httpx2.Response) -> bool:
+        """Whether it is the API that answers, and this token that it does not take.
+
+        httpx2 follows redirects in the midst of a flow: who answers may be another, who was sent no token.
+        """
+        asked = response.request
+        was_sent = asked.headers.get("Authorization") == bearer(sent)
+        return response.status_code == 401 and was_sent and asked.url.origin == self._origin
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         # The same steps; without an event loop the holder never suspends.

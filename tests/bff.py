@@ -19,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import httpx2
 import uvicorn
 
-from lumin_middleware import LuminConfig, LuminMiddleware
+from lumin_middleware import LuminConfig, LuminMiddleware, connections
 from lumin_middleware.emulator import Client, Emulator
 from lumin_middleware.emulator import serve as serve_emulator
 from lumin_middleware.wsgi import LuminMiddleware as WsgiMiddleware
@@ -49,6 +49,7 @@ def _nothing_wsgi(environ: object, start_response: object) -> list[bytes]:
 
 
 def main(edge: str, fd: str) -> None:
+    connections.KEEPALIVE = PATIENCE  # however long a busy machine takes from one call to the next
     config = replace(LuminConfig.from_env(), api_proxy=("/*",))
     listener = socket.socket(fileno=int(fd))
     if edge == "asgi":

@@ -80,6 +80,14 @@ def test_a_host_that_browsers_write_otherwise_or_not_at_all_is_refused(host):
     check_place(f"https://{host}/auth/callback")
 
 
+def test_a_part_of_a_host_has_at_most_63_characters():
+    """A longer one nobody can look up (RFC 1035, 2.3.4)."""
+    for host in (f"{'a' * 63}.example", f"app.{'a' * 63}"):
+        assert checks.url("field", f"https://{host}/x").hostname == host
+    for host in (f"{'a' * 64}.example", f"app.{'a' * 64}"):
+        assert "at most 63" in str(taken(checks.url, f"https://{host}/x"))
+
+
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST", "app.localhost", "a.b.localhost", "127.0.0.1", "127.9.0.2", "[::1]"]
 )

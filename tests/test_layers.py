@@ -101,6 +101,7 @@ EDGE = (
     *("stores.django.apps", "stores.django.models", "stores.django.store"),
     "stores.django.migrations.0001_initial",
     "stores.django.management.commands.lumin_clean_up",
+    "stores.hosts",
     *("stores.wal_index", "stores.private", "stores.sqlite_file", "stores.sqlite", "stores.memory", "stores.dynamodb"),
     *(
         "stores.pulse",

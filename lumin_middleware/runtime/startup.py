@@ -106,6 +106,7 @@ def _variable(scheme: str) -> str:
 def _require_proxy(name: str, proxy: str) -> None:
     try:
         url = httpx2.URL(proxy if "://" in proxy else f"http://{proxy}")
+        url.raw_host.decode().encode("idna")  # as Python looks it up
         bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing is sent
         httpx2.Client(proxy=url, verify=bare, trust_env=False).close()
     except ImportError:

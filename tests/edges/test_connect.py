@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -37,14 +38,14 @@ class Away:
         return await asyncio.to_thread(found, *arguments, **options)
 
     @asynccontextmanager
-    async def client(self, subject: str, **options: Any) -> AsyncIterator[Callable[[str], Any]]:
-        """A function that calls the API and gives the status."""
+    async def client(self, subject: str, **options: Any) -> AsyncIterator[Callable[..., Any]]:
+        """A function that calls the API, by GET unless it is told otherwise, and gives the status."""
         opened = self.grants.client(subject, **options)
         if isinstance(opened, AbstractAsyncContextManager):
             async with opened as client:
 
-                async def call(path: str) -> int:
-                    return int((await client.get(path)).status_code)
+                async def call(path: str, verb: str = "get", **options: Any) -> int:
+                    return int((await getattr(client, verb)(path, **options)).status_code)
 
                 yield call
         else:
@@ -52,8 +53,8 @@ class Away:
             client = await asyncio.to_thread(opened.__enter__)
             try:
 
-                async def call(path: str) -> int:
-                    return int((await asyncio.to_thread(client.get, path)).status_code)
+                async def call(path: str, verb: str = "get", **options: Any) -> int:
+                    return int((await asyncio.to_thread(getattr(client, verb), path, **options)).status_code)
 
                 yield call
             finally:
@@ -124,6 +125,22 @@ async def test_a_job_goes_on_for_three_expiries_and_each_is_one_refresh(
     assert site.refreshes() == 3
     assert await away.call(MIRA.sub) == 200
     assert (site.refreshes(), site.reuse_events()) == (3, 0)
+
+
+async def test_after_a_job_s_upload_that_meets_401_the_next_has_a_new_token(
+    site: Site, person: Browser, away: Away
+) -> None:
+    await connect(person)
+    for status in (401, 200, 200):
+        site.emulator.faults.add("/v1/documents", status=status, body="{}")
+    said = []
+    for times in (2, 1):  # in one client, and in the next job
+        async with away.client(MIRA.sub) as call:
+            said += [await call("documents", "post", files={"file": io.BytesIO(b"%PDF")}) for _ in range(times)]
+    first, *others = (call.headers["authorization"] for call in site.emulator.calls_to("/v1/documents"))
+    assert said == [401, 200, 200]
+    assert first != others[0] == others[1]
+    assert site.refreshes() == 1
 
 
 async def test_the_session_and_the_grant_renew_apart(site: Site, person: Browser, away: Away) -> None:

@@ -46,6 +46,7 @@ WRONG = {
     "no proxy": ({"https_proxy": "http://u:hunter2/x@host:port"}, "https_proxy: is no proxy that can be used"),
     "another scheme": ({"HTTPS_PROXY": "ftp://u:hunter2@host"}, "HTTPS_PROXY: is no proxy"),
     "no host": ({"HTTP_PROXY": "http://"}, "HTTP_PROXY: is no proxy"),
+    "a host that nobody can look up": ({"HTTPS_PROXY": "http://u:hunter2@a..b:1"}, "HTTPS_PROXY: is no proxy"),
     "no certificates": ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, "SSL_CERT_FILE: names no file of certificates: /nowhere"),
     "a file of something else": ({"SSL_CERT_FILE": __file__}, "it holds none"),
     "no directory": ({"SSL_CERT_DIR": "/nowhere"}, "SSL_CERT_DIR: names no directory: /nowhere"),

@@ -28,6 +28,7 @@ CORE = (
     "checks",
     "field_texts",
     "authorization_server",
+    "secret_keys",
     "requirements",
     "environment",
     "config",

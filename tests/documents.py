@@ -80,7 +80,7 @@ in the log, and so is one for a setting that no variable can hold.
 In a variable a list stands between commas (or spaces, but for `LUMIN_API_PROXY`), yes or no is `true`, `yes`, `on`, `1`
 or `false`, `no`, `off`, `0`, a number is written as `30` or `0.5`, and what belongs to paths as
 `/sign/*=sign:requests, /templates/*=templates`. An empty variable counts as unset, as templates and Compose files leave
-one; a list of commas and spaces alone is refused.
+one; a list of commas and spaces alone is refused, and so are brackets or quotes around a list or what is in it.
 
 | setting | variable | default | unit |
 |---|---|---|---|

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -17,7 +16,7 @@ from ..doctor.examination import Looking, examine
 from ..doctor.findings import Finding
 from ..doctor.settings import read, refused, taken
 from ..errors import ConfigurationError
-from .terminal import load
+from .terminal import load, quiet
 
 _MARKS = {"ok": ("ok", "green"), "doubtful": ("DOUBTFUL", "yellow"), "wrong": ("WRONG", "bold red")}
 
@@ -32,7 +31,7 @@ def doctor(
     and the store are really asked; nobody is signed in, and nothing is left behind. The exit code is 1 where something
     is wrong.
     """
-    logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
+    quiet()
     if as_json:
         findings = list(_findings(app))
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from ipaddress import ip_address
 from typing import Annotated
 from urllib.parse import unquote
@@ -17,7 +18,7 @@ from ..config import LuminConfig
 from ..explanation import Explanation, unseen
 from ..explanation import explain as explained
 from ..reasons import REASONS, Reason
-from .terminal import App, Command, fail, places_of
+from .terminal import App, Command, fail, places_of, quiet
 
 REFERENCE = re.compile(r"(?<![\w/-])([0-9A-F]{4})[-\u2010-\u2015]([0-9A-F]{4})(?![\w/-])", re.IGNORECASE)
 """A page's reference, whatever stands around it but a path; a program may have made another dash of its hyphen."""
@@ -35,6 +36,10 @@ SITE = re.compile("(?i)https?://[^/?#]+")
 
 COOKIE = re.compile(r"[!#$%&'*+.^`|~\w-]+=.*", re.ASCII)
 """A cookie in a request (RFC 6265, 4.2.1)."""
+
+
+PAGE = ("Accept", "text/html")
+"""What a browser says that goes to a page. Whoever says nothing is answered as a script is."""
 
 
 class Words(Command):
@@ -81,7 +86,7 @@ def explain(
 
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
-    logging.getLogger("lumin_middleware").addHandler(logging.NullHandler())  # all that it says is said here
+    quiet()
     words = [what, *([path] if path else []), *context.args]
     if reference := _reference(words):
         _tell_reference(reference)
@@ -171,10 +176,14 @@ def _tell_request(
         return
     if site and site.lower() != config.origin:
         fail(f"{site} is not this site, which is at {config.origin}. Give the path alone, if it is meant.")
-    found = explained(
-        config, method, path, headers=headers, scope=_granted(who, config), peer=peer, mount=mount, clock=time.time
-    )
+    scope = _granted(who, config)
+    ask = partial(explained, config, method, path, scope=scope, peer=peer, mount=mount, clock=time.time)
+    found = ask(headers=headers)
     _show(found, who)
+    if not any(name.lower() == "accept" for name, _ in headers):
+        page = ask(headers=[*headers, PAGE])
+        if (page.status, page.location) != (found.status, found.location):
+            typer.echo(f"A browser that goes there says '{': '.join(PAGE)}', and is answered {_answered(page)}.")
 
 
 def _granted(who: str, config: LuminConfig) -> list[str] | None:
@@ -225,9 +234,13 @@ def _show(found: Explanation, who: str) -> None:
 def _answer(found: Explanation) -> list[str]:
     if found.reason is None:
         return ["answer      cannot be told from here"]
-    answer = "goes on to the application" if found.status is None else f"{found.status}"
     return [
-        f"answer      {answer}{f' to {found.location}' if found.location else ''}",
+        f"answer      {_answered(found)}",
         f"reason      {found.reason.code}: {found.reason.what}",
         f"what to do  {found.reason.cure}",
     ]
+
+
+def _answered(found: Explanation) -> str:
+    answer = "goes on to the application" if found.status is None else f"{found.status}"
+    return f"{answer} to {found.location}" if found.location else answer

@@ -64,7 +64,10 @@ Api = Annotated[
 ]
 PassUserHeaders = Annotated[
     bool,
-    typer.Option("--pass-user-headers", help="Tell the service who is signed in, in X-Auth-Request-User and its kin."),
+    typer.Option(
+        "--pass-user-headers",
+        help="Tell the service who is signed in, in X-Auth-Request-User, -Email and -Scope; let it read no other.",
+    ),
 ]
 PassHost = Annotated[
     bool, typer.Option("--pass-host/--own-host", help="Whether the service sees this site's name as Host, or its own.")

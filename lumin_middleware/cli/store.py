@@ -21,7 +21,7 @@ from ..ports import AsyncStore, Store
 from ..stores import DynamoDBStore, PostgresStore, store_from_url
 from ..stores.postgres_statements import schema
 from .own_store import spoken_to
-from .terminal import App, fail, settings_of
+from .terminal import App, Command, fail, settings_of
 
 store = typer.Typer(help="Make a store's table, or try a store.", no_args_is_help=True)
 
@@ -45,7 +45,7 @@ THREADS, TURNS = 8, 10
 NO_TABLE = "Only PostgreSQL and DynamoDB need a table; a Django site makes its own with `manage.py migrate`."
 
 
-@store.command()
+@store.command(cls=Command)
 def create(
     url: URL = "",
     sql: Annotated[bool, typer.Option("--sql", help="Print the SQL for PostgreSQL, and do nothing.")] = False,
@@ -68,7 +68,7 @@ def create(
         typer.echo(f"The table {opened.table} is there.")
 
 
-@store.command()
+@store.command(cls=Command)
 def check(url: URL = "", app: App = "") -> None:
     """Try a store: whether it keeps the contract, and how fast it is.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -107,6 +108,13 @@ App = Annotated[
         help="Take the settings of this application, as module:name. Default: the environment's.",
     ),
 ]
+
+
+def quiet() -> None:
+    """The log is silent, however an application of `--app` sets it up: a command says all that there is to say."""
+    logger = logging.getLogger("lumin_middleware")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
 
 
 def registered_port() -> int:

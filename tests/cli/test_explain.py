@@ -13,7 +13,7 @@ from lumin_middleware.cli import explain
 from lumin_middleware.sessions.sealing import Sealer
 from tests import spawning
 from tests.browser_rig import ROOT, environment
-from tests.cli.test_cli import MODULE, run
+from tests.cli.test_cli import MODULE, ROOT, run
 
 SETTINGS = {
     "LUMIN_CLIENT_ID": "x",
@@ -67,6 +67,13 @@ def test_it_says_what_would_become_of_a_request_and_why(arguments, said):
     assert (done.returncode, done.stderr) == (0, "")
     for words in said:
         assert words in done.stdout
+
+
+def test_what_a_browser_gets_is_told_where_it_is_another_answer():
+    page = "A browser that goes there says 'Accept: text/html', and is answered 303 to https://auth.luminpdf.com/"
+    assert page in run("explain", "/orders", **SETTINGS).stdout
+    for arguments in (["--header", "Accept: */*"], ["--as", "someone"]):
+        assert "A browser" not in run("explain", "/orders", *arguments, **SETTINGS).stdout
 
 
 @pytest.mark.parametrize("who", ["nobody", "someone"])
@@ -137,6 +144,15 @@ def test_an_application_without_settings_of_its_own_has_the_environment_s():
         "no pattern names it" in run("explain", "GET", "/healthz", "--app", "tests.cli.coded:bare", **SETTINGS).stdout
     )
     assert "LUMIN_CLIENT_ID is not set" in run("explain", "GET", "/", "--app", "tests.cli.coded:bare").stderr
+
+
+def test_what_an_application_logs_is_none_of_it(tmp_path):
+    """A line of a request that nobody made has a reference that leads nowhere."""
+    code = "import logging; logging.basicConfig(level=logging.DEBUG); from tests.cli.coded import *"
+    (tmp_path / "loud.py").write_text(code, "utf-8")
+    said = run("explain", "GET", "/orders", "--app", "loud:app", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert "no_session" in said.stdout
+    assert "lumin_middleware:" not in said.stderr
 
 
 COPIED = [

@@ -147,10 +147,11 @@ _BLANK = re.compile(
 )
 
 # What shapes the characters around it: between two letters of Persian, Hindi or Mongolian (RFC 5892, A.1 and A.2), or
-# two parts of an emoji, and behind a sign that is one in two ways.
+# two parts of an emoji, and behind a sign, or a character of Chinese, that is written in several ways.
 _SHAPING = re.compile(
     "(?<=[^\0-\x7f])[\u200c\u200d\u180b-\u180f](?=[^\0-\x7f\u200c\u200d\u180b-\u180f])"
     "|(?<=[\xa9\xae\u203c-\u33ff\U0001f000-\U0001faff])[\ufe0e\ufe0f]|\ufe0f(?=\u20e3)"
+    "|(?<=[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
 )
 
 
@@ -160,7 +161,7 @@ def stowaway(text: str) -> str | None:
         category = unicodedata.category(character)
         if category == "Cs":
             return "half a character"
-        unseen = category in ("Cc", "Cf", "Zl", "Zp") or (category == "Zs" and character != " ")
+        unseen = category in ("Cc", "Cf", "Zl", "Zp") or (category == "Zs" and character not in " \u3000")
         if unseen or character in _BY_NAME or _BLANK.match(character):
             return _BY_NAME.get(character) or f"the invisible character U+{ord(character):04X}"
     return "a space at one of its ends" if text != text.strip() else None

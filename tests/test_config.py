@@ -762,6 +762,9 @@ def test_what_nobody_sees_in_a_text_is_named(name, written, unseen):
         "क्\u200dष",
         "❤\ufe0f",
         "👩\u200d💻",
+        "葛\U000e0100城",
+        "丈\ufe00",
+        "カフェ\u3000一",
     ],
 )
 def test_a_pattern_may_be_in_any_language(word):

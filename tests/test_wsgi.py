@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ import pytest
 
 from lumin_middleware import ClientMisused, ConfigurationError, LoginRequired, lumin, wsgi
 from lumin_middleware.runtime.bodies import BODY_LIMIT
+from lumin_middleware.sessions.cookies import Cookies
 from lumin_middleware.stores import AsyncRedisStore, SQLiteStore
 from lumin_middleware.wsgi import LuminMiddleware
 from tests.documents import ROOT
@@ -581,6 +583,22 @@ async def test_nobody_is_signed_in_by_a_cookie_in_another_s_value(site, newcomer
     other = environ(target, headers={**FETCH, "cookie": f"a=1,{SESSION}=theirs; {SESSION}={value}"})
     assert serve_validated(site.wsgi, other).status == 200
     assert site.wsgi_app.requests[-1]["HTTP_COOKIE"] == "a=1"
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\xa0", "-", "a"])
+@pytest.mark.parametrize("name", ["lumin-abcdef-", "__Host-lumin-abcdef-", f"{SESSION}-", SESSION])
+async def test_lines_that_were_joined_are_read_in_time_that_grows_with_them(site, name, blank):
+    """Whoever sends them need not be signed in."""
+
+    def cost(size: int) -> float:
+        header, found = f"{name}{blank * size}x,{name}{blank * size}x", []
+        for _ in range(5):
+            before = time.thread_time()
+            wsgi._told_apart(header, Cookies(site.config))
+            found.append(time.thread_time() - before)
+        return min(found)
+
+    assert cost(30_000) < 40 * cost(3_000)  # ten times as much, where a hundred times would be a square
 
 
 async def test_the_servers_environ_is_left_alone(site, browser):

@@ -22,6 +22,7 @@ _MARKS = {"ok": ("ok", "green"), "doubtful": ("DOUBTFUL", "yellow"), "wrong": ("
 
 
 def doctor(
+    context: typer.Context,
     app: Annotated[str, typer.Option(metavar="APP", help="Look at this application too, as module:name.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON, when all are made.")] = False,
 ) -> None:
@@ -31,7 +32,7 @@ def doctor(
     and the store are really asked; nobody is signed in, and nothing is left behind. The exit code is 1 where something
     is wrong.
     """
-    quiet()
+    quiet(context)
     if as_json:
         findings = list(_findings(app))
         typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))

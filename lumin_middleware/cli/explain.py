@@ -86,7 +86,7 @@ def explain(
 
     With a page's reference, such as 5387-CED9, it finds that line in the log on stdin, and says what it means.
     """
-    quiet()
+    quiet(context)
     words = [what, *([path] if path else []), *context.args]
     if reference := _reference(words):
         _tell_reference(reference)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EADDRNOTAVAIL
+from functools import partial
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -110,11 +111,12 @@ App = Annotated[
 ]
 
 
-def quiet() -> None:
-    """The log is silent, however an application of `--app` sets it up: a command says all that there is to say."""
+def quiet(context: typer.Context) -> None:
+    """The log is silent while the command runs, however an application of `--app` sets it up: all is said here."""
     logger = logging.getLogger("lumin_middleware")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
+    context.call_on_close(partial(setattr, logger, "propagate", True))
 
 
 def registered_port() -> int:

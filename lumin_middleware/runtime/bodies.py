@@ -6,6 +6,7 @@ Nothing is read before a route asks for it; what the application gets passes by 
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import socket
 import threading
@@ -66,20 +67,35 @@ class WsgiBody:
         self._environ = environ
 
     async def __call__(self) -> bytes:
-        """The same. It needs a length (RFC 9110, 8.6), without which few servers tell where a body ends."""
-        if "HTTP_TRANSFER_ENCODING" in self._environ and not self._environ.get("CONTENT_LENGTH"):
-            raise RequestRefused("bad_request", "A body needs a Content-Length here.", status=411)  # and is not none
-        length = self._environ.get("CONTENT_LENGTH") or "0"
-        if not re.fullmatch("[0-9]{1,9}", length) or int(length) > BODY_LIMIT:
+        """The same. Without a length (RFC 9110, 8.6) few servers tell where a body ends: there, what may have one is
+        refused, and is not taken for one that has none.
+        """
+        environ = self._environ
+        length, stream = environ.get("CONTENT_LENGTH") or "", environ["wsgi.input"]
+        if not length and not (environ.get("wsgi.input_terminated") or isinstance(stream, io.BytesIO)):
+            if _is_without(environ):
+                return b""
+            raise RequestRefused("bad_request", "A body needs a Content-Length here.", status=411)
+        if not re.fullmatch("[0-9]{0,9}", length) or int(length or 0) > BODY_LIMIT:
             raise _too_large()
         try:
-            with _time_limit(self._environ) as is_over:
-                body = bytes(self._environ["wsgi.input"].read(int(length)))
+            with _time_limit(environ) as is_over:
+                body = bytes(stream.read(int(length or BODY_LIMIT + 1)))
         except OSError:  # by which servers say that it broke off, or that they wait no longer
             raise _too_slow() from None
-        if len(body) < int(length):
+        if len(body) > BODY_LIMIT:
+            raise _too_large()
+        if len(body) < int(length or 0):
             raise _too_slow() if is_over.is_set() else _broken_off()
         return body
+
+
+def _is_without(environ: WSGIEnvironment) -> bool:
+    """Whether a request without a length has no body. One that is encoded for its transfer has (RFC 9112, 6.3), one
+    with a type says so, and of later versions of HTTP, where a body needs neither, nobody can tell.
+    """
+    is_told = any(environ.get(name) for name in ("HTTP_TRANSFER_ENCODING", "CONTENT_TYPE"))
+    return not is_told and environ.get("SERVER_PROTOCOL", "HTTP/1.0").startswith("HTTP/1")
 
 
 @contextmanager

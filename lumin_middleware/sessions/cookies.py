@@ -63,8 +63,9 @@ class Cookies:
         self.begins = own + b"="
         """How the session's cookie begins, as browsers write it."""
         # Cookies know neither ports nor paths: those of other sites on this host come along, and are as secret. They
-        # are known by the names that we choose; any other that begins as ours do is the application's own.
-        self.withheld = re.compile(rb"%b|%b-[a-z]{6}(?:-[^=;,]*)?" % (self.ours.pattern, re.escape(every)))
+        # are known by the names that we choose; any other that begins as ours do is the application's own. The end of a
+        # name keeps what it took: a blank after it could be either's, and to try takes a header's length squared.
+        self.withheld = re.compile(rb"%b|%b-[a-z]{6}(?:-[^=;,]*+)?+" % (self.ours.pattern, re.escape(every)))
         """What the application does not see: our names, and those that other sites have by default."""
 
     def jar(self, header: bytes) -> Jar[Any]:

@@ -266,7 +266,9 @@ class Answers(Places):
         headers: Iterable[tuple[str, str]] = (),
         **particulars: object,
     ) -> Response:
-        """The page for a person; for a program a problem of the same title. The log hears the `particulars`."""
+        """The page for a person; for a program a problem of the same title. Where something failed, the log
+        hears the `particulars`.
+        """
         # Where nothing failed there is nothing to tell whoever runs the site.
         reference = self._reference(request, REASONS[reason], status, **particulars) if status >= 400 else ""
         if not accepts_html(request) and not is_navigation(request):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, SessionEnded
 from ..events import SignedOut
+from ..sessions.ending import listed
 from ..sessions.index import Entry, Index
 from .parts import Parts
 
@@ -58,10 +60,15 @@ class People:
         return await self._index().entries(_common(subject))
 
     async def _is_alive(self, entry: Entry) -> bool:
-        """In a cookie nobody sees it: it may have been forgotten by its browser, but not ended."""
+        """Whether it is not known to be over. In a cookie nobody sees it: its browser may have forgotten it."""
         if self._parts.world.clock() >= self._parts.sessions.limits.ends_at(entry.began, entry.lasts):
             return False  # though another process may still take it for one
-        return self._parts.config.sessions == "cookie" or await self._parts.sessions.find(entry.session_id) is not None
+        if self._parts.config.sessions == "store":
+            return await self._parts.sessions.find(entry.session_id) is not None
+        with suppress(SessionEnded):
+            await self._parts.sessions.newest(listed(entry.session_id, entry.began))
+            return True
+        return False
 
     def _index(self) -> Index:
         if self._parts.index is None:

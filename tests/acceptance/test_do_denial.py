@@ -53,6 +53,7 @@ NASTY_COOKIES: dict[str, str] = {
     "names that almost are ours": "; ".join(f"{SESSION}-login-{number:015x}g=x" for number in range(2000)),
     "dots": f"{SESSION}=" + "." * 65_536,
     "pieces that are long": "; ".join(f"{SESSION}-{number}=5" + "A" * 13_000 for number in range(5)),
+    "a name of another site's that does not end": "__Host-lumin-abcdef-" + " " * 65_536,
     "the count of sign-ins": f"{SESSION}-tries=" + "[" * 65_536,
 }
 

@@ -13,7 +13,7 @@ from lumin_middleware.cli import explain
 from lumin_middleware.sessions.sealing import Sealer
 from tests import spawning
 from tests.browser_rig import ROOT, environment
-from tests.cli.test_cli import MODULE, ROOT, run
+from tests.cli.test_cli import MODULE, run
 
 SETTINGS = {
     "LUMIN_CLIENT_ID": "x",

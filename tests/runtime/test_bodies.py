@@ -93,6 +93,13 @@ async def test_whoever_else_cancels_the_request_is_obeyed():
 # --- in a thread ----------------------------------------------------------------------------------------
 
 
+class Endless:
+    """A connection, at whose end nobody may read: it stays open."""
+
+    def read(self, size: int) -> bytes:
+        raise AssertionError
+
+
 def wsgi_refused(environ: dict[str, Any]) -> tuple[int, str]:
     with pytest.raises(RequestRefused) as caught:
         run(WsgiBody(environ)())
@@ -101,7 +108,8 @@ def wsgi_refused(environ: dict[str, Any]) -> tuple[int, str]:
 
 def test_a_body_is_read_as_far_as_its_length():
     assert run(WsgiBody({"CONTENT_LENGTH": "3", "wsgi.input": io.BytesIO(b"a=bc")})()) == b"a=b"
-    assert run(WsgiBody({"wsgi.input": io.BytesIO(b"a")})()) == b""
+    for nothing in ({}, {"SERVER_PROTOCOL": "HTTP/1.1"}, {"CONTENT_LENGTH": "", "CONTENT_TYPE": ""}):
+        assert run(WsgiBody({"wsgi.input": Endless(), **nothing})()) == b""
 
 
 @pytest.mark.parametrize("length", [str(BODY_LIMIT + 1), "-1", "1e3", "²", "x", "9" * 30])
@@ -109,9 +117,20 @@ def test_a_length_that_is_too_large_or_no_number_is_refused(length):
     assert wsgi_refused({"CONTENT_LENGTH": length, "wsgi.input": None}) == (413, "too_large")
 
 
-def test_a_body_without_a_length_is_refused_and_not_taken_for_none():
-    environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(b"a=b")}
+@pytest.mark.parametrize(
+    "more", [{"HTTP_TRANSFER_ENCODING": "chunked"}, {"CONTENT_TYPE": "text/plain"}, {"SERVER_PROTOCOL": "HTTP/2"}]
+)
+def test_a_body_without_a_length_is_refused_and_not_taken_for_none(more):
+    environ = {"wsgi.input": Endless(), **more}
     assert wsgi_refused(environ) == wsgi_refused({**environ, "CONTENT_LENGTH": ""}) == (411, "bad_request")
+
+
+@pytest.mark.parametrize("more", [{"HTTP_TRANSFER_ENCODING": "chunked"}, {"SERVER_PROTOCOL": "HTTP/2"}, {}])
+def test_a_body_without_a_length_is_read_where_it_ends_by_itself(more):
+    assert run(WsgiBody({"wsgi.input": io.BytesIO(b"a=b"), **more})()) == b"a=b"
+    terminated = {"wsgi.input": io.BufferedReader(io.BytesIO(b"a=b")), "wsgi.input_terminated": True, **more}
+    assert run(WsgiBody(terminated)()) == b"a=b"
+    assert wsgi_refused({"wsgi.input": io.BytesIO(b"x" * (BODY_LIMIT + 1)), **more}) == (413, "too_large")
 
 
 def test_a_body_that_ends_early_is_none():

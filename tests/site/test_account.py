@@ -254,6 +254,18 @@ async def test_a_session_of_a_process_with_another_key_is_not_said_to_be_gone():
 # --- signed out by whoever runs the site ---
 
 
+@pytest.mark.parametrize("kind", ["cookie", "store"])
+async def test_a_session_that_was_listed_as_it_ended_is_not_one_of_those_that_live(kind):
+    """Its renewal was saved before its end, and lists it behind that."""
+    site = Site(sessions=kind, backchannel_logout=True)
+    session = await site.begin(sub="person-1")
+    await site.here.parts.ending.end(session.id, session.began, session)
+    await site.here.parts.index.add(session)
+    people = People(site.here.parts)
+    assert await people.sessions("person-1") == []
+    assert await people.end_sessions("person-1") == 0
+
+
 async def test_who_is_signed_out_by_the_operator_is_told_of_session_by_session(site):
     sessions = [await site.begin(sub="person@example.com", sid=sid) for sid in ("a", None)]
     other = await site.begin(sub="person-2")

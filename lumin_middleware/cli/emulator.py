@@ -13,7 +13,7 @@ import typer
 from ..checks import credential, is_loopback, seconds, url
 from ..emulator import DEMO_CLIENT, Client, Running, run
 from ..errors import ConfigurationError
-from .terminal import LOOPBACK, fail, require_host, until_stopped, why
+from .terminal import LOOPBACK, fail, require_place, until_stopped, why
 
 TEN_YEARS = 315_360_000.0
 """Seconds that anything lives at most: a clock can be set ahead of it."""
@@ -65,7 +65,7 @@ def emulator(
     }
     client = _client(client_id, client_secret, tuple(redirect_uri or DEMO_CLIENT.redirect_uris), lifetimes)
     options = {**lifetimes, "clients": [client], "id_token": id_token, **_reached_at(base)}
-    require_host(host)
+    require_place(host)
     with until_stopped():
         try:
             run(host=host, port=port, ready=lambda running: _introduce(running, host), **options)

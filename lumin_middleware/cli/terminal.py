@@ -134,7 +134,7 @@ def listen(
     port: int | None, host: str = LOOPBACK, take: Callable[[str, int], socket.socket] = _listen
 ) -> socket.socket:
     """A socket at the port, or a default one; where that is taken, at any."""
-    require_host(host)
+    require_place(host)
     try:
         return take(host, PORT if port is None else port)
     except OSError as error:
@@ -149,7 +149,7 @@ _SHORT = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.IGNORECASE)
 """A number that systems read as an address: 127.1, and 0, which is every one."""
 
 
-def require_host(host: str) -> None:
+def require_place(host: str) -> None:
     """Ends the command where nobody can listen there, or where it is not plain who could come."""
     try:
         checks.host("--host", host)

@@ -46,6 +46,9 @@ _SAID = {
     "temporarily_unavailable": "temporarily_unavailable",
 }
 
+_EXPLAINED = ("unclear",)
+"""Reasons of which a program hears the error's own words, which are about what it sent (RFC 9457, 3.1.4)."""
+
 _OF_ADMISSION = ("not_admitted", "admit_failed")
 
 _LOOP = ("loop.cookies", "loop.name", "loop.clock")
@@ -273,7 +276,7 @@ class Answers(Places):
         reference = self._reference(request, REASONS[reason], status, **particulars) if status >= 400 else ""
         if not accepts_html(request) and not is_navigation(request):
             title = TEXTS[KEYS.get(key := content.title or f"{content.name}.title", key)].format_map(content.values)
-            said = {"detail": str(particulars["error"])} if reason == "unclear" else {}
+            said = {"detail": str(particulars["error"])} if reason in _EXPLAINED else {}
             return pages.problem(status, reason, title, headers=headers, reference=reference, **said)
         return self.page(request, status, replace(content, reason=reason, reference=reference), headers=headers)
 

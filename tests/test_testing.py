@@ -1,14 +1,17 @@
 """The testing kit: each snippet of its page runs, and each kind of client is signed in by the same words."""
 
+import gc
 import gzip
 import os
 import re
 import subprocess
 import sys
+import warnings
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import flask
 import httpx2
@@ -249,7 +252,7 @@ def _quart(config):
 
 
 def _inside_another(config):
-    return TrustedHostMiddleware(_asgi(config), ["testserver"])
+    return TrustedHostMiddleware(_asgi(config), [str(urlsplit(config.origin).hostname)])
 
 
 WHOLE = (_asgi, _added, _flask, _wsgi, _quart, _inside_another)
@@ -259,14 +262,18 @@ BELOW = (_mounted, _dispatched)
 class TestMadeBefore:
     """One that was made when its module was imported, with the settings of another test's Lumin, or of the real one."""
 
+    @pytest.fixture(params=["https://testserver", "https://shop.example", "http://127.0.0.1:8000"])
+    def origin(self, request):
+        return request.param
+
     @pytest.fixture(params=[*WHOLE, *BELOW], ids=lambda make: make.__name__)
-    def made(self, request, lumin_config):
+    def made(self, request, lumin_config, origin):
         below = "/shop" if request.param in BELOW else ""
         before = replace(
             lumin_config,
             server=LUMIN,
             client_secret="of-another-test",
-            redirect_uri=f"https://testserver{below}/auth/callback",
+            redirect_uri=f"{origin}{below}/auth/callback",
             scope="openid sign:requests",
         )
         return request.param(before), f"{below}/"
@@ -281,6 +288,17 @@ class TestMadeBefore:
                 said = client.get(path).json()
                 assert (said["sub"], said["scope"]) == (person.sub, ["openid", "sign:requests"])
             assert [each.config.server for each in middlewares(app)] == [LUMIN], "it is as it was before"
+
+    def test_what_it_opened_meanwhile_is_closed(self, made, lumin_emulator, lumin_config):
+        """No connection is left to the collector, which would meet it in any test that follows."""
+        app, path = made
+        gc.collect()
+        with warnings.catch_warnings(record=True) as left:
+            warnings.simplefilter("always")
+            with ExitStack() as test:
+                SignIns(lumin_emulator, lumin_config, test)(app, path=path)
+            gc.collect()
+        assert [str(each.message) for each in left if each.category is ResourceWarning] == []
 
     def test_what_has_this_test_s_settings_is_left_alone(self, lumin_config, signed_in):
         store = MemoryStore()

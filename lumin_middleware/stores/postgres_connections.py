@@ -48,15 +48,19 @@ def require_places(found: Mapping[str, Any]) -> None:
             raise ValueError("is no port")
 
 
+class _TooLateError(Exception):
+    """No answer came in time. It is no `TimeoutError`, which psycopg takes for a connection that was closed."""
+
+
 def _in_time(steps: Generator[int, int, Any], seconds: float) -> Generator[int, int, Any]:
-    """psycopg's steps towards an answer, for so long only: a server that hangs says nothing. Raises `TimeoutError`."""
+    """psycopg's steps towards an answer, for so long only: a server that hangs says nothing."""
     ticks, ready = 0, None
     try:
         while True:
             ready = yield (next(steps) if ready is None else steps.send(ready))
             ticks = 0 if ready else ticks + 1
             if ticks * TICK > seconds:
-                raise TimeoutError
+                raise _TooLateError
     except StopIteration as done:
         return done.value
 
@@ -82,7 +86,7 @@ def bounded(connection: Any, operational_error: Any) -> Any:
             async def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
                 try:
                     return await super().wait(_in_time(gen, PATIENCE), TICK)
-                except TimeoutError:
+                except _TooLateError:
                     raise too_late(self) from None
 
         return AsyncBounded
@@ -98,7 +102,7 @@ def bounded(connection: Any, operational_error: Any) -> Any:
         def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
             try:
                 return super().wait(_in_time(gen, PATIENCE), TICK)
-            except TimeoutError:
+            except _TooLateError:
                 raise too_late(self) from None
 
     return Bounded

@@ -70,10 +70,10 @@ def import_redis() -> ModuleType:
 
 
 def trouble() -> tuple[type[Exception], ...]:
-    """The errors of redis-py that are the system's; a cluster's is a tree of its own, and a name that a Sentinel gives
-    and nobody can look up is Python's."""
+    """The errors of redis-py that are the system's; a cluster's is a tree of its own. Python's own are of a name that a
+    Sentinel gives and nobody can look up, and of a reply that is none."""
     redis = import_redis()
-    return redis.RedisError, redis.exceptions.RedisClusterException, OSError, UnicodeError
+    return redis.RedisError, redis.exceptions.RedisClusterException, OSError, ValueError, OverflowError
 
 
 class Term:

@@ -17,7 +17,7 @@ from ..asgi import parameters
 from ..config import AuthorizationServer, LuminConfig
 from ..emulator import Emulator, User
 from ..wsgi import LuminMiddleware as WsgiMiddleware
-from .inside import lend
+from .inside import lend, middlewares
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -58,6 +58,7 @@ class SignIns:
         self._emulator = emulator
         self._config = config
         self._stack = stack
+        self._borrowers: list[Any] = []
         self._claims: dict[str, Mapping[str, Any]] = {}
         self._forger = self._forge()
 
@@ -111,13 +112,22 @@ class SignIns:
 
             guard(app, self._at_emulator, self._stack)
             return app
-        lend(app, self._here, self._stack)
+        borrowers = lend(app, self._here, self._stack)
+        self._borrowers += borrowers
+        found = (getattr(each, "config", None) for each in middlewares(app))
+        origin = next((config.origin for config in found if config is not None), ORIGIN)
         if isinstance(app, WsgiMiddleware) or parameters(app) == 2:
             served = getattr(app, "wsgi_app", app)  # of a Flask application
             self._stack.callback(getattr(served, "close", lambda: None))
+            for each in borrowers:
+                self._stack.callback(each.close)
             transport = httpx2.WSGITransport(app=served)
-            return self._stack.enter_context(httpx2.Client(transport=transport, base_url=ORIGIN))
-        return self._stack.enter_context(SignedInClient(app, base_url=ORIGIN, follow_redirects=False))
+            return self._stack.enter_context(httpx2.Client(transport=transport, base_url=origin))
+        client = self._stack.enter_context(SignedInClient(app, base_url=origin, follow_redirects=False))
+        assert client.portal is not None  # it is open
+        for each in self._borrowers:  # on the loop of this client: no lifespan reaches what is mounted
+            self._stack.callback(client.portal.call, each.aclose)
+        return client
 
     def _here(self, config: LuminConfig) -> LuminConfig:
         """The same settings, if they are those of a site of this emulator; else with it as Lumin."""

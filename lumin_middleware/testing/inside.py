@@ -77,8 +77,11 @@ def _is_ours(listed: Any) -> bool:
     return isinstance(listed.cls, type) and issubclass(listed.cls, OURS)
 
 
-def lend(app: Any, settings: Callable[[LuminConfig], LuminConfig], stack: ExitStack) -> None:
-    """Gives each of ours in an application what `settings` makes of its own, until `stack` is closed."""
+def lend(app: Any, settings: Callable[[LuminConfig], LuminConfig], stack: ExitStack) -> list[Any]:
+    """Gives each of ours in an application what `settings` makes of its own, until `stack` is closed; those that got
+    something. What they make with it is to be closed by then, which is not done by an application around them.
+    """
+    borrowers = []
     for found in list(middlewares(app)):
         own = getattr(found, "config", None)  # whose settings are wrong has none, and says so when it is asked
         if own is None or (lent := settings(own)) is own:
@@ -87,3 +90,5 @@ def lend(app: Any, settings: Callable[[LuminConfig], LuminConfig], stack: ExitSt
         before = dict(vars(found))
         vars(found).update(vars(kind(found.app, lent, clock=found._clock)))
         stack.callback(vars(found).update, before)
+        borrowers.append(found)
+    return borrowers

@@ -355,6 +355,18 @@ def test_a_server_that_hangs_in_the_middle_is_unavailable(
             os.kill(pid, signal.SIGCONT)
 
 
+def test_an_answer_that_comes_too_late_is_told_as_that(
+    store: Store, sql: Any, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not as a connection that broke: a lock, or a slow disk, is not looked for in the network."""
+    monkeypatch.setattr(postgres_connections, "PATIENCE", 0.3)
+    store.swap("key", None, b"value", LONG)
+    with sql.transaction():
+        sql.execute(f"LOCK TABLE {table}")
+        with pytest.raises(StoreUnavailable, match="no answer within"):
+            store.get("key")
+
+
 def test_a_swap_whose_answer_was_lost_is_sent_once_and_its_outcome_unknown(
     store: Store, store_class: Any, url: str, table: str
 ) -> None:

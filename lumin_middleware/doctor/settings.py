@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from ..checks import is_loopback
+from ..checks import is_address, is_loopback
 from ..config import LUMIN, LuminConfig
 from ..environment import variable
 from ..errors import ConfigurationError
@@ -52,7 +51,7 @@ def redirect_uri(config: LuminConfig) -> Iterator[Finding]:
             "Lumin takes no wildcards: a redirect URI must match exactly.",
             "Register each address by itself, and name the one of this site.",
         )
-    elif config.server == LUMIN and (host == "localhost" or host.endswith(".localhost") or _is_address(host)):
+    elif config.server == LUMIN and (host == "localhost" or host.endswith(".localhost") or is_address(host)):
         yield wrong(
             REDIRECT_URI,
             f"{uri} is an address of a machine, not a name on the web",
@@ -61,14 +60,6 @@ def redirect_uri(config: LuminConfig) -> Iterator[Finding]:
         )
     else:
         yield ok(REDIRECT_URI, f"{uri}; cookies are {'Secure and __Host-' if config.secure else 'for loopback only'}")
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def secrets(config: LuminConfig) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ PYTEST = pytest -q -n $(WORKERS) --dist worksteal
 # for an order of events, which no version knows of. The rest of the tests in process depends on them.
 THE_SAME = $(patsubst %,tests/test_%.py,accessibility browser browser_tabs browser_troubles distribution docs gallery layers \
 	look spa state_machine tabs)
-# What starts programs by the dozen, or asks a server thousands of times: a version has one server of each kind instead.
+# What starts programs by the dozen, or asks a server thousands of times: a version has BESIDES instead.
 MANY = $(patsubst %,tests/%.py,test_framework_examples stores/test_islands stores/test_redis_failover \
 	stores/test_stores_by_model)
 # What asks our own code by the thousand, which is the same on each version; and Amazon's own code, which the oldest
@@ -23,12 +23,11 @@ FEWER = -m "not by_the_thousand"
 AMAZON = tests/stores/test_dynamodb_store.py
 IN_PROCESS = $(filter-out $(MANY),$(patsubst %,tests/%,protocol sessions site runtime acceptance) \
 	$(wildcard tests/stores/test_*.py) $(filter-out $(THE_SAME),$(wildcard tests/test_*.py)))
-ONE_OF_EACH = "tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_and_fails_nobody[cookie + local]" \
-	tests/cli/test_cli.py
 WITH_A_FRAMEWORK = tests/test_examples.py
-# Each Python signs in through each framework and server. The oldest dependencies, beside which most of these are not
-# installed, have the commands instead.
-BESIDES = tests/edges tests/emulator tests/doctor tests/seams/test_in_process.py
+# Each Python signs in through each framework and server, and rides out a storm. The oldest dependencies, beside which
+# not all of these are installed, have the commands and the gateway instead.
+BESIDES = tests/edges tests/emulator tests/doctor tests/seams/test_in_process.py tests/cli/test_cli.py \
+	"tests/storm/test_storm.py::test_a_storm_at_expiry_refreshes_once_and_fails_nobody[cookie + local]"
 TOOLS = tests/cli tests/gateway/test_gateway.py
 NO_BROWSER = --ignore tests/site/test_lumin_js.py
 
@@ -47,7 +46,7 @@ test: .venv/dev
 test-versions: $(PYTHONS:%=test-%)
 
 test-3.%: .venv-3.%/dev
-	@.venv-3.$*/bin/$(PYTEST) $(FEWER) $(NO_BROWSER) $(filter-out $(AMAZON) $(LEFT_OUT),$(IN_PROCESS)) $(BESIDES) $(ONE_OF_EACH)
+	@.venv-3.$*/bin/$(PYTEST) $(FEWER) $(NO_BROWSER) $(filter-out $(AMAZON) $(LEFT_OUT),$(IN_PROCESS)) $(BESIDES)
 
 # The stores on Redis with each redis-py between the oldest, which test-lowest has, and the newest.
 test-redis: $(REDIS:%=test-redis-%)

@@ -406,6 +406,8 @@ async def test_head_is_answered_by_the_application_and_by_us_without_a_body(site
     answer = serve_validated(site.wsgi, request(browser, "/auth/session", "HEAD"))
     assert (answer.status, answer.body) == (200, b"")
     assert int(answer.header("content-length") or 0) > 0
+    # One piece, if an empty one: some servers (hypercorn) send a head with the first, and else none.
+    assert list(site.wsgi(request(browser, "/auth/session", "HEAD"), Connection().start_response)) == [b""]
     answer = serve_validated(site.wsgi, environ("/", "HEAD", FETCH))
     assert (answer.status, answer.body) == (401, b"")
     site.wsgi_app.handler = lambda environ, start_response: (start_response("200 OK", HTML), [])[1]

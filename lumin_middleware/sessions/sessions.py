@@ -110,15 +110,21 @@ class Sessions(ABC):
         return carried.session if carried else None
 
     async def is_over(self, session: Session) -> bool:
-        """Whether a session that is being served was ended, or is past its absolute limit."""
+        """Whether a session that is being served has ended, as far as the store can say now."""
+        try:
+            return await self.has_ended(session)
+        except StoreUnavailable as error:
+            self.warn("ends_unknown", error)
+            return False
+
+    async def has_ended(self, session: Session) -> bool:
+        """Whether a session was ended, or is past its absolute limit. Raises `StoreUnavailable`."""
         if self._clock() >= self.limits.ends_at(session.began, session.lasts):
-            return True
+            return True  # which no store need be asked
         try:
             await self.newest(session)
         except SessionEnded:
             return True
-        except StoreUnavailable as error:
-            self.warn("ends_unknown", error)
         return False
 
     async def find(self, session_id: str) -> Session | None:
@@ -293,8 +299,7 @@ class Sessions(ABC):
     # --- small things ---
 
     def warn(self, code: str, error: object, *, often: bool = True) -> None:
-        """Logs trouble that each request would meet: once in a while. Its event is for each, or is not told more often
-        either."""
+        """Logs trouble that each request would meet, once in a while; its event is told `often`, or as seldom."""
         said = self._seldom.say(code, error=error)
         if isinstance(error, StoreUnavailable) and (said or often):
             self._world.tell(StoreTrouble(reason=code, at=self._clock()))

@@ -87,7 +87,8 @@ class Account:
         """Ends what a list has no room for, of the person who has this session: what is over, and else the oldest."""
         over: list[Entry] = []
         for entry in entries:
-            if len(entries) - len(over) > ENTRIES_LIMIT and await self._is_over(entry):
+            known = listed(entry.session_id, entry.began, lasts=entry.lasts)
+            if len(entries) - len(over) > ENTRIES_LIMIT and await self._sessions.has_ended(known):
                 over.append(entry)
         alive = [entry for entry in entries if entry not in over]
         gone = [*over, *alive[:-ENTRIES_LIMIT]]
@@ -103,14 +104,6 @@ class Account:
             if ended is not None:
                 await self._unlist(ended)
         await index.forget(common, [entry.session_id for entry in gone])
-
-    async def _is_over(self, entry: Entry) -> bool:
-        """Whether a session is known to be over. One that a browser has forgotten in its cookie is not."""
-        try:
-            await self._sessions.newest(listed(entry.session_id, entry.began))
-        except SessionEnded:
-            return True
-        return False
 
     async def _unlist(self, session: Session) -> None:
         if self._index is not None:

@@ -46,8 +46,7 @@ _SAID = {
     "temporarily_unavailable": "temporarily_unavailable",
 }
 
-_EXPLAINED = ("unclear",)
-"""Reasons of which a program hears the error's own words, which are about what it sent (RFC 9457, 3.1.4)."""
+_EXPLAINED = ("unclear",)  # a program hears the error's words, which are about what it sent (RFC 9457, 3.1.4)
 
 _OF_ADMISSION = ("not_admitted", "admit_failed")
 
@@ -269,10 +268,8 @@ class Answers(Places):
         headers: Iterable[tuple[str, str]] = (),
         **particulars: object,
     ) -> Response:
-        """The page for a person; for a program a problem of the same title. Where something failed, the log
-        hears the `particulars`.
-        """
-        # Where nothing failed there is nothing to tell whoever runs the site.
+        """The page for a person; for a program a problem of the same title. The log hears the `particulars`."""
+        # Where nothing failed, whoever runs the site need not be told, nor the log.
         reference = self._reference(request, REASONS[reason], status, **particulars) if status >= 400 else ""
         if not accepts_html(request) and not is_navigation(request):
             title = TEXTS[KEYS.get(key := content.title or f"{content.name}.title", key)].format_map(content.values)

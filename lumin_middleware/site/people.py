@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from ..errors import ConfigurationError, SessionEnded
+from ..errors import ConfigurationError
 from ..events import SignedOut
 from ..sessions.ending import listed
 from ..sessions.index import Entry, Index
@@ -60,15 +59,9 @@ class People:
         return await self._index().entries(_common(subject))
 
     async def _is_alive(self, entry: Entry) -> bool:
-        """Whether it is not known to be over. In a cookie nobody sees it: its browser may have forgotten it."""
-        if self._parts.world.clock() >= self._parts.sessions.limits.ends_at(entry.began, entry.lasts):
-            return False  # though another process may still take it for one
-        if self._parts.config.sessions == "store":
-            return await self._parts.sessions.find(entry.session_id) is not None
-        with suppress(SessionEnded):
-            await self._parts.sessions.newest(listed(entry.session_id, entry.began))
-            return True
-        return False
+        """Whether it is one here, though another process may still take it for one that is not."""
+        known = listed(entry.session_id, entry.began, lasts=entry.lasts)
+        return not await self._parts.sessions.has_ended(known)
 
     def _index(self) -> Index:
         if self._parts.index is None:

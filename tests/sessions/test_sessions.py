@@ -625,6 +625,15 @@ async def test_an_end_past_every_limit_is_written_all_the_same(cookie_site):
         await cookie_site.process().sessions.newest(session)
 
 
+async def test_what_is_served_past_every_limit_is_over_though_the_store_is_away(cookie_site):
+    session = await cookie_site.begin()
+    sessions = cookie_site.process(strict_logout=True).sessions
+    cookie_site.store.fails = {"get session"}
+    assert not await sessions.is_over(session)
+    cookie_site.clock.advance(WEEK)
+    assert await sessions.is_over(session)
+
+
 async def test_an_end_that_always_comes_late_says_so(site):
     session = await site.begin()
     process = site.process()

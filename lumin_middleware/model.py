@@ -67,12 +67,13 @@ CLOCK_TOLERANCE = 60.0
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def _value(cls: type[T]) -> type[T]:
-    """A dataclass that nobody changes; the type checker sees to that. At run time it would cost a microsecond each."""
+def unchanging(cls: type[T]) -> type[T]:
+    """A dataclass that nobody changes, or hashes; the type checker sees to the former. At run time it would cost a
+    microsecond each, and 0.3 ms of the import."""
     return dataclass(slots=True)(cls)
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Wanted:
     """What a page needs beyond a session: scopes, a sign-in no older than `max_age` seconds, a grant of that name."""
 
@@ -84,7 +85,7 @@ class Wanted:
 NOTHING = Wanted()
 
 
-@_value
+@unchanging
 class TokenSet:
     """What the token endpoint gave (RFC 6749, section 5.1). Times are epoch seconds."""
 
@@ -96,7 +97,7 @@ class TokenSet:
     id_token: str | None = field(default=None, repr=False)
 
 
-@_value
+@unchanging
 class Session:
     """Somebody's sign-in: random `id` for its whole life, and a generation that each renewal raises."""
 

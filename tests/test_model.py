@@ -251,7 +251,7 @@ def test_values_do_not_change():
 
 
 def test_the_type_checker_lets_nobody_change_what_each_request_reads():
-    said = model._value.__dataclass_transform__
+    said = model.unchanging.__dataclass_transform__
     assert (said["kwargs"] | said)["frozen_default"]  # a word that Python 3.11 does not know yet
 
 

@@ -74,15 +74,14 @@ def require_way_out() -> None:
 
     Raises `ConfigurationError` that names the variable, and repeats no URL: it may hold a password.
     """
+    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if directory and not file and not os.path.isdir(directory):
+        raise ConfigurationError("SSL_CERT_DIR", f"names no directory: {directory}")
     try:
-        if os.environ.get("SSL_CERT_FILE"):
-            tls_context()
-        elif (directory := os.environ.get("SSL_CERT_DIR")) and not os.path.isdir(directory):
-            raise ConfigurationError("SSL_CERT_DIR", f"names no directory: {directory}")
+        tls_context()  # in any case: httpx2 loads half of itself for it, which no request shall wait for
     except OSError as error:  # of which SSLError is one
-        raise ConfigurationError(
-            "SSL_CERT_FILE", f"names no file of certificates: {os.environ['SSL_CERT_FILE']} ({_why(error)})"
-        ) from None
+        said = f"names no file of certificates: {file}" if file else "is to name one: Python finds no certificates"
+        raise ConfigurationError("SSL_CERT_FILE", f"{said} ({_why(error)})") from None
     for scheme, proxy in getproxies().items():
         if scheme in ("http", "https", "all"):
             _require_proxy(_variable(scheme), proxy)

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from ..checks import API_METHODS
 from ..config import LuminConfig
 from ..errors import RequestRefused
-from ..model import Request, Response
+from ..model import Request, Response, unchanging
 from ..protocol import oauth
 from ..reasons import REASONS
 from . import pages
@@ -63,7 +63,7 @@ _DOTS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 _QUERY = re.compile(r"[\x21\x22\x24-\x7E]*")
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class Head:
     """The head of an answer, as the page may see it."""
 
@@ -126,7 +126,7 @@ class ApiProxy:
         return f"{self._prefix}{below}{mark}{query}"
 
 
-@dataclass(frozen=True, slots=True)
+@unchanging
 class ApiCall:
     """A call that may pass."""
 

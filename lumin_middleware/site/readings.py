@@ -43,8 +43,9 @@ LIMIT = 128
 ROOM = 32_768
 """Characters of all of them beside what came: a path is as long as a stranger likes, and each step reads all of it."""
 
-# What no step changes; most paths are like this: visible ASCII, without dot segments and what begins a step.
-_PLAIN = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^\x00-\x20/%?#;\\\x7F-\U0010FFFF]+)*/?")
+# What no step changes; most paths are like this: visible ASCII, without dot segments and what begins a step. The
+# characters are those that may stand there: the others, up to the last of Unicode, take 2 ms to compile.
+_PLAIN = re.compile(r'(?:/(?!\.{1,2}(?:/|\Z))[!"$&-.0-:<=>@-\[\]-~]+)*/?')
 
 # No browser sends these: it resolves dot segments, turns backslashes round and escapes control characters
 # (WHATWG URL, 4.4). A replacement character is what servers make of bytes that are not UTF-8, a surrogate what we do.

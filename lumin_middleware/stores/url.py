@@ -9,12 +9,6 @@ from urllib.parse import unquote
 
 from ..errors import ConfigurationError
 from ..ports import AsyncStore, Store
-from . import dynamodb
-from .local import local_store
-from .memory import MemoryStore
-from .postgres import AsyncPostgresStore, PostgresStore
-from .redis import AsyncRedisStore, RedisStore
-from .sqlite import SQLiteStore
 
 CHOICES = (
     "give local, memory://, sqlite:///path/of/a/file, redis://host:6379/0, rediss://…, unix:///path, "
@@ -50,20 +44,33 @@ def store_opener(
     | `redis+cluster://host:6379,host:6379` | the same, for a cluster; `rediss+…` with TLS |
 
     `clock` gives epoch seconds; Redis and PostgreSQL go by their server's. Raises `ConfigurationError` where `url` is
-    none of these; no file is made and nothing connected to before the opening.
+    none of these; no file is made and nothing connected to before the opening. Only the file of its kind is loaded, and
+    not later than now.
     """
     match url.partition("://"):
         case "local", "", "":
+            from .local import local_store
+
             return partial(local_store, fingerprint, clock=clock)
         case "memory", "://", "":
+            from .memory import MemoryStore
+
             return partial(MemoryStore, clock=clock)
         case "sqlite", "://", _:
+            from .sqlite import SQLiteStore
+
             return partial(SQLiteStore, _path(url), clock=clock)
         case scheme, "://", _ if scheme in REDIS:
+            from .redis import AsyncRedisStore, RedisStore
+
             return _unopened(AsyncRedisStore(url) if asynchronous else RedisStore(url))
         case "postgresql" | "postgres", "://", _:
+            from .postgres import AsyncPostgresStore, PostgresStore
+
             return _unopened(AsyncPostgresStore(url) if asynchronous else PostgresStore(url))
         case "dynamodb", "://", _:
+            from . import dynamodb
+
             return _unopened(dynamodb.from_url(url, clock))
         case "django", "" | "://", alias:
             return partial(_django_store, alias or "default", clock)

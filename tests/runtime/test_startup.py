@@ -86,6 +86,18 @@ def test_what_is_wrong_fails_where_the_middleware_is_made(wrong, middleware, use
     assert "hunter2" not in str(raised.value)
 
 
+@pytest.mark.parametrize("middleware", [LuminMiddleware, WSGILuminMiddleware])
+def test_a_machine_without_certificates_says_so_at_the_start(middleware, monkeypatch):
+    def missing():
+        raise FileNotFoundError(2, "No such file or directory", "/nowhere/cacert.pem")
+
+    clear(monkeypatch)
+    monkeypatch.setattr("lumin_middleware.runtime.startup.tls_context", missing)
+    app = application if middleware is LuminMiddleware else lambda environ, start_response: []
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE: is to name one: Python finds no certificates"):
+        middleware(app, config())
+
+
 @pytest.mark.parametrize("user", [0, 1000])
 @pytest.mark.parametrize("framework", [Starlette, FastAPI])
 async def test_what_a_framework_makes_late_fails_its_lifespan(wrong, framework, user, monkeypatch):

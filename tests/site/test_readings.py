@@ -8,7 +8,7 @@ import pytest
 
 from lumin_middleware.errors import RequestRefused
 from lumin_middleware.site import readings as module
-from lumin_middleware.site.readings import _STEPS, ROOM, readings
+from lumin_middleware.site.readings import _STEPS, ROOM, is_plain, readings
 
 
 @pytest.mark.parametrize("piece", ["/", "/;", "/a/", "%2f", "%252f", "%25", ";", "/é", "\\", "//x", "x:", "/."])
@@ -29,3 +29,9 @@ def test_a_stranger_s_long_path_is_not_read_again_and_again(piece, length, monke
     with suppress(RequestRefused):
         readings([path])
     assert read <= (len(path) + ROOM) * len(_STEPS)
+
+
+def test_a_plain_character_is_visible_ascii_that_begins_no_step():
+    plain = {chr(code) for code in range(0x11_0000) if is_plain(f"/a{chr(code)}b")}
+    assert plain == {chr(code) for code in range(0x21, 0x7F)} - set("%?#;\\")
+    assert all(step(f"/a{each}b") == f"/a{each}b" for step in _STEPS for each in plain)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from lumin_middleware import stores
 from lumin_middleware.errors import ConfigurationError
 from lumin_middleware.stores import (
     AsyncPostgresStore,
@@ -19,8 +20,8 @@ from lumin_middleware.stores import (
     PostgresStore,
     RedisStore,
     SQLiteStore,
+    local,
     store_from_url,
-    url,
 )
 from tests.patience import PATIENCE
 
@@ -62,7 +63,7 @@ def test_redis_comes_in_the_colour_that_is_asked_for(redis: str) -> None:
 
 def test_local_is_the_store_of_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(url, "local_store", lambda fingerprint, clock: asked.append((fingerprint, clock())))
+    monkeypatch.setattr(local, "local_store", lambda fingerprint, clock: asked.append((fingerprint, clock())))
     store_at("local", asynchronous=True)
     assert asked == [("fingerprint", NOW)]
 
@@ -204,3 +205,40 @@ def test_django_that_is_not_set_up_is_told_of() -> None:
 def test_postgresql_comes_in_the_colour_that_is_asked_for(setting: str) -> None:
     assert isinstance(store_at(setting, asynchronous=False), PostgresStore)
     assert isinstance(store_at(setting, asynchronous=True), AsyncPostgresStore)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kind"),
+    [
+        ("sqlite:////x/y", "sqlite"),
+        ("redis://localhost", "redis"),
+        ("postgresql://localhost/db", "postgres"),
+        ("dynamodb://table?region=eu-west-1", "dynamodb"),
+    ],
+)
+def test_only_the_kind_that_a_setting_names_is_loaded_and_at_once(setting: str, kind: str) -> None:
+    program = (
+        "import sys, lumin_middleware\n"
+        "from lumin_middleware.stores.url import store_opener\n"
+        "def kinds(): return {'sqlite', 'redis', 'postgres', 'dynamodb'} & {\n"
+        "    name.removeprefix('lumin_middleware.stores.') for name in sys.modules}\n"
+        "assert not kinds(), kinds()\n"
+        f"store_opener({setting!r}, asynchronous=False, fingerprint='f')\n"
+        f"assert kinds() == {{{kind!r}}}, kinds()\n"
+        "assert ('sqlite3' in sys.modules) == ('sqlite' in kinds())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert not done.stderr
+
+
+@pytest.mark.parametrize(("name", "file"), stores._FILES.items())
+def test_each_store_is_to_be_had_of_the_wing_as_the_type_checker_sees_it(name: str, file: str) -> None:
+    assert getattr(stores, name).__module__ == f"lumin_middleware.stores.{file}"
+    text = Path(stores.__file__).read_text("utf-8")
+    assert f"    from .{file} import {name} as {name}\n" in text
+    assert text.count(" as ") == len(stores._FILES)
+
+
+def test_what_is_no_store_is_not_to_be_had_of_the_wing() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'MongoStore'"):
+        _ = stores.MongoStore  # type: ignore[attr-defined]

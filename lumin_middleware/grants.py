@@ -10,7 +10,6 @@ renews as that of a request does, with every other process that uses the grant.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -277,7 +276,7 @@ class AsyncGrants(_Grants):
         await self._store.aclose(in_use=self._loops.in_use)
 
     def _site(self) -> tuple[Parts, AsyncWorld]:
-        return self._loops.on(asyncio.get_running_loop())
+        return self._loops.here()
 
     def _new_site(self) -> tuple[Parts, AsyncWorld]:
         world = AsyncWorld(self.config, self._store(), self._clock)

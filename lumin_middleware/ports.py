@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .events import Event
 from .model import AuthorizationCode
@@ -68,8 +68,7 @@ class Store(Protocol):
 class AsyncStore(Protocol):
     """The same two verbs, awaited, and the same contract. `aclose()` is the optional `close()`.
 
-    What the core is given may have a `glance_at` besides, which makes of a key what looks there again and again: `get`
-    for whoever cannot wait, where it never waits and takes microseconds; None where it may.
+    What the core is given may have a `glance` besides (`Glance`), where that never waits; None where it may.
     """
 
     async def get(self, key: str) -> bytes | None:
@@ -77,6 +76,14 @@ class AsyncStore(Protocol):
 
     async def swap(self, key: str, old: bytes | None, new: bytes | None, ttl: float) -> bool:
         """As `Store.swap`."""
+
+
+class Glance(NamedTuple):
+    """A look at a store for whoever cannot wait: it takes microseconds."""
+
+    get: Callable[[str], bytes | None]
+    suffix: str
+    """What stands behind each key there."""
 
 
 def is_asynchronous(store: Store | AsyncStore) -> bool:

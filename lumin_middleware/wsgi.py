@@ -76,18 +76,22 @@ class LuminMiddleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if MARK in environ:
             raise ConfigurationError("app", "has LuminMiddleware twice, one around the other; keep one of them")
-        self._several = bool(environ.get("wsgi.multiprocess"))
         try:
-            party, world = self._party()
+            found = self._processes.get(os.getpid())
+            if found is None:
+                self._several = bool(environ.get("wsgi.multiprocess"))
+                found = self._party()
         except LuminError as error:
             said = not_set_up(error, environ.get("HTTP_ACCEPT", ""), environ.get("HTTP_ACCEPT_LANGUAGE", ""))
             return answer(said, environ, start_response)
-        visit: Visit | None = None
+        party, world = found
         cookie = environ.get("HTTP_COOKIE", "")
         if "," in cookie:
             cookie = _told_apart(cookie, party.parts.cookies)
+        visit: Visit | None = None
         if (path := _plain_path(environ)) is not None:
-            visit = party.at_once(path, cookie.encode("latin-1"), (_read, environ, cookie))
+            look = party.at_once
+            visit = look(path, path, cookie.encode("latin-1"), (_read, environ, cookie))
         if visit is None:
             outcome = run(party.handle(_read(environ, cookie)))
             if isinstance(outcome, Response):
@@ -147,7 +151,8 @@ def _plain_path(environ: WSGIEnvironment) -> str | None:
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     if not target or environ.get("SCRIPT_NAME") or "state=" in environ.get("QUERY_STRING", ""):
         return None
-    return path if target.partition("?")[0] == path and path.isascii() and "%" not in path else None
+    is_same = target == path or target.partition("?")[0] == path
+    return path if is_same and path.isascii() and "%" not in path else None
 
 
 def _told_apart(header: str, cookies: Cookies) -> str:

@@ -14,7 +14,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -25,7 +25,7 @@ from joserfc.jwk import RSAKey
 from lumin_middleware.config import AuthorizationServer, LuminConfig
 from lumin_middleware.errors import OAuthError, ServerUnavailable, StoreUnavailable
 from lumin_middleware.model import Request, Response, Session, TokenSet
-from lumin_middleware.ports import Answer
+from lumin_middleware.ports import Answer, Glance
 from lumin_middleware.protocol.breaker import FAILURES, CircuitBreaker
 from lumin_middleware.runtime.telemetry import Silent
 from lumin_middleware.sessions.records import digest
@@ -40,6 +40,16 @@ OLD_KEY = hashlib.sha256(b"the tests' older key").digest()
 SECRET = 'cs-0ne+t/w=o%3&: é"'
 BASE = "https://lumin.example"
 SERVER = AuthorizationServer.at(BASE)
+
+SUFFIX = "@site"
+"""What stands behind the keys of a store for whoever only glances at it."""
+
+
+def at(place: str) -> str:
+    """The key of a place that is glanced at."""
+    assert place.endswith(SUFFIX)
+    return place.removesuffix(SUFFIX)
+
 
 hostile = settings(
     deadline=None, max_examples=75, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -262,11 +272,12 @@ class Store:
         self.before: dict[str, Callable[[], Awaitable[object]]] = {}
 
     @property
-    def glance_at(self) -> Callable[[str], Callable[[], bytes | None]] | None:
+    def glance(self) -> Glance | None:
         """Where it is of this machine, it can be asked without waiting."""
-        return partial(partial, self._glance) if self.local else None
+        return Glance(self._glance, SUFFIX) if self.local else None
 
-    def _glance(self, key: str) -> bytes | None:
+    def _glance(self, place: str) -> bytes | None:
+        key = at(place)
         if f"get {_kind(key)}" in self.fails:
             raise StoreUnavailable(f"no get {_kind(key)} today")
         return self.memory.get(key)

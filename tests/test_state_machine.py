@@ -364,7 +364,7 @@ class Sessions(RuleBasedStateMachine):
         """A request whose application asks the API, and again with another token when it was refused."""
         asked = request("/", headers=FETCH, cookie=cookie.header)
         await process.party.parts.world.give_way()
-        visit = process.party.at_once(asked.path, asked.cookie, (lambda: asked,))
+        visit = process.party.at_once(asked.path, asked.raw_path, asked.cookie, (lambda _: asked, {}))
         if visit is None:
             visit = await process.party.handle(asked)
         if isinstance(visit, Response):

@@ -20,7 +20,7 @@ from ..config import LuminConfig
 from ..connections import api_client, blocking_api_client, tls_context
 from ..errors import ClientMisused, LuminError
 from ..model import Session, Wanted
-from ..ports import AsyncStore, Store, is_asynchronous
+from ..ports import AsyncStore, Glance, Store, is_asynchronous
 from .exchange import AsyncExchange
 from .listeners import LoopListeners
 from .off_loop import OffLoop
@@ -37,12 +37,10 @@ THREADS = 20
 # can neither read nor overwrite each other's.
 
 
-def _glance_at(store: Store, site: str) -> Callable[[str], Callable[[], bytes | None]] | None:
-    """`ports.AsyncStore.glance_at` of a store, if it never makes anybody wait."""
-    if getattr(store, "blocking", True) and not getattr(store, "instant_get", False):
-        return None
-    get = store.get
-    return lambda key: partial(get, key + site)
+def _glance(store: Store, site: str) -> Glance | None:
+    """`ports.Glance` of a store, if it never makes anybody wait."""
+    may_wait = getattr(store, "blocking", True) and not getattr(store, "instant_get", False)
+    return None if may_wait else Glance(store.get, site)
 
 
 class DirectStore:
@@ -52,7 +50,7 @@ class DirectStore:
         self._store = store
         self._site = f"@{site}"
         self.local = getattr(store, "local", False)
-        self.glance_at = _glance_at(store, self._site)
+        self.glance = _glance(store, self._site)
 
     async def get(self, key: str) -> bytes | None:
         return self._store.get(key + self._site)
@@ -70,7 +68,7 @@ class ThreadedStore:
         self._threads = threads
         self.local = getattr(store, "local", False)
         self._direct = getattr(store, "instant_get", False)
-        self.glance_at = _glance_at(store, self._site)
+        self.glance = _glance(store, self._site)
 
     async def get(self, key: str) -> bytes | None:
         if self._direct:  # the way to a thread and back takes 50 µs

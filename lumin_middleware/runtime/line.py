@@ -21,13 +21,13 @@ _GONE: dict[str, Message] = {
 
 
 class Line:
-    """Of one request. `_plain` says whether an answer goes out as it comes: nothing of it is held or on its way, and it
+    """Of one request. `plain` says whether an answer goes out as it comes: nothing of it is held or on its way, and it
     is not served for long."""
 
     _scope: Scope
     _receive: Receive
     _send: Send
-    _plain: bool
+    plain: bool
 
     _watch: Watch | None = None
     _ahead: asyncio.Task[None] | None = None  # the last that sends what takes its time, or waits for that
@@ -77,7 +77,7 @@ class Line:
         return sent(self._send_ahead(follow))
 
     def _send_ahead(self, sending: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-        self._plain = False
+        self.plain = False
         self._ahead = task = asyncio.ensure_future(sending())
         task.add_done_callback(lambda task: task.cancelled() or task.exception())  # so it was seen
         return task

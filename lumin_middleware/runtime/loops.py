@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+from asyncio import get_running_loop
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
+from ..errors import ConfigurationError
 from ..site.parts import Parts
 from .event_loop import AsyncWorld
 
@@ -38,15 +40,26 @@ class Loops(Generic[S]):
     def __init__(self, make: Callable[[], tuple[S, AsyncWorld]]) -> None:
         _ALL.add(self)
         self._make = make
-        self._found: dict[asyncio.AbstractEventLoop, tuple[S, AsyncWorld]] = {}
+        self.found: dict[asyncio.AbstractEventLoop, tuple[S, AsyncWorld]] = {}
+        """Those that there are."""
+
+    def here(self) -> tuple[S, AsyncWorld]:
+        """The one of the loop that runs. Raises `ConfigurationError` where none of asyncio's does."""
+        try:
+            loop = get_running_loop()
+        except RuntimeError:
+            raise ConfigurationError(
+                "server", "runs another event loop than asyncio's (trio?), which lumin_middleware needs"
+            ) from None
+        return self.on(loop)
 
     def on(self, loop: asyncio.AbstractEventLoop) -> tuple[S, AsyncWorld]:
-        """The one of the loop that runs."""
-        found = self._found.get(loop)
+        """The one of a loop, made if there is none."""
+        found = self.found.get(loop)
         if found is None:
-            found = self._found[loop] = self._make()
-            for other in [each for each in list(self._found) if each.is_closed()]:  # as `asyncio.run` leaves them
-                over = self._found.pop(other, None)
+            found = self.found[loop] = self._make()
+            for other in [each for each in list(self.found) if each.is_closed()]:  # as `asyncio.run` leaves them
+                over = self.found.pop(other, None)
                 if over is not None:
                     found[0].parts.inherit(over[0].parts)
                     over[1].let_go()
@@ -55,13 +68,13 @@ class Loops(Generic[S]):
     @property
     def in_use(self) -> bool:
         """Whether a loop is served that can still run."""
-        return not all(each.is_closed() for each in list(self._found))
+        return not all(each.is_closed() for each in list(self.found))
 
     async def aclose(self) -> None:
         """Finishes what must not be cut short, and closes the connections of the loop that runs. One time limit is for
         all that is waited for; what could not be saved is saved one after the other, for as long as the store takes it.
         """
-        found = self._found.pop(asyncio.get_running_loop(), None)
+        found = self.found.pop(get_running_loop(), None)
         if found is not None:
             site, world = found
             until = world.loop.time() + world.patience
@@ -73,7 +86,7 @@ class Loops(Generic[S]):
 
     def finish(self) -> None:
         """The same for the loops of this process that were stopped, and can still run."""
-        for loop, (_, world) in list(self._found.items()):
+        for loop, (_, world) in list(self.found.items()):
             if world.process == os.getpid() and not loop.is_closed() and not loop.is_running():
                 loop.run_until_complete(self.aclose())
 

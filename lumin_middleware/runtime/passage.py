@@ -7,7 +7,7 @@ first byte; a connection that is served for long ends with its session.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from ..site.visit import Visit
 from .answering import PRIVATE, RawHeaders, deny, respond, with_cookies
 from .event_loop import AsyncWorld
 from .line import Line, is_last, nothing, sent
-from .scopes import READ
+from .scopes import READ, UNCHANGED
 from .user import LuminUser
 from .watch import Watch
 
@@ -46,88 +46,128 @@ MARK = "lumin_middleware"
 
 _OURS = frozenset(("headers", "state", "user", "auth", MARK))  # what the application gets of its own
 _ABSENT = object()
-_NO_CHANGE: Mapping[str, Any] = {}
 _NOTHING: dict[str, Any] = {}
 _NOBODY, _NO_CREDENTIALS = UnauthenticatedUser(), AuthCredentials()
 
 
 class Passage(Line):
-    """One request through the application."""
+    """One request through the application, which gets `passed`, `receive` and `send`.
 
-    _passed: dict[str, Any]
-    _before: dict[str, Any]
-    _known: dict[str, Any]
-    """What of the state the application was given, or has given: whoever stands before us may change it, too."""
+    When it is done comes `finish`, or `takes` for what it lets out; then `over`, and `hang_up`.
+    """
+
+    passed: dict[str, Any]
+    """The scope for the application."""
 
     _held: tuple[Message, ...] = ()
     _timer: asyncio.TimerHandle | None = None
+    _started = False
+    _changed: Mapping[str, Any] = UNCHANGED
+    _known: dict[str, Any] = _NOTHING
+    """What of the state the application was given, or has given: whoever stands before us may change it, too."""
 
-    def __init__(self, visit: Visit, world: AsyncWorld, scope: Scope, send: Send) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        visit: Visit,
+        world: AsyncWorld,
+        task: asyncio.Task[Any] | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: RawHeaders,
+        changed: Mapping[str, Any] = UNCHANGED,
+    ) -> None:
+        """`headers` are those of the request for the application, which has them to itself, and `changed` is what of
+        its scope it sees otherwise. `task` is the one that serves."""
+        self.app = app
         self._visit = visit
         self._world = world
+        self._serving = task  # another one may begin the answer
         self._scope = scope
-        self._send = send
-        self._started = False
-        self._plain = True
-        self._serving = asyncio.current_task(world.loop)  # another one may begin the answer
-
-    async def run(
-        self, app: ASGIApp, receive: Receive, headers: RawHeaders, changed: Mapping[str, Any] = _NO_CHANGE
-    ) -> None:
-        """Runs the application; an error of ours that it lets through is answered as our own are.
-
-        `headers` are those of the request for the application, which has them to itself, and `changed` is what of its
-        scope it sees otherwise.
-        """
         self._receive = receive
-        self._changed = changed
-        visit = self._visit
-        client = None if visit.session is None else AsyncLuminClient(visit, self._world.api)
-        passed = self._passed = self._scope_for_app(client, headers, changed)
-        self._before = passed.copy()
-        try:
-            await app(passed, self.receive, self.send)
-            if not self._plain:
-                await self._finish()
-        except asyncio.CancelledError:
-            if self._watch is None or not self._watch.takes_back():
-                raise
-        except BaseException as error:
-            with suppress(Exception):  # nobody takes what was let go of: the error is the application's all the same
-                await self._settle()
-            ours = to_be_answered(error)
-            if ours is None or self._started:
-                await self._release()
-                raise
-            await self._answer(ours)
-        finally:
-            self._hand_back()
-            self._passed = self._before = self._known = _NOTHING  # no circle of client and passage is left to collect
-            if client is not None:
-                client.close()
-            if not self._plain:
-                self._stop()
-        if not self._plain and self._watch is not None and self._watch.over and not self._complete:
-            await self._send(_LAST_WORDS[self._scope["type"]])
-
-    async def _answer(self, error: LuminError) -> None:
-        self._held = ()
-        self._started = True
-        self._hand_back()
-        answer = await self._visit.answer(error)
-        if self._scope["type"] == "websocket":
-            await deny(answer, self._scope, self._receive, self._send, connected=self._connected)
+        self._send = send
+        self._direct: Send | None = None  # the server's `send`, once the answer goes out as it comes
+        self.plain = True
+        if cookie := visit.cookie:
+            headers.append((b"cookie", cookie))
+        # A copy of the scope with who is signed in, and without what only we may say or see.
+        self.passed = passed = {**scope}
+        if changed:
+            self._changed = changed
+            passed.update(changed)
+        passed["headers"] = headers
+        if (session := visit.session) is None:  # whom another middleware has found stays
+            client = None
+            passed.setdefault("user", _NOBODY)
+            passed.setdefault("auth", _NO_CREDENTIALS)
         else:
-            await respond(answer, self._scope, self._send)
+            client = AsyncLuminClient(visit, world.api)
+            passed["user"] = passed["auth"] = LuminUser(session)
+        self._client = client
+        if state := scope.get("state"):
+            self._known = {**state}
+            self._state = passed["state"] = {**state, "lumin": client}
+        else:
+            self._state = passed["state"] = {"lumin": client}
+        passed[MARK] = visit
+        self._before = passed.copy()
 
-    async def _finish(self) -> None:
-        """The application's 500 goes out, unless all that it says is that an error of ours happened."""
+    async def finish(self) -> None:
+        """The application is done, and its answer did not go out as it came: a 500 of its own goes out now, unless all
+        that it says is that an error of ours happened."""
         if self._watch is not None:
             self._watch.takes_back()  # some frameworks end quietly when they are cancelled
         await self._settle()
         error = to_be_answered(self._visit.failed)
         if self._held:
             await (self._release() if error is None else self._answer(error))
+
+    async def takes(self, error: BaseException) -> bool:
+        """Whether what the application lets out is for us: an error of ours, which is answered as our own are, or that
+        we have hung up."""
+        if isinstance(error, asyncio.CancelledError):
+            return self._watch is not None and self._watch.takes_back()
+        with suppress(Exception):  # nobody takes what was let go of: the error is the application's all the same
+            await self._settle()
+        ours = to_be_answered(error)
+        if ours is None or self._started:
+            await self._release()
+            return False
+        await self._answer(ours)
+        return True
+
+    def over(self) -> None:
+        """The request is over, and its client with it, whatever the application has left in its scope."""
+        client = self._client
+        if client is not None:
+            client.close()
+        if not self.plain:
+            self._stop()
+        try:
+            is_same = self.passed == self._before
+        except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
+            is_same = False
+        if not is_same or len(self._state) > 1:
+            self._hand_back()
+        # What is not handed back would lead round to us, and what is said late is nobody's any more.
+        self.passed = self._before = self._state = self._known = _NOTHING
+
+    async def hang_up(self) -> None:
+        """Ends a connection whose session is over, where the application has not."""
+        if self._watch is not None and self._watch.over and not self._complete:
+            await self._send(_LAST_WORDS[self._scope["type"]])
+
+    async def _answer(self, error: LuminError) -> None:
+        self._held = ()
+        self._started = True
+        self._direct = self._send if self.plain else None
+        self._hand_back()
+        answer = await self._visit.answer(error)
+        if self._scope["type"] == "websocket":
+            await deny(answer, self._scope, self._receive, self._send, connected=self._connected)
+        else:
+            await respond(answer, self._scope, self._send)
 
     async def _release(self) -> None:
         held, self._held = self._held, ()
@@ -138,53 +178,28 @@ class Passage(Line):
             else:
                 await (self._begin_with_cookies if message["type"] in _FIRST_WORDS else self._send)(message)
 
-    def _scope_for_app(
-        self, client: AsyncLuminClient | None, headers: RawHeaders, changed: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """A copy of the scope with who is signed in, and without what only we may say or see."""
-        visit, scope = self._visit, self._scope
-        passed: dict[str, Any] = {**scope, **changed} if changed else {**scope}
-        passed["headers"] = headers
-        if cookie := visit.cookie:
-            headers.append((b"cookie", cookie))
-        if state := scope.get("state"):
-            passed["state"], self._known = {**state, "lumin": client}, {**state}
-        else:
-            passed["state"], self._known = {"lumin": client}, _NOTHING
-        if (session := visit.session) is None:  # whom another middleware has found stays
-            passed.setdefault("user", _NOBODY)
-            passed.setdefault("auth", _NO_CREDENTIALS)
-        else:
-            passed["user"] = passed["auth"] = LuminUser(session)
-        passed[MARK] = visit
-        return passed
-
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `route`, `path_params`, …
 
-        What was added, and what a router found, by the first byte of an answer, which is when a measuring middleware
-        looks; whatever else was changed, at the end.
+        By the first byte of an answer, which is when a measuring middleware looks, and at the end.
         """
-        scope, passed, before = self._scope, self._passed, self._before
-        try:
-            is_same = passed == before
-        except Exception:  # noqa: BLE001  of whatever an application keeps there, and compares in its own way
-            is_same = False
-        if not is_same:
-            for name, value in passed.items():
-                if before.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
-                    if name in READ:  # where an application takes a prefix off, its person comes back to the whole path
-                        self._visit.keep()
-                    scope[name] = value
-            self._before = passed.copy()
-        state = passed.get("state")
-        if state and len(state) > 1:
-            known = self._known
-            found = {name: value for name, value in state.items() if known.get(name, _ABSENT) is not value}
-            found.pop("lumin", None)
-            if found:
-                scope.setdefault("state", {}).update(found)
-                self._known = {**known, **found}
+        scope, before = self._scope, self._before
+        for name, value in self.passed.items():
+            if before.get(name, _ABSENT) is not value and name not in _OURS and name not in self._changed:
+                if name in READ:  # where an application takes a prefix off, its person comes back to the whole path
+                    self._visit.keep()
+                scope[name] = before[name] = value
+        state, known = self.passed.get("state"), self._known
+        if not isinstance(state, Mapping) or (state is self._state and len(state) == 1):
+            return
+        found = {name: value for name, value in state.items() if known.get(name, _ABSENT) is not value}
+        found.pop("lumin", None)
+        if found:
+            theirs = scope.get("state")
+            if not isinstance(theirs, MutableMapping):  # a server may have none
+                theirs = scope["state"] = {}
+            theirs.update(found)
+            self._known = {**known, **found}
 
     def send(self, message: Message) -> Awaitable[None]:
         """ASGI's `send`, with our cookies in the first message. What was said counts from the call on.
@@ -192,11 +207,11 @@ class Passage(Line):
         A small 500 is held until the application is done: Starlette, like others, answers it before it lets an error
         out, and Flask's kin let none out at all.
         """
-        if self._plain:
-            if self._started:
-                return self._send(message)
-            if message["type"] == "http.response.start" and message["status"] != 500:
-                return self._begin(message)
+        direct = self._direct
+        if direct is not None:
+            return direct(message)
+        if self.plain and message["type"] == "http.response.start" and message["status"] != 500:
+            return self._begin(message)
         return self._send_closely(message)
 
     def _send_closely(self, message: Message) -> Awaitable[None]:
@@ -221,7 +236,7 @@ class Passage(Line):
         return False
 
     def _hold(self, message: Message) -> Awaitable[None]:
-        self._plain = False
+        self.plain = False
         self._held = (*self._held, message)
         if sum(len(each.get("body", b"")) for each in self._held) > HELD_LIMIT:
             return sent(self._send_ahead(self._release))
@@ -255,18 +270,21 @@ class Passage(Line):
         self._started = True
         if visit.writes and cookies is None:
             return sent(self._send_ahead(partial(self._begin_with_cookies, message)))
-        passed, before, state = self._passed, self._before, self._passed.get("state")
+        passed, before, state = self.passed, self._before, self.passed.get("state")
         if (
             len(passed) != len(before)
-            or (state and len(state) > 1)
-            or passed.get("endpoint") is not before.get("endpoint")  # a router below another's mount
+            or state is not self._state
+            or len(state) > 1
+            or ("endpoint" in passed and passed["endpoint"] is not before.get("endpoint"))  # a router below another's
         ):
             self._hand_back()
+        send = self._send
+        self._direct = send if self.plain else None
         if visit.session is None:
-            return self._send(message)
+            return send(message)
         headers = [*(message.get("headers") or ())]  # any iterable may come, and some can be read once
-        is_open = message["type"] == "http.response.start"  # to whoever caches, as far as the application says
-        is_long = not is_open
+        is_long = message["type"] != "http.response.start"
+        is_open = not is_long  # to whoever caches, as far as the application says
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"content-type":
@@ -274,13 +292,13 @@ class Passage(Line):
             elif lowered in _OF_CACHING:
                 is_open = False
         if is_long:
-            self._plain = False
+            self.plain, self._direct = False, None
             self._watch = Watch(visit, self._world, self._serving, self._who_receives())
         if cookies:
             headers = with_cookies(headers, cookies)
         elif is_open:
             headers.append(PRIVATE)
-        return self._send({**message, "headers": headers})
+        return send({**message, "headers": headers})
 
 
 _STREAM = b"text/event-stream"

@@ -19,23 +19,10 @@ _IDENTITY_HEADER = re.compile(rb"(?i)x[-_]auth[-_]request[-_]")
 _NOBODY = ("",)
 _name = itemgetter(0)
 
-_NO_CHANGE: Mapping[str, Any] = {}
-
+UNCHANGED: Mapping[str, Any] = {}
 
 READ = frozenset(("method", "path", "raw_path", "query_string", "root_path", "client"))
 """Names of the scope of which a request is read."""
-
-
-def is_plain(scope: Scope) -> bool:
-    """Whether a request is written so plainly that its path and its cookies say it all (`AtOnce`)."""
-    try:
-        return (
-            scope["raw_path"].decode("latin-1") == scope["path"]
-            and not scope["root_path"]
-            and not scope["query_string"].partition(b"state=")[1]  # faster than `in`, which tries a number first
-        )
-    except (KeyError, AttributeError, TypeError):  # a server may leave out what it has not, or have it in its own way
-        return False
 
 
 def read(
@@ -105,5 +92,5 @@ def as_specified(scope: Scope, request: Request) -> Mapping[str, Any]:
         or request.mount not in scope["path"]
         or request.root_path not in ("", request.mount)
     ):
-        return _NO_CHANGE
+        return UNCHANGED
     return {"path": request.path, "raw_path": request.raw_path.encode("latin-1")}

@@ -142,7 +142,7 @@ class TimedStore:
         self._store = store
         self._measured = measured
         self.local = getattr(store, "local", False)
-        self.glance_at = getattr(store, "glance_at", None)  # not timed: it takes less than that would
+        self.glance = getattr(store, "glance", None)  # not timed: it takes less than that would
 
     async def get(self, key: str) -> bytes | None:
         began = time.perf_counter()

@@ -6,7 +6,7 @@ The application finds a client, which ends with its answer. The answer gets our 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +16,6 @@ from ..model import Response, Wanted
 from ..ports import run
 from ..site import pages
 from ..site.visit import Visit
-from .orders import Orders
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -26,6 +25,10 @@ MARK = "lumin.middleware"
 
 IDENTITY_HEADER = "HTTP_X_AUTH_REQUEST_"
 """Only we may say who somebody is."""
+
+NAMES_LIMIT, NAME_LENGTH = 1000, 100
+"""Names of an environ that are remembered before they are forgotten at once, and the longest in characters: servers and
+browsers have a hundred, and the longest of theirs takes half of it. Others are somebody's who wants them kept."""
 
 
 class Challenge:
@@ -48,14 +51,20 @@ class Challenge:
 class WsgiPassage:
     """An answer of the application on its way out; the client lives as long as it."""
 
-    # What is like this for most requests is not written for each.
-    started = False
-    replaced: LuminError | None = None
-    """The error of ours of which the application's 500 says no more than that it happened."""
-    _body: Iterable[bytes] = ()
-    _chunks: Iterator[bytes] | None = None
-    _found: Sequence[str] = ()
-    """The names that the application has added to its environ."""
+    __slots__ = (
+        "_body",
+        "_chunks",
+        "_client",
+        "_close",
+        "_environ",
+        "_found",
+        "_last",
+        "_passed",
+        "_start_response",
+        "_visit",
+        "replaced",
+        "started",
+    )
 
     def __init__(
         self,
@@ -68,7 +77,26 @@ class WsgiPassage:
         self._client = client
         self._environ = environ
         self._start_response = start_response
-        self._passed = _environ_for_app(environ, visit, client)
+        self._body: Iterable[bytes] = ()
+        self._close: Callable[[], object] | None = None
+        self._chunks: Iterator[bytes] | None = None
+        self._found: tuple[str, ...] = ()
+        """The names that the application has added to its environ."""
+        self._last = MARK
+        self.started = False
+        self.replaced: LuminError | None = None
+        """The error of ours of which the application's 500 says no more than that it happened."""
+        # A copy with the client, and without what only we may say or see.
+        passed = self._passed = {**environ}
+        if not _harmless.issuperset(passed):
+            for name in _identity_headers(passed):
+                del passed[name]
+        if cookie := visit.cookie:
+            passed["HTTP_COOKIE"] = cookie.decode("latin-1")
+        else:
+            passed.pop("HTTP_COOKIE", None)
+        passed["lumin"] = client
+        passed[MARK] = visit
 
     def run(self, app: WSGIApplication) -> Iterable[bytes]:
         """Runs the application; an error of ours that it lets through is answered as our own are."""
@@ -80,42 +108,56 @@ class WsgiPassage:
                 self.over()
                 raise
             return self.answer(ours)
-        if self.replaced or not _is_complete(result, self._environ):
-            self._body = result
-            return self
-        self.over()
-        return result
+        # Where nothing of the application is left to run, servers treat its result in ways of their own.
+        wrapper, self._close = self._environ.get("wsgi.file_wrapper"), getattr(result, "close", None)
+        if self.replaced is None and (
+            (self._close is None and isinstance(result, (list, tuple)))
+            or (isinstance(wrapper, type) and isinstance(result, wrapper))
+        ):
+            self.over()
+            return result
+        self._body = result
+        return self
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """`start_response` with our cookies; the second call of an application replaces the first's headers."""
-        failed = None if self.started or not status.startswith("500") else to_be_answered(self._visit.failed)
-        self.replaced = failed
-        if failed is not None:
-            return lambda data: None
+        visit = self._visit
+        self.replaced = None
+        if visit.failed is not None and not self.started and status.startswith("500"):
+            self.replaced = to_be_answered(visit.failed)
+            if self.replaced is not None:
+                return lambda data: None
         self._hand_back()
-        if self._visit.writes and (cookies := run(self._visit.set_cookies())):
+        if visit.writes and (cookies := run(visit.set_cookies())):
             headers = pages.with_cookies(headers, cookies)
-        elif self._visit.session is not None and pages.says_nothing_of_caching(headers):
-            headers = [*headers, pages.PRIVATE]
-        result = self._start_response(status, headers, exc_info) if exc_info else self._start_response(status, headers)
+        elif visit.session is not None:
+            for name, _ in headers:
+                if name.lower() in pages.OF_CACHING:
+                    break
+            else:  # heuristics would let the next person see it
+                headers = [*headers, pages.PRIVATE]
+        start = self._start_response
+        result = start(status, headers, exc_info) if exc_info else start(status, headers)
         self.started = True
         return result
 
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
         passed, environ = self._passed, self._environ
+        last = next(reversed(passed), MARK)
+        if last == self._last:  # what is added comes last
+            return
+        self._last = last
         for name in reversed(passed):
             if name == MARK:  # which was the last when the application got it
                 break
             if name not in environ:
-                self._found = (*self._found, name)
-        for name in self._found:
-            environ[name] = passed.get(name)
+                self._found += (name,)
+                environ[name] = passed[name]
 
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
         self.started, self.replaced = True, None
-        self._hand_back()
         response = run(self._visit.answer(error))
         self.over()
         return answer(response, self._environ, self._start_response)
@@ -144,9 +186,8 @@ class WsgiPassage:
 
     def close(self) -> None:
         try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
+            if self._close is not None:
+                self._close()
         finally:
             self.over()
 
@@ -159,29 +200,21 @@ class WsgiPassage:
         if self._client is not None:
             self._client.close()
         self._hand_back()
+        for name in self._found:
+            self._environ[name] = self._passed.get(name)
 
 
-def _environ_for_app(environ: WSGIEnvironment, visit: Visit, client: LuminClient | None) -> WSGIEnvironment:
-    """A copy of the environ with the client, and without what only we may say or see."""
-    passed = dict(environ)
-    for name in _identity_headers[tuple(environ)]:
-        del passed[name]
-    if cookie := visit.cookie:
-        passed["HTTP_COOKIE"] = cookie.decode("latin-1")
-    else:
-        passed.pop("HTTP_COOKIE", None)
-    passed["lumin"] = client
-    passed[MARK] = visit
-    return passed
+_harmless: set[str] = set()
+"""Names that were looked at and are no identity headers: an environ that has no others is known by one look."""
 
 
-_identity_headers = Orders[str, list[str]](lambda names: [name for name in names if name.startswith(IDENTITY_HEADER)])
-
-
-def _is_complete(result: Iterable[bytes], environ: WSGIEnvironment) -> bool:
-    """Whether nothing of the application is left to run. Servers treat such results in ways of their own."""
-    wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(result, (list, tuple)) or (isinstance(wrapper, type) and isinstance(result, wrapper))
+def _identity_headers(names: Iterable[str]) -> list[str]:
+    """Those among the names of an environ; the others are remembered."""
+    found = [name for name in names if name.startswith(IDENTITY_HEADER)]
+    if len(_harmless) >= NAMES_LIMIT:
+        _harmless.clear()
+    _harmless.update(name for name in names if len(name) <= NAME_LENGTH and name not in found)
+    return found
 
 
 def answer(response: Response, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

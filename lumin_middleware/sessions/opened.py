@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..model import Session
@@ -52,8 +51,8 @@ class Opened(Entry):
     """Whether what lists it was sealed anew."""
     came: Came = field(default=(b"", 0, 0, b""), repr=False)
     """Where it came lately."""
-    glance: Callable[[], bytes | None] | None = field(default=None, repr=False)
-    """What looks at the record, where that makes nobody wait and somebody has looked before."""
+    place: str = field(default="", repr=False)
+    """Where the record is for a glance (`ports.Glance`), once somebody has looked there."""
     _record: str = field(default="", repr=False)
 
     @property

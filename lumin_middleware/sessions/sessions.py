@@ -10,7 +10,7 @@ from ..errors import SessionEnded, StoreUnavailable
 from ..events import StoreTrouble
 from ..journal import Seldom
 from ..model import Session
-from ..ports import World
+from ..ports import Glance, World
 from .cookies import Cookies, Jar
 from .due import due_from
 from .limits import Limits
@@ -34,7 +34,9 @@ class Sessions(ABC):
         self._begins = cookies.begins
         self._opened: Memo[Opened] = Memo(config.session_memory)
         self._known = self._opened.look
-        self._glance_at = getattr(world.store, "glance_at", None)
+        glance: Glance | None = getattr(world.store, "glance", None)
+        self._glance: Callable[[str], bytes | None] | None = glance.get if glance else None
+        self._suffix = glance.suffix if glance else ""
         self._clock = world.clock
         self.limits = Limits.of(config, world.clock)
         self.lists_anew: Callable[[Session], Awaitable[bool]] | None = None
@@ -205,7 +207,7 @@ class Sessions(ABC):
 
         So it is where `load` would find the same with nobody to wait for and nothing to write: the cookie is as
         browsers write it, nothing falls due, and the record is what it was when that was last looked into, or there
-        is none. None says nothing about the session. Raises `StoreUnavailable`.
+        is none. None says nothing about the session.
         """
         begin = header.find(self._begins)
         if begin < 0:
@@ -213,7 +215,8 @@ class Sessions(ABC):
         end = header.find(b";", begin)
         if end < 0:
             end = len(header)
-        opened = self._known(header[end - SIGNATURE_LENGTH : end])
+        known = self._known
+        opened = known(header[end - SIGNATURE_LENGTH : end])
         if opened is not None and (came := opened.came)[0] == header:
             others = came[3]
             opened.used = True
@@ -224,10 +227,13 @@ class Sessions(ABC):
             opened, others = looked
         raw = None
         if self._asks:
-            glance = opened.glance or self._glancing(opened)
+            glance = self._glance
             if glance is None:
                 return None
-            raw = glance()
+            try:
+                raw = glance(opened.place or self._place(opened))
+            except StoreUnavailable:
+                return None
         carried = opened.settled
         if carried is None or carried.raw != raw or now >= carried.until:
             carried = self._proved(opened) if raw is None else None
@@ -243,16 +249,14 @@ class Sessions(ABC):
         if opened is None or not opened.is_of(value):
             opened = self._open_new(value, came)
             return None if opened is None else (opened, others)
-        before, opened.came = opened.came, came
-        if len(header) + len(others) > len(before[0]) + len(before[3]):
+        lately, opened.came = opened.came, came
+        if len(header) + len(others) > len(lately[0]) + len(lately[3]):
             self._opened.put(opened.signature, opened, opened.weight)
         return opened, others
 
-    def _glancing(self, opened: Opened) -> Callable[[], bytes | None] | None:
-        """What looks at the record of a cookie; None where that may make somebody wait."""
-        if self._glance_at is not None:
-            opened.glance = self._glance_at(opened.record)
-        return opened.glance
+    def _place(self, opened: Opened) -> str:
+        opened.place = opened.record + self._suffix
+        return opened.place
 
     # --- a session that only the store has ---
 

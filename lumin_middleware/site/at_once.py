@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import StoreUnavailable
 from ..journal import DETAILS, is_logged
-from .access import Rule
+from .access import PROTECTED, Rule
 from .visit import Came, Party, Passing
 
 DECIDED_LIMIT, DECIDED_LENGTH = 2000, 200
 """Paths whose rule is remembered, and their longest in characters: as many as most sites have, in 1 MB."""
+
+
+Decided = tuple[str, Rule | None]
+"""A path, and its rule; None where it asks for a session and nothing else."""
 
 
 class AtOnce:
@@ -26,7 +29,7 @@ class AtOnce:
     def __init__(self, party: Party, below: str, is_own: Callable[[str], bool]) -> None:
         parts = party.parts
         self._party = party
-        self._decided: dict[str, Rule] = {}
+        self._decided: dict[bytes | str, Decided] = {}
         self._rule = parts.rules.plainly
         self._below = below
         self._is_own = is_own
@@ -36,44 +39,52 @@ class AtOnce:
         self._unsaved = parts.renewal.unsaved
         self._clock = parts.world.clock
 
-    def visit(self, path: str, cookie: bytes, came: Came) -> Passing | None:
+    def visit(self, path: str, raw: bytes | str, cookie: bytes, came: Came) -> Passing | None:
         """The visit of a request that may pass; None where that takes a closer look.
 
-        It is about a plain request, no handshake: its path came as it is and without a mount, and its query holds no
-        answer of the server's (`state=`). Of what `came` the request is read, if anybody ever asks for it.
+        It is about a request that is no handshake and came without a mount, and whose query holds no answer of the
+        server's (`state=`). `raw` is the path as it came. Of what `came` the request is read, if anybody asks for it.
         """
         if is_logged(DETAILS):
             return None
-        rule = self._decided.get(path) or self._decide(path)
-        if rule is None:
-            return None
-        if rule.public:
-            return Passing(self._party, None, self._jar(cookie).rest, came)
-        now = self._clock()
         try:
-            found = self._session(cookie, now)
-        except StoreUnavailable:
+            decided = self._decided.get(raw)
+        except TypeError:  # a server may have its own way of saying it
             return None
+        if decided is None and (decided := self._decide(path, raw)) is None:
+            return None
+        written, rule = decided
+        if written != path:  # whoever stands before us has changed one of them
+            return None
+        if rule is not None and rule.public:
+            return Passing(self._party, None, self._jar(cookie).rest, came)
+        clock, session_of = self._clock, self._session  # see `LuminMiddleware._at_once`
+        now = clock()
+        found = session_of(cookie, now)
         if found is None:
             return None
         carried, others = found
         session = carried.session
         if self._unsaved and session.id in self._unsaved:
             return None
-        if (rule.scope or rule.max_age is not None) and not rule.is_met_by(session, now):
+        if rule is not None and not rule.is_met_by(session, now):
             return None
         if not carried.seen:
             self._saw(session)
             carried.seen = True
         return Passing(self._party, carried, others, came)
 
-    def _decide(self, path: str) -> Rule | None:
+    def _decide(self, path: str, raw: bytes | str) -> Decided | None:
         """The rule for a path of the application's, which is remembered; None for one that takes a closer look."""
-        if path.startswith(self._below) and self._is_own(path):
+        written = raw.decode("latin-1") if isinstance(raw, bytes) else raw
+        if path != written or (path.startswith(self._below) and self._is_own(path)):
             return None
         rule = self._rule(path)
-        if rule is not None and len(path) <= DECIDED_LENGTH:
+        if rule is None:
+            return None
+        decided = path, None if rule == PROTECTED else rule
+        if len(path) <= DECIDED_LENGTH:
             if len(self._decided) >= DECIDED_LIMIT:
                 self._decided.clear()
-            self._decided[path] = rule
-        return rule
+            self._decided[raw] = decided
+        return decided

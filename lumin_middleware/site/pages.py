@@ -245,11 +245,6 @@ def set_cookies(cookies: Iterable[str]) -> list[tuple[str, str]]:
     return [("Set-Cookie", cookie) for cookie in cookies]
 
 
-def says_nothing_of_caching(headers: Iterable[tuple[str, str]]) -> bool:
-    """Whether an application left open who may keep its answer; heuristics would let the next person see it."""
-    return OF_CACHING.isdisjoint([name.lower() for name, _ in headers])
-
-
 OF_CACHING = frozenset(("cache-control", "expires", "pragma"))
 """The headers that say who may keep an answer (RFC 9111, 5)."""
 

@@ -69,7 +69,9 @@ class RelyingParty:
         self._kept_form = KeptForm(parts, self._login)
         self._routes[self._kept_form.path] = self._kept_form
         self._routes[answers.popup_path] = Popup(answers)
-        self.at_once: Callable[[str, bytes, Came], Passing | None] = AtOnce(self, self._below, self._may_be_own).visit
+        self.at_once: Callable[[str, bytes | str, bytes, Came], Passing | None] = AtOnce(
+            self, self._below, self._may_be_own
+        ).visit
 
     async def handle(self, request: Request) -> Response | Visit:
         """What becomes of a request. Raises nothing that is ours."""

@@ -117,7 +117,7 @@ class FakeLumin:
         app = without(app)
         return _Wsgi(app, self) if parameters(app) == 2 else _Asgi(app, self)
 
-    def at_once(self, path: str, cookie: bytes, came: Came) -> _Visit:
+    def at_once(self, path: str, raw: bytes | str, cookie: bytes, came: Came) -> _Visit:
         """The same for a request that is written plainly."""
         read, *of = came
         return _Visit(self, read(*of))
@@ -219,13 +219,10 @@ class _World:
 class _Asgi(LuminMiddleware):
     def __init__(self, app: Any, fake: FakeLumin) -> None:
         super().__init__(app, CONFIG)
-        self._fake = fake
-
-    def _party(self) -> Any:
         challenge = answering.Challenge
-        in_threads = Api(self._fake.blocking_http, challenge)
-        api = Api(self._fake.http, challenge, lambda holder: LuminClient(holder, in_threads))
-        return self._fake, _World(api)
+        in_threads = Api(fake.blocking_http, challenge)
+        api = Api(fake.http, challenge, lambda holder: LuminClient(holder, in_threads))
+        self._party: Any = lambda: (fake, _World(api))
 
 
 class _Wsgi(wsgi.LuminMiddleware):

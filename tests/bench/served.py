@@ -1,5 +1,5 @@
-"""Small applications for the servers that `servers.py` starts: each as it is at one path, and at another one with the
-middleware around it; under ASGI at a third one with the least that could stand there.
+"""Small applications for the servers that `servers.py` starts: each as it is at one path, at another one with the
+middleware around it, and at a third one with the least that could stand there.
 
 One process has both, because two processes of one program differ by more than the middleware adds: where in memory
 things happen to lie costs up to a third.
@@ -18,6 +18,7 @@ from flask import Flask
 
 from lumin_middleware import LuminConfig, LuminMiddleware
 from lumin_middleware.runtime.answering import PRIVATE
+from lumin_middleware.site import pages
 from lumin_middleware.wsgi import LuminMiddleware as WSGIMiddleware
 
 from .rig import bare
@@ -67,4 +68,17 @@ def django_app() -> Any:
 
 def _either(app: Any) -> Any:
     wrapped = WSGIMiddleware(app, LuminConfig.from_env())
-    return lambda environ, start_response: (app if environ["PATH_INFO"] == BARE else wrapped)(environ, start_response)
+    others = {BARE: app, LEAST: _least_wsgi(app)}
+    return lambda environ, start_response: others.get(environ["PATH_INFO"], wrapped)(environ, start_response)
+
+
+def _least_wsgi(app: Any) -> Any:
+    """The same of the environ, with a name of its own in it."""
+
+    def least(environ: Any, start_response: Any) -> Any:
+        def with_header(status: str, headers: Any, exc_info: Any = None) -> Any:
+            return start_response(status, [*headers, pages.PRIVATE], exc_info)
+
+        return app({**environ, "least": None}, with_header)
+
+    return least

@@ -59,19 +59,16 @@ async def _served() -> None:
     await middleware.aclose()
     print(f"\nUnder a real server, by wrk ({CONNECTIONS} connections); the median of {STARTS} starts")
     for name, command in COMMANDS.items():
-        paths = (BARE, WRAPPED, LEAST) if command[0] == "uvicorn" else (BARE, WRAPPED)
-        starts = [_loads(command, environment, headers, paths) for _ in range(STARTS)]
+        starts = [_loads(command, environment, headers) for _ in range(STARTS)]
         _say(name, starts, WRAPPED, GOALS[name])
-        if LEAST in paths:
-            _say("  the least there is", starts, LEAST, "a middleware that copies the scope and adds one header")
+        _say("  the least there is", starts, LEAST, "copies the scope or the environ, and adds one header")
 
 
-def _loads(
-    command: list[str], environment: Mapping[str, str], headers: Mapping[str, str], paths: tuple[str, ...]
-) -> dict[str, Load]:
+def _loads(command: list[str], environment: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Load]:
     """The load that one process bears at each path."""
     with _server(command, environment) as (origin, pid):
-        return in_turns({path: Target(origin + path, headers, (pid,)) for path in paths}, rounds=ROUNDS, seconds=1)
+        targets = {path: Target(origin + path, headers, (pid,)) for path in (BARE, WRAPPED, LEAST)}
+        return in_turns(targets, rounds=ROUNDS, seconds=1)
 
 
 def _say(name: str, starts: list[dict[str, Load]], path: str, remark: str) -> None:

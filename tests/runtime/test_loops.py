@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import closing
 from contextvars import ContextVar
 
 import pytest
 
 from lumin_middleware import AsyncGrants, LuminMiddleware
+from lumin_middleware.errors import ConfigurationError
 from lumin_middleware.events import SignedOut
 from lumin_middleware.runtime.event_loop import AsyncWorld
 from lumin_middleware.runtime.loops import Loops
@@ -56,6 +58,75 @@ def test_what_a_closed_loop_could_not_save_the_next_one_has():
     assert [asyncio.run(serve(name)) for name in "abc"][-1] == ["a", "b", "c"]
 
 
+def test_each_loop_has_its_own():
+    """One after the other in a thread, and at the same time in several, in the middle of each other's requests."""
+    loops = Loops(lambda: (Parts(), World()))
+
+    async def serve():
+        return loops.here()[0]
+
+    async def serve_beside():
+        own, others = await serve(), []
+        thread = threading.Thread(target=lambda: others.append(asyncio.run(serve())))
+        thread.start()
+        thread.join(PATIENCE)  # meanwhile this task is at work
+        assert await serve() is own is not others[0]
+        return own, *others
+
+    assert len({id(site) for pair in (asyncio.run(serve_beside()), asyncio.run(serve_beside())) for site in pair}) == 4
+    with pytest.raises(ConfigurationError, match="another event loop than asyncio's"):
+        loops.here()
+
+
+def test_a_loop_inside_a_task_of_another_has_its_own():
+    """Some tools put the running loop aside, to run another one meanwhile."""
+    loops = Loops(lambda: (Parts(), World()))
+
+    async def serve():
+        return loops.here()[0]
+
+    async def serve_inside():
+        outer, loop = await serve(), asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        with closing(asyncio.new_event_loop()) as beside:
+            inner = beside.run_until_complete(serve())
+        asyncio._set_running_loop(loop)
+        assert await serve() is outer is not inner
+
+    asyncio.run(serve_inside())
+
+
+FORKED = """
+import asyncio, os
+from types import SimpleNamespace
+from lumin_middleware.runtime.loops import Loops
+
+def made():
+    return SimpleNamespace(loop=asyncio.get_running_loop(), process=os.getpid()), SimpleNamespace(process=None)
+
+loops = Loops(made)
+
+async def serve():
+    site = loops.here()[0]
+    return site.loop is asyncio.get_running_loop() and site.process == os.getpid()
+
+async def fork():
+    assert await serve()
+    child = os.fork()
+    if not child:
+        os._exit(0 if asyncio.run(serve()) else 7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), await serve())
+
+asyncio.run(fork())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_is_forked_in_the_middle_of_a_request_has_its_own():
+    ran = subprocess.run([sys.executable, "-c", FORKED], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert (ran.stdout, ran.stderr) == ("0 True\n", "")
+
+
 @pytest.mark.parametrize("kind", [LuminMiddleware, AsyncGrants])
 def test_what_served_on_a_loop_goes_with_it(kind):
     async def app(scope, receive, send): ...
@@ -70,8 +141,6 @@ def test_what_served_on_a_loop_goes_with_it(kind):
 
     for _ in range(3):
         asyncio.run(serve())
-        if kind is LuminMiddleware:
-            served._last = None
     gc.collect()
     assert [ref() is None for ref in seen] == [True, True, False]
 

@@ -20,7 +20,7 @@ from lumin_middleware.sessions.memo import cost
 from lumin_middleware.sessions.opened import Carried
 from lumin_middleware.sessions.records import PATIENCE, Record, record_key
 from lumin_middleware.sessions.sealing import SIGNATURE_LENGTH
-from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, hostile
+from tests.fakes import KEY, OLD_KEY, CookieJar, Process, Workers, at, hostile
 from tests.site_rig import SESSION
 
 DAY, WEEK = 86_400, 604_800
@@ -177,7 +177,7 @@ async def test_what_is_remembered_is_bounded_in_bytes(limit):
     assert sum(map(len, kept)) < 60 * 2000
 
 
-async def test_what_came_beside_a_cookie_is_told_to_its_own_request(site):
+async def test_what_came_beside_a_cookie_is_told_to_its_own_request(site, monkeypatch):
     """Threads, and browsers that have one cookie, may ask at once: nobody is told what came with another's request."""
     site.store.local = True
     await site.begin()
@@ -186,17 +186,16 @@ async def test_what_came_beside_a_cookie_is_told_to_its_own_request(site):
     for each in (mine, others):
         await process.sessions.load(process.cookies.jar(site.browser.header + b"; " + each))
 
-    opened = process.sessions._open(process.cookies.jar(site.browser.header))
     asked = []
 
-    def meanwhile() -> bytes | None:
+    def meanwhile(place: str) -> bytes | None:
         if not asked:
             asked.append(True)
             assert process.sessions.at_once(site.browser.header + b"; " + others, site.clock())[1] == others
-        return site.store.memory.get(opened.record)
+        return site.store.memory.get(at(place))
 
     assert process.sessions.at_once(site.browser.header + b"; " + mine, site.clock())[1] == mine
-    opened.glance = meanwhile
+    monkeypatch.setattr(process.sessions, "_glance", meanwhile)
     assert process.sessions.at_once(site.browser.header + b"; " + mine, site.clock())[1] == mine
 
 

@@ -54,7 +54,7 @@ class Site(Workers):
         return request(path, cookie=self.browser.header if cookie is None else cookie)
 
     def at_once(self, asked: Request) -> Passing | None:
-        return self.party.at_once(asked.path, asked.cookie, (lambda: asked,))
+        return self.party.at_once(asked.path, asked.raw_path, asked.cookie, (lambda _: asked, {}))
 
     def whole(self, asked: Request) -> Response | Visit:
         outcome: Response | Visit = run(self.party.handle(asked))

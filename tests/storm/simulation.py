@@ -14,15 +14,14 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 from lumin_middleware.config import LuminConfig
 from lumin_middleware.errors import LuminError, OAuthError, ServerUnavailable, StoreUnavailable
-from lumin_middleware.ports import Answer, Store
+from lumin_middleware.ports import Answer, Glance, Store
 from lumin_middleware.runtime.telemetry import Silent
 from lumin_middleware.site.relying_party import RelyingParty
-from tests.fakes import jwks
+from tests.fakes import SUFFIX, at, jwks
 from tests.site_rig import Clock
 
 T = TypeVar("T")
@@ -280,12 +279,12 @@ class Steps:
         self._world = world
         self._site = site
         self.local = getattr(site.store, "local", False)
-        self.glance_at = partial(partial, self._glance) if self.local else None
+        self.glance = Glance(self._glance, SUFFIX) if self.local else None
 
-    def _glance(self, key: str) -> bytes | None:
+    def _glance(self, place: str) -> bytes | None:
         if self._site.store_is_down:
             raise StoreUnavailable("the store does not answer")
-        return self._site.store.get(key)
+        return self._site.store.get(at(place))
 
     async def get(self, key: str) -> bytes | None:
         await self._reach()

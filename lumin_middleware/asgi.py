@@ -99,7 +99,7 @@ class LuminMiddleware:
     def _at_once(self, scope: Scope, receive: Receive, send: Send) -> Passage | None:
         """The passage of a request that passes by one look; None where it takes a closer one.
 
-        It is written so plainly that its path and its cookies say it all, and is on the loop of the one before it.
+        It is written so plainly that its path and its cookies say it all, and its loop has had one before it.
         """
         if scope["type"] != "http" or MARK in scope or not self._may_be_plain:
             return None

@@ -162,6 +162,7 @@ SHOWN = {
     "model.Errand": {"scope", "needed", "asked_by", "again", "host", "grant", "began"},
     "model.Transaction": {"errand"},
     "ports.Answer": {"status", "media_type", "retry_after"},
+    "ports.Glance": {"get", "suffix"},
     "protocol.signatures.SignedToken": {"header"},
     "sessions.grants.Listed": {"name", "workspace", "connected_at"},
     "site.people.SignedIn": {"name", "began"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from functools import partial
@@ -235,10 +236,4 @@ def test_only_the_kind_that_a_setting_names_is_loaded_and_at_once(setting: str, 
 def test_each_store_is_to_be_had_of_the_wing_as_the_type_checker_sees_it(name: str, file: str) -> None:
     assert getattr(stores, name).__module__ == f"lumin_middleware.stores.{file}"
     text = Path(stores.__file__).read_text("utf-8")
-    assert f"    from .{file} import {name} as {name}\n" in text
-    assert text.count(" as ") == len(stores._FILES)
-
-
-def test_what_is_no_store_is_not_to_be_had_of_the_wing() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'MongoStore'"):
-        _ = stores.MongoStore  # type: ignore[attr-defined]
+    assert re.search(rf"^    from \.{file} import (\w+, )*{name}\b", text, re.MULTILINE)

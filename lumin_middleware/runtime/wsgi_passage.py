@@ -6,7 +6,7 @@ The application finds a client, which ends with its answer. The answer gets our 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self
 
@@ -51,21 +51,6 @@ class Challenge:
 class WsgiPassage:
     """An answer of the application on its way out; the client lives as long as it."""
 
-    __slots__ = (
-        "_body",
-        "_chunks",
-        "_client",
-        "_close",
-        "_environ",
-        "_found",
-        "_last",
-        "_passed",
-        "_start_response",
-        "_visit",
-        "replaced",
-        "started",
-    )
-
     def __init__(
         self,
         visit: Visit,
@@ -78,11 +63,9 @@ class WsgiPassage:
         self._environ = environ
         self._start_response = start_response
         self._body: Iterable[bytes] = ()
-        self._close: Callable[[], object] | None = None
         self._chunks: Iterator[bytes] | None = None
         self._found: tuple[str, ...] = ()
         """The names that the application has added to its environ."""
-        self._last = MARK
         self.started = False
         self.replaced: LuminError | None = None
         """The error of ours of which the application's 500 says no more than that it happened."""
@@ -109,15 +92,13 @@ class WsgiPassage:
                 raise
             return self.answer(ours)
         # Where nothing of the application is left to run, servers treat its result in ways of their own.
-        wrapper, self._close = self._environ.get("wsgi.file_wrapper"), getattr(result, "close", None)
-        if self.replaced is None and (
-            (self._close is None and isinstance(result, (list, tuple)))
-            or (isinstance(wrapper, type) and isinstance(result, wrapper))
-        ):
-            self.over()
-            return result
-        self._body = result
-        return self
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        is_whole = isinstance(result, (list, tuple)) or (isinstance(wrapper, type) and isinstance(result, wrapper))
+        if self.replaced is not None or not is_whole:
+            self._body = result
+            return self
+        self.over()
+        return result
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """`start_response` with our cookies; the second call of an application replaces the first's headers."""
@@ -144,16 +125,13 @@ class WsgiPassage:
     def _hand_back(self) -> None:
         """What the application has found out of its request, for whoever stands before us: `wsgiorg.routing_args`, …"""
         passed, environ = self._passed, self._environ
-        last = next(reversed(passed), MARK)
-        if last == self._last:  # what is added comes last
-            return
-        self._last = last
         for name in reversed(passed):
             if name == MARK:  # which was the last when the application got it
                 break
             if name not in environ:
                 self._found += (name,)
-                environ[name] = passed[name]
+        for name in self._found:
+            environ[name] = passed.get(name)
 
     def answer(self, error: LuminError) -> Iterable[bytes]:
         """Our answer in place of the application's."""
@@ -186,8 +164,9 @@ class WsgiPassage:
 
     def close(self) -> None:
         try:
-            if self._close is not None:
-                self._close()
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
         finally:
             self.over()
 
@@ -200,8 +179,6 @@ class WsgiPassage:
         if self._client is not None:
             self._client.close()
         self._hand_back()
-        for name in self._found:
-            self._environ[name] = self._passed.get(name)
 
 
 _harmless: set[str] = set()
@@ -210,11 +187,12 @@ _harmless: set[str] = set()
 
 def _identity_headers(names: Iterable[str]) -> list[str]:
     """Those among the names of an environ; the others are remembered."""
-    found = [name for name in names if name.startswith(IDENTITY_HEADER)]
-    if len(_harmless) >= NAMES_LIMIT:
+    new = [name for name in names if name not in _harmless]
+    harmless = [name for name in new if not name.startswith(IDENTITY_HEADER) and len(name) <= NAME_LENGTH]
+    if len(_harmless) + len(harmless) > NAMES_LIMIT:
         _harmless.clear()
-    _harmless.update(name for name in names if len(name) <= NAME_LENGTH and name not in found)
-    return found
+    _harmless.update(harmless[:NAMES_LIMIT])
+    return [name for name in new if name.startswith(IDENTITY_HEADER)]
 
 
 def answer(response: Response, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

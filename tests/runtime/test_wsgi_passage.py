@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 
 from lumin_middleware.runtime import wsgi_passage
 from lumin_middleware.runtime.wsgi_passage import WsgiPassage
+
+NOBODY: Any = SimpleNamespace(cookie=b"", session=None, failed=None, writes=False)
 
 FORGED = "HTTP_X_AUTH_REQUEST_USER"
 
@@ -29,9 +33,8 @@ def seen(**more: str) -> dict[str, Any]:
         got.append({**environ})
         return []
 
-    nobody: Any = SimpleNamespace(cookie=b"", session=None, failed=None, writes=False)
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_ACCEPT": "*/*", **more}
-    WsgiPassage(nobody, None, environ, lambda *_: lambda data: None).run(app)
+    WsgiPassage(NOBODY, None, environ, lambda *_: lambda data: None).run(app)
     return got[0]
 
 
@@ -50,7 +53,72 @@ def test_a_name_that_was_looked_at_is_looked_at_once(nothing_known, monkeypatch)
 def test_names_that_somebody_makes_up_are_not_kept_for_ever(nothing_known):
     for number in range(wsgi_passage.NAMES_LIMIT + 10):
         seen(**{f"HTTP_X_{number}": "1"})
-        assert len(nothing_known) <= wsgi_passage.NAMES_LIMIT + 2  # it forgets before it learns what came
+        assert len(nothing_known) <= wsgi_passage.NAMES_LIMIT
     long = "HTTP_" + "X" * wsgi_passage.NAME_LENGTH
     assert seen(**{long: "1"})[long] == "1"
     assert long not in nothing_known
+
+
+def test_one_request_has_only_so_many_names_kept(nothing_known):
+    seen(**{f"HTTP_X_{number}": "1" for number in range(3 * wsgi_passage.NAMES_LIMIT)})
+    assert len(nothing_known) <= wsgi_passage.NAMES_LIMIT
+
+
+def replaced(environ: Any, start_response: Any) -> list[bytes]:
+    environ["a"] = 1
+    start_response("200 OK", [])
+    environ["b"] = 2
+    environ["a"] = environ.pop("a")
+    return [b""]
+
+
+def started_twice(environ: Any, start_response: Any) -> list[bytes]:
+    environ["a"] = "first"
+    start_response("200 OK", [])
+    environ["a"] = "second"
+    try:
+        raise KeyError
+    except KeyError:
+        start_response("500 Internal Server Error", [], sys.exc_info())
+    return [b""]
+
+
+def let_go(environ: Any, start_response: Any) -> Iterator[bytes]:
+    environ["a"] = 1
+    start_response("200 OK", [])
+    yield b""
+    del environ["a"]
+
+
+@pytest.mark.parametrize(
+    ("app", "by_each_start", "in_the_end"),
+    [
+        (replaced, [{"a": 1}], {"a": 1, "b": 2}),
+        (started_twice, [{"a": "first"}, {"a": "second"}], {"a": "second"}),
+        (let_go, [{"a": 1}], {"a": None}),
+    ],
+)
+def test_what_an_application_has_found_is_there_at_each_start_and_in_the_end(app, by_each_start, in_the_end):
+    looks: list[dict[str, Any]] = []
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+
+    def found() -> dict[str, Any]:
+        return {name: environ[name] for name in ("a", "b") if name in environ}
+
+    passage = WsgiPassage(NOBODY, None, environ, lambda *_: looks.append(found()))
+    result: Any = passage.run(app)
+    assert [*result] == [b""]
+    getattr(result, "close", lambda: None)()
+    assert (looks, found()) == (by_each_start, in_the_end)
+
+
+class Whole(list[bytes]):
+    """A result that has its length, and something to close."""
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("result", [[b"here"], (b"here",), Whole([b"here"])])
+def test_a_result_that_is_whole_goes_to_the_server_as_it_is(result):
+    """Which makes a length of it."""
+    assert WsgiPassage(NOBODY, None, {}, lambda *_: None).run(lambda environ, start_response: result) is result

@@ -51,6 +51,7 @@ CORE = (
     "sessions.limits",
     "sessions.records",
     "sessions.opened",
+    "sessions.opening",
     "sessions.sessions",
     "sessions.kinds",
     "sessions.tries",

@@ -78,7 +78,8 @@ def require_way_out() -> None:
     if directory and not file and not os.path.isdir(directory):
         raise ConfigurationError("SSL_CERT_DIR", f"names no directory: {directory}")
     try:
-        tls_context()  # in any case: httpx2 loads half of itself for it, which no request shall wait for
+        # In any case: httpx2 loads half of itself with the first of these, which no request shall wait for.
+        httpx2.HTTPTransport(verify=tls_context()).close()
     except OSError as error:  # of which SSLError is one
         said = f"names no file of certificates: {file}" if file else "is to name one: Python finds no certificates"
         raise ConfigurationError("SSL_CERT_FILE", f"{said} ({_why(error)})") from None

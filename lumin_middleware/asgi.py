@@ -76,7 +76,7 @@ class LuminMiddleware:
             self._not_set_up = NotSetUp(error)
         self._loops = Loops(self._new_party)
         self._party, self._sites = self._loops.here, self._loops.found
-        self._reading = self._read  # bound once
+        self._reading = self._read  # bound here, since each request hands it on
         self._may_be_plain = not self._root_path and self._not_set_up is None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -62,8 +62,7 @@ class Passage(Line):
     _held: tuple[Message, ...] = ()
     _timer: asyncio.TimerHandle | None = None
     _started = False
-    _changed: Mapping[str, Any] = UNCHANGED
-    _known: dict[str, Any] = _NOTHING
+    _known: dict[str, Any]
     """What of the state the application was given, or has given: whoever stands before us may change it, too."""
 
     def __init__(
@@ -84,6 +83,7 @@ class Passage(Line):
         self._visit = visit
         self._world = world
         self._serving = task  # another one may begin the answer
+        self._changed = changed
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -92,10 +92,7 @@ class Passage(Line):
         if cookie := visit.cookie:
             headers.append((b"cookie", cookie))
         # A copy of the scope with who is signed in, and without what only we may say or see.
-        self.passed = passed = {**scope}
-        if changed:
-            self._changed = changed
-            passed.update(changed)
+        self.passed = passed = {**scope, **changed}
         passed["headers"] = headers
         if (session := visit.session) is None:  # whom another middleware has found stays
             client = None
@@ -105,11 +102,9 @@ class Passage(Line):
             client = AsyncLuminClient(visit, world.api)
             passed["user"] = passed["auth"] = LuminUser(session)
         self._client = client
-        if state := scope.get("state"):
-            self._known = {**state}
-            self._state = passed["state"] = {**state, "lumin": client}
-        else:
-            self._state = passed["state"] = {"lumin": client}
+        state = scope.get("state")
+        self._known = {**state} if state else _NOTHING
+        self._state = passed["state"] = {**self._known, "lumin": client}
         passed[MARK] = visit
         self._before = passed.copy()
 

@@ -18,13 +18,11 @@ NEEDED = "import starlette.applications, starlette.authentication, httpx2, authl
 MADE = """
 import os
 from lumin_middleware import LuminConfig, LuminMiddleware
-from lumin_middleware.connections import tls_context
 
 async def app(scope, receive, send): ...
 
 LuminMiddleware(app, LuminConfig(client_id="id", client_secret="secret",
     redirect_uri="https://a.example/auth/callback", secret_key=os.urandom(32), store="memory://"))
-tls_context()
 """
 
 IMPORTS = {
@@ -36,8 +34,7 @@ IMPORTS = {
     "what it needs, and TLS": f"{NEEDED}; httpx2.create_ssl_context()",
     "a middleware made": MADE,
 }
-"""A middleware reads what the machine trusts, for which httpx2 loads half of itself: when it is made or at its start,
-and here in any case."""
+"""A middleware reads what the machine trusts when it is made, and httpx2 loads half of itself for that."""
 
 COMPARED = (
     ("import lumin_middleware", "what it needs: httpx2, Authlib", " (goal 1.1)"),
